@@ -1,0 +1,23 @@
+"""Typed, frozen config: `load_config` reads it, `dump_config` writes it fully resolved."""
+
+from din_train.config.data import ColumnsConfig, DataConfig, NegativesConfig, VocabularyConfig
+from din_train.config.load import dump_config, load_config
+from din_train.config.model import LocalActivationUnitConfig, MlpConfig, ModelConfig
+from din_train.config.schema import Config
+from din_train.config.training import EarlyStoppingConfig, OptimizerConfig, TrainingConfig
+
+__all__ = [
+    "ColumnsConfig",
+    "Config",
+    "DataConfig",
+    "EarlyStoppingConfig",
+    "LocalActivationUnitConfig",
+    "MlpConfig",
+    "ModelConfig",
+    "NegativesConfig",
+    "OptimizerConfig",
+    "TrainingConfig",
+    "VocabularyConfig",
+    "dump_config",
+    "load_config",
+]

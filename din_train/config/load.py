@@ -1,0 +1,87 @@
+"""YAML file + `--set` overrides -> `Config`, with every problem reported at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from din_train.config.problems import describe_problems
+from din_train.config.schema import Config
+from din_train.config.yaml_text import dump_yaml, parse_yaml
+from din_train.errors import ConfigError
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML config and apply `dotted.key=value` overrides, the last one winning.
+
+    Raises:
+        ConfigError: with one line a problem, each naming the dotted key, what was received and what is allowed.
+    """
+    values = _read_yaml(path)
+    problems: list[str] = []
+    for override in overrides:
+        try:
+            values = _apply_override(values, override)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems.extend(f"{path}: {problem}" for problem in describe_problems(Config, error))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The fully resolved config as YAML; `load_config` reads it back to an equal `Config`."""
+    return dump_yaml(config.model_dump(mode="json", exclude_none=True))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file; `din-train init {path}` writes one to start from") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read as a config file ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
+            "expected a YAML config"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ConfigError(f"{path}{where}: not valid YAML: {what}") from None
+    if not isinstance(values, dict):
+        received = "nothing" if values is None else "a list" if isinstance(values, list) else "a single value"
+        raise ConfigError(
+            f"{path}: received {received}, expected a mapping with the keys {', '.join(Config.model_fields)}"
+        )
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {override}: expected dotted.key=value, for example training.epochs=3")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:  # an unquoted `*.csv`, say
+        value = text
+    return _with_value(values, key.split("."), value, override)
+
+
+def _with_value(values: dict[str, Any], keys: list[str], value: Any, override: str) -> dict[str, Any]:
+    """A copy of `values` with one key set; nothing is changed in place, as YAML anchors share mappings."""
+    first, *rest = keys
+    if not rest:
+        return {**values, first: value}
+    section = values.get(first)
+    if section is not None and not isinstance(section, dict):
+        raise ConfigError(f"--set {override}: '{first}' holds a value, not keys of its own")
+    return {**values, first: _with_value(section or {}, rest, value, override)}
