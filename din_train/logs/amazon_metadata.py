@@ -1,0 +1,145 @@
+"""Amazon metadata: Python dict literals (2014) or JSON objects (2018), one item a line.
+
+An item's category is the leaf of its path: the last of `categories` (2014) or `category` (2018), ended at its
+first junk entry (HTML markup got into some). An item on several lines takes the first line that has a category.
+"""
+
+import html
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from din_train.logs.lines import read_lines
+from din_train.logs.log import Progress
+from din_train.logs.records import parse_json_object, parse_literal_object, take_id
+from din_train.logs.rejects import BadLine, Rejects
+
+Release = Literal["amazon-2014", "amazon-2018"]
+
+MAX_TITLE_LENGTH = 300
+
+UNMENTIONED = "items no review mentions"
+
+_ASIN = re.compile(rb"""['"]asin['"]\s*:\s*[uU]?(['"])(.*?)\1""")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One metadata line; `junk` says that its category path was cut at a junk entry."""
+
+    asin: str
+    category: str | None
+    title: str | None
+    junk: bool = False
+
+
+def read_metadata(
+    release: Release, mentioned: Collection[str], rejects: Rejects, progress: Progress
+) -> dict[str, Item]:
+    """Read the items of `rejects.report.path` that `mentioned` holds, in the order of their first lines.
+
+    Raises:
+        DataError: where the file cannot be read or has too many bad lines.
+    """
+    report, items = rejects.report, dict[str, Item]()
+    parse = _PARSERS[release]
+    for number, line in read_lines(report.path, progress):
+        if not line or line.isspace():
+            continue
+        report.lines += 1
+        if release == "amazon-2014" and not _may_mention(line, mentioned):
+            report.note(UNMENTIONED, 1)
+            continue
+        try:
+            item = parse(line)
+        except BadLine as bad:
+            rejects.add(number, bad.reason, line)
+            continue
+        if item.asin not in mentioned:
+            report.note(UNMENTIONED, 1)
+            continue
+        report.note("junk category", item.junk)
+        earlier = items.get(item.asin)
+        if earlier is not None:
+            report.note("duplicate asin", 1)
+            report.note("duplicate asin with another category", _disagree(earlier, item))
+            item = _merge(earlier, item)
+        items[item.asin] = item
+    rejects.check_share()
+    report.kept = len(items)
+    report.note("no category", sum(item.category is None for item in items.values()))
+    report.note("reviewed items without metadata", len(mentioned) - len(items))
+    return items
+
+
+def parse_item_2014(line: bytes) -> Item:
+    """One line of the 2014 release.
+
+    Raises:
+        BadLine: where it is not one.
+    """
+    record = parse_literal_object(line)
+    paths = _take_list(record, "categories", instead="category")
+    path = paths[-1] if paths else []
+    return _build_item(record, path if isinstance(path, list) else [])
+
+
+def parse_item_2018(line: bytes) -> Item:
+    """One line of the 2018 release.
+
+    Raises:
+        BadLine: where it is not one.
+    """
+    record = parse_json_object(line)
+    return _build_item(record, _take_list(record, "category", instead="categories"))
+
+
+_PARSERS: dict[Release, Callable[[bytes], Item]] = {"amazon-2014": parse_item_2014, "amazon-2018": parse_item_2018}
+
+
+def _take_list(record: dict[Any, Any], key: str, instead: str) -> list[Any]:
+    if key not in record and instead in record:
+        raise BadLine(f"has '{instead}' instead of '{key}'")  # another release
+    value = record.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _build_item(record: dict[Any, Any], path: list[Any]) -> Item:
+    names = [_clean(name) for name in path]
+    good = next((place for place, name in enumerate(names) if _is_junk(name)), len(names))
+    category = names[good - 1] if good else None
+    title = _clean(record.get("title"))
+    return Item(
+        asin=take_id(record, "asin"),
+        category=category or None,
+        title=title[:MAX_TITLE_LENGTH] if title else None,
+        junk=good < len(names),
+    )
+
+
+def _is_junk(name: str | None) -> bool:
+    return name is None or "<" in name or ">" in name
+
+
+def _clean(text: object) -> str | None:
+    """Unescaped and stripped, so that `Men&#39;s` and `Men's` are one; None for anything but a string."""
+    if not isinstance(text, str):
+        return None
+    return html.unescape(text).replace("\0", "").encode(errors="replace").decode().strip()
+
+
+def _disagree(earlier: Item, later: Item) -> bool:
+    return None not in (earlier.category, later.category) and earlier.category != later.category
+
+
+def _merge(earlier: Item, later: Item) -> Item:
+    if earlier.category is not None or later.category is None:
+        return Item(earlier.asin, earlier.category, earlier.title or later.title)
+    return Item(later.asin, later.category, later.title or earlier.title)
+
+
+def _may_mention(line: bytes, mentioned: Collection[str]) -> bool:
+    """Whether a line is worth its slow parse: it names a mentioned asin, or none that can be told cheaply."""
+    asins = [match[1] for match in _ASIN.findall(line)]
+    return not asins or any(b"\\" in asin or asin.decode(errors="replace") in mentioned for asin in asins)

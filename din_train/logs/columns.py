@@ -1,0 +1,48 @@
+"""Finds the columns that `data.columns` names in a file's header."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from din_train.config import ColumnsConfig
+from din_train.errors import DataError
+
+_MOST_SHOWN = 20
+_LONGEST_SHOWN = 40
+
+
+def find_columns(columns: ColumnsConfig, found: Sequence[str], path: Path, form: str) -> dict[str, int]:
+    """Place in `found` of each column that the config names, by its role (user, item, timestamp, category).
+
+    Args:
+        columns: `data.columns`.
+        found: the file's column names in order.
+        path: of the file, for messages.
+        form: what the file was read as, for messages ("comma-separated", ...).
+
+    Raises:
+        DataError: with one line for each column that is missing, or there twice.
+    """
+    roles = {role: name for role, name in columns if name is not None}
+    problems = [
+        f"{path}: data.columns.{role}: {_describe(name, found)} (read as {form})"
+        for role, name in roles.items()
+        if found.count(name) != 1
+    ]
+    if problems:
+        raise DataError(problems)
+    return {role: found.index(name) for role, name in roles.items()}
+
+
+def _describe(name: str, found: Sequence[str]) -> str:
+    if name in found:
+        return f"the header has the column '{name}' {found.count(name)} times; expected it once, rename the others"
+    shown = ", ".join(_show(each) for each in found[:_MOST_SHOWN]) + (", ..." if len(found) > _MOST_SHOWN else "")
+    close = difflib.get_close_matches(name, found, n=1)
+    advice = f"did you mean '{close[0]}'?" if close else "its first line must be a header; name one of these columns"
+    return f"no column '{name}' in the header, which has {shown}; {advice}"
+
+
+def _show(name: str) -> str:
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name[: _LONGEST_SHOWN + 1])
+    return printable if len(printable) <= _LONGEST_SHOWN else printable[:_LONGEST_SHOWN] + "..."

@@ -1,0 +1,83 @@
+"""Writes kept events to `events.parquet`, a fixed number of rows a row group."""
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP_ROWS = 100_000
+
+# User, item, timestamp, category.
+EventRow = tuple[str, str, int, str | None]
+
+
+class EventColumns(NamedTuple):
+    """Events as Arrow arrays: strings, strings, int64, strings or null."""
+
+    users: Any
+    items: Any
+    timestamps: Any
+    categories: Any
+
+
+class EventWriter:
+    """Numbers events 0, 1, ... as they come and writes them; the bytes depend on the events only.
+
+    Args:
+        path: of the Parquet file.
+        with_category: whether events carry a category (their log has no items file).
+    """
+
+    def __init__(self, path: Path, *, with_category: bool) -> None:
+        self._fields = [pa.field("user", pa.string()), pa.field("item", pa.string()), pa.field("timestamp", pa.int64())]
+        if with_category:
+            self._fields.append(pa.field("category", pa.string()))
+        schema = pa.schema([*self._fields, pa.field("ordinal", pa.int64())])
+        self._file = pq.ParquetWriter(path, schema)
+        self._schema = schema
+        self._batches: list[Any] = []
+        self._waiting = 0  # rows in _batches
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._write(self._waiting)
+        finally:
+            self._file.close()
+
+    def add_rows(self, rows: Iterable[EventRow]) -> None:
+        """Append events; no more than a row group of them is held at a time."""
+        rows = iter(rows)
+        while some := list(islice(rows, ROW_GROUP_ROWS)):
+            self.add_columns(EventColumns(*(pa.array(column) for column in zip(*some, strict=True))))
+
+    def add_columns(self, events: EventColumns) -> None:
+        """Append events; categories are left out where the file has none."""
+        given = events[: len(self._fields)]
+        columns = [column.cast(field.type) for column, field in zip(given, self._fields, strict=True)]
+        self._batches.append(pa.RecordBatch.from_arrays(columns, schema=pa.schema(self._fields)))
+        self._waiting += len(events.users)
+        self._write(self._waiting - self._waiting % ROW_GROUP_ROWS)
+
+    def _write(self, rows: int) -> None:
+        """Write the first `rows` waiting rows."""
+        if not rows:
+            return
+        waiting = pa.Table.from_batches(self._batches).combine_chunks()
+        ordinals = pa.array(np.arange(self._written, self._written + rows, dtype=np.int64))
+        table = waiting.slice(0, rows).append_column("ordinal", ordinals)
+        self._file.write_table(table.cast(self._schema), row_group_size=ROW_GROUP_ROWS)
+        self._batches = waiting.slice(rows).to_batches()
+        self._waiting -= rows
+        self._written += rows

@@ -1,0 +1,106 @@
+"""One line of a log -> an object, an id, a timestamp; each says why it cannot."""
+
+import ast
+import re
+import warnings
+from typing import Any
+
+import orjson
+
+from din_train.logs.rejects import BadLine
+
+MAX_TIMESTAMP = 2**63 - 1
+
+_WHOLE_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0*)?")
+
+
+def parse_json_object(line: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        BadLine: where the line is not one.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        decode_line(line)
+        raise BadLine("not JSON") from None
+    if not isinstance(record, dict):
+        raise BadLine("not a JSON object")
+    return record
+
+
+def parse_literal_object(line: bytes) -> dict[Any, Any]:
+    """A Python dict literal, as `repr` writes it.
+
+    Raises:
+        BadLine: where the line is not one.
+    """
+    text = decode_line(line)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\d" and the like: the text's own, nothing to do about it
+            record = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise BadLine("not a Python literal") from None
+    if not isinstance(record, dict):
+        raise BadLine("not a Python dict")
+    return record
+
+
+def decode_line(line: bytes) -> str:
+    """The text of a line.
+
+    Raises:
+        BadLine: where it is not UTF-8.
+    """
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise BadLine("invalid UTF-8") from None
+
+
+def take_id(record: dict[Any, Any], key: str) -> str:
+    """A non-empty string, kept exactly: `007` is not `7`.
+
+    Raises:
+        BadLine: where it is missing, empty or no string.
+    """
+    value = record.get(key)
+    if type(value) is str and value and "\0" not in value:
+        return value
+    if value is None:
+        raise BadLine(f"no {key}")
+    if not isinstance(value, str):
+        raise BadLine(f"{key} not a string")
+    raise BadLine("NUL character" if value else f"empty {key}")
+
+
+def parse_timestamp(text: str) -> int:
+    """A whole number, also written `1400000000.0`.
+
+    Raises:
+        BadLine: where it is not one, negative, or beyond 64 bits.
+    """
+    match = _WHOLE_NUMBER.fullmatch(text.strip(" "))
+    if match is None:
+        raise BadLine("timestamp not a whole number")
+    sign, digits = match[1], match[2].lstrip("0") or "0"
+    if sign == "-" and digits != "0":
+        raise BadLine("negative timestamp")
+    if len(digits) > 19:  # int() refuses thousands of digits
+        raise BadLine("timestamp too large")
+    return check_timestamp(int(digits))
+
+
+def check_timestamp(value: int) -> int:
+    """The value itself.
+
+    Raises:
+        BadLine: where it is negative or beyond 64 bits.
+    """
+    if value < 0:
+        raise BadLine("negative timestamp")
+    if value > MAX_TIMESTAMP:
+        raise BadLine("timestamp too large")
+    return value

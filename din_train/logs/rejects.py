@@ -1,0 +1,99 @@
+"""The lines of one input file that cannot be used: kept with their reasons, and fatal past a stated share."""
+
+import math
+import os
+from typing import BinaryIO
+
+import orjson
+
+from din_train.config import DataConfig
+from din_train.errors import DataError
+from din_train.logs.log import FileReport
+
+TEXT_LENGTH = 200
+FIRST_LINES = 1000
+
+
+class BadLine(Exception):  # noqa: N818 - a signal inside the readers, never shown as an error of its own
+    """A line cannot be used.
+
+    Args:
+        reason: short and the same for every such line, since lines are counted by it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Rejects:
+    """Rejected lines of one file: written out, counted in its report, and checked against `data.max_bad_share`.
+
+    Args:
+        output: takes one JSON object a rejected line: file, line, reason, text (its first 200 characters).
+        report: of the file; its reader keeps `lines` (blank ones left out) and `kept` up to date.
+        data: says what share may be bad, and goes into the advice.
+    """
+
+    def __init__(self, output: BinaryIO, report: FileReport, data: DataConfig) -> None:
+        self.report = report
+        self._output = output
+        self._data = data
+        self._file = os.fsencode(report.path).decode(errors="replace")
+        self._total = 0
+        self._first = ""
+
+    def add(self, line: int, reason: str, text: bytes | str) -> None:
+        """Reject a line; `report.lines` already counts it.
+
+        Raises:
+            DataError: where none of the first 1,000 lines was good.
+        """
+        if isinstance(text, bytes):
+            text = text[: 4 * TEXT_LENGTH].decode(errors="replace")
+        row = {"file": self._file, "line": line, "reason": reason, "text": text[:TEXT_LENGTH]}
+        self._output.write(orjson.dumps(row) + b"\n")
+        self.report.rejected[reason] = self.report.rejected.get(reason, 0) + 1
+        self._total += 1
+        self._first = self._first or f"{self.report.path}:{line}: {reason}"
+        if self._total == self.report.lines == FIRST_LINES:
+            raise DataError(
+                f"{self.report.path}: none of its first {FIRST_LINES:,} lines can be read ({self._counts()}; first bad "
+                f"line {self._first}); it looks like another format: {self._advice()}"
+            )
+
+    def check_share(self) -> None:
+        """Compare with what the file may have: none if the share is 0, else at least one.
+
+        Raises:
+            DataError: where more lines are bad.
+        """
+        share, lines = self._data.max_bad_share, self.report.lines
+        allowed = max(1, math.floor(share * lines + 1e-9)) if share else 0
+        if self._total > allowed:
+            raise DataError(
+                f"{self.report.path}: {self._total:,} of {lines:,} lines cannot be read ({self._counts()}), more than "
+                f"the {allowed:,} that data.max_bad_share = {share:g} allows; first bad line {self._first}; "
+                f"{self._advice()}, or raise data.max_bad_share"
+            )
+
+    def check_kept(self) -> None:
+        """Call at the end of a log of events.
+
+        Raises:
+            DataError: where no line was kept.
+        """
+        if not self.report.kept:
+            why = f" ({self._counts()}; first bad line {self._first})" if self._total else ""
+            raise DataError(
+                f"{self.report.path}: no event in its {self.report.lines:,} lines{why}; "
+                f"check that the file is whole, and {self._advice()}"
+            )
+
+    def _counts(self) -> str:
+        most_first = sorted(self.report.rejected.items(), key=lambda each: (-each[1], each[0]))
+        return ", ".join(f"{reason}: {count:,}" for reason, count in most_first)
+
+    def _advice(self) -> str:
+        columns = " and data.columns" if self._data.source == "table" else ""
+        return f"check data.source ('{self._data.source}'){columns}"

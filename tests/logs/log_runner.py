@@ -1,0 +1,105 @@
+"""Runs a reader on small files and shows what it wrote."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from din_train.config import ColumnsConfig, DataConfig
+from din_train.logs import FileReport, RawLog, input_files, read_log
+
+COLUMNS = ColumnsConfig(user="user", item="item", timestamp="time", category="category")
+
+
+@dataclass
+class Outcome:
+    """What a reader wrote, as plain rows in column order."""
+
+    log: RawLog
+
+    @property
+    def events(self) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in pq.read_table(self.log.events).to_pylist()]
+
+    @property
+    def items(self) -> list[tuple[Any, ...]]:
+        assert self.log.items is not None
+        return [tuple(row.values()) for row in pq.read_table(self.log.items).to_pylist()]
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.rejected.read_bytes().splitlines()]
+
+    @property
+    def report(self) -> FileReport:
+        return self.log.reports[0]
+
+
+@dataclass
+class Runner:
+    """Reads files that lie in `folder`, or contents that it writes there first."""
+
+    folder: Path
+    written: int = 0
+
+    def amazon(
+        self, reviews: Path | bytes, items: Path | bytes, release: str = "amazon-2018", max_bad_share: float = 0.5
+    ) -> Outcome:
+        return self.run(
+            DataConfig.model_validate(
+                {
+                    "source": release,
+                    "reviews": self.file(reviews),
+                    "items": self.file(items),
+                    "prepared": self.folder,
+                    "max_bad_share": max_bad_share,
+                }
+            )
+        )
+
+    def table(self, events: Path | bytes, columns: ColumnsConfig = COLUMNS, max_bad_share: float = 0.5) -> Outcome:
+        return self.run(
+            DataConfig(
+                source="table",
+                events=self.file(events),
+                columns=columns,
+                prepared=self.folder,
+                max_bad_share=max_bad_share,
+            )
+        )
+
+    def run(self, data: DataConfig) -> Outcome:
+        steps: list[int] = []
+        log = read_log(data, self.folder, steps.append)
+        assert sum(steps) == sum(path.stat().st_size for path in input_files(data))
+        return Outcome(log)
+
+    def file(self, content: Path | bytes) -> Path:
+        if isinstance(content, Path):
+            return content
+        self.written += 1
+        path = self.folder / f"input-{self.written}"
+        path.write_bytes(content)
+        return path
+
+
+def lines(*records: object) -> bytes:
+    """One JSON object a line; strings and bytes as they are."""
+    return b"".join(_encode(record) + b"\n" for record in records)
+
+
+def literals(*records: object) -> bytes:
+    """One Python literal a line."""
+    return "".join(f"{record!r}\n" for record in records).encode()
+
+
+def review(user: object = "u", item: object = "i", time: object = 5, **more: object) -> dict[str, object]:
+    return {"reviewerID": user, "asin": item, "unixReviewTime": time, **more}
+
+
+def _encode(record: object) -> bytes:
+    if isinstance(record, bytes):
+        return record
+    return record.encode() if isinstance(record, str) else json.dumps(record).encode()
