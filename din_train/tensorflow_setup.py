@@ -1,0 +1,64 @@
+"""Start TensorFlow: its chatter kept from the user, Keras on its backend, the device as configured.
+
+Modules that use TensorFlow import it at their top; commands call `start_tensorflow` before importing them.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from din_train.errors import ConfigError
+
+
+def start_tensorflow(device: str = "auto") -> None:
+    """Import TensorFlow quietly and restrict it to the device.
+
+    Args:
+        device: `training.device`: auto (a GPU if there is one), cpu or gpu.
+
+    Raises:
+        ConfigError: if `gpu` is asked for and TensorFlow sees none.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _silenced_stderr():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if device == "gpu" and not gpus:
+            raise ConfigError(
+                "training.device: received 'gpu', but TensorFlow sees no GPU; install din-train[gpu] and a driver, "
+                "or use training.device=auto"
+            )
+        try:
+            if device == "cpu" and gpus:
+                tf.config.set_visible_devices([], "GPU")
+            for gpu in gpus if device != "cpu" else ():
+                tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            pass  # started before in this process: devices are fixed by then
+        tf.constant(0) + 1  # starts the runtime, which has chatter of its own
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Keep file descriptor 2 in a temporary file (TensorFlow writes below Python); show it only if the body fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except ConfigError:
+            raise
+        except BaseException:
+            captured.seek(0)
+            os.write(saved, captured.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
