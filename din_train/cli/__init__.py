@@ -1,0 +1,93 @@
+"""The `din-train` command, and the one place where errors become lines on stderr and exit codes.
+
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 on Ctrl-C, 143 on SIGTERM.
+"""
+
+import importlib
+import traceback
+from typing import Any
+
+import click
+
+from din_train import __version__
+from din_train.errors import DinTrainError, Interrupted
+
+# A command's module is imported when the command is asked for, and imports no more than click until it runs.
+COMMANDS = {
+    "init": "din_train.cli.init",
+    "config": "din_train.cli.config",
+    "prepare": "din_train.cli.prepare",
+    "fit": "din_train.cli.fit",
+    "eval": "din_train.cli.evaluate",
+    "compare": "din_train.cli.compare",
+}
+
+
+class CommandLine(click.Group):
+    """Imports commands when they are asked for, and ends every failure with one line a problem."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order a user meets them, not the alphabet's."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """`command` of the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whatever it raises becomes lines on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click ends these itself: usage errors with 2, a reader that went away quietly
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.params["debug"]:
+                click.echo(traceback.format_exc(), err=True, nl=False)
+            lines, exit_code = describe_failure(error)
+            for line in lines:
+                click.echo(line, err=True)
+            ctx.exit(exit_code)
+
+
+def describe_failure(error: BaseException) -> tuple[list[str], int]:
+    """The lines to show for an error, and the exit code."""
+    match error:
+        case Interrupted():
+            return [f"interrupted; {problem}" for problem in error.problems], error.exit_code
+        case DinTrainError():
+            return [f"error: {problem}" for problem in error.problems], error.exit_code
+        case KeyboardInterrupt():
+            return ["interrupted; files are written whole or not at all, so the same command can run again"], 130
+        case MemoryError():
+            return ["error: out of memory; lower training.batch_size or data.memory_limit, or use a larger machine"], 1
+        case OSError(filename=str() as path, strerror=str() as reason):
+            return [f"error: {path}: {reason}"], 1
+        case OSError(strerror=str() as reason):
+            return [f"error: {reason}"], 1
+        case OSError():
+            return [f"error: {_on_one_line(error)}"], 1
+    what = f"{type(error).__name__}: {_on_one_line(error)}"
+    return [f"error: a bug in din-train ({what}); run again with `din-train --debug ...` and report it"], 1
+
+
+def _on_one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="din-train")
+def cli(debug: bool) -> None:
+    """From raw behaviour logs to a trained, honestly evaluated Deep Interest Network.
+
+    Start with `din-train init`, edit the config it writes, then `din-train fit --config din-train.yaml`.
+    """
+
+
+def main() -> None:
+    """The console entry point."""
+    cli.main(prog_name="din-train")

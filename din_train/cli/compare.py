@@ -1,0 +1,20 @@
+"""`din-train compare`: several runs' metrics side by side."""
+
+from pathlib import Path
+
+import click
+
+from din_train.cli.options import json_option
+
+
+@click.command("compare")
+@click.argument("run_dirs", metavar="RUN_A RUN_B ...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def command(run_dirs: tuple[Path, ...], as_json: bool) -> None:
+    """Show the test metrics of several runs side by side.
+
+    The first run is the reference that the others are compared with.
+    """
+    from din_train import workflow
+
+    workflow.compare(run_dirs, as_json=as_json)

@@ -1,0 +1,34 @@
+"""`din-train eval`: score a finished run again."""
+
+from pathlib import Path
+
+import click
+
+from din_train.cli.options import json_option
+
+
+@click.command("eval")
+@click.option(
+    "--run-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    default=Path("runs/latest"),
+    show_default=True,
+    help="The run to score.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="The samples to score it on.",
+)
+@json_option
+def command(run_dir: Path, split: str, as_json: bool) -> None:
+    """Score a finished run on one split, from its files alone.
+
+    Gives the numbers that `din-train fit` gave, and writes them to metrics.<split>.json in the run directory.
+    """
+    from din_train import workflow
+
+    workflow.evaluate(run_dir, split=split, as_json=as_json)

@@ -1,0 +1,39 @@
+"""`din-train fit`: train a model, and score it on the test split once."""
+
+from pathlib import Path
+
+import click
+
+from din_train.cli.options import config_option, set_option
+
+
+def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """`1,2,3` -> (1, 2, 3)."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise click.BadParameter(f"received '{text}', expected different whole numbers, such as 1,2,3", ctx, param)
+    return tuple(int(part) for part in parts)
+
+
+@click.command("fit")
+@config_option
+@set_option
+@click.option(
+    "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/<name>]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the run directory.")
+@click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once a seed, each in FOLDER-seed<k>.")
+def command(
+    config: Path, overrides: tuple[str, ...], run_dir: Path | None, overwrite: bool, seeds: tuple[int, ...] | None
+) -> None:
+    """Train a model and score it on the test split once.
+
+    Prepares the data set first where it is missing or does not match the config. The run directory holds the
+    resolved config, the history of the epochs, the metrics and the weights; runs/latest points at the newest.
+    """
+    from din_train import workflow
+    from din_train.config import load_config
+
+    workflow.fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, seeds=seeds)

@@ -1,0 +1,23 @@
+"""`din-train prepare`: raw logs -> prepared data set."""
+
+from pathlib import Path
+
+import click
+
+from din_train.cli.options import config_option, set_option
+
+
+@click.command("prepare")
+@config_option
+@set_option
+@click.option("--force", is_flag=True, help="Prepare again, even where the prepared data set matches the config.")
+def command(config: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Turn the raw logs into a prepared data set.
+
+    Skipped where the data set is there and neither the config nor the logs have changed. `din-train fit` does this
+    by itself.
+    """
+    from din_train import workflow
+    from din_train.config import load_config
+
+    workflow.prepare(load_config(config, overrides), force=force)

@@ -1,0 +1,1 @@
+"""Scores and metrics: one scoring path, exact AUC and GAUC."""

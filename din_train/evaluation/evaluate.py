@@ -1,0 +1,44 @@
+"""A model's scores on a split, and what they are worth. The only path from a model to a number."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train.batches import EvaluationBatches
+from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_logloss
+from din_train.model.ranking_model import RankingModel
+from din_train.samples.store import Samples
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of one split and the rows and users they stand on; None where undefined."""
+
+    auc: float | None
+    gauc: float | None
+    logloss: float | None
+    num_samples: int
+    num_positives: int
+    gauc_users: int
+    gauc_users_skipped: int
+
+
+def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[np.float32]:
+    """[S] logits in stored order."""
+    parts = [model.score(inputs).numpy() for inputs, _ in batches.to_dataset()]
+    return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def compute_metrics(samples: Samples, logits: NDArray[np.float32]) -> Metrics:
+    """AUC, GAUC and logloss of a split's rows."""
+    gauc = compute_gauc(samples.user_ids, samples.labels, logits)
+    return Metrics(
+        auc=compute_auc(samples.labels, logits),
+        gauc=gauc.value,
+        logloss=compute_logloss(samples.labels, logits),
+        num_samples=len(samples),
+        num_positives=int(samples.labels.sum()),
+        gauc_users=gauc.users,
+        gauc_users_skipped=gauc.skipped,
+    )

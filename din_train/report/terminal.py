@@ -1,0 +1,87 @@
+"""Numbers as compact tables on the terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from din_train.logs.log import Progress as ReadProgress
+from din_train.samples.store import Manifest
+
+
+def show_table(table: Table) -> None:
+    """Print on stdout."""
+    Console().print(table)
+
+
+def say(line: str) -> None:
+    """One line on stderr, where everything but results goes."""
+    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def reading_progress(total_bytes: int) -> Iterator[ReadProgress]:
+    """A bar over the bytes of the logs, on stderr, gone when done."""
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=total_bytes)
+        yield lambda count: bar.advance(task, count)
+
+
+def build_preparation_table(manifest: Manifest) -> Table:
+    """What became of every line, and what the data set holds."""
+    table = Table("prepared data", "", show_header=False, title=f"prepared data, protocol {manifest['protocol']}")
+    table.columns[1].justify = "right"
+    for report in manifest["read"]:
+        table.add_row(report["name"], f"{report['lines']:,} lines, {report['kept']:,} kept")
+        for reason, count in report["rejected"].items():
+            table.add_row(f"  rejected: {reason}", f"{count:,}")
+        for note, count in report["notes"].items():
+            table.add_row(f"  noted: {note}", f"{count:,}")
+    for name, count in manifest["dropped"].items():
+        if count:
+            table.add_row(f"dropped: {name.replace('_', ' ')}", f"{count:,}")
+    for name, count in manifest["counts"].items():
+        table.add_row(name.replace("_", " "), f"{count:,}")
+    for name, count in manifest["samples"].items():
+        table.add_row(f"samples: {name}", f"{count:,}")
+    lengths = "  ".join(f"{name} {value:g}" for name, value in manifest["history_length"].items())
+    table.add_row("history length", lengths)
+    return table
+
+
+def build_metrics_table(metrics: dict[str, Any]) -> Table:
+    """One run's metrics on one split, with what they stand on."""
+    table = Table(
+        "metric", "value", title=f"{metrics['model']}: {metrics['split']} split, protocol {metrics['protocol']}"
+    )
+    table.columns[1].justify = "right"
+    for key in ("auc", "gauc", "logloss"):
+        table.add_row(key.upper() if key != "logloss" else key, format_metric(metrics[key]))
+    table.add_row("samples", f"{metrics['num_samples']:,}")
+    table.add_row(
+        "users in GAUC", f"{metrics['gauc_users']:,} ({metrics['gauc_users_skipped']:,} with one class left out)"
+    )
+    table.add_row("epoch chosen", f"{metrics['best_epoch']} (on: {metrics['selected_on']})")
+    return table
+
+
+def build_comparison_table(comparison: pd.DataFrame) -> Table:
+    """One row a run; RelaImpr is of GAUC, against the first."""
+    table = Table("run", "model", "AUC", "GAUC", "logloss", "RelaImpr")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for name, row in comparison.iterrows():
+        rela_impr = f"{row['rela_impr']:+.2f} %" if pd.notna(row["rela_impr"]) else "undefined"
+        numbers = [format_metric(row[key]) for key in ("auc", "gauc", "logloss")]
+        table.add_row(str(name), row["model"], *numbers, rela_impr)
+    return table
+
+
+def format_metric(value: float | None) -> str:
+    """Six digits, or `undefined`."""
+    return "undefined" if value is None or pd.isna(value) else f"{value:.6f}"

@@ -1,0 +1,129 @@
+"""A run directory: where one training's config, history, checkpoints and metrics stand.
+
+runs/<name>/
+    config.yaml       fully resolved
+    history.jsonl     one object an epoch
+    metrics.json      the test split, scored once by `fit`
+    metrics.<split>.json  what `eval` printed
+    checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256)
+runs/latest -> the newest
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from din_train.config import Config, dump_config, load_config
+from din_train.errors import ConfigError, RunError
+from din_train.files import atomic_file, make_folder
+
+RUNS = Path("runs")
+LATEST = RUNS / "latest"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run's files."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def history_file(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def metrics_file(self, split: str | None = None) -> Path:
+        """`metrics.json`, or `metrics.<split>.json`."""
+        return self.path / (f"metrics.{split}.json" if split else "metrics.json")
+
+    def append_history(self, epoch: dict[str, Any]) -> None:
+        """Add one epoch's line."""
+        with self.history_file.open("ab") as file:
+            file.write(orjson.dumps(epoch) + b"\n")
+
+    def write_metrics(self, metrics: dict[str, Any], split: str | None = None) -> None:
+        with atomic_file(self.metrics_file(split)) as temporary:
+            temporary.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def read_metrics(self) -> dict[str, Any]:
+        """What `fit` wrote.
+
+        Raises:
+            RunError: if the run has not finished, or the file is damaged.
+        """
+        path = self.metrics_file()
+        try:
+            metrics: dict[str, Any] = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise RunError(f"{path}: no such file; the run has not finished, train it with `din-train fit`") from None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); score the run again with `din-train eval`") from None
+        return metrics
+
+
+def check_run_directory(path: Path, *, overwrite: bool) -> None:
+    """Refuse a run directory that is in use, before any work is done for it.
+
+    Raises:
+        ConfigError: if it holds something and `overwrite` is not asked for, or is not a run's to overwrite.
+        RunError: if a file stands in its place.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise ConfigError(
+                f"{path}: already used; give --overwrite to replace it, or another name (--set name=..., --run-dir)"
+            )
+        if not (path / "config.yaml").is_file():
+            raise ConfigError(f"{path}: not a run directory (no config.yaml), so --overwrite leaves it alone")
+    for each in (path, *path.parents):
+        if each.exists() and not each.is_dir():
+            raise RunError(f"{path}: cannot be made a folder, because {each} is a file; move it or choose another path")
+
+
+def create_run_directory(path: Path, config: Config) -> RunDirectory:
+    """Make a run directory in place of what stood there, with the resolved config; point `runs/latest` at it.
+
+    Raises:
+        RunError: if it cannot be made.
+    """
+    if path.is_dir():
+        shutil.rmtree(path)
+    run = RunDirectory(path)
+    make_folder(run.checkpoints)
+    run.config_file.write_text(dump_config(config), encoding="utf-8")
+    _point_latest_at(path)
+    return run
+
+
+def open_run_directory(path: Path) -> tuple[RunDirectory, Config]:
+    """A run directory and the config it was trained with.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    run = RunDirectory(path)
+    if not run.config_file.is_file():
+        what = "no run yet" if path == LATEST else "not a run directory (no config.yaml)"
+        raise ConfigError(f"{path}: {what}; train one with `din-train fit --config ...`, or give --run-dir")
+    return run, load_config(run.config_file)
+
+
+def _point_latest_at(path: Path) -> None:
+    """A relative link that survives moving the project; only runs under `runs/` or elsewhere by absolute path."""
+    make_folder(RUNS)
+    if LATEST.exists() and not LATEST.is_symlink():
+        raise RunError(f"{LATEST}: expected a link that din-train made; move it away")
+    target = path.resolve()
+    runs = RUNS.resolve()
+    with atomic_file(LATEST) as temporary:
+        temporary.symlink_to(target.relative_to(runs) if target.is_relative_to(runs) else target)

@@ -1,0 +1,1 @@
+"""Fitting a model with Keras: optimisers, callbacks, checkpoints."""

@@ -1,0 +1,178 @@
+"""The only place that wires the stages together: one function a command."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from din_train.config import Config
+from din_train.errors import ConfigError, DataError
+from din_train.evaluation.compare import compare_metrics
+from din_train.logs import input_files
+from din_train.report import terminal
+from din_train.run_directory import RUNS, check_run_directory, create_run_directory, open_run_directory
+from din_train.samples.prepare import prepare_data
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData, open_store
+from din_train.tensorflow_setup import start_tensorflow
+
+if TYPE_CHECKING:
+    from din_train.batches import EvaluationBatches
+    from din_train.model.ranking_model import RankingModel
+    from din_train.samples.store import Samples
+    from din_train.training.trainer import Watched
+
+Metrics = dict[str, Any]
+
+
+def prepare(config: Config, *, force: bool = False) -> None:
+    """Make the prepared data set where it is missing or does not match, and show what it holds."""
+    total = sum(path.stat().st_size for path in input_files(config.data))
+    with terminal.reading_progress(total) as progress:
+        preparation = prepare_data(config, force=force, progress=progress)
+    if preparation.reason is None:
+        terminal.say(f"{config.data.prepared}: up to date")
+    else:
+        terminal.say(f"{config.data.prepared}: prepared, because {preparation.reason}")
+        terminal.show_table(terminal.build_preparation_table(preparation.manifest))
+
+
+def fit(
+    config: Config, *, run_dir: Path | None = None, overwrite: bool = False, seeds: Sequence[int] | None = None
+) -> list[Metrics]:
+    """Train, keep the chosen epoch's weights, score the test split once; once a seed where several are given."""
+    folder = run_dir or RUNS / config.name
+    configs = [config.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [config]
+    folders = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
+    for path in folders:
+        check_run_directory(path, overwrite=overwrite)
+    prepare(config)
+    data = open_store(config.data.prepared)
+    start_tensorflow(config.training.device)
+    results = [_fit_one(each, data, path) for each, path in zip(configs, folders, strict=True)]
+    if len(results) > 1:
+        gaucs = [metrics["gauc"] for metrics in results]
+        terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
+    return results
+
+
+def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
+    """Score a run's weights on a split again, from its files alone."""
+    run, config = open_run_directory(run_dir)
+    start_tensorflow(config.training.device)
+    from din_train.model.build import build_model
+    from din_train.training.checkpoint import load_weights, read_checkpoint
+
+    checkpoint = read_checkpoint(run.checkpoints)
+    data = open_store(config.data.prepared)
+    if data.fingerprint != checkpoint.data_fingerprint:
+        raise DataError(
+            f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --config "
+            f"{run.config_file}` to make that one again from the logs"
+        )
+    model = build_model(config.model, data, seed=config.seed)
+    load_weights(run.checkpoints, model)
+    metrics = _score(model, config, data, Split[split.upper()], best_epoch=checkpoint.epoch)
+    run.write_metrics(metrics, split)
+    if as_json:
+        print(orjson.dumps(metrics, option=orjson.OPT_INDENT_2).decode())
+    else:
+        terminal.show_table(terminal.build_metrics_table(metrics))
+    return metrics
+
+
+def compare(run_dirs: Sequence[Path], *, as_json: bool) -> None:
+    """Finished runs side by side; the first is the base of RelaImpr."""
+    metrics = {str(path): open_run_directory(path)[0].read_metrics() for path in run_dirs}
+    comparison = compare_metrics(metrics)
+    if as_json:
+        print(comparison.reset_index(names="run").to_json(orient="records", indent=2))
+    else:
+        terminal.show_table(terminal.build_comparison_table(comparison))
+
+
+def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
+    from din_train.batches import TrainingBatches
+    from din_train.model.build import build_model
+    from din_train.training.checkpoint import load_weights
+    from din_train.training.trainer import fit_model
+
+    training = data.samples(Split.TRAIN, config.data.max_history_length)
+    if not len(training):
+        raise DataError(
+            f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; every user has "
+            "too few events, use a longer log"
+        )
+    batches = TrainingBatches(
+        data,
+        training,
+        batch_size=config.training.batch_size,
+        max_history_length=config.data.max_history_length,
+        unknown_rate=config.vocabulary.unknown_rate,
+        seed=config.seed,
+    )
+    run = create_run_directory(folder, config)
+    model = build_model(config.model, data, seed=config.seed)
+    fit_model(model, batches, config, run, watched=_watch(model, config, data), data_fingerprint=data.fingerprint)
+    checkpoint = load_weights(run.checkpoints, model)
+    metrics = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
+    run.write_metrics(metrics)
+    terminal.show_table(terminal.build_metrics_table(metrics))
+    terminal.say(f"run directory: {run.path}")
+    return metrics
+
+
+def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
+    """The split scored after every epoch: validation where the protocol has one, test only if selection asks for it."""
+    from din_train.evaluation.evaluate import compute_metrics, compute_scores
+    from din_train.training.trainer import Watched
+
+    selected_on = config.training.select_on
+    if selected_on != "test" and config.data.protocol != "holdout":
+        return None
+    split = Split.TEST if selected_on == "test" else Split.VALIDATION
+    samples, batches = _evaluation_batches(config, data, split)
+    return Watched(
+        split, evaluate=lambda: compute_metrics(samples, compute_scores(model, batches)), select=selected_on != "none"
+    )
+
+
+def _score(model: "RankingModel", config: Config, data: PreparedData, split: Split, *, best_epoch: int) -> Metrics:
+    """Everything `metrics.json` says of one split."""
+    from din_train.evaluation.evaluate import compute_metrics, compute_scores
+
+    samples, batches = _evaluation_batches(config, data, split)
+    return {
+        "model": config.model.name,
+        "protocol": config.data.protocol,
+        "split": split.name.lower(),
+        "selected_on": config.training.select_on,
+        **asdict(compute_metrics(samples, compute_scores(model, batches))),
+        "gauc_weighting": "impressions",
+        "negatives": config.negatives.model_dump(mode="json"),
+        "seed": config.seed,
+        "best_epoch": best_epoch,
+        "parameters": model.count_params(),
+        "data_fingerprint": data.fingerprint,
+    }
+
+
+def _evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
+    from din_train.batches import EvaluationBatches
+
+    samples = data.samples(split, config.data.max_history_length)
+    if not len(samples):
+        raise ConfigError(
+            f"split '{split.name.lower()}': protocol '{config.data.protocol}' gives it no sample in "
+            f"{config.data.prepared}; choose another split or protocol"
+        )
+    batches = EvaluationBatches(
+        data,
+        samples,
+        batch_size=config.training.evaluation_batch_size,
+        max_history_length=config.data.max_history_length,
+    )
+    return samples, batches
