@@ -1,13 +1,14 @@
 """Amazon metadata: Python dict literals (2014) or JSON objects (2018), one item a line.
 
 An item's category is the leaf of its path: the last of `categories` (2014) or `category` (2018), ended at its
-first junk entry (HTML markup got into some). An item on several lines takes the first line that has a category.
+first junk entry (HTML markup got into some). An item on several lines takes the first line that has a category;
+one that has none on any line falls back on its `main_cat` (2018).
 """
 
 import html
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from din_train.logs.lines import read_lines
@@ -26,11 +27,16 @@ _ASIN = re.compile(rb"""['"]asin['"]\s*:\s*[uU]?(['"])(.*?)\1""")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One metadata line; `junk` says that its category path was cut at a junk entry."""
+    """One metadata line.
+
+    main_category: `main_cat`, for want of a category path.
+    junk: the category path was cut at a junk entry.
+    """
 
     asin: str
     category: str | None
     title: str | None
+    main_category: str | None = None
     junk: bool = False
 
 
@@ -56,10 +62,10 @@ def read_metadata(
         except BadLine as bad:
             rejects.add(number, bad.reason, line)
             continue
+        report.note("junk category", item.junk)
         if item.asin not in mentioned:
             report.note(UNMENTIONED, 1)
             continue
-        report.note("junk category", item.junk)
         earlier = items.get(item.asin)
         if earlier is not None:
             report.note("duplicate asin", 1)
@@ -68,6 +74,10 @@ def read_metadata(
         items[item.asin] = item
     rejects.check_share()
     report.kept = len(items)
+    for asin, item in items.items():
+        if item.category is None and item.main_category is not None:
+            report.note("category from main_cat", 1)
+            items[asin] = replace(item, category=item.main_category)
     report.note("no category", sum(item.category is None for item in items.values()))
     report.note("reviewed items without metadata", len(mentioned) - len(items))
     return items
@@ -110,10 +120,12 @@ def _build_item(record: dict[Any, Any], path: list[Any]) -> Item:
     good = next((place for place, name in enumerate(names) if _is_junk(name)), len(names))
     category = names[good - 1] if good else None
     title = _clean(record.get("title"))
+    main_category = _clean(record.get("main_cat"))
     return Item(
         asin=take_id(record, "asin"),
         category=category or None,
         title=title[:MAX_TITLE_LENGTH] if title else None,
+        main_category=None if _is_junk(main_category) else main_category or None,
         junk=good < len(names),
     )
 
@@ -134,9 +146,9 @@ def _disagree(earlier: Item, later: Item) -> bool:
 
 
 def _merge(earlier: Item, later: Item) -> Item:
-    if earlier.category is not None or later.category is None:
-        return Item(earlier.asin, earlier.category, earlier.title or later.title)
-    return Item(later.asin, later.category, later.title or earlier.title)
+    """The first line with a category, with what it lacks filled in from the other one."""
+    first, other = (earlier, later) if earlier.category or not later.category else (later, earlier)
+    return replace(first, title=first.title or other.title, main_category=first.main_category or other.main_category)
 
 
 def _may_mention(line: bytes, mentioned: Collection[str]) -> bool:

@@ -51,7 +51,22 @@ def test_category_2014_is_the_leaf_of_the_last_path(categories: object, expected
     ],
 )
 def test_category_2018_ends_at_the_first_junk(category: object, expected: str | None, junk: bool) -> None:
-    assert item_2018(category=category) == Item("i", expected, None, junk)
+    assert item_2018(category=category) == Item("i", expected, None, junk=junk)
+
+
+@pytest.mark.parametrize(
+    ("main_cat", "expected"), [("Toys &amp; Games", "Toys & Games"), ("", None), ("<img src=x>", None), (7, None)]
+)
+def test_an_item_without_a_category_path_falls_back_on_its_main_category(
+    runner: Runner, main_cat: object, expected: str | None
+) -> None:
+    records = [{"asin": "i", "category": [], "main_cat": main_cat}, {"asin": "i", "category": []}]
+    got = runner.amazon(lines(review(item="i")), lines(*records))
+    assert got.items == [("i", expected, None)]
+    notes = got.log.reports[1].notes
+    assert (notes.get("category from main_cat", 0), notes.get("no category", 0)) == (
+        (1, 0) if expected is not None else (0, 1)
+    )
 
 
 @pytest.mark.parametrize(
