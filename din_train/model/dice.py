@@ -58,8 +58,8 @@ class Dice(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum}
 
 
-def build_activation(name: str) -> keras.layers.Layer:
-    """`dice`, `prelu` (one slope a unit), `sigmoid` or `relu` as a layer."""
+def build_activation(name: str, dtype: keras.DTypePolicy) -> keras.layers.Layer:
+    """`dice`, `prelu` (one slope a unit), `sigmoid` or `relu` as a layer of the given dtype."""
     if name == "dice":
-        return Dice()
-    return keras.layers.PReLU() if name == "prelu" else keras.layers.Activation(name)
+        return Dice(dtype=dtype)
+    return keras.layers.PReLU(dtype=dtype) if name == "prelu" else keras.layers.Activation(name, dtype=dtype)

@@ -39,8 +39,8 @@ class LocalActivationUnit(keras.layers.Layer):
         }
         first, *later = [*hidden_units, 1]
         self._first_units = first
-        self.activations = [build_activation(activation) for _ in hidden_units]
-        self.dense = [keras.layers.Dense(units) for units in later]
+        self.activations = [build_activation(activation, self.dtype_policy) for _ in hidden_units]
+        self.dense = [keras.layers.Dense(units, dtype=self.dtype_policy) for units in later]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self._width = int(input_shape[-1] or 0)

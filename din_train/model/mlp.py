@@ -22,9 +22,9 @@ class Mlp(keras.layers.Layer):
     def __init__(self, *, hidden_units: Sequence[int], activation: str, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._config = {"hidden_units": list(hidden_units), "activation": activation, "dropout": dropout}
-        self.dense = [keras.layers.Dense(units) for units in hidden_units]
-        self.activations = [build_activation(activation) for _ in hidden_units]
-        self.dropouts = [keras.layers.Dropout(dropout) for _ in hidden_units]
+        self.dense = [keras.layers.Dense(units, dtype=self.dtype_policy) for units in hidden_units]
+        self.activations = [build_activation(activation, self.dtype_policy) for _ in hidden_units]
+        self.dropouts = [keras.layers.Dropout(dropout, dtype=self.dtype_policy) for _ in hidden_units]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         width = input_shape[-1]

@@ -127,4 +127,4 @@ def _count_items_with_several_categories(kept: Table) -> int:
 
 
 def _count_rows(table: Table) -> int:
-    return int(table.count().execute())
+    return int(table.count().to_pyarrow().as_py())

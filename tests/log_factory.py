@@ -1,0 +1,74 @@
+"""Small prepared data sets from hand-written events, through the product's own path."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from din_train.config import Config
+from din_train.samples.prepare import Preparation, prepare_data
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData, open_store
+
+Event = tuple[str, str, str, int]  # user, item, category, time
+
+
+def write_log(path: Path, events: Sequence[Event]) -> Path:
+    """A TSV as `table` reads it."""
+    rows = ["user\titem\tcategory\ttime", *("\t".join(map(str, event)) for event in events)]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def make_config(folder: Path, **changes: Any) -> Config:
+    """A small config on `folder/log.tsv`; `changes` are sections to merge in."""
+    values: dict[str, Any] = {
+        "name": "small",
+        "data": {
+            "source": "table",
+            "events": str(folder / "log.tsv"),
+            "columns": {"user": "user", "item": "item", "category": "category", "timestamp": "time"},
+            "prepared": str(folder / "prepared"),
+        },
+        "model": {"name": "din"},
+        "training": {"epochs": 1},
+    }
+    for section, keys in changes.items():
+        values[section] = {**values.get(section, {}), **keys} if isinstance(keys, dict) else keys
+    return Config.model_validate(values)
+
+
+def prepare_events(folder: Path, events: Sequence[Event], **changes: Any) -> tuple[PreparedData, Preparation]:
+    """Write the log, prepare it, open it."""
+    write_log(folder / "log.tsv", events)
+    config = make_config(folder, **changes)
+    preparation = prepare_data(config, force=False, progress=lambda _: None)
+    return open_store(config.data.prepared), preparation
+
+
+def read_raw_ids(data: PreparedData, table: str, key: str, raw: str) -> dict[int, str]:
+    """id -> raw id of a stored table."""
+    rows = pq.read_table(data.folder / f"{table}.parquet")
+    return dict(zip(rows[key].to_pylist(), rows[raw].to_pylist(), strict=True))
+
+
+def read_positives(data: PreparedData, split: Split, max_history_length: int = 100) -> list[dict[str, Any]]:
+    """Every positive of a split in raw ids: user, target, history."""
+    items = read_raw_ids(data, "items", "item_id", "item")
+    users = read_raw_ids(data, "users", "user_id", "user")
+    samples = data.samples(split, max_history_length)
+    return [
+        {
+            "user": users[samples.user_ids[row]],
+            "target": items[samples.target_item_ids[row]],
+            "history": [
+                items[each]
+                for each in data.event_item_ids[
+                    samples.history_start[row] : samples.history_start[row] + samples.history_length[row]
+                ]
+            ],
+        }
+        for row in range(len(samples))
+        if samples.labels[row]
+    ]

@@ -1,0 +1,160 @@
+"""What holds for every model: padding, order and company change no score; empty histories; save and load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from log_factory import make_config, prepare_events
+
+from din_train.batches import EvaluationBatches, build_batch
+from din_train.config import Config, dump_config
+from din_train.evaluation.evaluate import compute_scores
+from din_train.model.build import build_model
+from din_train.model.din import DIN
+from din_train.model.ranking_model import RankingModel
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData
+
+MODELS = {
+    "din": {"name": "din"},
+    "din-unnormalized": {
+        "name": "din",
+        "user_candidate_product": True,
+        "local_activation_unit": {"normalization": "none", "activation": "prelu", "hidden_units": [36]},
+    },
+    "base": {"name": "base"},
+    "base-mean": {"name": "base", "pooling": "mean", "mlp": {"hidden_units": [8], "activation": "prelu"}},
+}
+EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]
+
+
+@pytest.fixture(params=MODELS.values(), ids=MODELS)
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    return make_config(tmp_path, model=request.param)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> PreparedData:
+    return prepare_events(tmp_path, EVENTS)[0]
+
+
+@pytest.fixture
+def model(config: Config, data: PreparedData) -> RankingModel:
+    """With weights and statistics that are not the initial ones."""
+    model = build_model(config.model, data, seed=3)
+    inputs, _ = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(50), 100)
+    model(inputs, training=True)
+    return model
+
+
+def batch(data: PreparedData, rows: np.ndarray | list[int]) -> dict[str, np.ndarray]:
+    return build_batch(data, data.samples(Split.TRAIN, 100), np.array(rows), 100)[0]
+
+
+def test_padding_changes_no_score(model: RankingModel, data: PreparedData) -> None:
+    inputs = batch(data, np.arange(20))
+    wider = {**inputs, "history_item_ids": np.pad(inputs["history_item_ids"], [(0, 0), (0, 30)])}
+    garbage = {**wider, "history_item_ids": wider["history_item_ids"].copy()}
+    beyond = np.arange(wider["history_item_ids"].shape[1]) >= inputs["history_length"][:, None]
+    garbage["history_item_ids"][beyond] = 7
+    expected = model.score(inputs).numpy()
+    assert model.score(wider).numpy().tolist() == expected.tolist()
+    assert model.score(garbage).numpy().tolist() == expected.tolist()
+
+
+def test_padding_changes_no_statistic_in_training(config: Config, data: PreparedData) -> None:
+    inputs = batch(data, np.arange(20))
+    wider = {**inputs, "history_item_ids": np.pad(inputs["history_item_ids"], [(0, 0), (0, 30)])}
+    narrow_model, wide_model = (build_model(config.model, data, seed=3) for _ in range(2))
+    assert narrow_model(inputs, training=True).numpy().tolist() == wide_model(wider, training=True).numpy().tolist()
+    for one, other in zip(narrow_model.weights, wide_model.weights, strict=True):
+        assert np.array_equal(one.numpy(), other.numpy()), one.path
+
+
+def test_order_and_company_change_no_score(model: RankingModel, data: PreparedData) -> None:
+    every = model.score(batch(data, np.arange(60))).numpy()
+    order = np.random.default_rng(0).permutation(60)
+    assert model.score(batch(data, order)).numpy() == pytest.approx(every[order], abs=1e-6)
+    alone = [model.score(batch(data, [row])).numpy()[0] for row in range(60)]
+    assert alone == pytest.approx(every, abs=1e-6)
+    assert np.ptp(every) > 1e-3  # scores do differ
+
+
+def test_the_label_and_the_slot_change_no_score(model: RankingModel, data: PreparedData) -> None:
+    samples = data.samples(Split.TEST, 100)
+    scores = compute_scores(model, EvaluationBatches(data, samples, batch_size=7, max_history_length=100))
+    whole = compute_scores(model, EvaluationBatches(data, samples, batch_size=1000, max_history_length=100))
+    assert len(scores) == len(samples)
+    assert scores == pytest.approx(whole, abs=1e-6)
+
+
+def test_an_empty_history_has_zero_interest(model: RankingModel, data: PreparedData) -> None:
+    inputs = batch(data, [0, 1])
+    empty = {**inputs, "history_length": np.zeros(2, np.int32)}
+    candidate, behaviours, rows = model.embed(empty)
+    assert behaviours.shape[0] == 0
+    interest = model.compute_user_interest(candidate, behaviours, rows, training=False)
+    assert interest.numpy().tolist() == np.zeros_like(candidate).tolist()
+    assert np.isfinite(model.score(empty).numpy()).all()
+    assert np.isfinite(model(empty, training=True).numpy()).all()
+    assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)
+
+
+def test_an_item_outside_the_history_and_candidate_changes_nothing(model: RankingModel, data: PreparedData) -> None:
+    inputs = batch(data, [0])
+    used = {int(inputs["target_item_id"][0]), *inputs["history_item_ids"][0, : inputs["history_length"][0]].tolist()}
+    before = model.score(inputs).numpy()
+    table = model.item_embedding.items.numpy()
+    unused = [row for row in range(len(table)) if row not in used]
+    table[unused] += 5.0
+    model.item_embedding.items.assign(table)
+    assert model.score(inputs).numpy().tolist() == before.tolist()
+
+
+def test_same_seed_same_weights(config: Config, data: PreparedData) -> None:
+    one, same, other = (build_model(config.model, data, seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(one.weights, same.weights, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy())
+    assert not np.array_equal(one.item_embedding.items.numpy(), other.item_embedding.items.numpy())
+
+
+def test_saved_weights_score_the_same_bits_in_a_new_process(
+    model: RankingModel, data: PreparedData, config: Config, tmp_path: Path
+) -> None:
+    model.save_weights(tmp_path / "model.weights.h5")
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    np.save(tmp_path / "expected.npy", model.score(batch(data, np.arange(30))).numpy())
+    script = """
+import sys
+from pathlib import Path
+from din_train.tensorflow_setup import start_tensorflow
+start_tensorflow("cpu")
+import numpy as np
+from din_train.batches import build_batch
+from din_train.config import load_config
+from din_train.model.build import build_model
+from din_train.samples.split import Split
+from din_train.samples.store import open_store
+folder = Path(sys.argv[1])
+config = load_config(folder / "config.yaml")
+data = open_store(config.data.prepared)
+model = build_model(config.model, data, seed=99)
+model.load_weights(folder / "model.weights.h5")
+inputs, _ = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(30), 100)
+sys.exit(0 if np.array_equal(model.score(inputs).numpy(), np.load(folder / "expected.npy")) else 3)
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 0
+
+
+def test_din_weighs_behaviours_by_the_candidate(tmp_path: Path, data: PreparedData) -> None:
+    model = build_model(make_config(tmp_path).model, data, seed=3)
+    assert isinstance(model, DIN)
+    row = int(np.argmax(data.samples(Split.TRAIN, 100).history_length))
+    inputs = batch(data, [row, row])
+    inputs["target_item_id"] = np.array([2, 9], np.int32)
+    weights, rows = model.compute_activation_weights(inputs)
+    first, second = (weights.numpy()[rows.numpy() == each] for each in (0, 1))
+    assert first.sum() == pytest.approx(1, abs=1e-6)
+    assert np.abs(first - second).max() > 1e-6

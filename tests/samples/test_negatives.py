@@ -1,0 +1,74 @@
+"""Negatives: never an excluded item, uniform over the rest, a pure function of (seed, epoch, sample)."""
+
+import numpy as np
+import pytest
+
+from din_train.samples.negatives import ChosenItems, draw_negatives, draw_uniform
+
+
+def draw(chosen: ChosenItems, user_rows: list[int], until: int, *, seed: int = 1, epoch: int = 0) -> np.ndarray:
+    rows = np.array(user_rows)
+    return draw_negatives(
+        chosen=chosen,
+        user_rows=rows,
+        until=np.full(len(rows), until),
+        samples=np.arange(len(rows)),
+        seed=seed,
+        epoch=epoch,
+    )
+
+
+@pytest.fixture
+def chosen() -> ChosenItems:
+    """Six items (ids 2 to 7). User 0 chose 2, 3, 2, 5 in that order; user 1 chose 7."""
+    return ChosenItems.of(
+        np.array([0, 0, 0, 0, 1]), np.array([0, 1, 2, 3, 0]), np.array([2, 3, 2, 5, 7], np.int32), num_items=6
+    )
+
+
+def test_the_whole_list_is_excluded(chosen: ChosenItems) -> None:
+    drawn = draw(chosen, [0] * 3000, until=3)
+    assert set(drawn.tolist()) == {4, 6, 7}
+    assert np.bincount(drawn)[[4, 6, 7]] == pytest.approx([1000] * 3, abs=120)
+
+
+def test_only_what_came_before_is_excluded(chosen: ChosenItems) -> None:
+    assert set(draw(chosen, [0] * 500, until=1).tolist()) == {4, 5, 6, 7}
+
+
+def test_another_users_items_are_not_excluded(chosen: ChosenItems) -> None:
+    assert set(draw(chosen, [1] * 500, until=0).tolist()) == {2, 3, 4, 5, 6}
+
+
+def test_a_user_with_one_item_left_gets_it_and_with_none_gets_zero() -> None:
+    items = np.arange(2, 1002, dtype=np.int32)
+    most = ChosenItems.of(np.zeros(999, np.int64), np.arange(999), items[:-1], num_items=1000)
+    assert draw(most, [0] * 5, until=998).tolist() == [1001] * 5
+    every = ChosenItems.of(np.zeros(1000, np.int64), np.arange(1000), items, num_items=1000)
+    assert draw(every, [0] * 5, until=999).tolist() == [0] * 5
+
+
+def test_draws_do_not_depend_on_order_or_company(chosen: ChosenItems) -> None:
+    users, samples = np.array([0, 1] * 50), np.arange(100)
+    until = np.where(users == 0, 3, 0)
+    shuffled = np.random.default_rng(0).permutation(100)[:40]
+    every = draw_negatives(chosen=chosen, user_rows=users, until=until, samples=samples, seed=1, epoch=0)
+    some = draw_negatives(
+        chosen=chosen, user_rows=users[shuffled], until=until[shuffled], samples=samples[shuffled], seed=1, epoch=0
+    )
+    assert some.tolist() == every[shuffled].tolist()
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"epoch": 1}])
+def test_seed_and_epoch_change_the_draws(chosen: ChosenItems, change: dict[str, int]) -> None:
+    same = draw(chosen, [0] * 100, until=3)
+    assert draw(chosen, [0] * 100, until=3).tolist() == same.tolist()
+    assert draw(chosen, [0] * 100, until=3, **change).tolist() != same.tolist()
+
+
+def test_draws_are_uniform_over_items() -> None:
+    drawn = draw_uniform(1, 0, np.arange(100_000), 0, 50)
+    assert (drawn.min(), drawn.max()) == (2, 51)
+    counts = np.bincount(drawn - 2, minlength=50)
+    chi_square = float(((counts - 2000) ** 2 / 2000).sum())
+    assert 20 < chi_square < 95  # 49 degrees of freedom: mean 49, sd 9.9

@@ -1,0 +1,152 @@
+"""The store: byte-identical for equal inputs, skipped while nothing changed, redone when something did."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from log_factory import Event, make_config, prepare_events, write_log
+
+from din_train.config import Config
+from din_train.errors import DataError, RunError
+from din_train.samples import prepare
+from din_train.samples.prepare import prepare_data
+from din_train.samples.split import Split
+from din_train.samples.store import open_store
+
+EVENTS: list[Event] = [(f"u{n % 7}", f"i{(n * n) % 23}", f"c{(n * n) % 23 % 4}", n) for n in range(60)]
+
+
+def run(config: Config, *, force: bool = False) -> str | None:
+    return prepare_data(config, force=force, progress=lambda _: None).reason
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        prepare_events(tmp_path / name, EVENTS)
+    assert hash_files(tmp_path / "one" / "prepared") == hash_files(tmp_path / "two" / "prepared")
+
+
+def test_manifest_proves_the_files(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    hashes = hash_files(data.folder)
+    del hashes["manifest.json"]
+    manifest = orjson.loads((data.folder / "manifest.json").read_bytes())
+    assert manifest["files"] == hashes
+    assert manifest["inputs"][0]["sha256"] == hashlib.sha256((tmp_path / "log.tsv").read_bytes()).hexdigest()
+    assert manifest["protocol"] == "holdout"
+    assert manifest["samples"] == {"train": 78, "validation": 14, "test": 14}
+    assert manifest["counts"]["samples"] == 106
+    assert manifest["counts"]["positives"] == 53
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"training": {"epochs": 9}}, None),
+        ({"data": {"max_history_length": 3}}, None),
+        ({"vocabulary": {"unknown_rate": 0.5}}, None),
+        ({"seed": 9}, None),
+        ({"data": {"protocol": "paper"}}, "data.protocol has changed"),
+        ({"negatives": {"seed": 2}}, "negatives.seed has changed"),
+        ({"negatives": {"evaluation_per_positive": 3}}, "negatives.evaluation_per_positive has changed"),
+    ],
+)
+def test_made_again_only_when_its_recipe_changes(tmp_path: Path, change: dict[str, Any], reason: str | None) -> None:
+    prepare_events(tmp_path, EVENTS)
+    assert run(make_config(tmp_path, **change)) == reason
+
+
+def test_made_again_when_the_log_changes_but_not_when_it_is_only_touched(tmp_path: Path) -> None:
+    prepare_events(tmp_path, EVENTS)
+    os.utime(tmp_path / "log.tsv", (1, 1))
+    assert run(make_config(tmp_path)) is None
+    write_log(tmp_path / "log.tsv", [*EVENTS, ("u0", "i0", "c0", 99)])
+    assert run(make_config(tmp_path)) == "the logs have changed"
+    assert run(make_config(tmp_path)) is None
+    assert run(make_config(tmp_path), force=True) == "as asked"
+
+
+@pytest.mark.parametrize("name", ["events.parquet", "samples.parquet", "rejected.jsonl"])
+def test_a_damaged_file_is_found(tmp_path: Path, name: str) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    (data.folder / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=f"{name}: missing or changed"):
+        open_store(data.folder)
+    assert run(make_config(tmp_path)) == f"{name} was damaged"
+    assert open_store(data.folder).samples(Split.TEST, 100).labels.sum() == 7
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
+def test_an_interrupted_preparation_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "write_store", fail)
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            run(make_config(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".prepared.lock", "log.tsv"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+    (tmp_path / ".prepared-1234.tmp").mkdir()
+    (tmp_path / ".prepared-xyz.scratch").mkdir()
+    run(make_config(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".prepared.lock", "log.tsv", "prepared"]
+
+
+def test_a_failed_preparation_keeps_the_old_store(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    before = hash_files(data.folder)
+    (tmp_path / "log.tsv").write_text("user\titem\tcategory\ttime\n" + "bad line\n" * 50)
+    with pytest.raises(DataError):
+        run(make_config(tmp_path))
+    assert hash_files(data.folder) == before
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="is not a prepared data set"):
+        run(make_config(tmp_path))
+    assert (tmp_path / "prepared" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"because .*file is a file"):
+        run(make_config(tmp_path, data={"prepared": str(tmp_path / "file" / "prepared")}))
+
+
+def test_every_negative_is_outside_the_users_list_and_rows_are_adjacent(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS, negatives={"per_positive": 2, "evaluation_per_positive": 4})
+    events = {}
+    for split, per_positive in ((Split.TRAIN, 2), (Split.VALIDATION, 4), (Split.TEST, 4)):
+        samples = data.samples(split, 100)
+        assert samples.labels.tolist() == [1, *[0] * per_positive] * (len(samples) // (1 + per_positive))
+        for user, item, label in zip(samples.user_ids, samples.target_item_ids, samples.labels, strict=True):
+            own = events.setdefault(user, _items_of(data.folder, user))
+            assert (item in own) == bool(label)
+
+
+def _items_of(folder: Path, user: int) -> set[int]:
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(folder / "events.parquet", filters=[("user_id", "=", int(user))])
+    return set(rows["item_id"].to_pylist())
