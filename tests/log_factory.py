@@ -48,7 +48,7 @@ def prepare_events(folder: Path, events: Sequence[Event], **changes: Any) -> tup
 
 
 def read_raw_ids(data: PreparedData, table: str, key: str, raw: str) -> dict[int, str]:
-    """id -> raw id of a stored table."""
+    """Id -> raw id of a stored table."""
     rows = pq.read_table(data.folder / f"{table}.parquet")
     return dict(zip(rows[key].to_pylist(), rows[raw].to_pylist(), strict=True))
 

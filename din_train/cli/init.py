@@ -32,7 +32,7 @@ def command(path: Path, source: str, force: bool) -> None:
         raise ConfigError(f"{path}: is not an ordinary file; choose another path")
     if path.exists() and not force:
         raise ConfigError(f"{path}: already there; choose another path, or replace it with --force")
-    shipped = (files("din_train.config") / STARTERS[source]).read_text(encoding="utf-8")
+    shipped = (files("din_train") / "config" / STARTERS[source]).read_text(encoding="utf-8")
     quoted = shlex.quote(str(path))
     text = shipped.replace(DEFAULT_PATH, quoted).replace("amazon-2014", source)
     make_folder(path.parent)

@@ -21,9 +21,14 @@ def find_columns(columns: ColumnsConfig, found: Sequence[str], path: Path, form:
         form: what the file was read as, for messages ("comma-separated", ...).
 
     Raises:
-        DataError: with one line for each column that is missing, or there twice.
+        DataError: with one line for each column that is missing, or there twice; one line if none is there at all.
     """
     roles = {role: name for role, name in columns if name is not None}
+    if not any(name in found for name in roles.values()):
+        raise DataError(
+            f"{path}: none of the columns {', '.join(roles.values())} is in its header, which has "
+            f"{_show_all(found)} (read as {form}); check data.events, or name its columns in data.columns"
+        )
     problems = [
         f"{path}: data.columns.{role}: {_describe(name, found)} (read as {form})"
         for role, name in roles.items()
@@ -37,10 +42,13 @@ def find_columns(columns: ColumnsConfig, found: Sequence[str], path: Path, form:
 def _describe(name: str, found: Sequence[str]) -> str:
     if name in found:
         return f"the header has the column '{name}' {found.count(name)} times; expected it once, rename the others"
-    shown = ", ".join(_show(each) for each in found[:_MOST_SHOWN]) + (", ..." if len(found) > _MOST_SHOWN else "")
     close = difflib.get_close_matches(name, found, n=1)
     advice = f"did you mean '{close[0]}'?" if close else "its first line must be a header; name one of these columns"
-    return f"no column '{name}' in the header, which has {shown}; {advice}"
+    return f"no column '{name}' in the header, which has {_show_all(found)}; {advice}"
+
+
+def _show_all(names: Sequence[str]) -> str:
+    return ", ".join(_show(each) for each in names[:_MOST_SHOWN]) + (", ..." if len(names) > _MOST_SHOWN else "")
 
 
 def _show(name: str) -> str:

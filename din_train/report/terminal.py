@@ -27,7 +27,8 @@ def say(line: str) -> None:
 def reading_progress(total_bytes: int) -> Iterator[ReadProgress]:
     """A bar over the bytes of the logs, on stderr, gone when done."""
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=total_bytes)
         yield lambda count: bar.advance(task, count)
 
@@ -36,6 +37,8 @@ def build_preparation_table(manifest: Manifest) -> Table:
     """What became of every line, and what the data set holds."""
     table = Table("prepared data", "", show_header=False, title=f"prepared data, protocol {manifest['protocol']}")
     table.columns[1].justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
     for report in manifest["read"]:
         table.add_row(report["name"], f"{report['lines']:,} lines, {report['kept']:,} kept")
         for reason, count in report["rejected"].items():

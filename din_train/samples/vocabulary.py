@@ -7,11 +7,12 @@ result does not depend on the engine's threads, and ties in time keep the log's 
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import ibis
 import pyarrow as pa
 from ibis import Table, _
 
-from din_train.errors import DataError
+from din_train.errors import DataError, RunError
 from din_train.logs.log import RawLog
 
 PAD_ID = 0
@@ -51,12 +52,16 @@ def build_log_tables(log: RawLog, *, min_events: int, memory_limit: str, scratch
 
     Raises:
         DataError: if no user has enough events.
+        RunError: if memory or disk run out.
     """
     connection = ibis.duckdb.connect(
         scratch / "relations.duckdb", memory_limit=memory_limit, temp_directory=str(scratch / "spill")
     )
     try:
         return _build(connection, log, min_events)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"preparing in {scratch.parent}: {reason}; raise data.memory_limit or free disk space") from None
     finally:
         connection.disconnect()
 

@@ -23,13 +23,15 @@ class ProgressBar(keras.callbacks.Callback):
         self._epochs = epochs
         self._started = 0.0
         self._task: TaskID | None = None
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %  loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} samples/s"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
 
     def __enter__(self) -> Self:
@@ -68,4 +70,4 @@ class ProgressBar(keras.callbacks.Callback):
                     for name, value in logs.items()
                     if name.endswith(f"_{key}") and value is not None
                 )
-            self._progress.console.print(line, highlight=False)
+            self._progress.console.print(line, highlight=False, soft_wrap=True)

@@ -1,7 +1,5 @@
 """Batches: padding on the right, newest kept, buckets, each sample once an epoch, unknown ids in training only."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from log_factory import prepare_events
@@ -10,7 +8,7 @@ from din_train.batches import EvaluationBatches, TrainingBatches, build_batch, r
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
 
-EVENTS = [(f"u{n % 11}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(250)]
+EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", f"c{n % 5}", n) for n in range(250)]
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_no_rows_give_no_output_and_move_nothing(dice: Dice) -> None:
     assert tape.gradient(loss, dice.alpha.value).numpy().tolist() == [0.0, 0.0]
 
 
-def test_gradients_equal_finite_differences(dice: Dice) -> None:
+def test_gradients_equal_finite_differences() -> None:
     layer = Dice(dtype="float64")
     layer.build((None, 2))
     layer.alpha.assign([0.5, -0.25])

@@ -65,4 +65,3 @@ def test_a_long_history_keeps_its_newest(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, [*OTHER, *(("u", item, "x", time) for time, item in enumerate("abcdef"))])
     (test,) = [each for each in read_positives(data, TEST, max_history_length=2) if each["user"] == "u"]
     assert test == {"user": "u", "target": "f", "history": ["d", "e"]}
-

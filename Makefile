@@ -1,0 +1,55 @@
+# `make` lists the targets. `make setup PYTHON=python3.12` chooses the interpreter of a new environment.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DIN_TRAIN := $(BIN)/din-train
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test check format lock ci clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Create .venv and install din-train with the locked packages
+
+# Some systems ship Python's venv without ensurepip; there, PYTHON's own pip puts one into the new environment.
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: din-train needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another interpreter, for example: make setup PYTHON=python3.11" >&2; exit 1; }
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); else \
+	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; fi
+	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, and compare them
+	$(DIN_TRAIN) fit --config configs/sample.yaml --set model.name=base --set name=sample-base --overwrite
+	$(DIN_TRAIN) fit --config configs/sample.yaml --overwrite
+	$(DIN_TRAIN) compare runs/sample-base runs/sample
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+check: setup ## Check formatting, lint, types and the import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and fix what lint can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## Pin every package in requirements.lock again (LOCK_OPTIONS=--upgrade: the newest allowed)
+	$(BIN)/pip-compile --quiet --extra dev --strip-extras --allow-unsafe --no-header --no-emit-index-url \
+	  --no-emit-find-links --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
+
+ci: setup check test ## What CI runs
+
+clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

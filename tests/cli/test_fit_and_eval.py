@@ -1,0 +1,185 @@
+"""The main job on a small log: fit's files and numbers, eval's equal ones, selection, seeds, overwriting."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from log_factory import write_log
+from workplace import Workplace
+
+from din_train.config import load_config
+
+
+def read_history(workplace: Workplace, run: str = "runs/small") -> list[dict[str, float]]:
+    return [orjson.loads(line) for line in (workplace.folder / run / "history.jsonl").read_bytes().splitlines()]
+
+
+def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
+    result = workplace.fit()
+    assert result.exit_code == 0, result.output
+    assert workplace.list_files() == [
+        "log.tsv",
+        *(f"prepared/small/{name}.parquet" for name in ("categories", "events")),
+        "prepared/small/items.parquet",
+        "prepared/small/manifest.json",
+        "prepared/small/rejected.jsonl",
+        *(f"prepared/small/{name}.parquet" for name in ("samples", "users")),
+        "runs/small/checkpoints/best.json",
+        "runs/small/checkpoints/best.weights.h5",
+        "runs/small/config.yaml",
+        "runs/small/history.jsonl",
+        "runs/small/metrics.json",
+        "small.yaml",
+    ]
+    assert (workplace.folder / "runs/latest").readlink() == Path("small")
+    assert load_config(Path("runs/small/config.yaml")) == load_config(Path("small.yaml"))
+    metrics = workplace.read_json("runs/small/metrics.json")
+    assert metrics["protocol"] == "holdout"
+    assert metrics["split"] == "test"
+    assert metrics["selected_on"] == "validation"
+    assert (metrics["num_samples"], metrics["num_positives"]) == (80, 40)
+    assert (metrics["gauc_users"], metrics["gauc_users_skipped"]) == (40, 0)
+    assert 0 <= metrics["gauc"] <= 1
+    history = read_history(workplace)
+    assert [each["epoch"] for each in history] == [1, 2]
+    assert history[1]["loss"] < history[0]["loss"]
+    assert all(0 <= each["input_wait"] <= 1 and each["samples_per_second"] > 0 for each in history)
+    best = max(history, key=lambda each: each["validation_gauc"])
+    assert metrics["best_epoch"] == best["epoch"]
+
+
+def test_eval_in_a_new_process_gives_the_same_numbers(workplace: Workplace) -> None:
+    workplace.fit()
+    command = [sys.executable, "-m", "din_train", "eval", "--json"]
+    result = subprocess.run(command, capture_output=True, check=True)
+    printed = orjson.loads(result.stdout)
+    assert printed == workplace.read_json("runs/small/metrics.json")
+    assert printed == workplace.read_json("runs/small/metrics.test.json")
+    assert result.stderr == b""
+
+
+def test_eval_of_the_validation_split_gives_the_chosen_epochs_numbers(workplace: Workplace) -> None:
+    workplace.fit()
+    result = workplace.run("eval", "--run-dir", "runs/small", "--split", "validation", "--json")
+    metrics = orjson.loads(result.stdout)
+    chosen = read_history(workplace)[metrics["best_epoch"] - 1]
+    assert {key: metrics[key] for key in ("auc", "gauc", "logloss")} == {
+        key: chosen[f"validation_{key}"] for key in ("auc", "gauc", "logloss")
+    }
+    assert metrics == workplace.read_json("runs/small/metrics.validation.json")
+
+
+def test_eval_prints_a_table_for_people(workplace: Workplace) -> None:
+    workplace.fit()
+    result = workplace.run("eval")
+    assert f"{workplace.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout
+    assert "protocol holdout" in result.stdout
+
+
+@pytest.mark.parametrize("model", ["din", "base"])
+def test_same_seed_same_bits(workplace: Workplace, model: str) -> None:
+    for name in ("one", "two"):
+        workplace.fit("--set", f"name={name}", "--set", f"model.name={model}", "--set", "model.mlp.dropout=0.2")
+    assert workplace.read_json("runs/one/metrics.json") == workplace.read_json("runs/two/metrics.json")
+    losses = [[each["loss"] for each in read_history(workplace, f"runs/{name}")] for name in ("one", "two")]
+    assert losses[0] == losses[1]
+
+
+def test_early_stopping_keeps_the_best_epochs_weights(workplace: Workplace) -> None:
+    # A rate this high overfits 40 users within a few epochs.
+    result = workplace.fit(
+        "--set", "training.epochs=60", "--set", "training.optimizer.learning_rate=0.05",
+        "--set", "training.early_stopping={metric: logloss, patience: 2}",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    history = read_history(workplace)
+    best = min(history, key=lambda each: each["validation_logloss"])
+    assert len(history) == best["epoch"] + 2 < 60
+    assert workplace.read_json("runs/small/metrics.json")["best_epoch"] == best["epoch"]
+    validation = orjson.loads(workplace.run("eval", "--split", "validation", "--json").stdout)
+    assert validation["logloss"] == best["validation_logloss"]
+
+
+def test_paper_selects_nothing_unless_asked_and_says_so(workplace: Workplace) -> None:
+    workplace.write_config(data={"protocol": "paper"})
+    workplace.fit()
+    metrics = workplace.read_json("runs/small/metrics.json")
+    assert (metrics["protocol"], metrics["selected_on"], metrics["best_epoch"]) == ("paper", "none", 2)
+    assert not any(key.startswith(("test", "validation")) for key in read_history(workplace)[0])
+    workplace.fit("--set", "training.select_on=test", "--set", "name=selected")
+    assert workplace.read_json("runs/selected/metrics.json")["selected_on"] == "test"
+    assert "test_gauc" in read_history(workplace, "runs/selected")[0]
+    result = workplace.run("eval", "--split", "validation")
+    assert result.exit_code == 2
+    assert "protocol 'paper' gives it no sample" in result.stderr
+
+
+def test_holdout_without_selection_records_validation_and_keeps_the_last_epoch(workplace: Workplace) -> None:
+    workplace.fit("--set", "training.select_on=none", "--set", "training.optimizer.learning_rate=0.05")
+    assert workplace.read_json("runs/small/metrics.json")["best_epoch"] == 2
+    assert "validation_gauc" in read_history(workplace)[1]
+
+
+def test_a_used_run_directory_is_refused_and_overwritten_when_asked(workplace: Workplace) -> None:
+    workplace.fit()
+    before = workplace.read_json("runs/small/metrics.json")
+    result = workplace.fit("--set", "seed=2")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "error: runs/small: already used; give --overwrite to replace it, or another name (--set name=..., --run-dir)"
+    ]
+    assert workplace.read_json("runs/small/metrics.json") == before
+    assert workplace.fit("--set", "seed=2", "--overwrite").exit_code == 0
+    assert workplace.read_json("runs/small/metrics.json")["seed"] == 2
+
+
+def test_overwrite_leaves_a_folder_that_is_no_run(workplace: Workplace) -> None:
+    (workplace.folder / "mine").mkdir()
+    (workplace.folder / "mine/thesis.txt").write_text("x")
+    result = workplace.fit("--run-dir", "mine", "--overwrite")
+    assert result.exit_code == 2
+    assert "not a run directory" in result.stderr
+    assert (workplace.folder / "mine/thesis.txt").exists()
+
+
+def test_several_seeds(workplace: Workplace) -> None:
+    result = workplace.fit("--seeds", "1,2", "--run-dir", "elsewhere/run")
+    assert result.exit_code == 0, result.output
+    gaucs = [workplace.read_json(f"elsewhere/run-seed{seed}/metrics.json")["gauc"] for seed in (1, 2)]
+    assert f"GAUC mean {np.mean(gaucs):.6f}, sd {np.std(gaucs, ddof=1):.6f}" in result.stderr
+    assert (workplace.folder / "runs/latest").resolve() == workplace.folder / "elsewhere/run-seed2"
+
+
+def test_prepare_then_fit_prepares_once(workplace: Workplace) -> None:
+    result = workplace.run("prepare", "--config", "small.yaml")
+    assert "prepared, because there was none" in result.stderr
+    assert "600 lines, 600 kept" in result.stdout
+    assert "prepared/small: up to date" in workplace.run("prepare", "--config", "small.yaml").stderr
+    assert "prepared/small: up to date" in workplace.fit().stderr
+
+
+def test_eval_refuses_another_data_set(workplace: Workplace) -> None:
+    workplace.fit()
+    write_log(workplace.folder / "log.tsv", [("u0", "i0", "c0", n) for n in range(9)] + [("u1", "i1", "c1", 1)] * 3)
+    workplace.run("prepare", "--config", "small.yaml")
+    result = workplace.run("eval")
+    assert result.exit_code == 1
+    assert "not the data set this run was trained on" in result.stderr
+
+
+def test_compare_puts_runs_side_by_side(workplace: Workplace) -> None:
+    workplace.fit("--set", "model.name=base", "--set", "name=base")
+    workplace.fit()
+    result = workplace.run("compare", "runs/base", "runs/small")
+    assert result.exit_code == 0
+    for name in ("base", "small"):
+        assert f"{workplace.read_json(f'runs/{name}/metrics.json')['gauc']:.6f}" in result.stdout
+    rows = orjson.loads(workplace.run("compare", "runs/base", "runs/small", "--json").stdout)
+    assert [row["run"] for row in rows] == ["runs/base", "runs/small"]
+    workplace.fit("--set", "data.protocol=paper", "--set", "name=paper")
+    refused = workplace.run("compare", "runs/base", "runs/paper")
+    assert refused.exit_code == 2
+    assert "their numbers do not compare" in refused.stderr

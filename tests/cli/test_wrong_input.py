@@ -1,0 +1,172 @@
+"""Wrong inputs: one clear line a problem, the right exit code, nothing half-written."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from log_factory import write_log
+from workplace import EVENTS, Workplace
+
+
+def check(workplace: Workplace, exit_code: int, *expected: str, command: str = "fit") -> None:
+    """The command fails with these lines (each a part of one) and leaves no file behind."""
+    before = workplace.list_files()
+    result = workplace.run(command, "--config", "small.yaml")
+    lines = result.stderr.splitlines()
+    assert result.exit_code == exit_code, result.output
+    assert len(lines) == len(expected), lines
+    for line, part in zip(lines, expected, strict=True):
+        assert line.startswith("error: ")
+        assert part in line
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert workplace.list_files() == before
+
+
+def test_missing_file(workplace: Workplace) -> None:
+    (workplace.folder / "log.tsv").unlink()
+    check(workplace, 1, "data.events: log.tsv: no such file")
+
+
+def test_gzip_cut_in_the_middle(workplace: Workplace) -> None:
+    whole = gzip.compress((workplace.folder / "log.tsv").read_bytes())
+    (workplace.folder / "log.tsv").write_bytes(whole[: len(whole) // 2])
+    check(workplace, 1, "log.tsv: the gzip stream ends early")
+
+
+def test_directory_given_as_a_file(workplace: Workplace) -> None:
+    (workplace.folder / "log.tsv").unlink()
+    (workplace.folder / "log.tsv").mkdir()
+    check(workplace, 1, "data.events: log.tsv: is a directory; expected a file")
+
+
+def test_empty_file(workplace: Workplace) -> None:
+    (workplace.folder / "log.tsv").write_text("")
+    check(workplace, 1, "data.events: log.tsv: is empty")
+
+
+@pytest.mark.parametrize(
+    "contents", [b'{"reviewerID": "u", "asin": "i"}\n', b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"PAR1 not really"]
+)
+def test_file_of_another_format(workplace: Workplace, contents: bytes) -> None:
+    (workplace.folder / "log.tsv").write_bytes(contents)
+    check(workplace, 1, "log.tsv")
+
+
+def test_metadata_with_no_matching_item(workplace: Workplace) -> None:
+    reviews = "".join(f'{{"reviewerID": "u", "asin": "a{n}", "unixReviewTime": {n}}}\n' for n in range(9))
+    (workplace.folder / "reviews.json").write_text(reviews)
+    (workplace.folder / "meta.json").write_text('{"asin": "b", "category": ["x"]}\n')
+    workplace.write_config()
+    (workplace.folder / "small.yaml").write_text(
+        "name: small\nmodel: {name: din}\ntraining: {epochs: 1}\n"
+        "data: {source: amazon-2018, reviews: reviews.json, items: meta.json, prepared: prepared/small}\n"
+    )
+    check(workplace, 1, "meta.json: no item of reviews.json is in its 1 lines; do the two files belong together?")
+
+
+def test_one_bad_timestamp_is_a_rejected_line(workplace: Workplace) -> None:
+    with (workplace.folder / "log.tsv").open("a") as log:
+        log.write("u0\ti0\tc0\tyesterday\n")
+    result = workplace.run("prepare", "--config", "small.yaml")
+    assert result.exit_code == 0, result.output
+    assert workplace.read_json("prepared/small/rejected.jsonl") == {
+        "file": "log.tsv",
+        "line": 602,
+        "reason": "timestamp not a whole number",
+        "text": "u0\ti0\tc0\tyesterday",
+    }
+    assert "timestamp not a whole number" in result.stdout
+    read = workplace.read_json("prepared/small/manifest.json")["read"]
+    assert read[0]["rejected"] == {"timestamp not a whole number": 1}
+
+
+def test_more_bad_timestamps_than_allowed(workplace: Workplace) -> None:
+    with (workplace.folder / "log.tsv").open("a") as log:
+        log.write("u0\ti0\tc0\tyesterday\n" * 20)
+    check(workplace, 1, "20 of 620 lines")
+
+
+def test_nobody_has_enough_events(workplace: Workplace) -> None:
+    write_log(workplace.folder / "log.tsv", [(f"u{n}", "i", "c", n) for n in range(20)])
+    check(workplace, 1, "no user has the 3 events the protocol needs (the log has 20 events of 20 users)")
+
+
+def test_config_with_four_problems_at_once(workplace: Workplace) -> None:
+    workplace.write_config(
+        data={"protocl": "paper", "max_bad_share": 7}, training={"batch_size": "many"}, model={"name": None}
+    )
+    text = (workplace.folder / "small.yaml").read_text().replace("name: null", "pooling: sum")
+    (workplace.folder / "small.yaml").write_text(text)
+    check(
+        workplace,
+        2,
+        "data.max_bad_share: received 7",
+        "data.protocl: unknown key, did you mean 'protocol'?",
+        "model.name: missing",
+        "training.batch_size: received 'many'",
+    )
+
+
+def test_corrupted_weights(workplace: Workplace) -> None:
+    workplace.fit()
+    weights = workplace.folder / "runs/small/checkpoints/best.weights.h5"
+    contents = bytearray(weights.read_bytes())
+    contents[len(contents) // 2] ^= 0xFF
+    weights.write_bytes(contents)
+    result = workplace.run("eval")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "best.weights.h5: missing or damaged" in line
+    assert not (workplace.folder / "runs/small/metrics.test.json").exists()
+
+
+@pytest.mark.parametrize("name", ["best.json", "best.weights.h5"])
+def test_missing_checkpoint_files(workplace: Workplace, name: str) -> None:
+    workplace.fit()
+    (workplace.folder / "runs/small/checkpoints" / name).unlink()
+    result = workplace.run("eval")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("key", "path"), [("data.prepared", "file/prepared"), ("name", "small")])
+def test_a_file_stands_in_a_folders_place(workplace: Workplace, key: str, path: str) -> None:
+    (workplace.folder / "file").write_text("")
+    if key == "name":
+        (workplace.folder / "runs").write_text("")
+    before = workplace.list_files()
+    result = workplace.fit("--set", f"{key}={path}")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "is a file" in line
+    assert workplace.list_files() == before
+
+
+def test_eval_without_a_run(workplace: Workplace) -> None:
+    result = workplace.run("eval")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "error: runs/latest: no run yet; train one with `din-train fit --config ...`, or give --run-dir"
+    ]
+
+
+def test_a_gpu_that_is_not_there(workplace: Workplace) -> None:
+    result = workplace.fit("--set", "training.device=gpu")
+    assert result.exit_code == 2
+    assert "training.device: received 'gpu', but TensorFlow sees no GPU" in result.stderr.splitlines()[-1]
+    assert not (workplace.folder / "runs").exists()
+
+
+def test_a_loss_that_is_no_number(workplace: Workplace) -> None:
+    result = workplace.fit("--set", "training.optimizer={name: sgd, learning_rate: 1e30}", "--set", "training.epochs=3")
+    assert result.exit_code == 1
+    assert "lower training.optimizer.learning_rate" in result.stderr.splitlines()[-1]
+
+
+def test_a_protocol_that_leaves_nothing_to_train_on(workplace: Workplace) -> None:
+    write_log(workplace.folder / "log.tsv", [event for event in EVENTS if event[3] < 120])
+    result = workplace.fit()
+    assert result.exit_code == 1
+    assert "leaves no training sample" in result.stderr.splitlines()[-1]
+    assert not Path("runs").exists()

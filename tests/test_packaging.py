@@ -1,0 +1,44 @@
+"""What the wheel says and holds, read from pyproject.toml and from the package as it is installed."""
+
+import tomllib
+from fnmatch import fnmatch
+from importlib.metadata import entry_points, version
+from importlib.resources import files
+from pathlib import Path
+
+import din_train
+from din_train.cli.init import STARTERS
+
+REPOSITORY = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_the_version_is_said_once() -> None:
+    assert din_train.__version__ == version("din-train") == PYPROJECT["project"]["version"]
+
+
+def test_the_console_script() -> None:
+    (script,) = entry_points(group="console_scripts", name="din-train")
+    assert script.value == "din_train.cli:main"
+
+
+def test_starter_configs_are_package_data() -> None:
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["din_train"]
+    for name in STARTERS.values():
+        assert any(fnmatch(f"config/{name}", pattern) for pattern in patterns)
+        assert (files("din_train.config") / name).is_file()
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    folders = {path.parent for path in (REPOSITORY / "din_train").rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
+    lines = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.lstrip().startswith("#"))
+    project = PYPROJECT["project"]
+    for requirement in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+        name = requirement.split(">=")[0].split("[")[0].lower()
+        assert name in pins, f"{name}: not in requirements.lock; run `make lock`"
+    assert [line for line in lines if "://" in line or line.startswith("-")] == []
