@@ -12,10 +12,13 @@ from rich.table import Table
 from din_train.logs.log import Progress as ReadProgress
 from din_train.samples.store import Manifest
 
+_FILE_WIDTH = 120
+
 
 def show_table(table: Table) -> None:
-    """Print on stdout."""
-    Console().print(table)
+    """Print on stdout; 120 columns wide where that is a file or a pipe."""
+    console = Console()
+    console.print(table, width=None if console.is_terminal else _FILE_WIDTH)
 
 
 def say(line: str) -> None:
@@ -37,8 +40,6 @@ def build_preparation_table(manifest: Manifest) -> Table:
     """What became of every line, and what the data set holds."""
     table = Table("prepared data", "", show_header=False, title=f"prepared data, protocol {manifest['protocol']}")
     table.columns[1].justify = "right"
-    for column in table.columns:
-        column.no_wrap = True
     for report in manifest["read"]:
         table.add_row(report["name"], f"{report['lines']:,} lines, {report['kept']:,} kept")
         for reason, count in report["rejected"].items():

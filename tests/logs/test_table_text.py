@@ -173,7 +173,7 @@ def test_missing_columns_are_all_named_with_what_there_is(runner: Runner) -> Non
 
 
 def test_a_file_without_header(runner: Runner) -> None:
-    with pytest.raises(DataError, match="which has 1, 2268318, 2520377, pv; its first line must be a header; name"):
+    with pytest.raises(DataError, match="is in its header, which has 1, 2268318, 2520377, pv"):
         runner.table(b"1,2268318,2520377,pv\n" * 10)
 
 
@@ -192,9 +192,9 @@ def test_a_header_alone_is_no_log(runner: Runner) -> None:
 def test_json_is_no_table(runner: Runner) -> None:
     with pytest.raises(DataError) as caught:
         runner.table(b'{"reviewerID": "u", "asin": "i"}\n' * 2000)
-    found = """which has {"reviewerID": "u",  "asin": "i"}; its first line must be a header"""
-    assert len(caught.value.problems) == 4
-    assert all(found in line and line.isprintable() for line in caught.value.problems)
+    (line,) = caught.value.problems
+    assert """none of the columns user, item, time, category is in its header, which has {"reviewerID": "u",""" in line
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(
