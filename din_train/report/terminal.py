@@ -18,7 +18,9 @@ _FILE_WIDTH = 120
 def show_table(table: Table) -> None:
     """Print on stdout; 120 columns wide where that is a file or a pipe."""
     console = Console()
-    console.print(table, width=None if console.is_terminal else _FILE_WIDTH)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH  # `print(width=)` would be capped by the 80 columns rich takes a pipe for
+    console.print(table)
 
 
 def say(line: str) -> None:
