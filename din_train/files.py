@@ -30,20 +30,45 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new temporary folder beside `path`; on success it takes `path`'s place, else it is removed."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    retired = path.with_name(f".{path.name}-{os.getpid()}.old")
+    """Yield a new temporary folder beside `path`; on success it takes `path`'s place, else it is removed.
+
+    One process at a time may write `path` (see `exclusive_lock`), after `remove_leftovers`.
+    """
+    temporary, retired = _beside(path, "tmp"), _beside(path, "old")
     make_folder(path.parent)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
         if path.exists():
             path.rename(retired)
         temporary.rename(path)
     finally:
+        if retired.exists() and not path.exists():  # stopped between the two renames
+            retired.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, on the same disk, for what is needed while `path` is made."""
+    scratch = _beside(path, "scratch")
+    try:
+        scratch.mkdir()
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed writer of the folder `path` left beside it."""
+    for kind in ("tmp", "old", "scratch"):
+        shutil.rmtree(_beside(path, kind), ignore_errors=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A whole name, never a prefix: `sample` and `sample-base` may be written side by side."""
+    return path.with_name(f".{path.name}.{kind}")
 
 
 def make_folder(path: Path) -> None:

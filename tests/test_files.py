@@ -78,6 +78,26 @@ def test_a_failed_folder_that_was_not_there_stays_away(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_stopped_between_the_two_renames_the_old_folder_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prepared"
+    path.mkdir()
+    (path / "old").touch()
+    rename = Path.rename
+
+    def fail_second(self: Path, target: Path) -> Path:
+        if self.name == ".prepared.tmp":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_second)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(path):
+        pass
+    assert names(tmp_path) == ["prepared"]
+    assert names(path) == ["old"]
+
+
 def test_folders_are_made_and_may_be_there(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b"
     make_folder(path)

@@ -1,7 +1,5 @@
 """Raw log -> prepared data set, done again only when what it is made from has changed."""
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import pyarrow as pa
 
 from din_train.config import Config
 from din_train.errors import DataError
-from din_train.files import compute_sha256, exclusive_lock
+from din_train.files import compute_sha256, exclusive_lock, remove_leftovers, scratch_folder
 from din_train.logs import Progress, RawLog, input_files, read_log
 from din_train.samples.build import SPLIT_NAMES, BuiltSamples, build_samples
 from din_train.samples.split import MIN_EVENTS
@@ -39,8 +37,7 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
     """
     folder = config.data.prepared
     with exclusive_lock(folder.with_name(f".{folder.name}.lock")):
-        for leftover in folder.parent.glob(f".{folder.name}-*"):
-            shutil.rmtree(leftover)
+        remove_leftovers(folder)
         manifest = read_manifest(folder)
         if manifest is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(
@@ -51,8 +48,8 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
         reason = "as asked" if force else _find_reason(folder, manifest, config, inputs)
         if reason is None and manifest is not None:
             return Preparation(manifest, None)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", suffix=".scratch", dir=folder.parent) as scratch:
-            return Preparation(_prepare(config, inputs, Path(scratch), progress), reason)
+        with scratch_folder(folder) as scratch:
+            return Preparation(_prepare(config, inputs, scratch, progress), reason)
 
 
 def _find_reason(folder: Path, manifest: Manifest | None, config: Config, inputs: list[dict[str, Any]]) -> str | None:

@@ -103,10 +103,21 @@ def test_an_interrupted_preparation_leaves_nothing(
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     write_log(tmp_path / "log.tsv", EVENTS)
-    (tmp_path / ".prepared-1234.tmp").mkdir()
-    (tmp_path / ".prepared-xyz.scratch").mkdir()
+    for kind in ("tmp", "old", "scratch"):
+        (tmp_path / f".prepared.{kind}").mkdir()
+        (tmp_path / f".prepared.{kind}" / "half").touch()
     run(make_config(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".prepared.lock", "log.tsv", "prepared"]
+
+
+def test_a_data_set_whose_name_begins_alike_is_left_alone(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+    run(make_config(tmp_path, data={"prepared": str(tmp_path / "prepared-two")}))
+    (tmp_path / ".prepared-two.scratch").mkdir()  # another process is at it
+    run(make_config(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".prepared-two.lock", ".prepared-two.scratch", ".prepared.lock", "log.tsv", "prepared", "prepared-two",
+    ]  # fmt: skip
 
 
 def test_a_failed_preparation_keeps_the_old_store(tmp_path: Path) -> None:
