@@ -51,6 +51,10 @@ class RunDirectory:
         with self.history_file.open("ab") as file:
             file.write(orjson.dumps(epoch) + b"\n")
 
+    def count_epochs(self) -> int:
+        """How many epochs have finished."""
+        return len(self.history_file.read_bytes().splitlines()) if self.history_file.exists() else 0
+
     def write_metrics(self, metrics: dict[str, Any], split: str | None = None) -> None:
         with atomic_file(self.metrics_file(split)) as temporary:
             temporary.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2) + b"\n")

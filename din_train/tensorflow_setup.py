@@ -52,7 +52,7 @@ def _silenced_stderr() -> Iterator[None]:
         os.dup2(captured.fileno(), 2)
         try:
             yield
-        except ConfigError:
+        except (ConfigError, KeyboardInterrupt):
             raise
         except BaseException:
             captured.seek(0)

@@ -4,19 +4,27 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from din_train.config import Config
-from din_train.errors import ConfigError, DataError
+from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.compare import compare_metrics
 from din_train.logs import input_files
 from din_train.report import terminal
-from din_train.run_directory import RUNS, check_run_directory, create_run_directory, open_run_directory
+from din_train.run_directory import (
+    RUNS,
+    RunDirectory,
+    check_run_directory,
+    create_run_directory,
+    open_run_directory,
+)
 from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
+from din_train.signals import interrupted_exit_code, received_signal
 from din_train.tensorflow_setup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -115,14 +123,29 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
         seed=config.seed,
     )
     run = create_run_directory(folder, config)
-    model = build_model(config.model, data, seed=config.seed)
-    fit_model(model, batches, config, run, watched=_watch(model, config, data), data_fingerprint=data.fingerprint)
-    checkpoint = load_weights(run.checkpoints, model)
-    metrics = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
+    try:
+        model = build_model(config.model, data, seed=config.seed)
+        fit_model(model, batches, config, run, watched=_watch(model, config, data), data_fingerprint=data.fingerprint)
+        checkpoint = load_weights(run.checkpoints, model)
+        metrics = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
+    except KeyboardInterrupt:
+        raise Interrupted(_describe_what_is_kept(run), interrupted_exit_code()) from None
     run.write_metrics(metrics)
     terminal.show_table(terminal.build_metrics_table(metrics))
     terminal.say(f"run directory: {run.path}")
     return metrics
+
+
+def _describe_what_is_kept(run: RunDirectory) -> str:
+    signal = received_signal()
+    by = signal.name if signal and signal != SIGINT else "Ctrl-C"
+    epochs = run.count_epochs()
+    kept = (
+        f"{epochs} finished epoch(s) kept in {run.path}; score them with `din-train eval --run-dir {run.path}`"
+        if epochs
+        else f"no epoch had finished; {run.path} holds the config only, --overwrite trains it again"
+    )
+    return f"training stopped by {by}: {kept}"
 
 
 def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":

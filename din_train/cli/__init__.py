@@ -11,6 +11,7 @@ import click
 
 from din_train import __version__
 from din_train.errors import DinTrainError, Interrupted
+from din_train.signals import interrupted_exit_code, received_signal, watch_signals
 
 # A command's module is imported when the command is asked for, and imports no more than click until it runs.
 COMMANDS = {
@@ -46,7 +47,8 @@ class CommandLine(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            lines, exit_code = describe_failure(error)
+            stopped = received_signal() is not None and not isinstance(error, Interrupted)
+            lines, exit_code = describe_failure(KeyboardInterrupt() if stopped else error)
             for line in lines:
                 click.echo(line, err=True)
             ctx.exit(exit_code)
@@ -60,7 +62,8 @@ def describe_failure(error: BaseException) -> tuple[list[str], int]:
         case DinTrainError():
             return [f"error: {problem}" for problem in error.problems], error.exit_code
         case KeyboardInterrupt():
-            return ["interrupted; files are written whole or not at all, so the same command can run again"], 130
+            lines = ["interrupted; files are written whole or not at all, so the same command can run again"]
+            return lines, interrupted_exit_code()
         case MemoryError():
             return ["error: out of memory; lower training.batch_size or data.memory_limit, or use a larger machine"], 1
         case OSError(filename=str() as path, strerror=str() as reason):
@@ -90,4 +93,5 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """The console entry point."""
+    watch_signals()
     cli.main(prog_name="din-train")

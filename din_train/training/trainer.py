@@ -15,6 +15,7 @@ from din_train.evaluation.evaluate import Metrics
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
 from din_train.samples.split import Split
+from din_train.signals import deferred_signals, prompt_signals, received_signal
 from din_train.training.checkpoint import write_checkpoint
 from din_train.training.interruption import StopOnSignal
 from din_train.training.progress import ProgressBar
@@ -49,7 +50,7 @@ def fit_model(
     """Train; afterwards the run's checkpoint holds the chosen epoch's weights, the last one's without selection.
 
     Raises:
-        Interrupted: after Ctrl-C or SIGTERM, with the finished epochs' work kept.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with the finished epochs' work kept.
         RunError: if the loss is no longer a number.
         DataError: if the metric that selects is undefined on the split it looks at.
     """
@@ -61,20 +62,18 @@ def fit_model(
         jit_compile=False,
     )
     stopping = training.early_stopping
-    stop_on_signal = StopOnSignal(run)
-    recorder = EpochRecorder(
-        batches, run, watched=watched, metric=stopping.metric, data_fingerprint=data_fingerprint, stop=stop_on_signal
-    )
-    callbacks: list[keras.callbacks.Callback] = [stop_on_signal, recorder]
+    recorder = EpochRecorder(batches, run, watched=watched, metric=stopping.metric, data_fingerprint=data_fingerprint)
+    callbacks: list[keras.callbacks.Callback] = [StopOnSignal(), recorder]
     if watched is not None and watched.select:
         monitor = f"{watched.name}_{stopping.metric}"
         mode = "min" if stopping.metric == "logloss" else "max"
         callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=stopping.patience))
-    with ProgressBar(batches.num_samples, training.batch_size, training.epochs) as progress:
+    with deferred_signals(), ProgressBar(batches.num_samples, training.batch_size, training.epochs) as progress:
         model.fit(
             batches.to_dataset(), epochs=training.epochs, shuffle=False, verbose=0, callbacks=[*callbacks, progress]
         )
-    stop_on_signal.raise_if_stopped(finished_epochs=recorder.finished_epochs)
+    if received_signal() is not None:
+        raise KeyboardInterrupt
 
 
 class EpochRecorder(keras.callbacks.Callback):
@@ -88,7 +87,6 @@ class EpochRecorder(keras.callbacks.Callback):
         watched: Watched | None,
         metric: str,
         data_fingerprint: str,
-        stop: StopOnSignal,
     ) -> None:
         super().__init__()
         self._batches = batches
@@ -96,10 +94,8 @@ class EpochRecorder(keras.callbacks.Callback):
         self._watched = watched
         self._metric = metric
         self._data_fingerprint = data_fingerprint
-        self._stop = stop
         self._best = -math.inf
         self._started = 0.0
-        self.finished_epochs = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         del logs
@@ -107,7 +103,7 @@ class EpochRecorder(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._stop.cut_epoch_short or logs is None:
+        if logs is None:
             return
         seconds = time.perf_counter() - self._started
         if not math.isfinite(logs["loss"]):
@@ -122,7 +118,8 @@ class EpochRecorder(keras.callbacks.Callback):
             "input_wait": self._batches.wait_seconds / seconds,
         }
         if self._watched is not None:
-            metrics = asdict(self._watched.evaluate())
+            with prompt_signals():
+                metrics = asdict(self._watched.evaluate())
             watched = {f"{self._watched.name}_{key}": metrics[key] for key in ("auc", "gauc", "logloss")}
             record.update(watched)
             logs.update(watched)
@@ -132,7 +129,6 @@ class EpochRecorder(keras.callbacks.Callback):
             )
         self._run.append_history(record)
         logs.update(record)
-        self.finished_epochs = epoch + 1
 
     def _is_to_keep(self, record: dict[str, Any]) -> bool:
         if self._watched is None or not self._watched.select:

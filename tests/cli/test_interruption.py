@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during `fit`: a quick end, the right exit code, finished epochs kept and usable."""
+"""Ctrl-C and SIGTERM: a quick end, one line, the right exit code, finished epochs kept and usable."""
 
 import signal
 import subprocess
@@ -12,10 +12,7 @@ from workplace import Workplace
 
 def start_fit(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--set", "training.epochs=100000"]
-    return subprocess.Popen(
-        [*command, "--set", "training.select_on=none", *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        text=True,
-    )  # fmt: skip
+    return subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
 def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
@@ -26,12 +23,13 @@ def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
-)
+SIGNALS = [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+
+
+@pytest.mark.parametrize(("number", "exit_code", "name"), SIGNALS)
 def test_finished_epochs_are_kept(workplace: Workplace, number: signal.Signals, exit_code: int, name: str) -> None:
     history = workplace.folder / "runs/small/history.jsonl"
-    with start_fit() as process:
+    with start_fit("--set", "training.select_on=none") as process:
         wait_for(lambda: history.exists() and history.read_bytes().count(b"\n") >= 2, process)
         process.send_signal(number)
         sent = time.monotonic()
@@ -51,16 +49,74 @@ def test_finished_epochs_are_kept(workplace: Workplace, number: signal.Signals, 
     assert not (workplace.folder / "runs/small/metrics.json").exists()
 
 
-def test_before_the_first_epoch_ends(workplace: Workplace) -> None:
+@pytest.mark.parametrize("select_on", ["validation", "none"])
+def test_before_the_first_epoch_ends(workplace: Workplace, select_on: str) -> None:
     run = workplace.folder / "runs/small"
-    with start_fit("--set", "negatives.per_positive=3000", "--set", "training.batch_size=16") as process:
+    long_epoch = ("--set", "negatives.per_positive=3000", "--set", "training.batch_size=16")
+    with start_fit("--set", f"training.select_on={select_on}", *long_epoch) as process:
         wait_for(lambda: (run / "config.yaml").exists(), process)
         time.sleep(4)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted; ")
+    assert errors.splitlines() == [
+        "prepared/small: prepared, because there was none",
+        "interrupted; training stopped by Ctrl-C: no epoch had finished; runs/small holds the config only, "
+        "--overwrite trains it again",
+    ]
     assert not (run / "history.jsonl").exists()
     result = workplace.run("eval")
     assert result.exit_code == 1
     assert "no weights saved; the run stopped before its first epoch ended" in result.stderr
+
+
+# Stops inside `prepare`, in the hands of a library that hands the interruption on as an error of its own or does not.
+PREPARE = """
+import sys, time
+from din_train.samples import prepare
+how = sys.argv[1]
+def stay(*_, **__):
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        if how == "swallowed":
+            raise RuntimeError("Query interrupted") from None
+        raise
+prepare.build_log_tables = stay
+sys.argv[1:] = ["prepare", "--config", "small.yaml"]
+from din_train.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "exit_code", "name"), SIGNALS)
+@pytest.mark.parametrize("how", ["plain", "swallowed"])
+def test_preparing_leaves_nothing(
+    workplace: Workplace, number: signal.Signals, exit_code: int, name: str, how: str
+) -> None:
+    del name
+    before = workplace.list_files()
+    with subprocess.Popen(
+        [sys.executable, "-c", PREPARE, how],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == exit_code
+    assert errors == "interrupted; files are written whole or not at all, so the same command can run again\n"
+    assert workplace.list_files() == before
+    assert [path.name for path in (workplace.folder / "prepared").iterdir()] == [".small.lock"]
+
+
+def test_a_signal_the_parent_ignores_stays_ignored(workplace: Workplace) -> None:
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += "from din_train.signals import deferred_signals, watch_signals; watch_signals()\n"
+    code += "with deferred_signals(): signal.raise_signal(signal.SIGINT)\n"
+    code += "signal.raise_signal(signal.SIGINT); print('alive')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=workplace.folder, check=True
+    )
+    assert done.stdout == "alive\n"
