@@ -30,9 +30,10 @@ quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, 
 	$(DIN_TRAIN) fit --config configs/sample.yaml --set model.name=base --set name=sample-base --overwrite
 	$(DIN_TRAIN) fit --config configs/sample.yaml --overwrite
 	$(DIN_TRAIN) compare runs/sample-base runs/sample
+	@echo "DIN's run directory is runs/sample, and runs/latest points at it. To score it again: $(DIN_TRAIN) eval"
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: setup ## Check formatting, lint, types and the import rule
 	$(BIN)/ruff format --check .
