@@ -39,7 +39,7 @@ class ItemEmbedding(keras.layers.Layer):
             "item_size": item_size,
             "category_size": category_size,
         }
-        initializer = keras.initializers.RandomNormal(stddev=0.05)
+        initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.items = self.add_weight(name="items", shape=(num_items, item_size), initializer=initializer)
         self.categories = self.add_weight(
             name="categories", shape=(num_categories, category_size), initializer=initializer

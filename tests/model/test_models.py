@@ -151,10 +151,11 @@ sys.exit(0 if np.array_equal(model.score(inputs).numpy(), np.load(folder / "expe
 def test_din_weighs_behaviours_by_the_candidate(tmp_path: Path, data: PreparedData) -> None:
     model = build_model(make_config(tmp_path).model, data, seed=3)
     assert isinstance(model, DIN)
+    model.item_embedding.items.assign(100 * model.item_embedding.items.numpy())  # rows that differ, as after training
     row = int(np.argmax(data.samples(Split.TRAIN, 100).history_length))
     inputs = batch(data, [row, row])
     inputs["target_item_id"] = np.array([2, 9], np.int32)
     weights, rows = model.compute_activation_weights(inputs)
     first, second = (weights.numpy()[rows.numpy() == each] for each in (0, 1))
     assert first.sum() == pytest.approx(1, abs=1e-6)
-    assert np.abs(first - second).max() > 1e-6
+    assert np.abs(first - second).max() > 1e-3
