@@ -5,7 +5,9 @@ runs/<name>/
     history.jsonl     one object an epoch
     metrics.json      the test split, scored once by `fit`
     metrics.<split>.json  what `eval` printed
+    report.html       the same with plots, on one page
     checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256)
+    tensorboard/      the history as TensorBoard reads it
 runs/latest -> the newest
 """
 
@@ -42,6 +44,14 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
     def metrics_file(self, split: str | None = None) -> Path:
         """`metrics.json`, or `metrics.<split>.json`."""
         return self.path / (f"metrics.{split}.json" if split else "metrics.json")
@@ -51,9 +61,14 @@ class RunDirectory:
         with self.history_file.open("ab") as file:
             file.write(orjson.dumps(epoch) + b"\n")
 
-    def count_epochs(self) -> int:
-        """How many epochs have finished."""
-        return len(self.history_file.read_bytes().splitlines()) if self.history_file.exists() else 0
+    def read_history(self) -> list[dict[str, Any]]:
+        """One record for each epoch that has finished."""
+        lines = self.history_file.read_bytes().splitlines() if self.history_file.exists() else []
+        return [orjson.loads(line) for line in lines]
+
+    def write_report(self, page: str) -> None:
+        with atomic_file(self.report_file) as temporary:
+            temporary.write_text(page, encoding="utf-8")
 
     def write_metrics(self, metrics: dict[str, Any], split: str | None = None) -> None:
         with atomic_file(self.metrics_file(split)) as temporary:

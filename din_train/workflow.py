@@ -2,14 +2,16 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from din_train.config import Config
+from din_train.config import Config, dump_config
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.compare import compare_metrics
 from din_train.logs import input_files
@@ -83,7 +85,7 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
         )
     model = build_model(config.model, data, seed=config.seed)
     load_weights(run.checkpoints, model)
-    metrics = _score(model, config, data, Split[split.upper()], best_epoch=checkpoint.epoch)
+    metrics = _score(model, config, data, Split[split.upper()], best_epoch=checkpoint.epoch).metrics
     run.write_metrics(metrics, split)
     if as_json:
         print(orjson.dumps(metrics, option=orjson.OPT_INDENT_2).decode())
@@ -127,19 +129,37 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
         model = build_model(config.model, data, seed=config.seed)
         fit_model(model, batches, config, run, watched=_watch(model, config, data), data_fingerprint=data.fingerprint)
         checkpoint = load_weights(run.checkpoints, model)
-        metrics = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
+        scored = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
+        run.write_metrics(scored.metrics)
+        _write_report(run, config, data, scored)
     except KeyboardInterrupt:
         raise Interrupted(_describe_what_is_kept(run), interrupted_exit_code()) from None
-    run.write_metrics(metrics)
-    terminal.show_table(terminal.build_metrics_table(metrics))
-    terminal.say(f"run directory: {run.path}")
-    return metrics
+    terminal.show_table(terminal.build_metrics_table(scored.metrics))
+    terminal.say(f"run directory: {run.path} (report: {run.report_file})")
+    return scored.metrics
+
+
+def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored: "_Scored") -> None:
+    from din_train.report.html import RunReport, build_html
+
+    page = build_html(
+        RunReport(
+            name=run.path.name,
+            metrics=scored.metrics,
+            history=run.read_history(),
+            labels=scored.labels,
+            logits=scored.logits,
+            manifest=data.manifest,
+            config=dump_config(config),
+        )
+    )
+    run.write_report(page)
 
 
 def _describe_what_is_kept(run: RunDirectory) -> str:
     signal = received_signal()
     by = signal.name if signal and signal != SIGINT else "Ctrl-C"
-    epochs = run.count_epochs()
+    epochs = len(run.read_history())
     kept = (
         f"{epochs} finished epoch(s) kept in {run.path}; score them with `din-train eval --run-dir {run.path}`"
         if epochs
@@ -163,24 +183,34 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     )
 
 
-def _score(model: "RankingModel", config: Config, data: PreparedData, split: Split, *, best_epoch: int) -> Metrics:
-    """Everything `metrics.json` says of one split."""
+@dataclass(frozen=True)
+class _Scored:
+    """A split's metrics, as `metrics.json` has them, and the [S] labels and logits they come from."""
+
+    metrics: Metrics
+    labels: NDArray[np.int8]
+    logits: NDArray[np.float32]
+
+
+def _score(model: "RankingModel", config: Config, data: PreparedData, split: Split, *, best_epoch: int) -> _Scored:
     from din_train.evaluation.evaluate import compute_metrics, compute_scores
 
     samples, batches = _evaluation_batches(config, data, split)
-    return {
+    logits = compute_scores(model, batches)
+    metrics = {
         "model": config.model.name,
         "protocol": config.data.protocol,
         "split": split.name.lower(),
         "selected_on": config.training.select_on,
-        **asdict(compute_metrics(samples, compute_scores(model, batches))),
+        **asdict(compute_metrics(samples, logits)),
         "gauc_weighting": "impressions",
         "negatives": config.negatives.model_dump(mode="json"),
         "seed": config.seed,
         "best_epoch": best_epoch,
-        "parameters": model.count_params(),
+        "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         "data_fingerprint": data.fingerprint,
     }
+    return _Scored(metrics, samples.labels, logits)
 
 
 def _evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":

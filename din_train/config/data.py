@@ -88,8 +88,10 @@ class VocabularyConfig(Section):
 class NegativesConfig(Section):
     """`negatives`: items a user did not choose, drawn uniformly over all items."""
 
-    per_positive: Annotated[int, Field(ge=1, description="training negatives a positive")] = 1
-    evaluation_per_positive: Annotated[int, Field(ge=1, description="validation and test negatives a positive")] = 1
+    per_positive: Annotated[int, Field(ge=1, le=10_000, description="training negatives a positive")] = 1
+    evaluation_per_positive: Annotated[
+        int, Field(ge=1, le=10_000, description="validation and test negatives a positive")
+    ] = 1
     exclude: Annotated[
         Literal["all", "history"],
         Field(description="never draw an item of the user's whole list (all), or of the history and target (history)"),

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.batches import EvaluationBatches
+from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_logloss
 from din_train.model.ranking_model import RankingModel
 from din_train.samples.store import Samples
@@ -25,9 +26,19 @@ class Metrics:
 
 
 def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[np.float32]:
-    """[S] logits in stored order."""
+    """[S] logits in stored order.
+
+    Raises:
+        RunError: if a score is not a number: the training has diverged.
+    """
     parts = [model.score(inputs).numpy() for inputs, _ in batches.to_dataset()]
-    return np.concatenate([np.empty(0, np.float32), *parts])
+    logits = np.concatenate([np.empty(0, np.float32), *parts])
+    if not np.isfinite(logits).all():
+        raise RunError(
+            f"scores: {int((~np.isfinite(logits)).sum()):,} of {len(logits):,} are not finite numbers, the training "
+            "has diverged; lower training.optimizer.learning_rate"
+        )
+    return logits
 
 
 def compute_metrics(samples: Samples, logits: NDArray[np.float32]) -> Metrics:

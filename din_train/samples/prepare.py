@@ -1,10 +1,12 @@
 """Raw log -> prepared data set, done again only when what it is made from has changed."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from din_train.config import Config
@@ -88,10 +90,12 @@ def _prepare(config: Config, inputs: list[dict[str, Any]], scratch: Path, progre
     built = build_samples(
         tables.events, num_items=tables.items.num_rows, protocol=config.data.protocol, negatives=config.negatives
     )
+    recipe = _describe_recipe(config)
     manifest = {
         "protocol": config.data.protocol,
         "seed": config.negatives.seed,
-        "recipe": _describe_recipe(config),
+        "recipe": recipe,
+        "config_hash": hashlib.sha256(orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         "inputs": inputs,
         **_summarize(log, tables, built),
     }

@@ -68,6 +68,7 @@ def fit_model(
         monitor = f"{watched.name}_{stopping.metric}"
         mode = "min" if stopping.metric == "logloss" else "max"
         callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=stopping.patience))
+    callbacks.append(keras.callbacks.TensorBoard(run.tensorboard, write_graph=False))
     with deferred_signals(), ProgressBar(batches.num_samples, training.batch_size, training.epochs) as progress:
         model.fit(
             batches.to_dataset(), epochs=training.epochs, shuffle=False, verbose=0, callbacks=[*callbacks, progress]

@@ -20,7 +20,10 @@ def read_history(workplace: Workplace, run: str = "runs/small") -> list[dict[str
 def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
     result = workplace.fit()
     assert result.exit_code == 0, result.output
-    assert workplace.list_files() == [
+    files = workplace.list_files()
+    events = [path for path in files if path.startswith("runs/small/tensorboard/train/events.out.tfevents.")]
+    assert len(events) == 1
+    assert [path for path in files if path not in events] == [
         "log.tsv",
         *(f"prepared/small/{name}.parquet" for name in ("categories", "events")),
         "prepared/small/items.parquet",
@@ -32,6 +35,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
         "runs/small/config.yaml",
         "runs/small/history.jsonl",
         "runs/small/metrics.json",
+        "runs/small/report.html",
         "small.yaml",
     ]
     assert (workplace.folder / "runs/latest").readlink() == Path("small")
@@ -43,6 +47,9 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
     assert (metrics["num_samples"], metrics["num_positives"]) == (80, 40)
     assert (metrics["gauc_users"], metrics["gauc_users_skipped"]) == (40, 0)
     assert 0 <= metrics["gauc"] <= 1
+    assert f"{metrics['gauc']:.6f}" in (workplace.folder / "runs/small/report.html").read_text(encoding="utf-8")
+    # tables of 97 + 2 items and 5 + 2 categories, 4 wide each; unit 32 -> 8 -> 1 and MLP 16 -> 8 -> 1, Dice of 8 each
+    assert metrics["parameters"] == (99 + 7) * 4 + (32 * 8 + 8 + 8 + 8 + 1) + (16 * 8 + 8 + 8) + (8 + 1)
     history = read_history(workplace)
     assert [each["epoch"] for each in history] == [1, 2]
     assert history[1]["loss"] < history[0]["loss"]

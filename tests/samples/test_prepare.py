@@ -42,6 +42,8 @@ def test_manifest_proves_the_files(tmp_path: Path) -> None:
     assert manifest["files"] == hashes
     assert manifest["inputs"][0]["sha256"] == hashlib.sha256((tmp_path / "log.tsv").read_bytes()).hexdigest()
     assert manifest["protocol"] == "holdout"
+    recipe = orjson.dumps(manifest["recipe"], option=orjson.OPT_SORT_KEYS)
+    assert manifest["config_hash"] == hashlib.sha256(recipe).hexdigest()
     assert manifest["samples"] == {"train": 78, "validation": 14, "test": 14}
     assert manifest["counts"]["samples"] == 106
     assert manifest["counts"]["positives"] == 53
