@@ -1,6 +1,11 @@
 """What the wheel says and holds, read from pyproject.toml and from the package as it is installed."""
 
+import os
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from fnmatch import fnmatch
 from importlib.metadata import entry_points, version
 from importlib.resources import files
@@ -42,3 +47,26 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
         name = requirement.split(">=")[0].split("[")[0].lower()
         assert name in pins, f"{name}: not in requirements.lock; run `make lock`"
     assert [line for line in lines if "://" in line or line.startswith("-")] == []
+
+
+def test_a_wheel_writes_a_starter_config(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    shutil.copytree(REPOSITORY / "din_train", source / "din_train", ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", str(tmp_path), str(source)], check=True, capture_output=True)
+    shutil.rmtree(source)
+    (wheel,) = tmp_path.glob("din_train-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    command = [sys.executable, "-P", "-m", "din_train"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    where = [sys.executable, "-P", "-c", "import din_train; print(din_train.__file__)"]
+    found = subprocess.run(where, env=environment, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()).is_relative_to(tmp_path)
+    for arguments in (["init", "mine.yaml"], ["config", "validate", "mine.yaml"]):
+        done = subprocess.run([*command, *arguments], env=environment, cwd=tmp_path, capture_output=True, check=True)
+        assert done.stderr == b""
+    assert (tmp_path / "mine.yaml").read_text(encoding="utf-8").startswith("# A starter config")
