@@ -1,5 +1,6 @@
 """The main job on a small log: fit's files and numbers, eval's equal ones, selection, seeds, overwriting."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
     assert all(0 <= each["input_wait"] <= 1 and each["samples_per_second"] > 0 for each in history)
     best = max(history, key=lambda each: each["validation_gauc"])
     assert metrics["best_epoch"] == best["epoch"]
+
+
+def test_fit_in_a_new_process_says_its_own_lines_and_nothing_else(workplace: Workplace) -> None:
+    command = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml"]
+    done = subprocess.run(command, cwd=workplace.folder, capture_output=True, text=True, check=True)
+    expected = (
+        r"prepared/small: prepared, because there was none",
+        r"epoch 1/2  loss 0\.\d{4}  [\d.]+ s  [\d,]+ samples/s  validation AUC 0\.\d{4}  validation GAUC 0\.\d{4}",
+        r"epoch 2/2  loss .*",
+        r"run directory: runs/small \(report: runs/small/report\.html\)",
+    )
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(expected), lines
+    for line, pattern in zip(lines, expected, strict=True):
+        assert re.fullmatch(pattern, line), line
 
 
 def test_eval_in_a_new_process_gives_the_same_numbers(workplace: Workplace) -> None:

@@ -1,6 +1,8 @@
 """Which reviews become events, and why the others do not."""
 
 import gzip
+import json
+import tracemalloc
 
 import pytest
 from log_runner import Runner, lines, review
@@ -88,3 +90,19 @@ def test_gzip_cut_short(runner: Runner) -> None:
     packed = gzip.compress(lines(*[review(user=f"user {n}") for n in range(5000)]))
     with pytest.raises(DataError, match=r"input-1: the gzip stream ends early after line [\d,]+; fetch the file again"):
         runner.amazon(packed[: len(packed) // 2], META)
+
+
+def test_memory_does_not_grow_with_the_text_of_the_reviews(runner: Runner) -> None:
+    peaks = []
+    for text_length in (10, 200_000):  # 600 of the longer are 120 MB
+        line = json.dumps({"reviewerID": "u", "asin": "i", "unixReviewTime": 5, "reviewText": "x" * text_length}) + "\n"
+        path = runner.folder / f"{text_length}.json.gz"
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            for _ in range(600):
+                file.write(line.encode())
+        tracemalloc.start()
+        got = runner.amazon(path, META)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert got.report.kept == 600
+    assert peaks[1] - peaks[0] < 10_000_000, peaks

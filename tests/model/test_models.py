@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from din_train.batches import EvaluationBatches, build_batch
 from din_train.config import Config, dump_config
 from din_train.evaluation.evaluate import compute_scores
 from din_train.model.build import build_model
+from din_train.model.dice import Dice
 from din_train.model.din import DIN
 from din_train.model.ranking_model import RankingModel
 from din_train.samples.split import Split
@@ -71,6 +73,48 @@ def test_padding_changes_no_statistic_in_training(config: Config, data: Prepared
     assert narrow_model(inputs, training=True).numpy().tolist() == wide_model(wider, training=True).numpy().tolist()
     for one, other in zip(narrow_model.weights, wide_model.weights, strict=True):
         assert np.array_equal(one.numpy(), other.numpy()), one.path
+
+
+def test_din_equals_a_plain_reference(tmp_path: Path, data: PreparedData) -> None:
+    """Formula by formula in NumPy, a row at a time, from the model's own weights."""
+    model = build_model(
+        make_config(tmp_path, model={"name": "din", "user_candidate_product": True}).model, data, seed=3
+    )
+    assert isinstance(model, DIN)
+    model.item_embedding.items.assign(50 * model.item_embedding.items.numpy())
+    model(batch(data, np.arange(50)), training=True)  # Dice's averages leave their initial values
+    inputs = batch(data, np.arange(12))
+
+    def embed(item_id: int) -> np.ndarray:
+        category = model.item_embedding.item_category_ids.numpy()[item_id]
+        tables = model.item_embedding.items.numpy()[item_id], model.item_embedding.categories.numpy()[category]
+        return np.concatenate(tables).astype(np.float64)
+
+    def dice(layer: Dice, s: np.ndarray) -> np.ndarray:
+        p = 1 / (1 + np.exp(-(s - layer.moving_mean.numpy()) / np.sqrt(layer.moving_variance.numpy() + 1e-8)))
+        return p * s + (1 - p) * layer.alpha.numpy() * s
+
+    def dense(layer: Any, s: np.ndarray) -> np.ndarray:
+        return s @ layer.kernel.numpy() + layer.bias.numpy()
+
+    unit, expected = model.local_activation_unit, []
+    for row in range(12):
+        q = embed(inputs["target_item_id"][row])
+        ks = [embed(item) for item in inputs["history_item_ids"][row, : inputs["history_length"][row]]]
+        scores = []
+        for k in ks:
+            hidden = np.concatenate([q, k, q - k, q * k]) @ unit.kernel.numpy() + unit.bias.numpy()
+            for activation, layer in zip(unit.activations, unit.dense, strict=True):
+                hidden = dense(layer, dice(activation, hidden))
+            scores.append(hidden[0] / np.sqrt(len(q)))
+        weights = np.exp(scores) / np.exp(scores).sum()
+        interest = sum(weight * k for weight, k in zip(weights, ks, strict=True))
+        hidden = np.concatenate([interest, q, interest * q])
+        for layer, activation in zip(model.mlp.dense, model.mlp.activations, strict=True):
+            hidden = dice(activation, dense(layer, hidden))
+        expected.append(dense(model.logit, hidden)[0])
+    assert np.ptp(expected) > 0.01
+    assert model.score(inputs).numpy() == pytest.approx(expected, abs=1e-5)
 
 
 def test_order_and_company_change_no_score(model: RankingModel, data: PreparedData) -> None:
