@@ -25,6 +25,9 @@ from din_train.files import atomic_file, make_folder
 RUNS = Path("runs")
 LATEST = RUNS / "latest"
 
+# What `metrics.json` holds at least: what runs are compared by.
+METRICS_KEYS = {"model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "data_fingerprint"}
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -86,7 +89,10 @@ class RunDirectory:
         except FileNotFoundError:
             raise RunError(f"{path}: no such file; the run has not finished, train it with `din-train fit`") from None
         except (OSError, orjson.JSONDecodeError) as error:
-            raise RunError(f"{path}: cannot be read ({error}); score the run again with `din-train eval`") from None
+            raise RunError(f"{path}: damaged ({error}); train the run again") from None
+        missing = METRICS_KEYS - metrics.keys() if isinstance(metrics, dict) else METRICS_KEYS
+        if missing:
+            raise RunError(f"{path}: damaged (without {', '.join(sorted(missing))}); train the run again")
         return metrics
 
 

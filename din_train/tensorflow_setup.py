@@ -27,6 +27,7 @@ def start_tensorflow(device: str = "auto") -> None:
         import keras  # noqa: F401
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # it takes one model a seed for needless retracing
         gpus = tf.config.list_physical_devices("GPU")
         if device == "gpu" and not gpus:
             raise ConfigError(

@@ -63,8 +63,8 @@ def fit(
     data = open_store(config.data.prepared)
     start_tensorflow(config.training.device)
     results = [_fit_one(each, data, path) for each, path in zip(configs, folders, strict=True)]
-    if len(results) > 1:
-        gaucs = [metrics["gauc"] for metrics in results]
+    gaucs = [metrics["gauc"] for metrics in results if metrics["gauc"] is not None]
+    if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
 

@@ -123,13 +123,12 @@ class EpochRecorder(keras.callbacks.Callback):
                 metrics = asdict(self._watched.evaluate())
             watched = {f"{self._watched.name}_{key}": metrics[key] for key in ("auc", "gauc", "logloss")}
             record.update(watched)
-            logs.update(watched)
         if self._is_to_keep(record):
             write_checkpoint(
                 self._run.checkpoints, self.model, epoch=epoch + 1, data_fingerprint=self._data_fingerprint
             )
         self._run.append_history(record)
-        logs.update(record)
+        logs.update({key: value for key, value in record.items() if value is not None})  # callbacks expect numbers
 
     def _is_to_keep(self, record: dict[str, Any]) -> bool:
         if self._watched is None or not self._watched.select:

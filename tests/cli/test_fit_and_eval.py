@@ -176,6 +176,16 @@ def test_several_seeds(workplace: Workplace) -> None:
     assert (workplace.folder / "runs/latest").resolve() == workplace.folder / "elsewhere/run-seed2"
 
 
+def test_several_seeds_without_a_defined_gauc(workplace: Workplace) -> None:
+    """Everybody has every item, so there is nothing to sample as a negative."""
+    write_log(workplace.folder / "log.tsv", [(f"u{n % 9}", f"i{n // 9}", "c", n) for n in range(45)])
+    result = workplace.fit("--seeds", "1,2", "--set", "training.select_on=none")
+    assert result.exit_code == 0, result.output
+    assert workplace.read_json("runs/small-seed2/metrics.json")["gauc"] is None
+    assert "undefined" in result.stdout
+    assert "GAUC mean" not in result.stderr
+
+
 def test_prepare_then_fit_prepares_once(workplace: Workplace) -> None:
     result = workplace.run("prepare", "--config", "small.yaml")
     assert "prepared, because there was none" in result.stderr

@@ -130,6 +130,19 @@ def test_missing_checkpoint_files(workplace: Workplace, name: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("contents", "expected"), [("{", "damaged (unexpected"), ('{"auc": 1}', "data_fingerprint, gauc")]
+)
+def test_damaged_metrics(workplace: Workplace, contents: str, expected: str) -> None:
+    workplace.fit()
+    (workplace.folder / "runs/small/metrics.json").write_text(contents)
+    result = workplace.run("compare", "runs/small", "runs/small")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: runs/small/metrics.json: damaged (")
+    assert expected in line
+
+
 @pytest.mark.parametrize(("key", "path"), [("data.prepared", "file/prepared"), ("name", "small")])
 def test_a_file_stands_in_a_folders_place(workplace: Workplace, key: str, path: str) -> None:
     (workplace.folder / "file").write_text("")
