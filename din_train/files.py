@@ -80,7 +80,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        file = next(each for each in (path, *path.parents) if each.exists() and not each.is_dir())
+        file = next(each for each in (path, *path.parents) if os.path.lexists(each) and not each.is_dir())
         raise RunError(
             f"{path}: cannot be made a folder, because {file} is a file; move it or choose another path"
         ) from None

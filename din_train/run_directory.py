@@ -110,9 +110,20 @@ def check_run_directory(path: Path, *, overwrite: bool) -> None:
             )
         if not (path / "config.yaml").is_file():
             raise ConfigError(f"{path}: not a run directory (no config.yaml), so --overwrite leaves it alone")
+        others = sorted(each.name for each in path.iterdir() if not _is_of_a_run(each.name))
+        if others:
+            raise ConfigError(
+                f"{path}: holds '{others[0]}', which is not a run's, so --overwrite leaves it alone; "
+                "move it away, or choose another --run-dir"
+            )
     for each in (path, *path.parents):
         if each.exists() and not each.is_dir():
             raise RunError(f"{path}: cannot be made a folder, because {each} is a file; move it or choose another path")
+
+
+def _is_of_a_run(name: str) -> bool:
+    files = ("config.yaml", "history.jsonl", "report.html", "checkpoints", "tensorboard")
+    return name in files or (name.startswith("metrics") and name.endswith(".json"))
 
 
 def create_run_directory(path: Path, config: Config) -> RunDirectory:

@@ -59,6 +59,7 @@ def fit(
     folders = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
     for path in folders:
         check_run_directory(path, overwrite=overwrite)
+        _check_apart(path, config.data.prepared)
     prepare(config)
     data = open_store(config.data.prepared)
     start_tensorflow(config.training.device)
@@ -67,6 +68,15 @@ def fit(
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
+
+
+def _check_apart(run_dir: Path, prepared: Path) -> None:
+    """Each of the two is replaced as a whole, so neither may lie in the other."""
+    run, data = run_dir.resolve(), prepared.resolve()
+    if run.is_relative_to(data) or data.is_relative_to(run):
+        raise ConfigError(
+            f"data.prepared: {prepared} and the run directory {run_dir} lie one in the other; choose another path"
+        )
 
 
 def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:

@@ -120,6 +120,12 @@ def test_a_file_in_the_folders_place(tmp_path: Path, inside: str) -> None:
     assert file.is_file()
 
 
+def test_a_link_to_nothing_in_the_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(RunError, match=r"because .*link is a file"):
+        make_folder(tmp_path / "link" / "below")
+
+
 def test_a_folder_that_the_system_refuses() -> None:
     with pytest.raises(RunError, match=r"^/proc/new: cannot be made a folder \(.+\); choose another path$"):
         make_folder(Path("/proc/new"))

@@ -49,7 +49,9 @@ class DataConfig(Section):
         Protocol,
         Field(description="holdout: validate on the second-last event, test on the last; paper: test on the last"),
     ] = "holdout"
-    max_history_length: Annotated[int, Field(ge=1, description="the newest this many behaviours are kept")] = 100
+    max_history_length: Annotated[
+        int, Field(ge=1, lt=2**31, description="the newest this many behaviours are kept")
+    ] = 100
     max_bad_share: Annotated[
         float, Field(ge=0, le=1, description="share of unreadable lines a file may have; 0 forbids even one")
     ] = 0.01
@@ -97,5 +99,5 @@ class NegativesConfig(Section):
         Field(description="never draw an item of the user's whole list (all), or of the history and target (history)"),
     ] = "all"
     seed: Annotated[
-        int, Field(ge=0, description="apart from `seed`, so that training seeds share the same test rows")
+        int, Field(ge=0, lt=2**63, description="apart from `seed`, so that training seeds share the same test rows")
     ] = 1

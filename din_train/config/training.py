@@ -30,7 +30,7 @@ class TrainingConfig(Section):
     batch_size: Annotated[int, Field(ge=1, description="training samples a step")] = 1024
     evaluation_batch_size: Annotated[int, Field(ge=1, description="samples a scoring step")] = 4096
     device: Annotated[Literal["auto", "cpu", "gpu"], Field(description="auto: a GPU if there is one")] = "auto"
-    steps_per_execution: Annotated[int, Field(ge=1, description="steps in one call into TensorFlow")] = 8
+    steps_per_execution: Annotated[int, Field(ge=1, le=10_000, description="steps in one call into TensorFlow")] = 8
     select_on: Annotated[
         SelectOn | None,
         Field(description="which split chooses the epoch; default: validation under holdout, none under paper"),

@@ -116,6 +116,8 @@ def _take_list(record: dict[Any, Any], key: str, instead: str) -> list[Any]:
 
 
 def _build_item(record: dict[Any, Any], path: list[Any]) -> Item:
+    if "reviewerID" in record:
+        raise BadLine("a review, not an item")
     names = [_clean(name) for name in path]
     good = next((place for place, name in enumerate(names) if _is_junk(name)), len(names))
     category = names[good - 1] if good else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -43,7 +44,7 @@ def build_preparation_table(manifest: Manifest) -> Table:
     table = Table("prepared data", "", show_header=False, title=f"prepared data, protocol {manifest['protocol']}")
     table.columns[1].justify = "right"
     for report in manifest["read"]:
-        table.add_row(report["name"], f"{report['lines']:,} lines, {report['kept']:,} kept")
+        table.add_row(escape(report["name"]), f"{report['lines']:,} lines, {report['kept']:,} kept")
         for reason, count in report["rejected"].items():
             table.add_row(f"  rejected: {reason}", f"{count:,}")
         for note, count in report["notes"].items():
@@ -84,7 +85,7 @@ def build_comparison_table(comparison: pd.DataFrame) -> Table:
     for name, row in comparison.iterrows():
         rela_impr = f"{row['rela_impr']:+.2f} %" if pd.notna(row["rela_impr"]) else "undefined"
         numbers = [format_metric(row[key]) for key in ("auc", "gauc", "logloss")]
-        table.add_row(str(name), row["model"], *numbers, rela_impr)
+        table.add_row(escape(str(name)), row["model"], *numbers, rela_impr)
     return table
 
 

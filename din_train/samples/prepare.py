@@ -15,7 +15,7 @@ from din_train.files import compute_sha256, exclusive_lock, remove_leftovers, sc
 from din_train.logs import Progress, RawLog, input_files, read_log
 from din_train.samples.build import SPLIT_NAMES, BuiltSamples, build_samples
 from din_train.samples.split import MIN_EVENTS
-from din_train.samples.store import Manifest, find_damage, read_manifest, write_store
+from din_train.samples.store import MANIFEST, Manifest, find_damage, read_manifest, write_store
 from din_train.samples.vocabulary import LogTables, build_log_tables
 
 _QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -46,6 +46,13 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
                 f"data.prepared: {folder}: exists and is not a prepared data set of this version; "
                 "move it away or choose another folder"
             )
+        if manifest is not None:
+            others = sorted({path.name for path in folder.iterdir()} - {*manifest["files"], MANIFEST})
+            if others:
+                raise DataError(
+                    f"data.prepared: {folder}: holds '{others[0]}', which is no part of the data set and would be "
+                    "lost with it; move it away, or choose another folder"
+                )
         inputs = _describe_inputs(config)
         reason = "as asked" if force else _find_reason(folder, manifest, config, inputs)
         if reason is None and manifest is not None:

@@ -124,6 +124,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
         return None
+    if not {"recipe", "inputs", "files", "fingerprint"} <= manifest.keys():
+        return None
     return manifest
 
 

@@ -168,6 +168,23 @@ def test_overwrite_leaves_a_folder_that_is_no_run(workplace: Workplace) -> None:
     assert (workplace.folder / "mine/thesis.txt").exists()
 
 
+def test_overwrite_leaves_what_is_not_the_runs_own_alone(workplace: Workplace) -> None:
+    workplace.fit()
+    (workplace.folder / "runs/small/notes.txt").write_text("x")
+    result = workplace.fit("--overwrite")
+    assert result.exit_code == 2
+    assert "holds 'notes.txt', which is not a run's" in result.stderr
+    assert (workplace.folder / "runs/small/metrics.json").exists()
+
+
+@pytest.mark.parametrize("prepared", ["runs/small", "runs/small/prepared", "runs"])
+def test_run_and_prepared_data_may_not_lie_in_each_other(workplace: Workplace, prepared: str) -> None:
+    result = workplace.fit("--set", f"data.prepared={prepared}")
+    assert result.exit_code == 2
+    assert "lie one in the other" in result.stderr
+    assert workplace.list_files() == ["log.tsv", "small.yaml"]
+
+
 def test_several_seeds(workplace: Workplace) -> None:
     result = workplace.fit("--seeds", "1,2", "--run-dir", "elsewhere/run")
     assert result.exit_code == 0, result.output

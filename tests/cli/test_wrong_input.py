@@ -65,6 +65,17 @@ def test_metadata_with_no_matching_item(workplace: Workplace) -> None:
     check(workplace, 1, "meta.json: no item of reviews.json is in its 1 lines; do the two files belong together?")
 
 
+@pytest.mark.parametrize("source", ["amazon-2014", "amazon-2018"])
+def test_reviews_given_as_metadata(workplace: Workplace, source: str) -> None:
+    reviews = "".join(f'{{"reviewerID": "u", "asin": "a{n}", "unixReviewTime": {n}}}\n' for n in range(9))
+    (workplace.folder / "reviews.json").write_text(reviews)
+    (workplace.folder / "small.yaml").write_text(
+        "name: small\nmodel: {name: din}\ntraining: {epochs: 1}\n"
+        f"data: {{source: {source}, reviews: reviews.json, items: reviews.json, prepared: prepared/small}}\n"
+    )
+    check(workplace, 1, "a review, not an item: 9")
+
+
 def test_one_bad_timestamp_is_a_rejected_line(workplace: Workplace) -> None:
     with (workplace.folder / "log.tsv").open("a") as log:
         log.write("u0\ti0\tc0\tyesterday\n")

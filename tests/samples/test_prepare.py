@@ -140,6 +140,24 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "prepared" / "thesis.txt").read_text() == "mine"
 
 
+def test_what_somebody_put_into_the_data_set_is_not_lost(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    (data.folder / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"holds 'thesis\.txt'"):
+        run(make_config(tmp_path, negatives={"seed": 2}))
+    assert (data.folder / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("key", ["recipe", "inputs", "files", "fingerprint"])
+def test_a_manifest_without_a_key_is_no_manifest(tmp_path: Path, key: str) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    manifest = orjson.loads((data.folder / "manifest.json").read_bytes())
+    del manifest[key]
+    (data.folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    with pytest.raises(DataError, match="no prepared data set"):
+        open_store(data.folder)
+
+
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
     write_log(tmp_path / "log.tsv", EVENTS)
     (tmp_path / "file").write_text("")
