@@ -90,8 +90,8 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
     data = open_store(config.data.prepared)
     if data.fingerprint != checkpoint.data_fingerprint:
         raise DataError(
-            f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --config "
-            f"{run.config_file}` to make that one again from the logs"
+            f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --force "
+            f"--config {run.config_file}` to make that one again from the logs"
         )
     model = build_model(config.model, data, seed=config.seed)
     load_weights(run.checkpoints, model)

@@ -18,7 +18,6 @@ from din_train.logs.records import MAX_TIMESTAMP
 from din_train.logs.rejects import Rejects
 
 BATCH_ROWS = 100_000
-_UNITS_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 Mask = npt.NDArray[np.bool_]
 
@@ -48,7 +47,7 @@ def read_parquet(columns: ColumnsConfig, rejects: Rejects, events: EventWriter, 
 
 
 def _normalise(batch: Any, columns: ColumnsConfig) -> tuple[EventColumns, dict[str, Mask]]:
-    """The batch as strings and seconds, and where a row cannot be used: the first reason that holds is the row's."""
+    """The batch as strings and whole numbers, and where a row cannot be used, by the first reason that holds."""
     users, broken_users = _take_text(batch, columns.user)
     items, broken_items = _take_text(batch, columns.item)
     timestamps, too_large = _take_timestamps(batch.column(columns.timestamp))
@@ -128,16 +127,11 @@ def _take_text(batch: Any, name: str) -> tuple[Any, Mask]:
 
 
 def _take_timestamps(column: Any) -> tuple[Any, Mask]:
-    """A column as int64, in seconds if it holds timestamps, and where it is beyond int64."""
+    """A column as int64, timestamps in their own unit so that their order is kept, and where it is beyond int64."""
     too_large = np.zeros(len(column), bool)
     if pa.types.is_uint64(column.type):
         beyond = pc.greater(column, pa.scalar(MAX_TIMESTAMP, pa.uint64()))
         column, too_large = pc.if_else(beyond, None, column), _mask(beyond)
-    if pa.types.is_timestamp(column.type):
-        units = _UNITS_A_SECOND[column.type.unit]
-        column = column.cast(pa.int64())
-        # Arrow divides towards zero: a time before 1970 must stay negative.
-        column = pc.if_else(pc.less(column, 0), -1, pc.divide(column, units))
     return column.cast(pa.int64()), too_large
 
 

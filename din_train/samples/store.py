@@ -110,7 +110,8 @@ def write_store(folder: Path, tables: dict[str, pa.Table], rejected: Path, manif
         shutil.copyfile(rejected, temporary / REJECTED)
         hashes = {path.name: compute_sha256(path) for path in sorted(temporary.iterdir())}
         written = {"schema_version": SCHEMA_VERSION, **manifest, "files": hashes}
-        contents = orjson.dumps([SCHEMA_VERSION, hashes], option=orjson.OPT_SORT_KEYS)
+        of_tables = {name: sha256 for name, sha256 in hashes.items() if name != REJECTED}  # that one names paths
+        contents = orjson.dumps([SCHEMA_VERSION, of_tables], option=orjson.OPT_SORT_KEYS)
         written["fingerprint"] = hashlib.sha256(contents).hexdigest()
         (temporary / MANIFEST).write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n")
     return written
