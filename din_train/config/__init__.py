@@ -1,8 +1,9 @@
 """Typed, frozen config: `load_config` reads it, `dump_config` writes it fully resolved."""
 
-from din_train.config.data import ColumnsConfig, DataConfig, NegativesConfig, VocabularyConfig
+from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.load import dump_config, load_config
 from din_train.config.model import LocalActivationUnitConfig, MlpConfig, ModelConfig
+from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.schema import Config
 from din_train.config.training import EarlyStoppingConfig, OptimizerConfig, TrainingConfig
 
@@ -11,12 +12,15 @@ __all__ = [
     "Config",
     "DataConfig",
     "EarlyStoppingConfig",
+    "FiltersConfig",
     "LocalActivationUnitConfig",
     "MlpConfig",
     "ModelConfig",
     "NegativesConfig",
     "OptimizerConfig",
+    "TimeSplitConfig",
     "TrainingConfig",
+    "UserSplitConfig",
     "VocabularyConfig",
     "dump_config",
     "load_config",

@@ -1,17 +1,56 @@
-"""`data`, `vocabulary` and `negatives`: which log to read and how it becomes samples."""
+"""`data`: which log to read, by which protocol it is split, and where the prepared data set goes."""
 
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from din_train.config.section import Section
 
-Source = Literal["amazon-2014", "amazon-2018", "table"]
-Protocol = Literal["holdout", "paper"]
+Source = Literal["amazon-2014", "amazon-2018", "amazon-2023", "movielens", "taobao", "table", "x1"]
+Protocol = Literal["holdout", "paper", "time", "user", "presampled"]
+Behaviour = Literal["pv", "buy", "cart", "fav"]
 
-AMAZON_SOURCES = ("amazon-2014", "amazon-2018")
+AMAZON_SOURCES = ("amazon-2014", "amazon-2018", "amazon-2023")
+
+# Of each source: the keys it needs, and those it may have besides.
+_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    **dict.fromkeys(AMAZON_SOURCES, (("reviews", "items"), ())),
+    "movielens": (("events", "items"), ("users", "click_rating")),
+    "taobao": (("events",), ("behaviours",)),
+    "table": (("events", "columns"), ("items", "users")),
+    "x1": (("train", "test"), ()),
+}
+# What is filled in where a source's own key is left out, so that a resolved config shows what happens.
+_FILLED_IN: dict[str, dict[str, Any]] = {"movielens": {"click_rating": 4.0}, "taobao": {"behaviours": ["pv"]}}
+
+# The fields that a source has besides the category; a table has its columns.
+ITEM_FIELDS = {
+    "amazon-2014": ("brand", "price"),
+    "amazon-2018": ("brand", "price", "main_category"),
+    "amazon-2023": ("store", "price", "main_category"),
+    "movielens": ("year",),
+    "taobao": (),
+}
+USER_FIELDS = {"movielens": ("age", "gender", "occupation")}
+TIME_FIELDS = ("hour", "weekday", "days_since_last")
+CONTEXT_FIELDS = {"taobao": ("behaviour",)}
+
+# Names that the store and a batch use themselves.
+RESERVED_FIELDS = {
+    *("user", "user_id", "item", "item_id", "category", "category_id", "title", "label", "timestamp"),
+    *("training_events", "target_item_id", "history_item_ids", "history_start", "history_length"),
+}
+
+
+def resolve_protocol(data: dict[str, Any]) -> str | None:
+    """`data.protocol` of an unchecked section: what it is where left out, None where it is not a text."""
+    protocol = data.get("protocol")
+    if protocol is None:
+        return "presampled" if data.get("source") == "x1" else "holdout"
+    return protocol if isinstance(protocol, str) else None
 
 
 def _refuse_nameless(path: Path) -> Path:
@@ -20,7 +59,23 @@ def _refuse_nameless(path: Path) -> Path:
     return path
 
 
+def to_unix_seconds(value: object) -> object:
+    """A date or a time as YAML reads it, or as text; UTC where nothing else is said."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if isinstance(value, datetime):
+        return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
+    return value
+
+
 FilePath = Annotated[Path, Field(strict=False), AfterValidator(_refuse_nameless)]
+Time = Annotated[int, BeforeValidator(to_unix_seconds), Field(ge=0, lt=2**40)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 
 class ColumnsConfig(Section):
@@ -29,11 +84,46 @@ class ColumnsConfig(Section):
     user: Annotated[str, Field(min_length=1, description="the column of user ids")]
     item: Annotated[str, Field(min_length=1, description="the column of item ids")]
     timestamp: Annotated[
-        str, Field(min_length=1, description="the column of times: whole numbers, of which only the order matters")
+        str,
+        Field(
+            min_length=1,
+            description="the column of times: whole numbers, of which the order matters; unix times in seconds, "
+            "milliseconds, microseconds or nanoseconds are told apart",
+        ),
     ]
     category: Annotated[
         str | None, Field(min_length=1, description="the column of item categories; without it all are unknown")
     ] = None
+    label: Annotated[
+        str | None,
+        Field(min_length=1, description="the column of 0 and 1 of a log of impressions; without it all are clicks"),
+    ] = None
+
+
+class TimeSplitConfig(Section):
+    """`data.time_split`: where protocol `time` cuts; unix seconds, or a date such as 2014-05-01 (UTC)."""
+
+    validation_from: Annotated[Time, Field(description="the first moment of the validation split")]
+    test_from: Annotated[Time, Field(description="the first moment of the test split")]
+
+    @classmethod
+    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """The cuts must be in order."""
+        first, second = (to_unix_seconds(values.get(key)) for key in ("validation_from", "test_from"))
+        if isinstance(first, int) and isinstance(second, int) and first >= second:
+            yield "test_from", f"received {second}, expected a time after validation_from ({first})"
+
+
+class UserSplitConfig(Section):
+    """`data.user_split`: the disjoint users of protocol `user`; below 1 a share of them, from 1 a number."""
+
+    validation: Annotated[
+        float, Field(ge=0, strict=False, description="users to choose the epoch on: a share below 1, or a number")
+    ] = 0.1
+    test: Annotated[
+        float, Field(gt=0, strict=False, description="users to score at the end: a share below 1, or a number")
+    ] = 0.1
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="which users")] = 1
 
 
 class DataConfig(Section):
@@ -41,14 +131,53 @@ class DataConfig(Section):
 
     source: Annotated[Source, Field(description="format of the log")]
     reviews: Annotated[FilePath | None, Field(description="Amazon: the reviews file, plain or .gz")] = None
-    items: Annotated[FilePath | None, Field(description="Amazon: the metadata file, plain or .gz")] = None
-    events: Annotated[FilePath | None, Field(description="table: a CSV, TSV (plain or .gz) or Parquet file")] = None
+    items: Annotated[
+        FilePath | None,
+        Field(description="Amazon: the metadata file; MovieLens: the movies file; table: a table of item fields"),
+    ] = None
+    events: Annotated[
+        FilePath | None,
+        Field(
+            description="table: a CSV, TSV (plain or .gz) or Parquet file, a glob or a folder of them; "
+            "MovieLens: the ratings file; Taobao: UserBehavior.csv"
+        ),
+    ] = None
+    users: Annotated[
+        FilePath | None, Field(description="table: a table of user fields; MovieLens: users.dat or u.user")
+    ] = None
+    train: Annotated[FilePath | None, Field(description="x1: the CSV of training samples, plain or .gz")] = None
+    test: Annotated[FilePath | None, Field(description="x1: the CSV of test samples, plain or .gz")] = None
     columns: Annotated[ColumnsConfig | None, Field(description="table: which column is which")] = None
+    click_rating: Annotated[
+        float | None, Field(strict=False, description="MovieLens: a rating of at least this is a click, else none")
+    ] = None
+    behaviours: Annotated[
+        Annotated[tuple[Behaviour, ...], Field(strict=False, min_length=1)] | None,
+        Field(description="Taobao: which behaviour types are events; rows of others are left out"),
+    ] = None
+    item_fields: Annotated[Names, Field(description="item fields beside the category, such as brand or price")] = ()
+    user_fields: Annotated[Names, Field(description="user profile fields")] = ()
+    context_fields: Annotated[
+        Names,
+        Field(description="hour, weekday, days_since_last, or columns of the log known when the item is shown"),
+    ] = ()
+    numeric_fields: Annotated[
+        Names, Field(description="which of the item and user fields are numbers, to be cut into quantile buckets")
+    ] = ()
+    num_buckets: Annotated[int, Field(ge=2, le=10_000, description="buckets of each numeric field")] = 10
     prepared: Annotated[FilePath, Field(description="folder of the prepared data set")]
     protocol: Annotated[
         Protocol,
-        Field(description="holdout: validate on the second-last event, test on the last; paper: test on the last"),
+        Field(
+            description="holdout: validate on the second-last event, test on the last; paper: test on the last; time: "
+            "cut at two moments; user: disjoint users; presampled: x1"
+        ),
     ] = "holdout"
+    time_split: Annotated[TimeSplitConfig | None, Field(description="where protocol time cuts")] = None
+    user_split: Annotated[UserSplitConfig | None, Field(description="how protocol user shares users out")] = None
+    min_history: Annotated[
+        int, Field(ge=0, lt=2**31, description="least behaviours before an event for it to be a sample")
+    ] = 1
     max_history_length: Annotated[
         int, Field(ge=1, lt=2**31, description="the newest this many behaviours are kept")
     ] = 100
@@ -62,42 +191,79 @@ class DataConfig(Section):
             description="a size such as 500MB or 2GB: DuckDB's memory; beyond it, it spills to disk",
         ),
     ] = "2GB"
+    threads: Annotated[
+        int | None, Field(ge=1, le=1024, description="of preparation; all cores if left out; never changes a result")
+    ] = None
+    temp_folder: Annotated[
+        FilePath | None, Field(description="for preparation's temporary files; beside `prepared` if left out")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        source, protocol = values.get("source"), resolve_protocol(values)
+        filled = dict(_FILLED_IN.get(source, {})) if isinstance(source, str) else {}
+        filled["protocol"] = protocol
+        if protocol == "user":
+            filled["user_split"] = {}
+        return {**values, **{key: value for key, value in filled.items() if values.get(key) is None}}
 
     @classmethod
     def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """Each source needs its own keys and no other source's."""
-        source = values.get("source")
-        if source not in get_args(Source):
+        """Each source and protocol needs its own keys and no other's; fields must be the source's."""
+        source, protocol = values.get("source"), resolve_protocol(values)
+        if protocol in get_args(Protocol):
+            yield from _find_protocol_problems(values, source, protocol)
+        if not isinstance(source, str) or source not in get_args(Source):
             return
-        needed = ("reviews", "items") if source in AMAZON_SOURCES else ("events", "columns")
-        for key in ("reviews", "items", "events", "columns"):
+        needed, allowed = _KEYS[source]
+        for key in dict.fromkeys(key for keys in _KEYS.values() for group in keys for key in group):
             given = values.get(key) is not None
             if key in needed and not given:
                 yield key, f"missing; source '{source}' needs it"
-            if key not in needed and given:
+            if key not in (*needed, *allowed) and given:
                 yield key, f"not used by source '{source}'; remove it or change data.source"
+        yield from _find_field_problems(values, source)
 
 
-class VocabularyConfig(Section):
-    """`vocabulary`: what becomes of ids the model does not know."""
+def _find_protocol_problems(values: dict[str, Any], source: object, protocol: str | None) -> Iterator[tuple[str, str]]:
+    if source in get_args(Source) and (source == "x1") != (protocol == "presampled"):
+        expected = "presampled, the split its files come with" if source == "x1" else "holdout, paper, time or user"
+        yield "protocol", f"received '{protocol}', but source '{source}' has {expected}"
+    if protocol == "time" and values.get("time_split") is None:
+        yield "time_split", "missing; protocol 'time' needs its validation_from and test_from"
+    for key, owner in (("time_split", "time"), ("user_split", "user")):
+        if values.get(key) is not None and protocol != owner:
+            yield key, f"not used by protocol '{protocol}'; remove it or set data.protocol to {owner}"
 
-    unknown_rate: Annotated[
-        float,
-        Field(ge=0, lt=1, description="share of training ids replaced by 'unknown', so that its row is trained"),
-    ] = 0.001
 
-
-class NegativesConfig(Section):
-    """`negatives`: items a user did not choose, drawn uniformly over all items."""
-
-    per_positive: Annotated[int, Field(ge=1, le=10_000, description="training negatives a positive")] = 1
-    evaluation_per_positive: Annotated[
-        int, Field(ge=1, le=10_000, description="validation and test negatives a positive")
-    ] = 1
-    exclude: Annotated[
-        Literal["all", "history"],
-        Field(description="never draw an item of the user's whole list (all), or of the history and target (history)"),
-    ] = "all"
-    seed: Annotated[
-        int, Field(ge=0, lt=2**63, description="apart from `seed`, so that training seeds share the same test rows")
-    ] = 1
+def _find_field_problems(values: dict[str, Any], source: str) -> Iterator[tuple[str, str]]:
+    given = {
+        key: tuple(names) if isinstance(names := values.get(key), (list, tuple)) else ()
+        for key in ("item_fields", "user_fields", "context_fields", "numeric_fields")
+    }
+    known = {
+        "item_fields": ITEM_FIELDS.get(source, ()),
+        "user_fields": USER_FIELDS.get(source, ()),
+        "context_fields": () if source == "x1" else (*TIME_FIELDS, *CONTEXT_FIELDS.get(source, ())),
+    }
+    seen: set[str] = set()
+    for key, names in known.items():
+        for name in given[key]:
+            if not isinstance(name, str):
+                continue
+            if name in seen:
+                yield key, f"received '{name}' twice; a field has one place"
+            seen.add(name)
+            if name in RESERVED_FIELDS:
+                yield key, f"received '{name}', a name that is taken; rename the column"
+            elif source != "table" and name not in names:
+                has = f"has {', '.join(names)}" if names else "has none"
+                yield key, f"received '{name}', but source '{source}' {has}"
+    for name in given["numeric_fields"]:
+        if name not in (*given["item_fields"], *given["user_fields"]):
+            yield "numeric_fields", f"received '{name}', which is no item or user field; name it in one of those"
+    if source == "movielens" and given["user_fields"] and values.get("users") is None:
+        yield "users", "missing; data.user_fields needs the file they are in"

@@ -36,6 +36,9 @@ class ModelConfig(Section):
     name: Annotated[Literal["din", "base"], Field(description="din: DIN; base: the paper's BaseModel (pooling)")]
     item_embedding_size: Annotated[int, Field(ge=1, description="width of an item id's row")] = 64
     category_embedding_size: Annotated[int, Field(ge=1, description="width of a category id's row")] = 64
+    field_embedding_size: Annotated[
+        int, Field(ge=1, description="width of a row of any other item, user or context field")
+    ] = 16
     user_candidate_product: Annotated[
         bool, Field(description="also feed interest * candidate to the MLP (the authors' 2020 code)")
     ] = False

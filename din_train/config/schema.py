@@ -5,13 +5,20 @@ from typing import Annotated, Any, get_args
 
 from pydantic import Field, model_validator
 
-from din_train.config.data import DataConfig, NegativesConfig, VocabularyConfig
+from din_train.config.data import DataConfig, resolve_protocol
 from din_train.config.model import ModelConfig
+from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.section import Section
 from din_train.config.training import SelectOn, TrainingConfig
 
 # What `training.select_on` may be under each protocol; the first is taken where it is left out.
-SELECT_ON = {"holdout": ("validation", "none"), "paper": ("none", "test")}
+SELECT_ON = {
+    "holdout": ("validation", "none"),
+    "paper": ("none", "test"),
+    "time": ("validation", "none"),
+    "user": ("validation", "none"),
+    "presampled": ("validation", "none", "test"),
+}
 
 
 class Config(Section):
@@ -26,6 +33,7 @@ class Config(Section):
     ]
     seed: Annotated[int, Field(ge=0, lt=2**31, description="initial weights, sample order, dropout")] = 1
     data: DataConfig
+    filters: FiltersConfig = FiltersConfig()
     vocabulary: VocabularyConfig = VocabularyConfig()
     negatives: NegativesConfig = NegativesConfig()
     model: ModelConfig
@@ -44,6 +52,7 @@ class Config(Section):
                     "training.select_on",
                     f"received '{select_on}', but protocol '{protocol}' allows {' or '.join(allowed)}",
                 )
+        yield from _find_sampling_problems(values)
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +67,25 @@ class Config(Section):
 
 
 def _protocol(values: dict[str, Any]) -> str | None:
-    """`data.protocol` of an unchecked config: its default where left out, None where it is not a text."""
+    """`data.protocol` of an unchecked config, None where there is no telling."""
     data = values.get("data")
-    protocol = data.get("protocol", DataConfig.model_fields["protocol"].default) if isinstance(data, dict) else None
-    return protocol if isinstance(protocol, str) else None
+    return resolve_protocol(data) if isinstance(data, dict) else None
+
+
+def _find_sampling_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Negatives are resampled, and events filtered, only where the log does not come with its samples."""
+    data, negatives, filters = (values.get(key) for key in ("data", "negatives", "filters"))
+    if not isinstance(data, dict):
+        return
+    columns, source = data.get("columns"), data.get("source")
+    labelled = source in ("movielens", "x1") or (isinstance(columns, dict) and columns.get("label") is not None)
+    if labelled and isinstance(negatives, dict) and negatives.get("resample") == "epoch":
+        yield "negatives.resample", "received 'epoch', but the log has negatives of its own, which are never drawn"
+    if source == "x1":
+        if isinstance(filters, dict):
+            for key, value in filters.items():
+                default = FiltersConfig.model_fields[key].default if key in FiltersConfig.model_fields else value
+                if value != default:
+                    yield f"filters.{key}", "not used by source 'x1', whose rows are all kept; remove it"
+        if data.get("min_history") not in (None, DataConfig.model_fields["min_history"].default):
+            yield "data.min_history", "not used by source 'x1', whose rows are all kept; remove it"

@@ -1,19 +1,25 @@
-"""Raw logs -> normalised Parquet: `read_log` is the one way in."""
+"""Raw logs -> normalised Parquet: `read_log` is the one way in, `read_x1` that of ready-made samples."""
 
+import glob
 import stat
 from pathlib import Path
 
 from din_train.config import DataConfig
 from din_train.errors import DataError
 from din_train.logs.amazon import read_amazon
-from din_train.logs.log import FileReport, Progress, RawLog
+from din_train.logs.log import FileReport, Progress, RawLog, field_column
+from din_train.logs.movielens import read_movielens
 from din_train.logs.table import read_table
+from din_train.logs.taobao import read_taobao
+from din_train.logs.x1 import RawSamples, read_x1
 
-__all__ = ["FileReport", "Progress", "RawLog", "input_files", "read_log"]
+__all__ = ["FileReport", "Progress", "RawLog", "RawSamples", "field_column", "input_files", "read_log", "read_x1"]
+
+_FILE_KEYS = ("reviews", "events", "items", "users", "train", "test")
 
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
-    """Read the log that `data` names into events.parquet, items.parquet (Amazon) and rejected.jsonl in `folder`.
+    """Read the log of events that `data` names into normalised files in `folder`.
 
     Args:
         data: which files, of which source, and what share of bad lines they may have.
@@ -23,26 +29,56 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
     Raises:
         DataError: where a file is missing, damaged, of another format, or has too many bad lines or no event.
     """
-    files = input_files(data)
-    if data.source == "table":
-        if data.columns is None:
-            raise ValueError("DataConfig lets no table be without columns")
-        return read_table(data, data.columns, files[0], folder, progress)
-    return read_amazon(data, data.source, files[0], files[1], folder, progress)
+    files = _find_files(data)
+    match data.source:
+        case "table" if data.columns is not None:
+            return read_table(data, data.columns, files["events"], folder, progress)
+        case "movielens":
+            return read_movielens(data, folder, progress)
+        case "taobao":
+            return read_taobao(data, files["events"][0], folder, progress)
+        case "amazon-2014" | "amazon-2018" | "amazon-2023":
+            return read_amazon(data, data.source, files["reviews"][0], files["items"][0], folder, progress)
+    raise ValueError(f"{data.source}: no log of events")
 
 
 def input_files(data: DataConfig) -> tuple[Path, ...]:
-    """The log's files: reviews and items (Amazon), or events.
+    """The log's files.
 
     Raises:
         DataError: with one line for each that is not a file with something in it.
     """
-    keys = ("events",) if data.source == "table" else ("reviews", "items")
-    files = {f"data.{key}": Path(getattr(data, key)) for key in keys}
-    problems = [f"{key}: {path}: {problem}" for key, path in files.items() if (problem := _find_problem(path))]
+    return tuple(path for paths in _find_files(data).values() for path in paths)
+
+
+def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
+    """Config key -> its files: one, or for a table's events those of a glob or a folder, in the order of their names."""
+    files: dict[str, tuple[Path, ...]] = {}
+    problems = []
+    for key in _FILE_KEYS:
+        path = getattr(data, key)
+        if path is None:
+            continue
+        files[key] = _expand(path) if key == "events" and data.source == "table" else (path,)
+        if not files[key]:
+            problems.append(f"data.{key}: {path}: no file there matches; check the path")
+        problems += [
+            f"data.{key}: {each}: {problem}" for each in files[key] if (problem := _find_problem(each)) is not None
+        ]
     if problems:
         raise DataError(problems)
-    return tuple(files.values())
+    return files
+
+
+def _expand(path: Path) -> tuple[Path, ...]:
+    """The files of a folder (those whose name begins with `.` or `_` left out) or a glob; else the path itself."""
+    if path.is_dir():
+        found = [each for each in path.rglob("*") if each.is_file()]
+        parts = {each: each.relative_to(path).parts for each in found}
+        return tuple(sorted(each for each in found if not any(part.startswith((".", "_")) for part in parts[each])))
+    if not path.exists() and glob.has_magic(str(path)):
+        return tuple(sorted(each for name in glob.glob(str(path), recursive=True) if (each := Path(name)).is_file()))  # noqa: PTH207
+    return (path,)
 
 
 def _find_problem(path: Path) -> str | None:

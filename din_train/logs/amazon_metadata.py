@@ -1,27 +1,27 @@
-"""Amazon metadata: Python dict literals (2014) or JSON objects (2018), one item a line.
+"""Amazon metadata: Python dict literals (2014) or JSON objects (2018, 2023), one item a line.
 
-An item's category is the leaf of its path: the last of `categories` (2014) or `category` (2018), ended at its
+An item's category is the leaf of its path: the last of `categories` (2014, 2023) or `category` (2018), ended at its
 first junk entry (HTML markup got into some). An item on several lines takes the first line that has a category;
-one that has none on any line falls back on its `main_cat` (2018).
+one that has none on any line falls back on its `main_cat` (2018) or `main_category` (2023).
 """
 
 import html
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
+from din_train.logs.amazon_reviews import KEYS, Release
 from din_train.logs.lines import read_lines
 from din_train.logs.log import Progress
 from din_train.logs.records import parse_json_object, parse_literal_object, take_id
 from din_train.logs.rejects import BadLine, Rejects
 
-Release = Literal["amazon-2014", "amazon-2018"]
-
 MAX_TITLE_LENGTH = 300
 
 UNMENTIONED = "items no review mentions"
 
+_PRICE = re.compile(r"\$?([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{1,9}(?:\.[0-9]+)?)")
 _ASIN = re.compile(rb"""['"]asin['"]\s*:\s*[uU]?(['"])(.*?)\1""")
 
 
@@ -29,8 +29,9 @@ _ASIN = re.compile(rb"""['"]asin['"]\s*:\s*[uU]?(['"])(.*?)\1""")
 class Item:
     """One metadata line.
 
-    main_category: `main_cat`, for want of a category path.
+    main_category: the shop's department, for want of a category path.
     junk: the category path was cut at a junk entry.
+    fields: those asked for, in that order.
     """
 
     asin: str
@@ -38,12 +39,21 @@ class Item:
     title: str | None
     main_category: str | None = None
     junk: bool = False
+    fields: tuple[str | None, ...] = ()
 
 
 def read_metadata(
-    release: Release, mentioned: Collection[str], rejects: Rejects, progress: Progress
+    release: Release,
+    mentioned: Collection[str],
+    rejects: Rejects,
+    progress: Progress,
+    *,
+    fields: Sequence[str] = (),
 ) -> dict[str, Item]:
     """Read the items of `rejects.report.path` that `mentioned` holds, in the order of their first lines.
+
+    Args:
+        fields: item fields beside the category, see `ITEM_FIELDS` in the config.
 
     Raises:
         DataError: where the file cannot be read or has too many bad lines.
@@ -58,7 +68,7 @@ def read_metadata(
             report.note(UNMENTIONED, 1)
             continue
         try:
-            item = parse(line)
+            item = parse(line, fields)
         except BadLine as bad:
             rejects.add(number, bad.reason, line)
             continue
@@ -76,36 +86,50 @@ def read_metadata(
     report.kept = len(items)
     for asin, item in items.items():
         if item.category is None and item.main_category is not None:
-            report.note("category from main_cat", 1)
+            report.note("category from " + ("main_category" if release == "amazon-2023" else "main_cat"), 1)
             items[asin] = replace(item, category=item.main_category)
     report.note("no category", sum(item.category is None for item in items.values()))
     report.note("reviewed items without metadata", len(mentioned) - len(items))
     return items
 
 
-def parse_item_2014(line: bytes) -> Item:
+def parse_item_2014(line: bytes, fields: Sequence[str] = ()) -> Item:
     """One line of the 2014 release.
 
     Raises:
         BadLine: where it is not one.
     """
-    record = parse_literal_object(line)
+    record = parse_literal_object(line, ("asin", "categories"))
     paths = _take_list(record, "categories", instead="category")
     path = paths[-1] if paths else []
-    return _build_item(record, path if isinstance(path, list) else [])
+    return _build_item(record, "asin", path if isinstance(path, list) else [], fields)
 
 
-def parse_item_2018(line: bytes) -> Item:
+def parse_item_2018(line: bytes, fields: Sequence[str] = ()) -> Item:
     """One line of the 2018 release.
 
     Raises:
         BadLine: where it is not one.
     """
-    record = parse_json_object(line)
-    return _build_item(record, _take_list(record, "category", instead="categories"))
+    record = parse_json_object(line, ("asin", "category"))
+    return _build_item(record, "asin", _take_list(record, "category", instead="categories"), fields)
 
 
-_PARSERS: dict[Release, Callable[[bytes], Item]] = {"amazon-2014": parse_item_2014, "amazon-2018": parse_item_2018}
+def parse_item_2023(line: bytes, fields: Sequence[str] = ()) -> Item:
+    """One line of the 2023 release.
+
+    Raises:
+        BadLine: where it is not one.
+    """
+    record = parse_json_object(line, ("parent_asin", "categories"))
+    return _build_item(record, "parent_asin", _take_list(record, "categories", instead="category"), fields)
+
+
+_PARSERS: dict[Release, Callable[[bytes, Sequence[str]], Item]] = {
+    "amazon-2014": parse_item_2014,
+    "amazon-2018": parse_item_2018,
+    "amazon-2023": parse_item_2023,
+}
 
 
 def _take_list(record: dict[Any, Any], key: str, instead: str) -> list[Any]:
@@ -115,21 +139,33 @@ def _take_list(record: dict[Any, Any], key: str, instead: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _build_item(record: dict[Any, Any], path: list[Any]) -> Item:
-    if "reviewerID" in record:
+def _build_item(record: dict[Any, Any], id_key: str, path: list[Any], fields: Sequence[str]) -> Item:
+    if any(keys[0] in record for keys in KEYS.values()):
         raise BadLine("a review, not an item")
     names = [_clean(name) for name in path]
     good = next((place for place, name in enumerate(names) if _is_junk(name)), len(names))
     category = names[good - 1] if good else None
     title = _clean(record.get("title"))
-    main_category = _clean(record.get("main_cat"))
+    department = _clean(record.get("main_cat") or record.get("main_category"))
+    main_category = None if _is_junk(department) else department or None
     return Item(
-        asin=take_id(record, "asin"),
+        asin=take_id(record, id_key),
         category=category or None,
         title=title[:MAX_TITLE_LENGTH] if title else None,
-        main_category=None if _is_junk(main_category) else main_category or None,
+        main_category=main_category,
         junk=good < len(names),
+        fields=tuple(_take_field(record, name, main_category) for name in fields),
     )
+
+
+def _take_field(record: dict[Any, Any], name: str, main_category: str | None) -> str | None:
+    if name == "main_category":
+        return main_category
+    value = record.get(name)
+    if name == "price":  # 9.99, "9.99", "$1,009.99"; a range or a word is no price
+        match = _PRICE.fullmatch(str(value).strip()) if isinstance(value, (int, float, str)) else None
+        return match[1].replace(",", "") if match else None
+    return _clean(value) or None
 
 
 def _is_junk(name: str | None) -> bool:
@@ -150,7 +186,12 @@ def _disagree(earlier: Item, later: Item) -> bool:
 def _merge(earlier: Item, later: Item) -> Item:
     """The first line with a category, with what it lacks filled in from the other one."""
     first, other = (earlier, later) if earlier.category or not later.category else (later, earlier)
-    return replace(first, title=first.title or other.title, main_category=first.main_category or other.main_category)
+    return replace(
+        first,
+        title=first.title or other.title,
+        main_category=first.main_category or other.main_category,
+        fields=tuple(one if one is not None else two for one, two in zip(first.fields, other.fields, strict=True)),
+    )
 
 
 def _may_mention(line: bytes, mentioned: Collection[str]) -> bool:

@@ -1,21 +1,20 @@
-"""Finds the columns that `data.columns` names in a file's header."""
+"""Finds the columns that the config names in a file's header."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 
 _MOST_SHOWN = 20
 _LONGEST_SHOWN = 40
 
 
-def find_columns(columns: ColumnsConfig, found: Sequence[str], path: Path, form: str) -> dict[str, int]:
-    """Place in `found` of each column that the config names, by its role (user, item, timestamp, category).
+def find_columns(wanted: Mapping[str, str], found: Sequence[str], path: Path, form: str) -> dict[str, int]:
+    """Place in `found` of each wanted column, by the config key that names it.
 
     Args:
-        columns: `data.columns`.
+        wanted: dotted config key (`data.columns.user`) -> column name.
         found: the file's column names in order.
         path: of the file, for messages.
         form: what the file was read as, for messages ("comma-separated", ...).
@@ -23,20 +22,19 @@ def find_columns(columns: ColumnsConfig, found: Sequence[str], path: Path, form:
     Raises:
         DataError: with one line for each column that is missing, or there twice; one line if none is there at all.
     """
-    roles = {role: name for role, name in columns if name is not None}
-    if not any(name in found for name in roles.values()):
+    if not any(name in found for name in wanted.values()):
         raise DataError(
-            f"{path}: none of the columns {', '.join(roles.values())} is in its header, which has "
+            f"{path}: none of the columns {', '.join(wanted.values())} is in its header, which has "
             f"{_show_all(found)} (read as {form}); check data.events, or name its columns in data.columns"
         )
     problems = [
-        f"{path}: data.columns.{role}: {_describe(name, found)} (read as {form})"
-        for role, name in roles.items()
+        f"{path}: {key}: {_describe(name, found)} (read as {form})"
+        for key, name in wanted.items()
         if found.count(name) != 1
     ]
     if problems:
         raise DataError(problems)
-    return {role: found.index(name) for role, name in roles.items()}
+    return {key: found.index(name) for key, name in wanted.items()}
 
 
 def _describe(name: str, found: Sequence[str]) -> str:

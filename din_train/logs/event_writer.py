@@ -1,10 +1,10 @@
 """Writes kept events to `events.parquet`, a fixed number of rows a row group."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +12,9 @@ import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 100_000
 
-# User, item, timestamp, category.
-EventRow = tuple[str, str, int, str | None]
-
-
-class EventColumns(NamedTuple):
-    """Events as Arrow arrays: strings, strings, int64, strings or null."""
-
-    users: Any
-    items: Any
-    timestamps: Any
-    categories: Any
+# User, item, timestamp, then the label if the log has one, then the texts: what `EventWriter` was made for.
+EventRow = tuple[Any, ...]
+EventColumns = Sequence[Any]
 
 
 class EventWriter:
@@ -30,16 +22,20 @@ class EventWriter:
 
     Args:
         path: of the Parquet file.
-        with_category: whether events carry a category (their log has no items file).
+        labelled: whether events have an int8 label.
+        texts: columns of strings or nulls that events have besides, such as `category`.
     """
 
-    def __init__(self, path: Path, *, with_category: bool) -> None:
-        self._fields = [pa.field("user", pa.string()), pa.field("item", pa.string()), pa.field("timestamp", pa.int64())]
-        if with_category:
-            self._fields.append(pa.field("category", pa.string()))
-        schema = pa.schema([*self._fields, pa.field("ordinal", pa.int64())])
-        self._file = pq.ParquetWriter(path, schema)
-        self._schema = schema
+    def __init__(self, path: Path, *, labelled: bool = False, texts: Sequence[str] = ()) -> None:
+        self._fields = [
+            pa.field("user", pa.string()),
+            pa.field("item", pa.string()),
+            pa.field("timestamp", pa.int64()),
+            *([pa.field("label", pa.int8())] if labelled else []),
+            *(pa.field(name, pa.string()) for name in texts),
+        ]
+        self._schema = pa.schema([*self._fields, pa.field("ordinal", pa.int64())])
+        self._file = pq.ParquetWriter(path, self._schema)
         self._batches: list[Any] = []
         self._waiting = 0  # rows in _batches
         self._written = 0
@@ -60,14 +56,16 @@ class EventWriter:
         """Append events; no more than a row group of them is held at a time."""
         rows = iter(rows)
         while some := list(islice(rows, ROW_GROUP_ROWS)):
-            self.add_columns(EventColumns(*(pa.array(column) for column in zip(*some, strict=True))))
+            columns = zip(*some, strict=True)
+            self.add_columns(
+                [pa.array(column, field.type) for column, field in zip(columns, self._fields, strict=True)]
+            )
 
     def add_columns(self, events: EventColumns) -> None:
-        """Append events; categories are left out where the file has none."""
-        given = events[: len(self._fields)]
-        columns = [column.cast(field.type) for column, field in zip(given, self._fields, strict=True)]
+        """Append events, a column each."""
+        columns = [column.cast(field.type) for column, field in zip(events, self._fields, strict=True)]
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=pa.schema(self._fields)))
-        self._waiting += len(events.users)
+        self._waiting += len(columns[0])
         self._write(self._waiting - self._waiting % ROW_GROUP_ROWS)
 
     def _write(self, rows: int) -> None:

@@ -1,8 +1,10 @@
 """One line of a log -> an object, an id, a timestamp; each says why it cannot."""
 
 import ast
+import json
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,11 +16,14 @@ MAX_TIMESTAMP = 2**63 - 1
 _WHOLE_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0*)?")
 
 
-def parse_json_object(line: bytes) -> dict[str, Any]:
+def parse_json_object(line: bytes, keys: Sequence[str] = ()) -> dict[str, Any]:
     """A JSON object.
 
+    Args:
+        keys: those that are needed; one that is given twice leaves no telling which value is meant.
+
     Raises:
-        BadLine: where the line is not one.
+        BadLine: where the line is not one, or has one of `keys` twice.
     """
     try:
         record = orjson.loads(line)
@@ -27,24 +32,41 @@ def parse_json_object(line: bytes) -> dict[str, Any]:
         raise BadLine("not JSON") from None
     if not isinstance(record, dict):
         raise BadLine("not a JSON object")
+    if any(line.count(b'"%b"' % key.encode()) != 1 for key in keys):  # in a text, missing, or given twice
+        _check_keys([key for key, _ in json.loads(line, object_pairs_hook=_Pairs)], keys)
     return record
 
 
-def parse_literal_object(line: bytes) -> dict[Any, Any]:
+class _Pairs(list[tuple[str, Any]]):
+    """An object's keys with their values, those given twice as well."""
+
+
+def _check_keys(found: Sequence[object], keys: Sequence[str]) -> None:
+    for key in keys:
+        if found.count(key) > 1:
+            raise BadLine(f"{key} given twice")
+
+
+def parse_literal_object(line: bytes, keys: Sequence[str] = ()) -> dict[Any, Any]:
     """A Python dict literal, as `repr` writes it.
 
+    Args:
+        keys: those that are needed; one that is given twice leaves no telling which value is meant.
+
     Raises:
-        BadLine: where the line is not one.
+        BadLine: where the line is not one, or has one of `keys` twice.
     """
     text = decode_line(line)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" and the like: the text's own, nothing to do about it
-            record = ast.literal_eval(text.strip())
+            expression = ast.parse(text.strip(), mode="eval").body
+            record = ast.literal_eval(expression)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise BadLine("not a Python literal") from None
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not isinstance(expression, ast.Dict):
         raise BadLine("not a Python dict")
+    _check_keys([key.value for key in expression.keys if isinstance(key, ast.Constant)], keys)
     return record
 
 

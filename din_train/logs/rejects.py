@@ -13,6 +13,9 @@ from din_train.logs.log import FileReport
 TEXT_LENGTH = 200
 FIRST_LINES = 1000
 
+# The words that every reason for a timestamp of another unit than the log's begins with.
+OTHER_UNIT = "timestamp in "
+
 
 class BadLine(Exception):  # noqa: N818 - a signal inside the readers, never shown as an error of its own
     """A line cannot be used.
@@ -24,6 +27,18 @@ class BadLine(Exception):  # noqa: N818 - a signal inside the readers, never sho
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class SkippedLine(Exception):  # noqa: N818 - as above
+    """A line is good, but the config leaves it out.
+
+    Args:
+        what: short and the same for every such line.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 class Rejects:
@@ -57,6 +72,7 @@ class Rejects:
         self._total += 1
         self._first = self._first or f"{self.report.path}:{line}: {reason}"
         if self._total == self.report.lines == FIRST_LINES:
+            self._check_units(0)
             raise DataError(
                 f"{self.report.path}: none of its first {FIRST_LINES:,} lines can be read ({self._counts()}; first bad "
                 f"line {self._first}); it looks like another format: {self._advice()}"
@@ -69,12 +85,24 @@ class Rejects:
             DataError: where more lines are bad.
         """
         share, lines = self._data.max_bad_share, self.report.lines
+        self._check_units(share * lines)
         allowed = max(1, math.floor(share * lines + 1e-9)) if share else 0
         if self._total > allowed:
             raise DataError(
                 f"{self.report.path}: {self._total:,} of {lines:,} lines cannot be read ({self._counts()}), more than "
                 f"the {allowed:,} that data.max_bad_share = {share:g} allows; first bad line {self._first}; "
                 f"{self._advice()}, or raise data.max_bad_share"
+            )
+
+    def _check_units(self, allowed: float) -> None:
+        """A stray line in another unit is a bad line like any other, but a log in two units has a wrong order."""
+        other = {reason: n for reason, n in self.report.rejected.items() if reason.startswith(OTHER_UNIT)}
+        if sum(other.values()) > allowed:
+            found = ", ".join(f"{reason}: {count:,}" for reason, count in other.items())
+            raise DataError(
+                f"{self.report.path}: mixed units of time ({found} of {self.report.lines:,} lines), so that events "
+                f"cannot be put in order; first bad line {self._first}; convert the timestamps to one unit, "
+                "or check data.source"
             )
 
     def check_kept(self) -> None:

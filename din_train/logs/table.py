@@ -1,28 +1,107 @@
-"""Any log with one event a row: CSV, TSV (plain or .gz) or Parquet, told apart by content."""
+"""Any log with one event a row: CSV, TSV (plain or .gz) or Parquet, told apart by content; one file or many."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.data import TIME_FIELDS
+from din_train.errors import DataError
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_magic
-from din_train.logs.log import FileReport, Progress, RawLog
+from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
+from din_train.logs.side_table import read_side_table
 from din_train.logs.table_parquet import read_parquet
+from din_train.logs.table_rows import Layout, parse_header
 from din_train.logs.table_text import read_text
+from din_train.logs.time_unit import TimeUnit
 
 
-def read_table(data: DataConfig, columns: ColumnsConfig, path: Path, folder: Path, progress: Progress) -> RawLog:
-    """Read a table of events into files in `folder`.
+def read_table(
+    data: DataConfig, columns: ColumnsConfig, paths: Sequence[Path], folder: Path, progress: Progress
+) -> RawLog:
+    """Read tables of events, in the order given, into files in `folder`, and those of item and user fields.
 
     Raises:
-        DataError: where the file cannot be read, lacks a column, has too many bad lines, or no event.
+        DataError: where a file cannot be read, lacks a column or has too many bad lines, or there is no event.
     """
-    report = FileReport(path)
-    log = RawLog(folder / "events.parquet", None, folder / "rejected.jsonl", (report,))
-    read = read_parquet if read_magic(path).startswith(b"PAR1") else read_text
-    with log.rejected.open("wb") as rejected, EventWriter(log.events, with_category=True) as events:
-        rejects = Rejects(rejected, report, data)
-        read(columns, rejects, events, progress)
-        rejects.check_share()
-        rejects.check_kept()
-    return log
+    texts = _name_texts(data, columns)
+    reports = [FileReport(path) for path in paths]
+    sides = {"item": data.items, "user": data.users}
+    side_reports = {key: FileReport(path) for key, path in sides.items() if path is not None}
+    unit = TimeUnit()
+    log = RawLog(
+        events=folder / "events.parquet",
+        items=folder / "items.parquet" if data.items else None,
+        users=folder / "users.parquet" if data.users else None,
+        rejected=folder / "rejected.jsonl",
+        reports=(*reports, *side_reports.values()),
+        labelled=columns.label is not None,
+        ticks=None,
+    )
+    with log.rejected.open("wb") as rejected:
+        with EventWriter(log.events, labelled=log.labelled, texts=list(texts)) as events:
+            for report in reports:
+                _read_file(data, columns, texts, report, rejected, events, unit, progress)
+        if not sum(report.kept for report in reports):
+            Rejects(rejected, reports[0], data).check_kept()
+        for key, report in side_reports.items():
+            fields = data.item_fields if key == "item" else data.user_fields
+            table = read_side_table(columns, key, fields, Rejects(rejected, report, data), progress)
+            pq.write_table(table, folder / f"{key}s.parquet")
+    return RawLog(**{**vars(log), "ticks": unit.ticks})
+
+
+def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, str]]:
+    """Column of the events file -> config key and column of the table: those that no other table has."""
+    texts = {} if columns.category is None or data.items else {"category": ("data.columns.category", columns.category)}
+    declared = {
+        "item_fields": () if data.items else data.item_fields,
+        "user_fields": () if data.users else data.user_fields,
+        "context_fields": [name for name in data.context_fields if name not in TIME_FIELDS],
+    }
+    for key, names in declared.items():
+        texts |= {field_column(name): (f"data.{key}", name) for name in names}
+    return texts
+
+
+def _read_file(
+    data: DataConfig,
+    columns: ColumnsConfig,
+    texts: dict[str, tuple[str, str]],
+    report: FileReport,
+    rejected: BinaryIO,
+    events: EventWriter,
+    unit: TimeUnit,
+    progress: Progress,
+) -> None:
+    roles = {key: getattr(columns, key) for key in ("user", "item", "timestamp", "label")}
+    wanted = {f"data.columns.{role}": name for role, name in roles.items() if name is not None}
+    wanted |= {key if key.startswith("data.columns") else f"{key}.{name}": name for key, name in texts.values()}
+    rejects = Rejects(rejected, report, data)
+
+    def layout_of(line: bytes) -> tuple[Layout, bool]:
+        delimiter, names, places = parse_header(line, wanted, report.path)
+        layout = Layout(
+            delimiter=delimiter,
+            width=len(names),
+            user=places["data.columns.user"],
+            item=places["data.columns.item"],
+            timestamp=places["data.columns.timestamp"],
+            label=places.get("data.columns.label"),
+            texts={text: names.index(name) for text, (_, name) in texts.items()},
+        )
+        return layout, True
+
+    if read_magic(report.path).startswith(b"PAR1"):
+        read_parquet(
+            columns, {text: name for text, (_, name) in texts.items()}, wanted, rejects, events, unit, progress
+        )
+    else:
+        read_text(layout_of, rejects, events, unit, progress)
+    rejects.check_share()
+    if not report.lines:
+        raise DataError(f"{report.path}: no event in its 0 lines; check that the file is whole, and data.events")

@@ -1,6 +1,7 @@
 """Parquet: one row an event, in row order; only the needed columns are read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,25 +13,51 @@ import pyarrow.parquet as pq
 from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
-from din_train.logs.event_writer import EventColumns, EventWriter
+from din_train.logs.event_writer import EventWriter
 from din_train.logs.log import Progress
 from din_train.logs.records import MAX_TIMESTAMP
 from din_train.logs.rejects import Rejects
+from din_train.logs.time_unit import TimeUnit
 
 BATCH_ROWS = 100_000
 
 Mask = npt.NDArray[np.bool_]
 
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_WHOLE = (pa.types.is_integer, pa.types.is_null)
+_TEXT = ((pa.types.is_string, pa.types.is_large_string, *_WHOLE), "text or whole numbers")
+# Config key -> checks of which one must hold, and what to tell; other columns are texts.
+_EXPECTED = {
+    "data.columns.timestamp": ((pa.types.is_integer, pa.types.is_timestamp), "whole numbers or timestamps"),
+    "data.columns.label": (
+        (pa.types.is_boolean, pa.types.is_floating, pa.types.is_integer),
+        "0 and 1, or true and false",
+    ),
+}
 
-def read_parquet(columns: ColumnsConfig, rejects: Rejects, events: EventWriter, progress: Progress) -> None:
+
+def read_parquet(
+    columns: ColumnsConfig,
+    texts: Mapping[str, str],
+    wanted: Mapping[str, str],
+    rejects: Rejects,
+    events: EventWriter,
+    unit: TimeUnit,
+    progress: Progress,
+) -> None:
     """Write the rows of `rejects.report.path` as events; a rejected row's line is its number from 1.
 
+    Args:
+        columns: `data.columns`.
+        texts: column of the events file -> column of the table.
+        wanted: dotted config key -> column of the table, for messages.
+
     Raises:
-        DataError: where the file is damaged, or a column of `columns` is missing or of a type that will not do.
+        DataError: where the file is damaged, or a column is missing or of a type that will not do.
     """
     report = rejects.report
-    for batch in _read_batches(rejects, columns, progress):
-        rows, reasons = _normalise(batch, columns)
+    for batch in _read_batches(rejects, wanted, unit, progress):
+        rows, reasons = _normalise(batch, columns, texts, unit)
         bad: Mask = np.logical_or.reduce(list(reasons.values()))
         before = report.lines
         for row in np.flatnonzero(bad).tolist():
@@ -39,44 +66,51 @@ def read_parquet(columns: ColumnsConfig, rejects: Rejects, events: EventWriter, 
             rejects.add(report.lines, reason, "\t".join(str(column[row].as_py()) for column in rows))
         report.lines = before + len(batch)
         kept = pa.array(~bad)
-        rows = EventColumns(*(column.filter(kept) for column in rows))
+        rows = [column.filter(kept) for column in rows]
         events.add_columns(rows)
-        report.kept += len(rows.users)
-        if columns.category is not None:
-            report.note("no category", rows.categories.null_count)
+        report.kept += len(rows[0])
+        if "category" in texts:
+            report.note("no category", rows[list(texts).index("category") - len(texts)].null_count)
 
 
-def _normalise(batch: Any, columns: ColumnsConfig) -> tuple[EventColumns, dict[str, Mask]]:
-    """The batch as strings and whole numbers, and where a row cannot be used, by the first reason that holds."""
+def _normalise(
+    batch: Any, columns: ColumnsConfig, texts: Mapping[str, str], unit: TimeUnit
+) -> tuple[list[Any], dict[str, Mask]]:
+    """The batch as events, and where a row cannot be used, by the first reason that holds."""
     users, broken_users = _take_text(batch, columns.user)
     items, broken_items = _take_text(batch, columns.item)
     timestamps, too_large = _take_timestamps(batch.column(columns.timestamp))
-    categories, broken_categories = pa.nulls(len(batch), pa.string()), np.zeros(len(batch), bool)
-    if columns.category is not None:
-        categories, broken_categories = _take_text(batch, columns.category)
-        categories = pc.if_else(pc.equal(categories, ""), pa.scalar(None, pa.string()), categories)
-    nul = [_mask(pc.match_substring(column, "\0")) for column in (users, items, categories)]
+    others = {name: _take_text(batch, name) for name in texts.values()}
+    values = [pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text) for text, _ in others.values()]
+    nul = [_mask(pc.match_substring(column, "\0")) for column in (users, items, *values)]
     reasons = {
         "no user": _mask(pc.is_null(users)),
         "no item": _mask(pc.is_null(items)),
         "timestamp too large": too_large,
         "no timestamp": _mask(pc.is_null(timestamps)),
-        "invalid UTF-8": broken_users | broken_items | broken_categories,
+        "invalid UTF-8": np.logical_or.reduce([broken_users, broken_items, *(broken for _, broken in others.values())]),
         "NUL character": np.logical_or.reduce(nul),
         "empty user": _mask(pc.equal(users, "")),
         "empty item": _mask(pc.equal(items, "")),
         "negative timestamp": _mask(pc.less(timestamps, 0)),
+        **unit.find_other(pc.fill_null(timestamps, 0).to_numpy(zero_copy_only=False)),
     }
-    return EventColumns(users, items, timestamps, categories), reasons
+    rows = [users, items, timestamps]
+    if columns.label is not None:
+        labels, no_label = _take_labels(batch.column(columns.label))
+        reasons |= {"label not 0 or 1": no_label}
+        rows.append(labels)
+    return [*rows, *values], reasons
 
 
-def _read_batches(rejects: Rejects, columns: ColumnsConfig, progress: Progress) -> Iterator[Any]:
+def _read_batches(rejects: Rejects, wanted: Mapping[str, str], unit: TimeUnit, progress: Progress) -> Iterator[Any]:
     path = rejects.report.path
     try:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
-            places = find_columns(columns, schema.names, path, "Parquet")
-            _check_types({role: schema.field(place) for role, place in places.items()}, rejects)
+            places = find_columns(wanted, schema.names, path, "Parquet")
+            _check_types({key: schema.field(place) for key, place in places.items()}, rejects)
+            _take_unit(schema.field(places["data.columns.timestamp"]).type, unit, path)
             size, done, reported = path.stat().st_size, 0, 0
             names = list(dict.fromkeys(schema.names[place] for place in places.values()))
             for batch in file.iter_batches(BATCH_ROWS, columns=names):
@@ -89,21 +123,27 @@ def _read_batches(rejects: Rejects, columns: ColumnsConfig, progress: Progress) 
         raise DataError(f"{path}: cannot be read as Parquet ({what}); fetch or write the file again") from None
 
 
+def _take_unit(kind: Any, unit: TimeUnit, path: Path) -> None:
+    """A column of type timestamp says its unit."""
+    if not pa.types.is_timestamp(kind):
+        return
+    found = _UNITS[kind.unit]
+    if unit.unit not in (None, found):
+        raise DataError(
+            f"{path}: mixed units of time ({found} here, {unit.unit} in the files before); write all files of the log "
+            "with one unit"
+        )
+    unit.unit = found
+
+
 def _check_types(fields: dict[str, Any], rejects: Rejects) -> None:
     problems = []
-    for role, field in fields.items():
-        kind = field.type
-        if role == "timestamp":
-            good = pa.types.is_integer(kind) or pa.types.is_timestamp(kind)
-            expected = "whole numbers or timestamps"
-        else:
-            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
-            good = any(check(kind) for check in checks)
-            expected = "text or whole numbers"
-        if not good:
+    for key, field in fields.items():
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        checks, expected = _EXPECTED.get(key, _TEXT)
+        if not any(check(kind) for check in checks):
             problems.append(
-                f"{rejects.report.path}: data.columns.{role}: column '{field.name}' is of type {field.type}, expected "
+                f"{rejects.report.path}: {key}: column '{field.name}' is of type {field.type}, expected "
                 f"{expected}; convert the column, or name another"
             )
     if problems:
@@ -133,6 +173,13 @@ def _take_timestamps(column: Any) -> tuple[Any, Mask]:
         beyond = pc.greater(column, pa.scalar(MAX_TIMESTAMP, pa.uint64()))
         column, too_large = pc.if_else(beyond, None, column), _mask(beyond)
     return column.cast(pa.int64()), too_large
+
+
+def _take_labels(column: Any) -> tuple[Any, Mask]:
+    """int8 labels, and where there is none."""
+    numbers = pc.fill_null(column.cast(pa.float64()), -1.0).to_numpy(zero_copy_only=False)
+    good = np.isin(numbers, (0.0, 1.0))
+    return pa.array(np.where(good, numbers, 0).astype(np.int8)), ~good
 
 
 def _mask(column: Any) -> Mask:

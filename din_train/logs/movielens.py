@@ -1,0 +1,165 @@
+r"""MovieLens: ratings, movies and, where they are published, users.
+
+    ratings.csv   userId,movieId,rating,timestamp     20M, 25M, 32M
+    ratings.dat   user::movie::rating::timestamp      1M, 10M
+    u.data        user \t movie \t rating \t timestamp   100K
+
+A rating is an impression; one of at least `data.click_rating` is a click. A movie's category is its first genre, its
+`year` the one at the end of its title.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from din_train.config import DataConfig
+from din_train.errors import DataError
+from din_train.logs.event_writer import EventWriter
+from din_train.logs.labels import LabelRule
+from din_train.logs.lines import read_lines
+from din_train.logs.log import FileReport, Progress, RawLog
+from din_train.logs.rejects import BadLine, Rejects
+from din_train.logs.side_table import build_side_table
+from din_train.logs.table_rows import Layout, parse_header, split_fields
+from din_train.logs.table_text import read_text
+from din_train.logs.time_unit import TimeUnit
+
+_COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+_NO_GENRE = ("(no genres listed)", "unknown")
+_GENRES_100K = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
+    "Mystery Romance Sci-Fi Thriller War Western"
+).split()
+_FIRST_GENRE_100K = 5
+_YEAR = re.compile(r"\((\d{4})\)\s*$")
+
+
+def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
+    """Read the ratings as labelled events, and the movies and users, into files in `folder`.
+
+    Raises:
+        DataError: where a file cannot be read, is of another format or has too many bad lines, or there is no event.
+    """
+    if data.events is None or data.items is None:
+        raise ValueError("DataConfig lets no movielens log be without events and items")
+    ratings, movies, unit = FileReport(data.events), FileReport(data.items), TimeUnit("seconds")
+    users = FileReport(data.users) if data.users else None
+    log = RawLog(
+        events=folder / "events.parquet",
+        items=(items_path := folder / "items.parquet"),
+        users=folder / "users.parquet" if users else None,
+        rejected=folder / "rejected.jsonl",
+        reports=(ratings, movies, users) if users else (ratings, movies),
+        labelled=True,
+        ticks=unit.ticks,
+    )
+    rule = LabelRule(data.click_rating)
+    with log.rejected.open("wb") as rejected:
+        with EventWriter(log.events, labelled=True) as events:
+            rejects = Rejects(rejected, ratings, data)
+            read_text(lambda line: _find_layout(line, ratings.path, rule), rejects, events, unit, progress)
+            rejects.check_share()
+            rejects.check_kept()
+        rows = dict(_read_movies(Rejects(rejected, movies, data), progress, with_year="year" in data.item_fields))
+        table = build_side_table("item", rows, category=True, fields=data.item_fields, title=True)
+        pq.write_table(table, items_path)
+        if users and log.users:
+            people = dict(_read_users(Rejects(rejected, users, data), data.user_fields, progress))
+            pq.write_table(build_side_table("user", people, category=False, fields=data.user_fields), log.users)
+    return log
+
+
+def _find_layout(line: bytes, path: Path, rule: LabelRule) -> tuple[Layout, bool]:
+    if line.startswith(b"userId"):
+        delimiter, names, places = parse_header(line, {f"column {role}": name for role, name in _COLUMNS.items()}, path)
+        user, item, rating, timestamp = (places[f"column {role}"] for role in _COLUMNS)
+        return Layout(delimiter, len(names), user, item, timestamp, {}, rating, rule), True
+    for delimiter in ("::", "\t"):
+        if line.count(delimiter.encode()) == 3:
+            return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule), False
+    raise DataError(
+        f"{path}: its first line is not of a MovieLens ratings file; expected the header userId,movieId,rating,timestamp, "
+        "or user::movie::rating::timestamp, or the same between tabs (ratings.csv, ratings.dat, u.data); "
+        "check data.events"
+    )
+
+
+def _read_movies(
+    rejects: Rejects, progress: Progress, *, with_year: bool
+) -> Iterator[tuple[str, tuple[str | None, ...]]]:
+    """Movie id -> category, title and, if asked for, year."""
+    for movie, title, genre in _read_records(rejects, progress, "data.items", _parse_movie):
+        year = _YEAR.search(title or "")
+        yield str(movie), (genre, title, *((year[1] if year else None,) if with_year else ()))
+
+
+def _parse_movie(line: bytes) -> tuple[str, str | None, str | None]:
+    if b"::" in line:
+        fields = _decode(line).split("::")
+        movie, title, genres = _expect(fields, 3)
+        return movie, title or None, _first_genre(genres.split("|"))
+    if line.count(b"|") >= _FIRST_GENRE_100K + len(_GENRES_100K) - 1:
+        fields = _expect(_decode(line).split("|"), _FIRST_GENRE_100K + len(_GENRES_100K))
+        flags = zip(_GENRES_100K, fields[_FIRST_GENRE_100K:], strict=True)
+        return fields[0], fields[1] or None, _first_genre([genre for genre, flag in flags if flag == "1"])
+    movie, title, genres = _expect(split_fields(line, ","), 3)
+    return movie, title or None, _first_genre(genres.split("|"))
+
+
+def _read_users(
+    rejects: Rejects, fields: tuple[str, ...], progress: Progress
+) -> Iterator[tuple[str, tuple[str | None, ...]]]:
+    """User id -> the wanted fields."""
+    for user, profile in _read_records(rejects, progress, "data.users", _parse_user):
+        yield str(user), tuple(profile[name] or None for name in fields)
+
+
+def _parse_user(line: bytes) -> tuple[str, dict[str, str]]:
+    if b"::" in line:  # users.dat
+        user, gender, age, occupation, _ = _expect(_decode(line).split("::"), 5)
+    else:  # u.user
+        user, age, gender, occupation, _ = _expect(_decode(line).split("|"), 5)
+    return user, {"gender": gender, "age": age, "occupation": occupation}
+
+
+def _read_records(rejects: Rejects, progress: Progress, key: str, parse):  # type: ignore[no-untyped-def]
+    report, seen = rejects.report, set()
+    for number, line in read_lines(report.path, progress):
+        if not line.strip() or (not report.lines and line.startswith(b"movieId,")):
+            continue
+        report.lines += 1
+        try:
+            record = parse(line.removesuffix(b"\r"))
+            if record[0] in seen:
+                raise BadLine("id given twice")
+        except BadLine as bad:
+            rejects.add(number, bad.reason, line)
+            continue
+        seen.add(record[0])
+        report.kept += 1
+        yield record
+    rejects.check_share()
+    if not report.kept:
+        raise DataError(f"{report.path}: nothing in its {report.lines:,} lines can be read; check {key}")
+
+
+def _expect(fields: list[str], width: int) -> list[str]:
+    if len(fields) != width:
+        raise BadLine("wrong number of fields")
+    if not fields[0] or "\0" in fields[0]:
+        raise BadLine("empty id" if not fields[0] else "NUL character")
+    return fields
+
+
+def _first_genre(genres: list[str]) -> str | None:
+    return next((genre for genre in genres if genre and genre not in _NO_GENRE), None)
+
+
+def _decode(line: bytes) -> str:
+    """The 1M and 100K files are Latin-1, in which any byte is a letter."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")

@@ -1,0 +1,112 @@
+"""A table of items or users beside the events: one row each, with their category and fields."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from din_train.config import ColumnsConfig
+from din_train.errors import DataError
+from din_train.logs.columns import find_columns
+from din_train.logs.lines import read_blocks, read_magic, split_lines
+from din_train.logs.log import Progress, field_column
+from din_train.logs.rejects import BadLine, Rejects
+from din_train.logs.table_rows import cut_first_line, is_blank, parse_header, split_fields
+
+Row = tuple[str, tuple[str | None, ...]]
+
+
+def read_side_table(
+    columns: ColumnsConfig,
+    key: Literal["item", "user"] | str,
+    fields: Sequence[str],
+    rejects: Rejects,
+    progress: Progress,
+) -> Any:
+    """The rows of `rejects.report.path`, one an id: an id given again fills in what its first row lacks.
+
+    Args:
+        columns: `data.columns`, which names the id's column and an item's category.
+        key: what the rows are: `item` or `user`.
+        fields: the declared fields to take.
+
+    Returns:
+        A table of `item` or `user`, `category` and `title` (items), and the fields, strings or nulls.
+
+    Raises:
+        DataError: where the file cannot be read, lacks a column or has too many bad rows.
+    """
+    category = columns.category if key == "item" else None
+    wanted = {f"data.columns.{key}": getattr(columns, key)}
+    wanted |= {} if category is None else {"data.columns.category": category}
+    wanted |= {f"data.{key}_fields.{name}": name for name in fields}
+    path = rejects.report.path
+    read = _read_parquet if read_magic(path).startswith(b"PAR1") else _read_text
+    rows: dict[str, tuple[str | None, ...]] = {}
+    for name, values in read(wanted, rejects, progress):
+        earlier = rows.get(name)
+        if earlier is not None:
+            rejects.report.note(f"duplicate {key}", 1)
+            values = tuple(first if first is not None else later for first, later in zip(earlier, values, strict=True))
+        rows[name] = values
+    rejects.check_share()
+    rejects.report.kept = len(rows)
+    return build_side_table(key, rows, category=category is not None, fields=fields)
+
+
+def build_side_table(
+    key: str, rows: Mapping[str, tuple[str | None, ...]], *, category: bool, fields: Sequence[str], title: bool = False
+) -> Any:
+    """Id -> values (category, title, fields in their order, those there are) as the normalised table."""
+    names = [*(["category"] if category else []), *(["title"] if title else []), *map(field_column, fields)]
+    columns = {key: pa.array(list(rows), pa.string())}
+    for place, name in enumerate(names):
+        columns[name] = pa.array([values[place] for values in rows.values()], pa.string())
+    return pa.table(columns)
+
+
+def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Any:
+    report = rejects.report
+    header: tuple[str, list[str], dict[str, int]] | None = None
+    for first, block in read_blocks(report.path, progress):
+        if header is None:
+            blank_lines, line, rest = cut_first_line(block)
+            if not line:
+                continue
+            header = parse_header(line, wanted, report.path)
+            first, block = first + blank_lines + 1, rest
+        delimiter, names, places = header
+        for number, line in enumerate(split_lines(block), first):
+            if is_blank(line, delimiter):
+                continue
+            report.lines += 1
+            try:
+                fields = split_fields(line, delimiter)
+                if len(fields) != len(names):
+                    raise BadLine("wrong number of fields")
+                name, *values = (fields[place] or None for place in places.values())
+                if name is None:
+                    raise BadLine("empty id")
+            except BadLine as bad:
+                rejects.add(number, bad.reason, line)
+                continue
+            yield name, tuple(values)
+
+
+def _read_parquet(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Any:
+    report = rejects.report
+    try:
+        table = pq.read_table(report.path)
+        find_columns(wanted, table.column_names, report.path, "Parquet")
+        columns = [table[name].cast(pa.string()).to_pylist() for name in wanted.values()]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        what = (str(error).splitlines() or ["no reason given"])[0]
+        raise DataError(f"{report.path}: cannot be read as Parquet ({what}); fetch or write the file again") from None
+    progress(report.path.stat().st_size)
+    for number, (name, *values) in enumerate(zip(*columns, strict=True), 1):
+        report.lines += 1
+        if not name or "\0" in name:
+            rejects.add(number, "empty id", str(name))
+            continue
+        yield name, tuple(value or None for value in values)

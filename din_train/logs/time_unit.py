@@ -1,0 +1,64 @@
+"""The unit of a log's timestamps: known of a format, or told by their size.
+
+Unix times from 1979 to 2128 have ranges of their own in seconds, milliseconds, microseconds and nanoseconds. One log
+has one unit; a timestamp in the range of another is a bad line. What is in none of the ranges (a counter, a day
+number) says nothing about the unit.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train.logs.rejects import OTHER_UNIT, BadLine
+
+TICKS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+
+_FIRST_SECOND, _LAST_SECOND = 300_000_000, 5_000_000_000
+
+
+def guess_unit(value: int) -> str | None:
+    """The unit whose range holds the value."""
+    for unit, ticks in TICKS.items():
+        if _FIRST_SECOND * ticks <= value < _LAST_SECOND * ticks:
+            return unit
+    return None
+
+
+class TimeUnit:
+    """What is known of a log's unit so far; one for all files of a log.
+
+    Args:
+        unit: a key of `TICKS`, where the format says it.
+    """
+
+    def __init__(self, unit: str | None = None) -> None:
+        self.unit = unit
+
+    @property
+    def ticks(self) -> int | None:
+        """Timestamps a second; None if no timestamp looked like a unix time."""
+        return None if self.unit is None else TICKS[self.unit]
+
+    def check(self, value: int) -> int:
+        """The value itself; the first that looks like a unix time tells the log's unit.
+
+        Raises:
+            BadLine: where it looks like a time in another unit.
+        """
+        unit = guess_unit(value)
+        if unit is not None and unit != self.unit:
+            if self.unit is not None:
+                raise BadLine(f"{OTHER_UNIT}{unit}, not {self.unit}")
+            self.unit = unit
+        return value
+
+    def find_other(self, values: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+        """Reason -> [n] where a value looks like a time in another unit than the log's; empty if none does."""
+        in_range = {
+            unit: (values >= _FIRST_SECOND * ticks) & (values < _LAST_SECOND * ticks) for unit, ticks in TICKS.items()
+        }
+        found: dict[str, Any] = {unit: mask for unit, mask in in_range.items() if mask.any()}
+        if self.unit is None and found:
+            self.unit = min(found, key=lambda unit: int(np.argmax(found[unit])))
+        return {f"{OTHER_UNIT}{unit}, not {self.unit}": mask for unit, mask in found.items() if unit != self.unit}
