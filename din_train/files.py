@@ -50,9 +50,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`, on the same disk, for what is needed while `path` is made."""
-    scratch = _beside(path, "scratch")
+def scratch_folder(path: Path, parent: Path | None = None) -> Iterator[Path]:
+    """Yield an empty folder for what is needed while `path` is made: beside it, on the same disk, or in `parent`."""
+    scratch = _scratch(path, parent)
+    make_folder(scratch.parent)
     try:
         scratch.mkdir()
         yield scratch
@@ -60,10 +61,18 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a killed writer of the folder `path` left beside it."""
-    for kind in ("tmp", "old", "scratch"):
-        shutil.rmtree(_beside(path, kind), ignore_errors=True)
+def remove_leftovers(path: Path, scratch_parent: Path | None = None) -> None:
+    """Remove what a killed writer of the folder `path` left beside it, and in the parent of its scratch folder."""
+    for leftover in (_beside(path, "tmp"), _beside(path, "old"), _beside(path, "scratch")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(_scratch(path, scratch_parent), ignore_errors=True)
+
+
+def _scratch(path: Path, parent: Path | None) -> Path:
+    if parent is None:
+        return _beside(path, "scratch")
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]  # folders of one name may be made side by side
+    return parent / f".{path.name}-{place}.scratch"
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from din_train.config import Config
+from din_train.samples.column_file import map_columns
 from din_train.samples.prepare import Preparation, prepare_data
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
@@ -16,8 +17,12 @@ Event = tuple[str, str, str, int]  # user, item, category, time
 
 def write_log(path: Path, events: Sequence[Event]) -> Path:
     """A TSV as `table` reads it."""
-    rows = ["user\titem\tcategory\ttime", *("\t".join(map(str, event)) for event in events)]
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return write_table(path, ["user", "item", "category", "time"], events)
+
+
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    """Tab-separated, with a header."""
+    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in (header, *rows)), encoding="utf-8")
     return path
 
 
@@ -53,9 +58,9 @@ def read_raw_ids(data: PreparedData, table: str, key: str, raw: str) -> dict[int
     return dict(zip(rows[key].to_pylist(), rows[raw].to_pylist(), strict=True))
 
 
-def read_positives(data: PreparedData, split: Split, max_history_length: int = 100) -> list[dict[str, Any]]:
-    """Every positive of a split in raw ids: user, target, history."""
-    items = read_raw_ids(data, "items", "item_id", "item")
+def read_samples(data: PreparedData, split: Split, max_history_length: int = 100) -> list[dict[str, Any]]:
+    """Every row of a split in stored order, in raw ids: user, target, history, label; an unknown item is `?`."""
+    items = {1: "?", **read_raw_ids(data, "items", "item_id", "item")}
     users = read_raw_ids(data, "users", "user_id", "user")
     samples = data.samples(split, max_history_length)
     return [
@@ -68,7 +73,24 @@ def read_positives(data: PreparedData, split: Split, max_history_length: int = 1
                     samples.history_start[row] : samples.history_start[row] + samples.history_length[row]
                 ]
             ],
+            "label": int(samples.labels[row]),
         }
         for row in range(len(samples))
-        if samples.labels[row]
     ]
+
+
+def read_positives(data: PreparedData, split: Split, max_history_length: int = 100) -> list[dict[str, Any]]:
+    """Every positive of a split in raw ids: user, target, history."""
+    rows = read_samples(data, split, max_history_length)
+    return [{key: row[key] for key in ("user", "target", "history")} for row in rows if row["label"]]
+
+
+def read_values(data: PreparedData, field: str) -> dict[int, str]:
+    """Id -> value of a field."""
+    rows = pq.read_table(data.folder / "vocabularies.parquet", filters=[("field", "=", field)])
+    return dict(zip(rows["id"].to_pylist(), rows["value"].to_pylist(), strict=True))
+
+
+def read_events(data: PreparedData) -> dict[str, list[int]]:
+    """The stored events, a list a column."""
+    return {name: column.tolist() for name, column in map_columns(data.folder / "events.arrow").items()}

@@ -1,81 +1,233 @@
-"""Sorted events -> samples: each target with its history length, its label and its negatives beside it."""
+"""Ordered events in codes -> events and samples in ids, a block of whole users at a time."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from din_train.config import NegativesConfig
-from din_train.samples.negatives import ChosenItems, draw_negatives
-from din_train.samples.split import Split, assign_splits
+from din_train.config import DataConfig, NegativesConfig
+from din_train.config.data import TIME_FIELDS
+from din_train.logs import field_column
+from din_train.samples.negatives import ChosenItems, ItemDistribution, draw_negatives
+from din_train.samples.relations import OrderedLog, read_user_blocks
+from din_train.samples.split import SPLITS, Split, Targets, UserClicks, assign_splits
+from din_train.samples.time_fields import compute_time_field
+from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering
+
+BLOCK_ROWS = 1_000_000
 
 # A sample's number is its target's row in `events` shifted by these bits, plus the negative's own number.
-_NEGATIVE_BITS = 16
+NEGATIVE_BITS = 16
 
-SPLIT_NAMES = [split.name.lower() for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)]
+Ints = NDArray[np.int64]
+Columns = dict[str, Any]
+
+
+@dataclass
+class EventCounts:
+    """How often each code occurs among the kept events, and among training events alone.
+
+    Training events are those that are a training sample or in the history of one.
+    """
+
+    items: Ints
+    training_items: Ints
+    context: dict[str, Ints]
+    training_context: dict[str, Ints]
+    user_codes: Ints  # of the users left, in order
+
+
+@dataclass
+class BuildReport:
+    """What the blocks came to."""
+
+    negatives_not_drawn: int = 0
+    targets_with_too_short_history: int = 0
+    unknown_test_targets: int = 0
 
 
 @dataclass(frozen=True)
-class BuiltSamples:
-    """The rows of `samples`, and how many negatives could not be drawn because nothing was left to draw."""
+class Block:
+    """events: columns of `events`. samples: columns of each split's samples."""
 
-    table: pa.Table
-    negatives_not_drawn: int
+    events: Columns
+    samples: dict[Split, Columns]
 
 
-def build_samples(events: pa.Table, *, num_items: int, protocol: str, negatives: NegativesConfig) -> BuiltSamples:
-    """Targets by the protocol, each positive followed by its negatives.
+@dataclass
+class SampleBuilder:
+    """Turns an ordered log into events and samples, by one protocol.
 
     Args:
-        events: user_id, item_id of every event, sorted by user and time.
-        num_items: real items, ids 2 .. num_items + 1.
-
-    Returns:
-        user_id int32, target_item_id int32, history_length int32 (the user's events before the target),
-        label int8, split (string); sorted by split, user, position.
+        ordered: the log.
+        data, negatives: the config.
+        ticks: the log's timestamps a second, None where they are no unix times.
+        labelled: whether the log has impressions, so that nothing is drawn.
+        user_splits: code -> `Split`, for protocol `user`.
     """
-    user_ids = events["user_id"].to_numpy()
-    item_ids = events["item_id"].to_numpy()
-    _, first_rows, counts = np.unique(user_ids, return_index=True, return_counts=True)
-    user_rows = np.repeat(np.arange(len(counts)), counts)  # [events]
-    positions = np.arange(len(user_ids)) - np.repeat(first_rows, counts)
-    splits = assign_splits(counts, protocol)
-    chosen = ChosenItems.of(user_rows, positions, item_ids, num_items)
 
-    parts: list[pa.Table] = []
-    not_drawn = 0
-    for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
-        targets = np.flatnonzero(splits == split)  # [P]
-        per_positive = negatives.per_positive if split is Split.TRAIN else negatives.evaluation_per_positive
-        drawn = draw_negatives(
+    ordered: OrderedLog
+    data: DataConfig
+    negatives: NegativesConfig
+    ticks: int | None
+    labelled: bool
+    user_splits: NDArray[np.int8] | None = None
+    report: BuildReport = field(default_factory=BuildReport)
+
+    def count(self) -> EventCounts:
+        """The first pass: what the vocabulary is made from."""
+        names = {name: len(values) for name, values in self.ordered.context.items()}
+        counts = EventCounts(
+            items=np.zeros(self.ordered.num_items, np.int64),
+            training_items=np.zeros(self.ordered.num_items, np.int64),
+            context={name: np.zeros(size, np.int64) for name, size in names.items()},
+            training_context={name: np.zeros(size, np.int64) for name, size in names.items()},
+            user_codes=self.read_user_codes(),
+        )
+        for rows, clicks, targets in self._read_blocks():
+            training = _find_training_events(clicks, targets)
+            counts.items += np.bincount(rows["item_code"], minlength=len(counts.items))
+            counts.training_items += np.bincount(rows["item_code"][training], minlength=len(counts.items))
+            for name, size in names.items():
+                codes = rows[field_column(name)]
+                counts.context[name] += np.bincount(codes[codes >= 0], minlength=size)
+                codes = codes[training]
+                counts.training_context[name] += np.bincount(codes[codes >= 0], minlength=size)
+        return counts
+
+    def read_user_codes(self) -> Ints:
+        """The users left, in order."""
+        blocks = read_user_blocks(self.ordered.path, BLOCK_ROWS, ["user_code"])
+        users = [np.unique(rows["user_code"]) for rows in blocks]
+        return np.concatenate(users).astype(np.int64)
+
+    def build(
+        self, items: Numbering, context: Mapping[str, Numbering], distribution: ItemDistribution
+    ) -> Iterator[Block]:
+        """The second pass: blocks of events and samples, user ids counting up from 2."""
+        first_user, first_event = FIRST_REAL_ID, 0
+        for rows, clicks, targets in self._read_blocks():
+            item_ids = items.ids[rows["item_code"]]
+            seconds = self._to_seconds(rows["timestamp"])
+            ids = {name: _take(context[name].ids, rows[field_column(name)]) for name in context}
+            user_ids = (first_user + clicks.user_rows).astype(np.int32)
+            is_click = clicks.is_click
+            events = {
+                "user_id": user_ids[is_click],
+                "item_id": item_ids[is_click],
+                "timestamp": seconds[is_click],
+            }
+            samples = self._build_samples(clicks, targets, user_ids, item_ids, seconds, ids, distribution, first_event)
+            self.report.targets_with_too_short_history += int((targets.splits == Split.HISTORY).sum())
+            yield Block(events, samples)
+            first_user += len(clicks.num_clicks)
+            first_event += int(is_click.sum())
+
+    def _read_blocks(self) -> Iterator[tuple[Columns, UserClicks, Targets]]:
+        for rows in read_user_blocks(self.ordered.path, BLOCK_ROWS):
+            is_click = rows["label"] == 1 if self.labelled else np.ones(len(rows["user_code"]), np.bool_)
+            clicks = UserClicks.of(rows["user_code"], is_click)
+            starts = np.flatnonzero(np.diff(clicks.user_rows, prepend=-1))
+            user_splits = None if self.user_splits is None else self.user_splits[rows["user_code"][starts]]
+            seconds = self._to_seconds(rows["timestamp"])
+            yield rows, clicks, assign_splits(clicks, self.data, seconds=seconds, user_splits=user_splits)
+
+    def _to_seconds(self, timestamps: Ints) -> Ints:
+        return timestamps // (self.ticks or 1)
+
+    def _build_samples(
+        self,
+        clicks: UserClicks,
+        targets: Targets,
+        user_ids: NDArray[np.int32],
+        item_ids: NDArray[np.int32],
+        seconds: Ints,
+        context: Columns,
+        distribution: ItemDistribution,
+        first_event: int,
+    ) -> dict[Split, Columns]:
+        starts = np.cumsum(clicks.num_clicks) - clicks.num_clicks  # [users] first click among the block's clicks
+        click_times = seconds[clicks.is_click]
+        chosen = None
+        if not self.labelled:
+            chosen = ChosenItems.of(clicks.user_rows, clicks.clicks_before, item_ids, distribution.num_items)
+        parts: dict[Split, Columns] = {}
+        for split in SPLITS:
+            rows = np.flatnonzero(targets.splits == split)  # [P] places in the block
+            candidates = item_ids[rows, None]  # [P, 1 + K]
+            if chosen is not None:
+                drawn = self._draw(chosen, distribution, clicks, rows, first_event, split)
+                candidates = np.concatenate([candidates, drawn], axis=1)
+            kept = candidates.ravel() != 0
+            self.report.negatives_not_drawn += int((~kept).sum())
+            if split is Split.TEST:
+                self.report.unknown_test_targets += int((candidates[:, 0] == UNKNOWN_ID).sum())
+
+            def repeat(values: Any, kept: Any = kept, width: int = candidates.shape[1]) -> Any:
+                return np.repeat(values, width)[kept]
+
+            labels = np.zeros(candidates.shape, np.int8)
+            labels[:, 0] = clicks.is_click[rows]
+            length = targets.history_length[rows]
+            newest = starts[clicks.user_rows[rows]] + length - 1  # the history's newest click
+            last = np.where(length > 0, click_times[np.maximum(newest, 0)] if len(click_times) else 0, -1)
+            columns = {
+                "user_id": repeat(user_ids[rows]),
+                "target_item_id": candidates.ravel()[kept],
+                "history_length": repeat(length),
+                "label": labels.ravel()[kept],
+            }
+            if self.labelled:
+                columns["timestamp"] = repeat(seconds[rows])
+            for name in self.data.context_fields:
+                value = compute_time_field(name, seconds[rows], last) if name in TIME_FIELDS else context[name][rows]
+                columns[name] = repeat(value)
+            parts[split] = columns
+        return parts
+
+    def _draw(
+        self,
+        chosen: ChosenItems,
+        distribution: ItemDistribution,
+        clicks: UserClicks,
+        rows: Ints,
+        first_event: int,
+        split: Split,
+    ) -> NDArray[np.int32]:
+        """[P, K] negatives; without labels a place in the block is a click's row in `events`."""
+        count = self.negatives.per_positive if split is Split.TRAIN else self.negatives.evaluation_per_positive
+        last = clicks.num_clicks[clicks.user_rows[rows]] - 1
+        until = clicks.clicks_before[rows] if self.negatives.exclude == "history" else last
+        return draw_negatives(
             chosen=chosen,
-            user_rows=np.repeat(user_rows[targets], per_positive),
-            until=np.repeat(_last_excluding(negatives, positions, counts, user_rows, targets), per_positive),
-            samples=((targets[:, None] << _NEGATIVE_BITS) + np.arange(per_positive)).ravel(),
-            seed=negatives.seed,
+            distribution=distribution,
+            user_rows=np.repeat(clicks.user_rows[rows], count),
+            until=np.repeat(until, count),
+            samples=number_samples(first_event + rows, count),
+            seed=self.negatives.seed,
             epoch=0,
-        ).reshape(-1, per_positive)  # [P, K]
-        candidates = np.concatenate([item_ids[targets, None], drawn], axis=1)  # [P, 1 + K]
-        kept = candidates.ravel() != 0
-        not_drawn += int((~kept).sum())
-        columns = {
-            "user_id": np.repeat(user_ids[targets], 1 + per_positive)[kept],
-            "target_item_id": candidates.ravel()[kept],
-            "history_length": np.repeat(positions[targets], 1 + per_positive)[kept].astype(np.int32),
-            "label": np.tile(np.eye(1, 1 + per_positive, dtype=np.int8)[0], len(targets))[kept],
-        }
-        name = pa.DictionaryArray.from_arrays(np.full(int(kept.sum()), int(split), np.int8), SPLIT_NAMES)
-        parts.append(pa.table({**columns, "split": name}))
-    return BuiltSamples(pa.concat_tables(parts), not_drawn)
+        ).reshape(-1, count)
 
 
-def _last_excluding(
-    negatives: NegativesConfig,
-    positions: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    user_rows: NDArray[np.int64],
-    targets: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """[P] the last position of the user's list whose item may not be a negative."""
-    return positions[targets] if negatives.exclude == "history" else counts[user_rows[targets]] - 1
+def number_samples(event_rows: Ints, per_positive: int) -> Ints:
+    """[P] rows of the targets in `events` -> [P * K] numbers of their negatives, the counters of their draws."""
+    return ((event_rows[:, None] << NEGATIVE_BITS) + np.arange(per_positive)).ravel()
+
+
+def _find_training_events(clicks: UserClicks, targets: Targets) -> NDArray[np.bool_]:
+    """[E] events that are training samples, and clicks that are in the history of one."""
+    in_training = targets.splits == Split.TRAIN
+    longest = np.zeros(len(clicks.num_clicks), np.int64)  # [users] clicks that some training sample sees
+    np.maximum.at(longest, clicks.user_rows[in_training], targets.history_length[in_training])
+    seen: NDArray[np.bool_] = clicks.is_click & (clicks.clicks_before < longest[clicks.user_rows])
+    training: NDArray[np.bool_] = in_training | seen
+    return training
+
+
+def _take(ids: NDArray[np.int32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Ids of codes; unknown where there is no value (-1)."""
+    if not len(ids):
+        return np.full(len(codes), UNKNOWN_ID, np.int32)
+    return np.where(codes < 0, np.int32(UNKNOWN_ID), ids[codes])

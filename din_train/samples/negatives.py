@@ -1,32 +1,71 @@
-"""Sampled negatives: items the user did not choose, drawn uniformly over all items.
+"""Sampled negatives: items the user did not choose, drawn uniformly over all items or by their popularity.
 
 Every draw is a pure function of (seed, epoch, sample, attempt), so negatives are the same whatever the
 engine, the order of the rows or the number of workers. A draw that hits an excluded item is drawn again.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from din_train.config import NegativesConfig
 from din_train.samples.vocabulary import FIRST_REAL_ID
 
 # Draws before falling back to listing what is left; reached only by users who own most of the items.
 _MAX_ATTEMPTS = 64
 
 Ids = NDArray[np.int32]
+Ints = NDArray[np.int64]
 
 
-def draw_uniform(seed: int, epoch: int, samples: NDArray[np.int64], attempt: int, num_items: int) -> Ids:
-    """One real item id a sample, uniform in [2, num_items + 2).
+@dataclass(frozen=True)
+class ItemDistribution:
+    """What negatives are drawn from.
+
+    num_items: real items, ids 2 .. num_items + 1.
+    weights: [num_items] whole numbers, of which an item's chance is a share; None for all alike.
+    """
+
+    num_items: int
+    weights: Ints | None = None
+
+    def draw(self, bits: NDArray[np.uint64]) -> Ids:
+        """[S] random bits -> [S] item ids."""
+        return _pick(bits, self.num_items, self.weights).astype(np.int32) + np.int32(FIRST_REAL_ID)
+
+    def draw_among(self, bits: NDArray[np.uint64], item_ids: Ids) -> int:
+        """One of a few ids; 0 if none of them can be drawn."""
+        weights = None if self.weights is None else self.weights[item_ids - FIRST_REAL_ID]
+        if not len(item_ids) or (weights is not None and not weights.any()):
+            return 0
+        return int(item_ids[_pick(bits, len(item_ids), weights)[0]])
+
+
+def build_distribution(negatives: NegativesConfig, training_events: Ints) -> ItemDistribution:
+    """What `negatives.distribution` means for the real items, given their training events."""
+    weights = training_events if negatives.distribution == "popularity" else None
+    return ItemDistribution(len(training_events), weights)
+
+
+def _pick(bits: NDArray[np.uint64], count: int, weights: Ints | None) -> Ints:
+    """Places in 0 .. count - 1."""
+    if weights is None:
+        return (bits % np.uint64(count)).astype(np.int64)
+    up_to = np.cumsum(weights)
+    return np.searchsorted(up_to, (bits % np.uint64(up_to[-1])).astype(np.int64), side="right")
+
+
+def draw_bits(seed: int, epoch: int, samples: Ints, attempt: int) -> NDArray[np.uint64]:
+    """[S] random bits, a counter-based generator's.
 
     Args:
-        samples: [S] sample numbers, the counter of the generator.
+        samples: [S] sample numbers, the counter.
         attempt: 0 for the first draw of a sample, 1 for its first redraw, ...
     """
-    key = _mix(_mix(np.array([seed], np.uint64)) ^ np.array([epoch], np.uint64))
-    bits = _mix(_mix(key ^ samples.astype(np.uint64)) + np.uint64(attempt))
-    return (bits % np.uint64(num_items)).astype(np.int32) + np.int32(FIRST_REAL_ID)
+    key = mix(mix(np.array([seed], np.uint64)) ^ np.array([epoch], np.uint64))
+    return mix(mix(key ^ samples.astype(np.uint64)) + np.uint64(attempt))
 
 
 @dataclass(frozen=True)
@@ -37,20 +76,26 @@ class ChosenItems:
     first_positions: the pair's first position in the user's list.
     """
 
-    keys: NDArray[np.int64]
-    first_positions: NDArray[np.int64]
+    keys: Ints
+    first_positions: Ints
     num_items: int
 
     @classmethod
-    def of(
-        cls, user_rows: NDArray[np.int64], positions: NDArray[np.int64], item_ids: Ids, num_items: int
-    ) -> "ChosenItems":
-        """From events sorted by user and time: [E] user rows, positions in the user's list, item ids."""
+    def of(cls, user_rows: Ints, positions: Ints, item_ids: Ids, num_items: int) -> Self:
+        """From events sorted by user and time: [E] user rows, positions in the user's list, item ids.
+
+        Unknown items are left out: they are never drawn.
+        """
+        known = item_ids >= FIRST_REAL_ID
+        if not known.all():
+            user_rows, positions, item_ids = user_rows[known], positions[known], item_ids[known]
         keys, first = np.unique(_pair_keys(user_rows, item_ids, num_items), return_index=True)
         return cls(keys, positions[first], num_items)
 
-    def contains(self, user_rows: NDArray[np.int64], item_ids: Ids, until: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def contains(self, user_rows: Ints, item_ids: Ids, until: Ints) -> NDArray[np.bool_]:
         """[S]: has the user chosen the item at a position <= `until`?"""
+        if not len(self.keys):
+            return np.zeros(len(user_rows), np.bool_)
         wanted = _pair_keys(user_rows, item_ids, self.num_items)
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         known: NDArray[np.bool_] = (self.keys[place] == wanted) & (self.first_positions[place] <= until)
@@ -67,9 +112,10 @@ class ChosenItems:
 def draw_negatives(
     *,
     chosen: ChosenItems,
-    user_rows: NDArray[np.int64],
-    until: NDArray[np.int64],
-    samples: NDArray[np.int64],
+    distribution: ItemDistribution,
+    user_rows: Ints,
+    until: Ints,
+    samples: Ints,
     seed: int,
     epoch: int,
 ) -> Ids:
@@ -77,6 +123,7 @@ def draw_negatives(
 
     Args:
         chosen: the users' lists.
+        distribution: of all items.
         user_rows: [S] whose sample it is.
         until: [S] last position that excludes: the target's own, or the end of the list.
         samples: [S] distinct sample numbers, the same whatever the order of the rows.
@@ -86,28 +133,26 @@ def draw_negatives(
     Returns:
         [S] item ids; 0 where the user has chosen every item and none is left.
     """
-    drawn = draw_uniform(seed, epoch, samples, 0, chosen.num_items)
+    if not distribution.num_items or (distribution.weights is not None and not distribution.weights.any()):
+        return np.zeros(len(samples), np.int32)
+    drawn = distribution.draw(draw_bits(seed, epoch, samples, 0))
     pending = np.flatnonzero(chosen.contains(user_rows, drawn, until))
     for attempt in range(1, _MAX_ATTEMPTS):
         if not pending.size:
             return drawn
-        drawn[pending] = draw_uniform(seed, epoch, samples[pending], attempt, chosen.num_items)
+        drawn[pending] = distribution.draw(draw_bits(seed, epoch, samples[pending], attempt))
         pending = pending[chosen.contains(user_rows[pending], drawn[pending], until[pending])]
     for row in pending:
         free = chosen.remaining(int(user_rows[row]), int(until[row]))
-        if free.size:
-            place = draw_uniform(seed, epoch, samples[row : row + 1], _MAX_ATTEMPTS, free.size)[0] - FIRST_REAL_ID
-            drawn[row] = free[place]
-        else:
-            drawn[row] = 0
+        drawn[row] = distribution.draw_among(draw_bits(seed, epoch, samples[row : row + 1], _MAX_ATTEMPTS), free)
     return drawn
 
 
-def _pair_keys(user_rows: NDArray[np.int64], item_ids: Ids, num_items: int) -> NDArray[np.int64]:
+def _pair_keys(user_rows: Ints, item_ids: Ids, num_items: int) -> Ints:
     return user_rows * np.int64(num_items) + (item_ids.astype(np.int64) - FIRST_REAL_ID)
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's output function (Steele, Lea and Flood 2014): a bijection that scatters nearby counters."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

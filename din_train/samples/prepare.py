@@ -1,24 +1,33 @@
 """Raw log -> prepared data set, done again only when what it is made from has changed."""
 
 import hashlib
+import resource
+import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
-import pyarrow as pa
+import pyarrow.compute as pc
 
 from din_train.config import Config
 from din_train.errors import DataError
 from din_train.files import compute_sha256, exclusive_lock, remove_leftovers, scratch_folder
-from din_train.logs import Progress, RawLog, input_files, read_log
-from din_train.samples.build import SPLIT_NAMES, BuiltSamples, build_samples
-from din_train.samples.split import MIN_EVENTS
-from din_train.samples.store import MANIFEST, Manifest, find_damage, read_manifest, write_store
-from din_train.samples.vocabulary import LogTables, build_log_tables
+from din_train.logs import Progress, input_files
+from din_train.samples.from_log import build_from_log
+from din_train.samples.parts import StoreParts
+from din_train.samples.presampled import build_presampled
+from din_train.samples.split import Split
+from din_train.samples.store import MANIFEST, Manifest, Totals, find_damage, read_manifest, write_store
+from din_train.samples.vocabulary import UNKNOWN_ID
 
 _QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+# Where things are, and how they are made, but not what comes out.
+_NOT_IN_RECIPE = {"reviews", "items", "events", "users", "train", "test", "prepared", "temp_folder"} | {
+    "max_history_length", "memory_limit", "threads"
+}  # fmt: skip
+_LIBRARIES = ("din-train", "duckdb", "ibis-framework", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
     """
     folder = config.data.prepared
     with exclusive_lock(folder.with_name(f".{folder.name}.lock")):
-        remove_leftovers(folder)
+        remove_leftovers(folder, config.data.temp_folder)
         manifest = read_manifest(folder)
         if manifest is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(
@@ -57,7 +66,7 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
         reason = "as asked" if force else _find_reason(folder, manifest, config, inputs)
         if reason is None and manifest is not None:
             return Preparation(manifest, None)
-        with scratch_folder(folder) as scratch:
+        with scratch_folder(folder, config.data.temp_folder) as scratch:
             return Preparation(_prepare(config, inputs, scratch, progress), reason)
 
 
@@ -77,9 +86,11 @@ def _find_reason(folder: Path, manifest: Manifest | None, config: Config, inputs
 
 def _describe_recipe(config: Config) -> dict[str, Any]:
     """The config keys that decide the data set's contents."""
-    data = config.data.model_dump(mode="json", include={"source", "columns", "protocol", "max_bad_share"})
-    recipe = {f"data.{key}": value for key, value in data.items()}
-    return recipe | {f"negatives.{key}": value for key, value in config.negatives.model_dump(mode="json").items()}
+    data = config.data.model_dump(mode="json", exclude=_NOT_IN_RECIPE)
+    negatives = config.negatives.model_dump(mode="json", exclude={"resample"})
+    sections = {"data": data, "filters": config.filters.model_dump(mode="json"), "negatives": negatives}
+    recipe = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()}
+    return recipe | {"vocabulary.min_count": config.vocabulary.min_count}
 
 
 def _describe_inputs(config: Config) -> list[dict[str, Any]]:
@@ -90,38 +101,44 @@ def _describe_inputs(config: Config) -> list[dict[str, Any]]:
 
 
 def _prepare(config: Config, inputs: list[dict[str, Any]], scratch: Path, progress: Progress) -> Manifest:
-    log = read_log(config.data, scratch, progress)
-    tables = build_log_tables(
-        log, min_events=MIN_EVENTS[config.data.protocol], memory_limit=config.data.memory_limit, scratch=scratch
-    )
-    built = build_samples(
-        tables.events, num_items=tables.items.num_rows, protocol=config.data.protocol, negatives=config.negatives
-    )
+    started = time.perf_counter()
+    parts = (build_presampled if config.data.source == "x1" else build_from_log)(config, scratch, progress)
     recipe = _describe_recipe(config)
-    manifest = {
-        "protocol": config.data.protocol,
-        "seed": config.negatives.seed,
-        "recipe": recipe,
-        "config_hash": hashlib.sha256(orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-        "inputs": inputs,
-        **_summarize(log, tables, built),
-    }
-    files = {
-        "events": tables.events,
-        "samples": built.table,
-        "items": tables.items,
-        "users": tables.users,
-        "categories": tables.categories,
-    }
-    return write_store(config.data.prepared, files, log.rejected, manifest)
+
+    def describe(totals: Totals) -> Manifest:
+        return {
+            "protocol": config.data.protocol,
+            "seed": config.negatives.seed,
+            "recipe": recipe,
+            "config_hash": hashlib.sha256(orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            "inputs": inputs,
+            "fields": parts.fields,
+            **_summarize(parts, totals),
+            "made": {
+                "seconds": round(time.perf_counter() - started, 2),
+                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "versions": {name: version(name) for name in _LIBRARIES},
+            },
+        }
+
+    return write_store(
+        config.data.prepared,
+        event_columns=parts.event_columns,
+        sample_columns=parts.sample_columns,
+        blocks=parts.blocks,
+        tables=parts.tables,
+        rejected=parts.rejected,
+        scratch=scratch,
+        describe=describe,
+    )
 
 
-def _summarize(log: RawLog, tables: LogTables, built: BuiltSamples) -> dict[str, Any]:
+def _summarize(parts: StoreParts, totals: Totals) -> dict[str, Any]:
     """What every row became: the manifest's counts."""
-    samples = built.table
-    lengths = samples["history_length"].to_numpy()
-    splits = np.bincount(samples["split"].combine_chunks().indices.to_numpy(), minlength=len(SPLIT_NAMES))
-    known = pa.compute.greater(tables.items["category_id"], 1)
+    items = parts.tables["items"]
+    samples, positives = sum(totals.samples.values()), sum(totals.positives.values())
+    tests = totals.positives[Split.TEST]
+    vocabulary = parts.tables["vocabularies"]
     return {
         "read": [
             {
@@ -129,25 +146,29 @@ def _summarize(log: RawLog, tables: LogTables, built: BuiltSamples) -> dict[str,
                 "lines": report.lines,
                 "kept": report.kept,
                 "rejected": report.rejected,
+                "skipped": report.skipped,
                 "notes": report.notes,
             }
-            for report in log.reports
+            for report in parts.reports
         ],
-        "dropped": {
-            "users_with_too_few_events": tables.dropped_users,
-            "events_of_those_users": tables.dropped_events,
-            "negatives_with_no_item_left": built.negatives_not_drawn,
-        },
+        "negatives": parts.negatives,
+        "dropped": parts.count_dropped(),
         "counts": {
-            "events": tables.events.num_rows,
-            "users": tables.users.num_rows,
-            "items": tables.items.num_rows,
-            "items_with_category": int(pa.compute.sum(known).as_py() or 0),
-            "items_with_several_categories": tables.items_with_several_categories,
-            "categories": tables.categories.num_rows,
-            "samples": samples.num_rows,
-            "positives": int(pa.compute.sum(samples["label"]).as_py() or 0),
+            "events": totals.events,
+            "users": parts.tables["users"].num_rows,
+            "items": items.num_rows,
+            "items_with_category": int(pc.sum(pc.greater(items["category_id"], UNKNOWN_ID)).as_py() or 0),
+            "items_with_several_categories": parts.items_with_several_categories,
+            "categories": int(pc.sum(pc.equal(vocabulary["field"], "category")).as_py() or 0),
+            "events_with_too_short_history": parts.count_short_histories(),
+            "samples": samples,
+            "positives": positives,
         },
-        "samples": {name: int(count) for name, count in zip(SPLIT_NAMES, splits, strict=True)},
-        "history_length": {name: float(np.quantile(lengths, q)) for name, q in _QUANTILES.items()},
+        "samples": {split.name.lower(): count for split, count in totals.samples.items()},
+        "positives_share": {
+            split.name.lower(): round(totals.positives[split] / count, 6) if count else None
+            for split, count in totals.samples.items()
+        },
+        "unknown_rate_in_test": round(parts.count_unknown_test_targets() / tests, 6) if tests else None,
+        "history_length": {name: totals.compute_length_quantile(q) for name, q in _QUANTILES.items()},
     }

@@ -1,18 +1,25 @@
-"""The prepared data set on disk: Parquet files and a manifest that proves what they were made from.
+"""The prepared data set on disk, and a manifest that proves what it was made from.
 
-events.parquet      user_id, item_id, timestamp; sorted by user, time, order in the log
-samples.parquet     user_id, target_item_id, history_length, label, split; a history is the user's first
-                    `history_length` events, so it is stored once, never copied
-items.parquet       item_id, item (raw id), category_id, title
-users.parquet       user_id, user (raw id)
-categories.parquet  category_id, category
-rejected.jsonl      the log's bad lines: file, line, reason, text
-manifest.json       schema version, recipe, inputs, counts, SHA-256 of every file
+events.arrow               user_id, item_id, timestamp (unix seconds, or as the log has it where it is no unix time);
+                           the clicks, sorted by user, time, order in the log
+samples.<split>.arrow      user_id, target_item_id, history_length, label, context fields; a history is the user's first
+                           `history_length` events, so it is stored once, never copied. In a log of impressions also
+                           timestamp; of ready-made samples also history_start, the history's first row in events
+items.parquet              item_id, item (raw id), category_id, title, <field>_id of each item field, training_events
+users.parquet              user_id, user (raw id), <field>_id of each user field
+vocabularies.parquet       field (category, ...), id, value
+rejected.jsonl             the log's bad lines: file, line, reason, text
+manifest.json              schema version, recipe, inputs, counts, SHA-256 of every file
+
+The Arrow files are mapped into memory, not read. All but the manifest's `made` (seconds, memory, versions) is the same
+for the same logs, config and library versions, whatever the number of threads.
 """
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +31,19 @@ from numpy.typing import NDArray
 
 from din_train.errors import DataError
 from din_train.files import atomic_folder, compute_sha256
-from din_train.samples.split import Split
-from din_train.samples.vocabulary import FIRST_REAL_ID
+from din_train.samples.build import Block
+from din_train.samples.column_file import ColumnWriter, map_columns
+from din_train.samples.split import SPLITS, Split
+from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 REJECTED = "rejected.jsonl"
-TABLES = ("events", "samples", "items", "users", "categories")
+TABLES = ("items", "users", "vocabularies")
 
 Manifest = dict[str, Any]
+
+_TYPES = {"label": pa.int8(), "timestamp": pa.int64(), "history_start": pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Samples:
 
     user_ids, target_item_ids: [S] int32. labels: [S] int8.
     history_start: [S] int64, first event row of the history. history_length: [S] int32, 0 if there is none.
+    context: [S] int32 ids of each context field.
     """
 
     user_ids: NDArray[np.int32]
@@ -48,6 +60,7 @@ class Samples:
     history_start: NDArray[np.int64]
     history_length: NDArray[np.int32]
     labels: NDArray[np.int8]
+    context: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,61 +71,145 @@ class PreparedData:
     """A prepared data set, opened.
 
     event_item_ids: [events] int32, every user's items in time order, user after user.
-    item_category_ids: [num_items + 2] int32, indexed by item id; ids 0 and 1 have categories 0 and 1.
-    num_categories: real categories, ids from 2.
+    item_fields: field -> [num_items + 2] int32, indexed by item id; `category` is the first.
+    user_fields: field -> [num_users + 2] int32, indexed by user id.
+    num_values: field -> its ids, the reserved ones included; context fields too.
+    training_events: [num_items + 2] int64, an item's training events.
     """
 
     folder: Path
     manifest: Manifest
     event_item_ids: NDArray[np.int32]
-    item_category_ids: NDArray[np.int32]
-    num_categories: int
-    _user_starts: NDArray[np.int64]
-    _samples: pa.Table
+    item_fields: Mapping[str, NDArray[np.int32]]
+    user_fields: Mapping[str, NDArray[np.int32]]
+    num_values: Mapping[str, int]
+    training_events: NDArray[np.int64]
+    user_starts: NDArray[np.int64]
+    _samples: Mapping[Split, Mapping[str, Any]]
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal contents: what a run remembers of the data it was trained on."""
         return str(self.manifest["fingerprint"])
 
+    @property
+    def num_items(self) -> int:
+        """Real items; their ids count up from 2."""
+        return len(self.training_events) - FIRST_REAL_ID
+
+    @property
+    def item_category_ids(self) -> NDArray[np.int32]:
+        return self.item_fields["category"]
+
+    @property
+    def num_categories(self) -> int:
+        """Real categories; their ids count up from 2."""
+        return self.num_values["category"] - FIRST_REAL_ID
+
+    @property
+    def context_fields(self) -> tuple[str, ...]:
+        return tuple(self.manifest["fields"]["context"])
+
     def samples(self, split: Split, max_history_length: int) -> Samples:
         """A split's rows in stored order, histories cut to the newest `max_history_length` behaviours."""
-        code = self._samples["split"].combine_chunks()
-        names = code.dictionary.to_pylist()
-        rows = self._samples.filter(pa.array(code.indices.to_numpy() == names.index(split.name.lower())))
-        user_ids = rows["user_id"].to_numpy()
-        full_length = rows["history_length"].to_numpy()
+        columns = self._samples[split]
+        user_ids, full_length = columns["user_id"], columns["history_length"]
         length = np.minimum(full_length, np.int32(max_history_length))
+        start = columns["history_start"] if "history_start" in columns else self.user_starts[user_ids]
         return Samples(
             user_ids=user_ids,
-            target_item_ids=rows["target_item_id"].to_numpy(),
-            history_start=self._user_starts[user_ids] + (full_length - length),
+            target_item_ids=columns["target_item_id"],
+            history_start=start + (full_length - length),
             history_length=length,
-            labels=rows["label"].to_numpy(),
+            labels=columns["label"],
+            context={name: columns[name] for name in self.context_fields},
         )
 
 
-def write_store(folder: Path, tables: dict[str, pa.Table], rejected: Path, manifest: Manifest) -> Manifest:
+@dataclass
+class Totals:
+    """What the blocks of a data set sum up to."""
+
+    events: int = 0
+    samples: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    positives: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    samples_by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    def add(self, block: Block) -> None:
+        self.events += len(block.events["item_id"])
+        for split, columns in block.samples.items():
+            self.samples[split] += len(columns["label"])
+            self.positives[split] += int(np.sum(columns["label"]))
+            counts = np.bincount(columns["history_length"])
+            longer = max(len(counts), len(self.samples_by_length))
+            self.samples_by_length = np.pad(self.samples_by_length, (0, longer - len(self.samples_by_length)))
+            self.samples_by_length[: len(counts)] += counts
+
+    def compute_length_quantile(self, quantile: float) -> int:
+        """The least history length that this share of the samples does not exceed."""
+        up_to = np.cumsum(self.samples_by_length)
+        return int(np.searchsorted(up_to, max(1, np.ceil(quantile * up_to[-1])))) if up_to[-1] else 0
+
+
+def write_store(
+    folder: Path,
+    *,
+    event_columns: Sequence[str],
+    sample_columns: Sequence[str],
+    blocks: Iterable[Block],
+    tables: Mapping[str, pa.Table],
+    rejected: Path,
+    scratch: Path,
+    describe: Callable[[Totals], Manifest],
+) -> Manifest:
     """Write the data set under a temporary name, then give it its own.
 
     Args:
+        event_columns, sample_columns: which columns the blocks have.
+        blocks: users in the order of their ids; drawn from while writing.
         tables: one a name in `TABLES`.
         rejected: the reader's rejected lines, copied in.
-        manifest: everything but the files and the fingerprint.
+        scratch: an existing folder.
+        describe: called once all is written: the manifest but for the files and the fingerprint.
 
     Returns:
         The manifest as written.
     """
-    _check_ids(tables)
+    num_items = tables["items"].num_rows
+    _check_tables(tables)
+    totals = Totals()
     with atomic_folder(folder) as temporary:
+        with ExitStack() as stack:
+            events = stack.enter_context(
+                ColumnWriter(temporary / "events.arrow", _build_schema(event_columns), scratch)
+            )
+            samples = {
+                split: stack.enter_context(
+                    ColumnWriter(temporary / _samples_file(split), _build_schema(sample_columns), scratch)
+                )
+                for split in SPLITS
+            }
+            for block in blocks:
+                _check_ids(block.events["item_id"], num_items)
+                events.append(block.events)
+                for split, columns in block.samples.items():
+                    _check_ids(columns["target_item_id"], num_items)
+                    samples[split].append(columns)
+                totals.add(block)
         for name in TABLES:
             pq.write_table(tables[name], temporary / f"{name}.parquet", compression="zstd")
         shutil.copyfile(rejected, temporary / REJECTED)
-        hashes = {path.name: compute_sha256(path) for path in sorted(temporary.iterdir())}
-        written = {"schema_version": SCHEMA_VERSION, **manifest, "files": hashes}
+        paths = sorted(temporary.iterdir())
+        hashes = {path.name: compute_sha256(path) for path in paths}
         of_tables = {name: sha256 for name, sha256 in hashes.items() if name != REJECTED}  # that one names paths
         contents = orjson.dumps([SCHEMA_VERSION, of_tables], option=orjson.OPT_SORT_KEYS)
-        written["fingerprint"] = hashlib.sha256(contents).hexdigest()
+        written = {
+            "schema_version": SCHEMA_VERSION,
+            **describe(totals),
+            "bytes": sum(path.stat().st_size for path in paths),
+            "files": hashes,
+            "fingerprint": hashlib.sha256(contents).hexdigest(),
+        }
         (temporary / MANIFEST).write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n")
     return written
 
@@ -125,7 +222,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
         return None
-    if not {"recipe", "inputs", "files", "fingerprint"} <= manifest.keys():
+    if not {"recipe", "inputs", "files", "fields", "fingerprint"} <= manifest.keys():
         return None
     return manifest
 
@@ -151,33 +248,55 @@ def open_store(folder: Path) -> PreparedData:
     damaged = find_damage(folder, manifest)
     if damaged is not None:
         raise DataError(f"{folder / damaged}: missing or changed since it was prepared; run `din-train prepare` again")
-    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in ("events", "samples", "items", "categories")}
-    categories = tables["items"]["category_id"].to_numpy()
+    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
+    events = map_columns(folder / "events.arrow")
+    fields = manifest["fields"]
+    in_vocabulary = np.array(tables["vocabularies"]["field"].to_pylist(), dtype=object)
     return PreparedData(
         folder=folder,
         manifest=manifest,
-        event_item_ids=np.ascontiguousarray(tables["events"]["item_id"].to_numpy()),
-        item_category_ids=np.concatenate([np.arange(FIRST_REAL_ID, dtype=np.int32), categories]),
-        num_categories=tables["categories"].num_rows,
-        _user_starts=_start_rows(tables["events"]["user_id"].to_numpy()),
-        _samples=tables["samples"],
+        event_item_ids=events["item_id"],
+        item_fields={name: _index_by_id(tables["items"], name) for name in fields["item"]},
+        user_fields={name: _index_by_id(tables["users"], name) for name in fields["user"]},
+        num_values={
+            name: FIRST_REAL_ID + int(np.sum(in_vocabulary == name)) for names in fields.values() for name in names
+        },
+        training_events=np.concatenate(
+            [np.zeros(FIRST_REAL_ID, np.int64), tables["items"]["training_events"].to_numpy()]
+        ),
+        user_starts=_start_rows(events["user_id"], tables["users"].num_rows + FIRST_REAL_ID),
+        _samples={split: map_columns(folder / _samples_file(split)) for split in SPLITS},
     )
 
 
-def _start_rows(user_ids: NDArray[np.int32]) -> NDArray[np.int64]:
-    """[users + 2] first event row of each user id; events are sorted by user."""
-    counts = np.bincount(user_ids)
+def _index_by_id(table: pa.Table, name: str) -> NDArray[np.int32]:
+    """A field's id by item or user id: padding has padding's, the unknown item or user the unknown value."""
+    return np.concatenate([np.arange(FIRST_REAL_ID, dtype=np.int32), table[f"{name}_id"].to_numpy()])
+
+
+def _start_rows(user_ids: NDArray[np.int32], num_ids: int) -> NDArray[np.int64]:
+    """[num_ids] first event row of each user id; events are sorted by user."""
+    counts = np.bincount(user_ids, minlength=num_ids)
     starts: NDArray[np.int64] = np.cumsum(counts) - counts
     return starts
 
 
-def _check_ids(tables: dict[str, pa.Table]) -> None:
+def _samples_file(split: Split) -> str:
+    return f"samples.{split.name.lower()}.arrow"
+
+
+def _build_schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([(name, _TYPES.get(name, pa.int32())) for name in columns])
+
+
+def _check_tables(tables: Mapping[str, pa.Table]) -> None:
     """Ids 0 and 1 are reserved and real ids count up from 2; anything else is a bug, not the user's data."""
-    for name, key in (("items", "item_id"), ("users", "user_id"), ("categories", "category_id")):
+    for name, key in (("items", "item_id"), ("users", "user_id")):
         ids = tables[name][key].to_numpy()
         if not np.array_equal(ids, np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(ids))):
             raise RuntimeError(f"{name}.{key} does not count up from {FIRST_REAL_ID}")
-    for name, key in (("events", "item_id"), ("samples", "target_item_id")):
-        ids = tables[name][key].to_numpy()
-        if ids.size and not FIRST_REAL_ID <= ids.min() <= ids.max() < FIRST_REAL_ID + tables["items"].num_rows:
-            raise RuntimeError(f"{name}.{key} holds an id that is not in items")
+
+
+def _check_ids(item_ids: NDArray[np.int32], num_items: int) -> None:
+    if item_ids.size and not UNKNOWN_ID <= item_ids.min() <= item_ids.max() < FIRST_REAL_ID + num_items:
+        raise RuntimeError("an item id is not in items")

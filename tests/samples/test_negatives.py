@@ -3,13 +3,22 @@
 import numpy as np
 import pytest
 
-from din_train.samples.negatives import ChosenItems, draw_negatives, draw_uniform
+from din_train.samples.negatives import ChosenItems, ItemDistribution, draw_bits, draw_negatives
 
 
-def draw(chosen: ChosenItems, user_rows: list[int], until: int, *, seed: int = 1, epoch: int = 0) -> np.ndarray:
+def draw(
+    chosen: ChosenItems,
+    user_rows: list[int],
+    until: int,
+    *,
+    seed: int = 1,
+    epoch: int = 0,
+    weights: list[int] | None = None,
+) -> np.ndarray:
     rows = np.array(user_rows)
     return draw_negatives(
         chosen=chosen,
+        distribution=ItemDistribution(chosen.num_items, None if weights is None else np.array(weights)),
         user_rows=rows,
         until=np.full(len(rows), until),
         samples=np.arange(len(rows)),
@@ -52,10 +61,9 @@ def test_draws_do_not_depend_on_order_or_company(chosen: ChosenItems) -> None:
     users, samples = np.array([0, 1] * 50), np.arange(100)
     until = np.where(users == 0, 3, 0)
     shuffled = np.random.default_rng(0).permutation(100)[:40]
-    every = draw_negatives(chosen=chosen, user_rows=users, until=until, samples=samples, seed=1, epoch=0)
-    some = draw_negatives(
-        chosen=chosen, user_rows=users[shuffled], until=until[shuffled], samples=samples[shuffled], seed=1, epoch=0
-    )
+    same = {"chosen": chosen, "distribution": ItemDistribution(chosen.num_items), "seed": 1, "epoch": 0}
+    every = draw_negatives(user_rows=users, until=until, samples=samples, **same)
+    some = draw_negatives(user_rows=users[shuffled], until=until[shuffled], samples=samples[shuffled], **same)
     assert some.tolist() == every[shuffled].tolist()
 
 
@@ -67,8 +75,21 @@ def test_seed_and_epoch_change_the_draws(chosen: ChosenItems, change: dict[str, 
 
 
 def test_draws_are_uniform_over_items() -> None:
-    drawn = draw_uniform(1, 0, np.arange(100_000), 0, 50)
+    drawn = ItemDistribution(50).draw(draw_bits(1, 0, np.arange(100_000), 0))
     assert (drawn.min(), drawn.max()) == (2, 51)
     counts = np.bincount(drawn - 2, minlength=50)
     chi_square = float(((counts - 2000) ** 2 / 2000).sum())
     assert 20 < chi_square < 95  # 49 degrees of freedom: mean 49, sd 9.9
+
+
+def test_draws_by_popularity_are_in_proportion_to_the_weights_and_skip_what_is_excluded(chosen: ChosenItems) -> None:
+    weights = [5, 5, 1, 5, 2, 0]  # of the ids 2 to 7; 2, 3 and 5 are excluded, 7 is never drawn
+    drawn = draw(chosen, [0] * 3000, until=3, weights=weights)
+    assert set(drawn.tolist()) == {4, 6}
+    assert np.bincount(drawn)[[4, 6]] == pytest.approx([1000, 2000], abs=120)
+
+
+def test_a_user_who_chose_everything_that_can_be_drawn_gets_zero(chosen: ChosenItems) -> None:
+    assert draw(chosen, [0] * 5, until=3, weights=[5, 5, 0, 5, 0, 0]).tolist() == [0] * 5
+    assert draw(chosen, [0] * 5, until=3, weights=[0] * 6).tolist() == [0] * 5
+    assert draw(chosen, [0] * 5, until=3, weights=[900, 900, 0, 900, 1, 0]).tolist() == [6] * 5

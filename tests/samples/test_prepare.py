@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
-from log_factory import Event, make_config, prepare_events, write_log
+from log_factory import Event, make_config, prepare_events, read_events, write_log
 
 from din_train.config import Config
 from din_train.errors import DataError, RunError
 from din_train.samples import prepare
 from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
-from din_train.samples.store import open_store
+from din_train.samples.store import PreparedData, open_store, read_manifest
 
 EVENTS: list[Event] = [(f"u{n % 7}", f"i{(n * n) % 23}", f"c{(n * n) % 23 % 4}", n) for n in range(60)]
 
@@ -31,7 +31,13 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         prepare_events(tmp_path / name, EVENTS)
-    assert hash_files(tmp_path / "one" / "prepared") == hash_files(tmp_path / "two" / "prepared")
+    one, two = (read_manifest(tmp_path / name / "prepared") for name in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    assert one["made"].keys() == two["made"].keys() == {"seconds", "peak_memory_bytes", "versions"}
+    assert {**one, "made": None} == {**two, "made": None}
+    hashes = [hash_files(tmp_path / name / "prepared") for name in ("one", "two")]
+    assert [{**each, "manifest.json": ""} for each in hashes] == [{**one["files"], "manifest.json": ""}] * 2
 
 
 def test_manifest_proves_the_files(tmp_path: Path) -> None:
@@ -77,7 +83,7 @@ def test_made_again_when_the_log_changes_but_not_when_it_is_only_touched(tmp_pat
     assert run(make_config(tmp_path), force=True) == "as asked"
 
 
-@pytest.mark.parametrize("name", ["events.parquet", "samples.parquet", "rejected.jsonl"])
+@pytest.mark.parametrize("name", ["events.arrow", "samples.test.arrow", "rejected.jsonl"])
 def test_a_damaged_file_is_found(tmp_path: Path, name: str) -> None:
     data, _ = prepare_events(tmp_path, EVENTS)
     (data.folder / name).write_bytes(b"x")
@@ -172,12 +178,10 @@ def test_every_negative_is_outside_the_users_list_and_rows_are_adjacent(tmp_path
         samples = data.samples(split, 100)
         assert samples.labels.tolist() == [1, *[0] * per_positive] * (len(samples) // (1 + per_positive))
         for user, item, label in zip(samples.user_ids, samples.target_item_ids, samples.labels, strict=True):
-            own = events.setdefault(user, _items_of(data.folder, user))
+            own = events.setdefault(user, _items_of(data, user))
             assert (item in own) == bool(label)
 
 
-def _items_of(folder: Path, user: int) -> set[int]:
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(folder / "events.parquet", filters=[("user_id", "=", int(user))])
-    return set(rows["item_id"].to_pylist())
+def _items_of(data: PreparedData, user: int) -> set[int]:
+    events = read_events(data)
+    return {item for of_user, item in zip(events["user_id"], events["item_id"], strict=True) if of_user == user}

@@ -1,59 +1,124 @@
-"""Which event is a target of which split: a golden file by hand, short users, ties, the newest history kept."""
+"""Which event is a target of which split: golden files by hand, short users, ties, impressions, the newest kept."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from log_factory import prepare_events, read_positives
+from log_factory import make_config, prepare_events, read_samples, write_table
 
 from din_train.errors import DataError
-from din_train.samples.split import Split, assign_splits
+from din_train.samples.prepare import prepare_data
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData, open_store
 
-GOLDEN = yaml.safe_load((Path(__file__).parent / "golden" / "six_events.yaml").read_text())
-H, TRAIN, VALIDATION, TEST = Split.HISTORY, Split.TRAIN, Split.VALIDATION, Split.TEST
+GOLDEN = yaml.safe_load((Path(__file__).parent / "golden" / "protocols.yaml").read_text())
+TIME = {"time_split": {"validation_from": 200, "test_from": 400}}
 
-# Another user, so that there is something to draw negatives from.
+# Other users, so that there is something to draw negatives from.
 OTHER = [("v", item, "x", time) for time, item in enumerate("pqr")]
 
 
-@pytest.mark.parametrize("protocol", ["paper", "holdout"])
-def test_golden_split_of_a_six_event_user(tmp_path: Path, protocol: str) -> None:
-    events = [(user, item, "x", time) for user, item, time in GOLDEN["log"]]
-    data, _ = prepare_events(tmp_path, [*OTHER, *events], data={"protocol": protocol})
-    for split in (TRAIN, VALIDATION, TEST):
-        found = [
-            {"target": each["target"], "history": each["history"]}
-            for each in read_positives(data, split)
-            if each["user"] == "u"
-        ]
-        assert found == GOLDEN[protocol][split.name.lower()]
+def show(data: PreparedData, split: Split, user: str = "u", max_history_length: int = 100) -> list[dict[str, Any]]:
+    """The user's positives as the golden files have them."""
+    rows = [row for row in read_samples(data, split, max_history_length) if row["user"] == user and row["label"]]
+    return [{"target": row["target"], "history": row["history"]} for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("protocol", "events", "expected"),
+    ("name", "data"),
     [
-        ("paper", 2, [H, TEST]),
-        ("paper", 3, [H, TRAIN, TEST]),
-        ("paper", 4, [H, TRAIN, TRAIN, TEST]),
-        ("holdout", 3, [H, VALIDATION, TEST]),
-        ("holdout", 4, [H, TRAIN, VALIDATION, TEST]),
+        ("paper", {"protocol": "paper"}),
+        ("holdout", {"protocol": "holdout"}),
+        ("time", {"protocol": "time", **TIME}),
+        ("paper_min_history_0", {"protocol": "paper", "min_history": 0}),
+        ("paper_min_history_3", {"protocol": "paper", "min_history": 3}),
     ],
 )
-def test_short_users(protocol: str, events: int, expected: list[Split]) -> None:
-    assert assign_splits(np.array([events]), protocol).tolist() == expected
-    assert assign_splits(np.array([5, events]), protocol).tolist()[5:] == expected
+def test_golden_splits_of_a_six_event_user(tmp_path: Path, name: str, data: dict[str, Any]) -> None:
+    events = [(user, item, "x", time) for user, item, time in GOLDEN["log"]]
+    prepared, _ = prepare_events(tmp_path, [*OTHER, *events], data=data)
+    for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+        assert show(prepared, split) == GOLDEN[name][split.name.lower()]
 
 
-@pytest.mark.parametrize(("protocol", "dropped_users", "dropped_events"), [("paper", 1, 1), ("holdout", 2, 3)])
-def test_users_of_too_few_events_are_dropped_and_counted(
-    tmp_path: Path, protocol: str, dropped_users: int, dropped_events: int
-) -> None:
-    events = [*OTHER, ("one", "a", "x", 1), ("two", "b", "x", 1), ("two", "c", "x", 2)]
-    _, preparation = prepare_events(tmp_path, events, data={"protocol": protocol})
-    dropped = preparation.manifest["dropped"]
-    assert dropped["users_with_too_few_events"] == dropped_users
-    assert dropped["events_of_those_users"] == dropped_events
+def test_golden_split_by_users(tmp_path: Path) -> None:
+    events = [(f"u{n}", item, "x", time) for n in range(10) for _, item, time in GOLDEN["log"]]
+    split = {"validation": 2, "test": 0.3}
+    data, _ = prepare_events(tmp_path, [*OTHER, *events], data={"protocol": "user", "user_split": split})
+    users: dict[Split, set[str]] = {}
+    for each in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+        users[each] = {row["user"] for row in read_samples(data, each)}
+        for user in users[each] - {"v"}:
+            assert show(data, each, user) == GOLDEN["user"]
+    assert [len(each) for each in users.values()] == [6, 2, 3]  # of 11, 0.3 are 3
+    assert len(set().union(*users.values())) == 11
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "paper", "time"])
+def test_golden_splits_of_impressions(tmp_path: Path, protocol: str) -> None:
+    golden = GOLDEN["impressions"]
+    write_table(tmp_path / "log.tsv", ["user", "item", "time", "label"], golden["log"])
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
+    cuts = {"time_split": {"validation_from": 3, "test_from": 5}} if protocol == "time" else {}
+    config = make_config(tmp_path, data={"columns": columns, "protocol": protocol, **cuts})
+    manifest = prepare_data(config, force=False, progress=lambda _: None).manifest
+    data = open_store(config.data.prepared)
+    for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+        rows = [{key: row[key] for key in ("target", "history", "label")} for row in read_samples(data, split)]
+        assert rows == golden[protocol][split.name.lower()]
+    assert manifest["negatives"] == "in the log"
+    assert manifest["counts"]["events"] == 3  # histories hold clicks only
+    assert manifest["counts"]["items"] == 8
+
+
+def test_golden_presampled_rows(tmp_path: Path) -> None:
+    golden = GOLDEN["presampled"]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text(golden[f"{name}_rows"])
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
+    config = make_config(tmp_path, data={"source": "x1", "events": None, "columns": None, **files})
+    assert config.data.protocol == "presampled"
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+        assert read_samples(data, split) == golden[split.name.lower()]
+    assert len(data.event_item_ids) == 5  # a b c of u and b z of w: no history is copied
+
+
+H, TRAIN, VALIDATION, TEST = "history", "train", "validation", "test"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        ("paper", {1: None, 2: [H, TEST], 3: [H, TRAIN, TEST], 4: [H, TRAIN, TRAIN, TEST]}),
+        ("holdout", {1: None, 2: None, 3: [H, VALIDATION, TEST], 4: [H, TRAIN, VALIDATION, TEST]}),
+        # events at 0, 1, 2, 3; validation from 2, test from 3
+        ("time", {1: None, 2: [H, TRAIN], 3: [H, TRAIN, VALIDATION], 4: [H, TRAIN, VALIDATION, TEST]}),
+        ("user", {1: None, 2: [H, TRAIN], 3: [H, TRAIN, TRAIN], 4: [H, TRAIN, TRAIN, TRAIN]}),
+    ],
+)
+def test_users_of_few_events(tmp_path: Path, protocol: str, expected: dict[int, list[str] | None]) -> None:
+    events = [(f"u{n}", f"i{time}", "x", time) for n in expected for time in range(n)]
+    settings: dict[str, Any] = {"protocol": protocol}
+    if protocol == "time":
+        settings["time_split"] = {"validation_from": 2, "test_from": 3}
+    if protocol == "user":
+        settings["user_split"] = {"validation": 1, "test": 2, "seed": 3}  # users beyond the four of interest
+        events += [(f"w{n}", f"i{time}", "x", time) for n in range(60) for time in range(2)]
+    data, preparation = prepare_events(tmp_path, events, data=settings)
+    found: dict[str, dict[str, str]] = {}
+    for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+        for row in read_samples(data, split):
+            if row["label"]:
+                found.setdefault(row["user"], {})[row["target"]] = split.name.lower()
+    for n, splits in expected.items():
+        got = found.get(f"u{n}", {})
+        assert ([got.get(f"i{place}", H) for place in range(n)] if got else None) == splits, n
+    dropped = [n for n, splits in expected.items() if splits is None]
+    assert preparation.manifest["dropped"]["users_with_too_few_events"] == len(dropped)
+    assert preparation.manifest["dropped"]["events_of_those_users"] == sum(dropped)
 
 
 def test_nobody_left_is_an_error(tmp_path: Path) -> None:
@@ -63,5 +128,21 @@ def test_nobody_left_is_an_error(tmp_path: Path) -> None:
 
 def test_a_long_history_keeps_its_newest(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, [*OTHER, *(("u", item, "x", time) for time, item in enumerate("abcdef"))])
-    (test,) = [each for each in read_positives(data, TEST, max_history_length=2) if each["user"] == "u"]
-    assert test == {"user": "u", "target": "f", "history": ["d", "e"]}
+    assert show(data, Split.TEST, max_history_length=2) == [{"target": "f", "history": ["d", "e"]}]
+
+
+def test_presampled_histories_that_are_no_beginning_are_kept_apart(tmp_path: Path) -> None:
+    """A log cut to the newest two, say."""
+    header = "label,user_id,item_id,cate_id,item_history,cate_history\n"
+    rows = ["1,u,c,x,a^b,x^y", "0,u,d,x,a^b,x^y", "1,u,d,x,b^c,y^x", "1,u,e,x,c^d,x^", "1,ab,e,x,a,x"]
+    (tmp_path / "train.csv").write_text(header + "\n".join(rows) + "\n")
+    (tmp_path / "test.csv").write_text(header + "1,u,f,x,b^c,y^x\n1,u,f,x,a^bc,x^y\n")
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
+    config = make_config(tmp_path, data={"source": "x1", "events": None, "columns": None, **files})
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    every = [row for split in (Split.VALIDATION, Split.TRAIN, Split.TEST) for row in read_samples(data, split)]
+    assert [(row["target"], row["history"]) for row in every] == [
+        ("c", ["a", "b"]), ("d", ["a", "b"]), ("e", ["a"]), ("d", ["b", "c"]), ("e", ["c", "d"]),
+        ("f", ["b", "c"]), ("f", ["a", "bc"]),
+    ]  # fmt: skip

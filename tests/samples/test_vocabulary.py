@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from log_factory import prepare_events, read_raw_ids
+from log_factory import prepare_events, read_events, read_raw_ids, read_values
 
 EVENTS = [
     ("007", "x", "toys", 3),
@@ -19,7 +18,7 @@ def test_ids_count_up_from_two_most_frequent_first(tmp_path: Path) -> None:
     data, preparation = prepare_events(tmp_path, EVENTS)
     assert read_raw_ids(data, "users", "user_id", "user") == {2: "007", 3: "7"}
     assert read_raw_ids(data, "items", "item_id", "item") == {2: "x", 3: "y", 4: "z", 5: "w w"}
-    assert read_raw_ids(data, "categories", "category_id", "category") == {2: "toys", 3: "books"}
+    assert read_values(data, "category") == {2: "toys", 3: "books"}
     assert preparation.manifest["counts"] == {
         "events": 6,
         "users": 2,
@@ -27,6 +26,7 @@ def test_ids_count_up_from_two_most_frequent_first(tmp_path: Path) -> None:
         "items_with_category": 3,
         "items_with_several_categories": 1,
         "categories": 2,
+        "events_with_too_short_history": 2,
         "samples": 8,
         "positives": 4,
     }
@@ -50,10 +50,10 @@ def test_events_are_sorted_by_user_time_and_place_in_the_log(tmp_path: Path) -> 
     data, _ = prepare_events(tmp_path, tied)
     items = read_raw_ids(data, "items", "item_id", "item")
     assert [items[each] for each in data.event_item_ids] == ["first", "d", "b", "c", "a"]
-    assert pq.read_table(data.folder / "events.parquet")["timestamp"].to_pylist() == [1, 5, 5, 5, 5]
+    assert read_events(data)["timestamp"] == [1, 5, 5, 5, 5]
 
 
 def test_ids_of_dropped_users_are_not_in_the_vocabulary(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, [*EVENTS, ("short", "rare", "odd", 1)])
     assert "rare" not in read_raw_ids(data, "items", "item_id", "item").values()
-    assert "odd" not in read_raw_ids(data, "categories", "category_id", "category").values()
+    assert "odd" not in read_values(data, "category").values()

@@ -1,0 +1,100 @@
+"""Arrow IPC files of one record batch, so that a column is one piece of memory to map, written a block at a time."""
+
+import io
+import mmap
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import pyarrow as pa
+
+
+_PIECE_BYTES = 1 << 26
+
+
+class ColumnWriter:
+    """Appends blocks of columns to plain files, and puts them into one Arrow file at the end.
+
+    Memory does not grow with the rows: a record batch must be whole when it is written, and is mapped from those files.
+
+    Args:
+        path: of the Arrow file.
+        schema: fixed-width columns without nulls.
+        scratch: an existing folder for the plain files.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, scratch: Path) -> None:
+        self._path = path
+        self._schema = schema
+        self._parts = [scratch / f"{path.name}.{name}" for name in schema.names]
+        self._files: list[BinaryIO] = []
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        self._files = [part.open("wb") for part in self._parts]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.close()
+        if kind is None:
+            self._write()
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+    def append(self, columns: Mapping[str, Any]) -> None:
+        """Add rows: an array a column of the schema, cast to its type."""
+        rows = {len(columns[name]) for name in self._schema.names}
+        if len(rows) != 1:
+            raise ValueError(f"columns of different lengths: {rows}")
+        for file, field in zip(self._files, self._schema, strict=True):
+            np.ascontiguousarray(columns[field.name], field.type.to_pandas_dtype()).tofile(file)
+        self.rows += rows.pop()
+
+    def _write(self) -> None:
+        with ExitStack() as stack:
+            maps = [_map_file(stack, part) for part in self._parts if self.rows]
+            buffers = [pa.py_buffer(mapped) for mapped in maps] or [pa.py_buffer(b"")] * len(self._schema)
+            arrays = [
+                pa.Array.from_buffers(field.type, self.rows, [None, buffer])
+                for field, buffer in zip(self._schema, buffers, strict=True)
+            ]
+            sink = stack.enter_context(_Sink(self._path, maps))
+            with pa.ipc.new_file(pa.PythonFile(sink, "w"), self._schema) as writer:
+                writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            del buffers, arrays, writer  # a map that is still looked at cannot be closed
+
+
+class _Sink(io.FileIO):
+    """Writes a file, and lets go of the mapped memory that has been written."""
+
+    def __init__(self, path: Path, maps: Sequence[mmap.mmap]) -> None:
+        super().__init__(path, "w")
+        self._maps = maps
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        for start in range(0, len(view), _PIECE_BYTES):
+            rest = view[start : start + _PIECE_BYTES]
+            while rest:
+                rest = rest[super().write(rest) :]
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
+        return len(view)
+
+
+def _map_file(stack: ExitStack, path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def map_columns(path: Path) -> dict[str, Any]:
+    """The columns as read-only NumPy arrays over the mapped file; nothing is read until it is used."""
+    with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+        batch = file.get_batch(0)
+    return {name: column.to_numpy() for name, column in zip(batch.schema.names, batch.columns, strict=True)}

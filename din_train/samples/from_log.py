@@ -1,0 +1,113 @@
+"""A log of events -> the parts of a data set: read, filter and sort, number, split, draw negatives."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from din_train.config import Config
+from din_train.config.data import TIME_FIELDS
+from din_train.errors import DataError
+from din_train.logs import Progress, read_log
+from din_train.samples.build import SampleBuilder
+from din_train.samples.negatives import build_distribution
+from din_train.samples.parts import StoreParts, number_fields
+from din_train.samples.relations import OrderedLog, connect, describe_items, describe_users, order_log
+from din_train.samples.split import assign_users, least_clicks
+from din_train.samples.time_fields import VALUES
+from din_train.samples.vocabulary import FIRST_REAL_ID, build_vocabulary, number_codes
+
+
+def build_from_log(config: Config, scratch: Path, progress: Progress) -> StoreParts:
+    """Read the log and work out everything but the samples, which are built while they are written.
+
+    Raises:
+        DataError: see `read_log`; if no user has enough events, or a field needs times that the log does not have.
+    """
+    data = config.data
+    log = read_log(data, scratch, progress)
+    needing_time = [name for name in data.context_fields if name in TIME_FIELDS]
+    if log.ticks is None and needing_time:
+        raise DataError(
+            f"data.context_fields: {needing_time[0]}: needs unix times, but no timestamp of the log looks like one "
+            "(from 1979 to 2128, in seconds, milliseconds, microseconds or nanoseconds); leave the field out"
+        )
+    with connect(data, scratch) as connection:
+        ordered = order_log(
+            connection,
+            log,
+            config.filters,
+            min_clicks=least_clicks(data),
+            context_columns=[name for name in data.context_fields if name not in TIME_FIELDS],
+            scratch=scratch,
+        )
+        builder = SampleBuilder(ordered, data, config.negatives, log.ticks, log.labelled)
+        if data.user_split is not None:
+            builder.user_splits = _split_users(builder, config)
+        counts = builder.count()
+        items = number_codes(counts.items, counts.training_items, config.vocabulary.min_count)
+        context = {
+            name: number_codes(total, counts.training_context[name], config.vocabulary.min_count)
+            for name, total in counts.context.items()
+        }
+        item_table, several = describe_items(connection, log, _pair_ids("item", items.codes), data.item_fields)
+        user_table = describe_users(connection, log, _pair_ids("user", counts.user_codes), data.user_fields)
+    item_fields = ("category", *data.item_fields)
+    item_table, of_items = number_fields(item_table, item_fields, counts.items[items.codes], data)
+    user_weights = np.ones(user_table.num_rows, np.int64)
+    user_table, of_users = number_fields(user_table, data.user_fields, user_weights, data)
+    of_context = {
+        name: ordered.context[name]["value"].take(pa.array(context[name].codes)).to_pylist()
+        if name in context
+        else VALUES[name]
+        for name in data.context_fields
+    }
+    training_events = counts.training_items[items.codes]
+    distribution = build_distribution(config.negatives, training_events)
+    return StoreParts(
+        event_columns=("user_id", "item_id", "timestamp"),
+        sample_columns=(
+            *("user_id", "target_item_id", "history_length", "label"),
+            *(("timestamp",) if log.labelled else ()),
+            *data.context_fields,
+        ),
+        blocks=builder.build(items, context, distribution),
+        tables={
+            "items": item_table.append_column("training_events", pa.array(training_events)),
+            "users": user_table,
+            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context}),
+        },
+        rejected=log.rejected,
+        reports=log.reports,
+        fields={"item": item_fields, "user": data.user_fields, "context": data.context_fields},
+        negatives="in the log" if log.labelled else "sampled",
+        items_with_several_categories=several,
+        count_short_histories=lambda: builder.report.targets_with_too_short_history,
+        count_dropped=lambda: _count_dropped(ordered, builder, int((counts.items > 0).sum()) - len(items.codes)),
+        count_unknown_test_targets=lambda: builder.report.unknown_test_targets,
+    )
+
+
+def _split_users(builder: SampleBuilder, config: Config) -> NDArray[np.int8]:
+    """Code -> `Split`, shared out among the users that are left."""
+    user_split = config.data.user_split
+    if user_split is None:
+        raise ValueError("DataConfig lets protocol user not be without user_split")
+    codes = builder.read_user_codes()
+    splits = np.zeros(builder.ordered.num_users, np.int8)
+    splits[codes] = assign_users(codes, user_split)
+    return splits
+
+
+def _pair_ids(kind: str, codes: NDArray[np.int64]) -> pa.Table:
+    ids = np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(codes), dtype=np.int32)
+    return pa.table({f"{kind}_code": codes.astype(np.int32), f"{kind}_id": ids})
+
+
+def _count_dropped(ordered: OrderedLog, builder: SampleBuilder, unknown_items: int) -> dict[str, int]:
+    return {
+        **ordered.dropped,
+        "items_of_too_few_training_events": unknown_items,
+        "negatives_with_no_item_left": builder.report.negatives_not_drawn,
+    }

@@ -1,0 +1,281 @@
+"""Relational work on a raw log, as Ibis expressions on embedded DuckDB: codes, filters, order.
+
+A code is a provisional number for a raw id, by first appearance; the final ids come later, when it is known which
+events are kept and which are training events. Every expression ends in a total order whose last key is `ordinal`,
+the event's place in the log, so the result does not depend on the engine's threads.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis import Table, _
+
+from din_train.config import DataConfig, FiltersConfig
+from din_train.errors import DataError, RunError
+from din_train.logs import RawLog, field_column
+
+
+@dataclass(frozen=True)
+class OrderedLog:
+    """A log's kept events in codes.
+
+    path: Parquet, sorted by user, time and place in the log: user_code, item_code int32, timestamp int64 (the log's own
+        unit), label int8 where the log has one, and an int32 code column `field_column(name)` a context field (null where it has no value).
+    num_users, num_items: codes run from 0 to these, of users and items that may have lost all their events.
+    context: field -> table of code and value.
+    dropped: reason -> how many events, or users, were left out.
+    """
+
+    path: Path
+    num_users: int
+    num_items: int
+    context: Mapping[str, pa.Table]
+    dropped: dict[str, int]
+
+
+@contextmanager
+def connect(data: DataConfig, scratch: Path) -> Iterator[ibis.BaseBackend]:
+    """A DuckDB of our own in `scratch`, of bounded memory.
+
+    Raises:
+        RunError: if memory or disk run out inside.
+    """
+    threads = {} if data.threads is None else {"threads": data.threads}
+    connection = ibis.duckdb.connect(
+        scratch / "relations.duckdb", memory_limit=data.memory_limit, temp_directory=str(scratch / "spill"), **threads
+    )
+    try:
+        yield connection
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"preparing in {scratch.parent}: {reason}; raise data.memory_limit or free disk space") from None
+    finally:
+        connection.disconnect()
+
+
+def order_log(
+    connection: ibis.BaseBackend,
+    log: RawLog,
+    filters: FiltersConfig,
+    *,
+    min_clicks: int,
+    context_columns: Sequence[str],
+    scratch: Path,
+) -> OrderedLog:
+    """Give codes to users and items (tables `coded_users`, `coded_items`), filter the events, and sort them.
+
+    Args:
+        min_clicks: the least clicks (events, where the log has no labels) the protocol needs of a user.
+        context_columns: context fields that are columns of the log.
+
+    Raises:
+        DataError: if no user has enough events.
+    """
+    raw = connection.read_parquet(log.events, table_name="raw_events")
+    users = connection.create_table("coded_users", _code(raw.group_by("user").agg(first=_.ordinal.min()), "user_code"))
+    items = connection.create_table("coded_items", _code(raw.group_by("item").agg(first=_.ordinal.min()), "item_code"))
+    events = raw.inner_join(users.select("user", "user_code"), "user").inner_join(
+        items.select("item", "item_code"), "item"
+    )
+    context = {}
+    for place, name in enumerate(context_columns):
+        column = field_column(name)
+        values = raw.filter(raw[column].notnull()).group_by(value=raw[column]).agg(first=_.ordinal.min())
+        codes = connection.create_table(f"context_{place}", _code(values, "code"))
+        context[name] = codes.order_by("code").select("code", "value").to_pyarrow()
+        events = events.left_join(codes.select("value", **{f"context_{place}": "code"}), events[column] == codes.value)
+        events = events.drop("value")
+    columns = ["user_code", "item_code", "timestamp", *(["label"] if log.labelled else []), "ordinal"]
+    kept = connection.create_table(
+        "coded_events", events.select(*columns, *(f"context_{place}" for place in range(len(context))))
+    )
+    dropped: dict[str, int] = {}
+    kept = _filter_window(connection, kept, filters, log.ticks, dropped)
+    kept = _filter_duplicates(connection, kept, filters, dropped)
+    kept = _filter_k_core(connection, kept, filters.k_core, dropped)
+    kept = _filter_short_users(connection, kept, min_clicks, dropped)
+    path = scratch / "ordered.parquet"
+    codes_of = {field_column(name): f"context_{place}" for place, name in enumerate(context)}
+    kept.order_by("user_code", "timestamp", "ordinal").select(
+        "user_code", "item_code", "timestamp", *(["label"] if log.labelled else []), **codes_of
+    ).to_parquet(path)
+    return OrderedLog(path, _count_rows(users), _count_rows(items), context, dropped)
+
+
+def load_table(connection: ibis.BaseBackend, name: str, table: pa.Table) -> Table:
+    """An Arrow table as a table of the database, without a copy."""
+    connection.con.register(name, table)
+    return connection.table(name)
+
+
+def describe_items(
+    connection: ibis.BaseBackend, log: RawLog, item_ids: pa.Table, fields: Sequence[str]
+) -> tuple[pa.Table, int]:
+    """Known items with what is said of them, by id: item_id, item, category, title, and the fields' columns.
+
+    Args:
+        item_ids: item_code, item_id of the items in the vocabulary.
+
+    Returns:
+        The table, and how many items the log's events give several categories.
+    """
+    ids = load_table(connection, "item_ids", item_ids)
+    table = ids.inner_join(connection.table("coded_items").select("item", "item_code"), "item_code")
+    wanted = ["category", "title", *map(field_column, fields)]
+    table, several = _describe(connection, table, log.items, "item", wanted)
+    return table.order_by("item_id").select("item_id", "item", *wanted).to_pyarrow(), several
+
+
+def describe_users(connection: ibis.BaseBackend, log: RawLog, user_ids: pa.Table, fields: Sequence[str]) -> pa.Table:
+    """Users with their fields, by id: user_id, user, and the fields' columns."""
+    ids = load_table(connection, "user_ids", user_ids)
+    table = ids.inner_join(connection.table("coded_users").select("user", "user_code"), "user_code")
+    wanted = list(map(field_column, fields))
+    table, _several = _describe(connection, table, log.users, "user", wanted)
+    return table.order_by("user_id").select("user_id", "user", *wanted).to_pyarrow()
+
+
+def _describe(
+    connection: ibis.BaseBackend, table: Table, path: Path | None, key: str, wanted: Sequence[str]
+) -> tuple[Table, int]:
+    """`table` with the wanted columns: from the file at `path`, else the first value the events have, else null."""
+    side = None if path is None else connection.read_parquet(path, table_name=f"raw_{key}s")
+    events = connection.table("raw_events")
+    in_side = [name for name in wanted if side is not None and name in side.columns]
+    in_events = [name for name in wanted if name not in in_side and name in events.columns]
+    several = 0
+    if side is not None and in_side:
+        table = table.left_join(side.select(key, *in_side), key)
+    if in_events:
+        first = {
+            f"described_{place}": events[name].argmin(events.ordinal, where=events[name].notnull())
+            for place, name in enumerate(in_events)
+        }
+        if "category" in in_events:
+            first |= {"least": events.category.min(), "most": events.category.max()}
+        found = connection.create_table(f"described_{key}s", events.group_by(key).agg(**first))
+        names = {name: f"described_{place}" for place, name in enumerate(in_events)}
+        table = table.left_join(found.select(key, *names.values()), key).rename(names)
+        if "category" in in_events:
+            several = _count_rows(found.semi_join(table, key).filter(_.least != _.most))
+    nulls = {name: ibis.null("string") for name in wanted if name not in (*in_side, *in_events)}
+    return table.mutate(**nulls) if nulls else table, several
+
+
+def _code(first_seen: Table, name: str) -> Table:
+    """0, 1, 2, ... by first appearance."""
+    return first_seen.mutate(**{name: ibis.row_number().over(order_by="first").cast("int32")})
+
+
+def _filter_window(
+    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, ticks: int | None, dropped: dict[str, int]
+) -> Table:
+    if filters.since is None and filters.until is None:
+        return events
+    inside = events
+    if filters.since is not None:
+        inside = inside.filter(_.timestamp >= filters.since * (ticks or 1))
+    if filters.until is not None:
+        inside = inside.filter(_.timestamp < filters.until * (ticks or 1))
+    return _replace(connection, events, inside, "in_window", "events_outside_the_time_window", dropped)
+
+
+def _filter_duplicates(
+    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, dropped: dict[str, int]
+) -> Table:
+    if filters.duplicates == "keep":
+        return events
+    keys = ["user_code", "item_code", *(["timestamp"] if filters.duplicates == "drop-same-time" else [])]
+    keys += ["label"] if "label" in events.columns else []
+    first = events.group_by(keys).agg(ordinal=_.ordinal.min()).select("ordinal")
+    return _replace(connection, events, events.semi_join(first, "ordinal"), "distinct", "duplicate_events", dropped)
+
+
+def _filter_k_core(connection: ibis.BaseBackend, events: Table, k: int, dropped: dict[str, int]) -> Table:
+    """Leave out users and items of fewer than k clicks, until every one left has k."""
+    if k == 1:
+        return events
+    before, step = _count_rows(events), 0
+    while True:
+        rows = _count_rows(events)
+        for key in ("user_code", "item_code"):
+            enough = _clicks(events).group_by(key).agg(clicks=_.count()).filter(_.clicks >= k)
+            events = _replace(connection, events, events.semi_join(enough, key), f"core_{step}", None, dropped)
+            step += 1
+        if _count_rows(events) == rows:
+            dropped["events_outside_the_k_core"] = before - rows
+            return events
+
+
+def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks: int, dropped: dict[str, int]) -> Table:
+    per_user = connection.create_table(
+        "per_user",
+        events.group_by("user_code").agg(
+            clicks=_.label.sum().cast("int64") if "label" in events.columns else _.count(), events=_.count()
+        ),
+    )
+    short = per_user.filter(_.clicks < min_clicks)
+    all_users, short_users = _count_rows(per_user), _count_rows(short)
+    if short_users == all_users:
+        what = "clicks" if "label" in events.columns else "events"
+        raise DataError(
+            f"no user has the {min_clicks} {what} the protocol needs (the log has {_count_rows(events):,} events of "
+            f"{all_users:,} users); check data.columns, or use a longer log"
+        )
+    dropped["users_with_too_few_events"] = short_users
+    dropped["events_of_those_users"] = int(short.events.sum().to_pyarrow().as_py() or 0)
+    if not short_users:
+        return events
+    return events.semi_join(per_user.filter(_.clicks >= min_clicks), "user_code")
+
+
+def _clicks(events: Table) -> Table:
+    return events.filter(_.label == 1) if "label" in events.columns else events
+
+
+def _replace(
+    connection: ibis.BaseBackend, before: Table, after: Table, name: str, reason: str | None, dropped: dict[str, int]
+) -> Table:
+    """Materialise `after`, count what it lacks, and free what it came from."""
+    rows = _count_rows(before)
+    table = connection.create_table(name, after)
+    if reason is not None:
+        dropped[reason] = rows - _count_rows(table)
+    connection.con.execute(f'DROP TABLE "{before.op().name}"')  # Ibis 12 leaves the name out
+    return table
+
+
+def _count_rows(table: Table) -> int:
+    return int(table.count().to_pyarrow().as_py())
+
+
+def read_user_blocks(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The ordered events as NumPy columns, whole users at a time, about `rows` a block."""
+    waiting: pa.Table | None = None
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            table = pa.Table.from_batches([batch])
+            waiting = table if waiting is None else pa.concat_tables([waiting, table])
+            users = waiting["user_code"].to_numpy()
+            last = int(np.searchsorted(users, users[-1]))  # where the last user, who may go on, begins
+            if last:
+                yield _to_numpy(waiting.slice(0, last))
+                waiting = waiting.slice(last)
+    if waiting is not None and waiting.num_rows:
+        yield _to_numpy(waiting)
+
+
+def _to_numpy(table: pa.Table) -> dict[str, Any]:
+    """Columns as arrays; -1 where a context field has no value."""
+    return {
+        name: (column.fill_null(-1) if column.null_count else column).to_numpy()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }

@@ -1,0 +1,59 @@
+"""Fresh training negatives for an epoch: the draws of `build.py`, keyed by another epoch."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train.config import NegativesConfig
+from din_train.samples.build import BLOCK_ROWS, NEGATIVE_BITS
+from din_train.samples.negatives import ChosenItems, build_distribution, draw_negatives
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData
+from din_train.samples.vocabulary import FIRST_REAL_ID
+
+_NO_CAP = 2**31 - 1
+
+
+def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, epoch: int) -> NDArray[np.int32]:
+    """[S] the training split's target items in stored order, the sampled ones drawn anew (epoch 0: as stored).
+
+    A function of (`negatives.seed`, epoch, sample) alone.
+    """
+    samples = data.samples(Split.TRAIN, _NO_CAP)
+    targets = samples.target_item_ids.copy()
+    distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:])
+    ends = np.append(data.user_starts[1:], len(data.event_item_ids))  # by user id
+    first = 0
+    while first < len(samples):
+        last = _end_of_users(samples.user_ids, first)
+        users = samples.user_ids[first:last]
+        low, high = int(users[0]), int(users[-1])
+        start, end = int(data.user_starts[low]), int(ends[high])
+        counts = ends[low : high + 1] - data.user_starts[low : high + 1]  # [users]
+        user_rows = np.repeat(np.arange(len(counts)), counts)
+        positions = np.arange(end - start) - np.repeat(data.user_starts[low : high + 1] - start, counts)
+        chosen = ChosenItems.of(user_rows, positions, data.event_item_ids[start:end], data.num_items)
+
+        positive = samples.labels[first:last] == 1
+        rows = np.arange(last - first)
+        slots = rows - np.maximum.accumulate(np.where(positive, rows, 0)) - 1  # 0 for the first after its positive
+        drawn = np.flatnonzero(~positive)
+        length = samples.history_length[first:last][drawn].astype(np.int64)  # the target's position
+        of_users = users[drawn].astype(np.int64) - low
+        target_rows = data.user_starts[users[drawn]] + length
+        targets[first + drawn] = draw_negatives(
+            chosen=chosen,
+            distribution=distribution,
+            user_rows=of_users,
+            until=length if negatives.exclude == "history" else counts[of_users] - 1,
+            samples=(target_rows << NEGATIVE_BITS) + slots[drawn],
+            seed=negatives.seed,
+            epoch=epoch,
+        )
+        first = last
+    return targets
+
+
+def _end_of_users(user_ids: NDArray[np.int32], first: int) -> int:
+    """Where a block of whole users ends that begins at row `first`."""
+    end = first + BLOCK_ROWS
+    return len(user_ids) if end >= len(user_ids) else int(np.searchsorted(user_ids, user_ids[end - 1], side="right"))

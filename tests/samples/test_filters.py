@@ -1,0 +1,95 @@
+"""What is left out before the protocol applies, and items without enough training events: each counted."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from log_factory import Event, prepare_events, read_events, read_raw_ids, read_samples
+
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData
+
+DAY = 86_400
+START = 1_400_000_000 // DAY * DAY  # 2014-05-13
+
+
+def kept(data: PreparedData) -> list[tuple[str, str, int]]:
+    """The stored events in raw ids."""
+    users, items = read_raw_ids(data, "users", "user_id", "user"), read_raw_ids(data, "items", "item_id", "item")
+    events = read_events(data)
+    rows = zip(events["user_id"], events["item_id"], events["timestamp"], strict=True)
+    return [(users[user], items[item], time) for user, item, time in rows]
+
+
+def events_of(user: str, items: str, times: Any = None) -> list[Event]:
+    return [(user, item, "x", time) for item, time in zip(items, times or range(len(items)), strict=True)]
+
+
+def test_a_window_of_time(tmp_path: Path) -> None:
+    events = [*events_of("u", "abcdef", range(START, START + 6 * DAY, DAY)), *events_of("v", "abc", [START] * 3)]
+    window = {"since": "2014-05-14", "until": START + 5 * DAY}
+    data, preparation = prepare_events(tmp_path, events, filters=window)
+    assert kept(data) == [("u", item, START + n * DAY) for n, item in enumerate("bcde", 1)]
+    assert preparation.manifest["dropped"]["events_outside_the_time_window"] == 5
+    assert preparation.manifest["dropped"]["users_with_too_few_events"] == 0  # v is gone with its events
+
+
+def test_a_window_is_in_seconds_whatever_the_logs_unit(tmp_path: Path) -> None:
+    events = events_of("u", "abcdef", [(START + n * DAY) * 1000 + 7 for n in range(6)])
+    data, _ = prepare_events(tmp_path, events, filters={"since": START + DAY, "until": START + 5 * DAY})
+    assert kept(data) == [("u", item, START + n * DAY) for n, item in enumerate("bcde", 1)]
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "expected", "dropped"),
+    [
+        ("keep", ["a", "b", "a", "a", "b"], 0),
+        ("drop-same-time", ["a", "b", "a", "b"], 1),
+        ("drop-same-item", ["a", "b"], 3),
+    ],
+)
+def test_duplicates(tmp_path: Path, duplicates: str, expected: list[str], dropped: int) -> None:
+    events = [*events_of("u", "abaab", [1, 2, 3, 3, 4]), *events_of("v", "cd")]
+    filters = {"duplicates": duplicates}
+    data, preparation = prepare_events(tmp_path, events, filters=filters, data={"protocol": "paper"})
+    assert [item for user, item, _ in kept(data) if user == "u"] == expected
+    assert preparation.manifest["dropped"].get("duplicate_events", 0) == dropped
+
+
+def test_the_k_core_is_taken_until_nothing_more_falls_out(tmp_path: Path) -> None:
+    # c has one event; without it v has one event, whose item d then has one; u, w and a, b are left.
+    events = [*events_of("u", "ab"), *events_of("w", "bad"), *events_of("v", "cd")]
+    data, preparation = prepare_events(tmp_path, events, filters={"k_core": 2}, data={"protocol": "paper"})
+    assert [each[:2] for each in kept(data)] == [("u", "a"), ("u", "b"), ("w", "b"), ("w", "a")]
+    assert preparation.manifest["dropped"]["events_outside_the_k_core"] == 3
+
+
+def test_items_seen_only_after_training_become_unknown(tmp_path: Path) -> None:
+    events = [*events_of("u", "abcd"), *events_of("v", "bace")]
+    data, preparation = prepare_events(
+        tmp_path, events, data={"protocol": "paper"}, vocabulary={"min_count": 1}, negatives={"per_positive": 3}
+    )
+    assert sorted(read_raw_ids(data, "items", "item_id", "item").values()) == ["a", "b", "c"]
+    tests = [row for row in read_samples(data, Split.TEST) if row["label"]]
+    assert [row["target"] for row in tests] == ["?", "?"]
+    assert tests[0]["history"] == ["a", "b", "c"]
+    assert preparation.manifest["unknown_rate_in_test"] == 1.0
+    assert preparation.manifest["dropped"]["items_of_too_few_training_events"] == 2
+    assert preparation.manifest["counts"]["items"] == 3
+    # every known item is in both lists, so there is nothing to draw
+    assert preparation.manifest["dropped"]["negatives_with_no_item_left"] == 4 * 3 + 2
+
+
+def test_rare_items_become_unknown_in_histories_too(tmp_path: Path) -> None:
+    events = [*events_of("u", "aabz"), *events_of("v", "aaba")]
+    data, preparation = prepare_events(tmp_path, events, data={"protocol": "paper"}, vocabulary={"min_count": 3})
+    assert read_raw_ids(data, "items", "item_id", "item") == {2: "a"}
+    assert [row["history"] for row in read_samples(data, Split.TEST) if row["label"]] == [["a", "a", "?"]] * 2
+    assert data.training_events.tolist() == [0, 0, 4]
+    assert preparation.manifest["unknown_rate_in_test"] == 0.5
+
+
+def test_without_filters_nothing_is_counted_as_dropped(tmp_path: Path) -> None:
+    _, preparation = prepare_events(tmp_path, [*events_of("u", "abcd"), *events_of("v", "efgh")])
+    assert set(preparation.manifest["dropped"].values()) == {0}
+    assert preparation.manifest["counts"]["events_with_too_short_history"] == 2

@@ -1,0 +1,79 @@
+"""Fresh training negatives every epoch: keyed by seed, epoch and sample, never an excluded item."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from log_factory import prepare_events, read_samples
+
+from din_train.batches import TrainingBatches
+from din_train.config import NegativesConfig
+from din_train.samples import resample
+from din_train.samples.resample import redraw_training_negatives
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData
+
+EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", "x", n) for n in range(250)]
+
+
+def make(tmp_path: Path, **negatives: Any) -> tuple[PreparedData, NegativesConfig]:
+    data, _ = prepare_events(tmp_path, EVENTS, negatives={"resample": "epoch", **negatives})
+    return data, NegativesConfig(resample="epoch", **negatives)
+
+
+@pytest.mark.parametrize("exclude", ["all", "history"])
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_epoch_zero_gives_the_stored_ones(tmp_path: Path, exclude: Any, distribution: Any) -> None:
+    data, negatives = make(tmp_path, per_positive=3, exclude=exclude, distribution=distribution)
+    stored = data.samples(Split.TRAIN, 100)
+    drawn = redraw_training_negatives(data, negatives, 0)
+    assert drawn.tolist() == stored.target_item_ids.tolist()
+    other = redraw_training_negatives(data, negatives, 1)
+    assert (other == drawn)[stored.labels == 1].all()
+    assert (other != drawn)[stored.labels == 0].mean() > 0.8
+
+
+def test_blocks_of_users_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, negatives = make(tmp_path)
+    whole = redraw_training_negatives(data, negatives, 5)
+    monkeypatch.setattr(resample, "BLOCK_ROWS", 7)
+    assert redraw_training_negatives(data, negatives, 5).tolist() == whole.tolist()
+
+
+def test_no_epoch_draws_an_item_of_the_users_list(tmp_path: Path) -> None:
+    data, negatives = make(tmp_path, per_positive=2)
+    own: dict[str, set[str]] = {}
+    for user, item, _, _ in EVENTS:
+        own.setdefault(user, set()).add(item)
+    users = [row["user"] for row in read_samples(data, Split.TRAIN)]
+    labels = data.samples(Split.TRAIN, 1).labels
+    from log_factory import read_raw_ids
+
+    items = read_raw_ids(data, "items", "item_id", "item")
+    for epoch in range(1, 4):
+        drawn = redraw_training_negatives(data, negatives, epoch)
+        assert all(
+            (items[item] in own[user]) == bool(label) for user, item, label in zip(users, drawn, labels, strict=True)
+        )
+
+
+def test_batches_of_an_epoch_have_its_negatives_and_evaluation_keeps_its_own(tmp_path: Path) -> None:
+    data, negatives = make(tmp_path)
+
+    def targets(epoch: int, resampled: NegativesConfig | None) -> list[int]:
+        samples = data.samples(Split.TRAIN, 100)
+        options: dict[str, Any] = {"batch_size": 32, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
+        batches = TrainingBatches(data, samples, **options, resampled=resampled)
+        batches.start_epoch(epoch)
+        return sorted(np.concatenate([inputs["target_item_id"] for inputs, _ in batches]).tolist())
+
+    assert targets(0, negatives) == targets(0, None) == targets(3, None)
+    assert targets(3, negatives) == sorted(redraw_training_negatives(data, negatives, 3).tolist()) != targets(0, None)
+
+
+def test_whether_negatives_are_drawn_anew_does_not_change_the_data_set(tmp_path: Path) -> None:
+    _, never = prepare_events(tmp_path, EVENTS)
+    _, epoch = prepare_events(tmp_path, EVENTS, negatives={"resample": "epoch"})
+    assert epoch.reason is None
+    assert epoch.manifest["fingerprint"] == never.manifest["fingerprint"]
