@@ -6,6 +6,7 @@ A batch (B rows, T positions):
     history_item_ids  [B, T]  int32, oldest first, padded with 0 on the right
     history_length    [B]     int32
     user_id           [B]     int32
+    <context field>   [B]     int32, one a field of `data.context_fields`
     label             [B]     float32 (apart, as Keras wants it)
 
 T is the longest history of the batch, rounded up to a bucket so that shapes are few, capped by
@@ -15,26 +16,33 @@ T is the longest history of the batch, rounded up to a bucket so that shapes are
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from din_train.config import NegativesConfig
+from din_train.samples.resample import redraw_training_negatives
 from din_train.samples.store import PreparedData, Samples
 from din_train.samples.vocabulary import PAD_ID, UNKNOWN_ID
 
 Batch = tuple[dict[str, NDArray[np.int32]], NDArray[np.float32]]
 
-INPUTS = {
-    "target_item_id": tf.TensorSpec([None], tf.int32),
-    "history_item_ids": tf.TensorSpec([None, None], tf.int32),
-    "history_length": tf.TensorSpec([None], tf.int32),
-    "user_id": tf.TensorSpec([None], tf.int32),
-}
-_SIGNATURE = (INPUTS, tf.TensorSpec([None], tf.float32))
+
+def build_signature(context_fields: Sequence[str]) -> dict[str, tf.TensorSpec]:
+    """The inputs of a batch: what `score` takes."""
+    return {
+        "target_item_id": tf.TensorSpec([None], tf.int32),
+        "history_item_ids": tf.TensorSpec([None, None], tf.int32),
+        "history_length": tf.TensorSpec([None], tf.int32),
+        "user_id": tf.TensorSpec([None], tf.int32),
+        **{name: tf.TensorSpec([None], tf.int32) for name in context_fields},
+    }
+
 
 # Batches built before they are asked for.
 _AHEAD = 4
@@ -52,20 +60,27 @@ def build_batch(data: PreparedData, samples: Samples, rows: NDArray[np.int64], m
     """The batch of the given rows of `samples`, in their order."""
     length = samples.history_length[rows]  # [B]
     width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
-    offsets = np.arange(width)
-    valid = offsets < length[:, None]  # [B, T]
-    events = np.where(valid, samples.history_start[rows, None] + offsets, 0)
+    before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
+    positions = np.arange(int(length.sum()))  # [N]
+    events = np.repeat(samples.history_start[rows] - before, length) + positions  # [N]
+    places = np.repeat(np.arange(len(rows)) * width - before, length) + positions  # [N]
+    history = np.full(len(rows) * width, PAD_ID, np.int32)
+    history[places] = data.event_item_ids[events]
     inputs = {
         "target_item_id": samples.target_item_ids[rows],
-        "history_item_ids": np.where(valid, data.event_item_ids[events], np.int32(PAD_ID)),
+        "history_item_ids": history.reshape(len(rows), width),  # [B, T]
         "history_length": length,
         "user_id": samples.user_ids[rows],
+        **{name: ids[rows] for name, ids in samples.context.items()},
     }
     return inputs, samples.labels[rows].astype(np.float32)
 
 
 class EvaluationBatches:
-    """A split in stored order: scores come back aligned with its samples."""
+    """A split in stored order: scores come back aligned with its samples.
+
+    Not a `tf.data.Dataset`: its threads outlive a pass that a signal cuts short, and the interpreter then hangs at its end.
+    """
 
     def __init__(self, data: PreparedData, samples: Samples, *, batch_size: int, max_history_length: int) -> None:
         self._data = data
@@ -81,17 +96,14 @@ class EvaluationBatches:
     def __len__(self) -> int:
         return math.ceil(len(self._samples) / self._batch_size)
 
-    def to_dataset(self) -> tf.data.Dataset:
-        """As a `tf.data.Dataset` for Keras, built ahead of its use."""
-        return _to_dataset(self.__iter__, len(self)).prefetch(_AHEAD)
-
 
 class TrainingBatches:
     """The training split, shuffled anew every epoch; batches are built while earlier ones train.
 
-    Order and replaced ids are functions of (seed, epoch) alone.
+    Order and replaced ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
 
     Args:
+        resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
         unknown_rate: share of target and history ids replaced by the unknown id, so that its row is trained.
     """
 
@@ -104,9 +116,11 @@ class TrainingBatches:
         max_history_length: int,
         unknown_rate: float,
         seed: int,
+        resampled: NegativesConfig | None = None,
     ) -> None:
         self._data = data
         self._samples = samples
+        self._resampled = resampled
         self._batch_size = batch_size
         self._max_history_length = max_history_length
         self._unknown_rate = unknown_rate
@@ -118,6 +132,9 @@ class TrainingBatches:
         """Set the epoch (from 0) that the next pass is, and forget the last one's waiting time."""
         self.epoch = epoch
         self.wait_seconds = 0.0
+        if self._resampled is not None:
+            targets = redraw_training_negatives(self._data, self._resampled, epoch)
+            self._samples = replace(self._samples, target_item_ids=targets)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch
@@ -144,7 +161,7 @@ class TrainingBatches:
 
     def to_dataset(self) -> tf.data.Dataset:
         """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited."""
-        return _to_dataset(self.__iter__, len(self))
+        return _to_dataset(self.__iter__, len(self), self._data.context_fields)
 
     def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> Batch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]
@@ -162,6 +179,9 @@ def _replace_by_unknown(item_ids: NDArray[np.int32], rate: float, random: np.ran
     flat[places[flat[places] != PAD_ID]] = UNKNOWN_ID
 
 
-def _to_dataset(batches: Callable[[], Iterator[Batch]], num_batches: int) -> tf.data.Dataset:
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=_SIGNATURE)
+def _to_dataset(
+    batches: Callable[[], Iterator[Batch]], num_batches: int, context_fields: Sequence[str]
+) -> tf.data.Dataset:
+    signature = (build_signature(context_fields), tf.TensorSpec([None], tf.float32))
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(num_batches))

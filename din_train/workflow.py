@@ -133,6 +133,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
         max_history_length=config.data.max_history_length,
         unknown_rate=config.vocabulary.unknown_rate,
         seed=config.seed,
+        resampled=config.negatives if config.negatives.resample == "epoch" else None,
     )
     run = create_run_directory(folder, config)
     try:
@@ -184,9 +185,9 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     from din_train.training.trainer import Watched
 
     selected_on = config.training.select_on
-    if selected_on != "test" and config.data.protocol != "holdout":
-        return None
     split = Split.TEST if selected_on == "test" else Split.VALIDATION
+    if split is Split.VALIDATION and config.data.protocol == "paper":
+        return None
     samples, batches = _evaluation_batches(config, data, split)
     return Watched(
         split, evaluate=lambda: compute_metrics(samples, compute_scores(model, batches)), select=selected_on != "none"
@@ -214,7 +215,9 @@ def _score(model: "RankingModel", config: Config, data: PreparedData, split: Spl
         "selected_on": config.training.select_on,
         **asdict(compute_metrics(samples, logits)),
         "gauc_weighting": "impressions",
-        "negatives": config.negatives.model_dump(mode="json"),
+        "negatives": (
+            config.negatives.model_dump(mode="json") if data.manifest["negatives"] == "sampled" else "in the log"
+        ),
         "seed": config.seed,
         "best_epoch": best_epoch,
         "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),

@@ -31,7 +31,7 @@ def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[n
     Raises:
         RunError: if a score is not a number: the training has diverged.
     """
-    parts = [model.score(inputs).numpy() for inputs, _ in batches.to_dataset()]
+    parts = [model.score(inputs).numpy() for inputs, _ in batches]
     logits = np.concatenate([np.empty(0, np.float32), *parts])
     if not np.isfinite(logits).all():
         raise RunError(

@@ -24,6 +24,11 @@ PROTOCOLS = {
     "holdout": "Each user's last event is the test target and the one before it the validation target; the model was "
     "trained on the rest. The test split was scored once.",
     "paper": "Each user's last event is the test target; the model was trained on the rest (DIN paper, section 6.1).",
+    "time": "The log is cut at two moments: the model was trained on what is before the first, the epoch chosen between "
+    "the two, and the test split is what comes after the second; no history goes past its split's cut.",
+    "user": "The users of the three splits are different ones.",
+    "presampled": "The samples came ready-made: the test file's rows as they are, and each training user's positive with "
+    "the longest history, with its negative, for validation.",
 }
 SELECTION = {
     "validation": "The epoch was chosen on the validation split.",
@@ -71,15 +76,14 @@ def build_html(report: RunReport) -> str:
         f"<td class=meaning>{MEANINGS[key]}</td></tr>"
         for key in MEANINGS
     )
-    trained_on, negatives = (metrics["negatives"][key] for key in ("per_positive", "evaluation_per_positive"))
     title = html.escape(f"{report.name}: {metrics['model']}")
     paragraphs = (
         f"Protocol <b>{metrics['protocol']}</b>, split <b>{metrics['split']}</b>. {PROTOCOLS[metrics['protocol']]} "
         f"{SELECTION[metrics['selected_on']]} Weights are of epoch {metrics['best_epoch']}, seed {metrics['seed']}.",
-        f"{metrics['num_samples']:,} samples, of which {metrics['num_positives']:,} are targets; {negatives} sampled "
-        f"negative(s) a target. GAUC is over {metrics['gauc_users']:,} users; {metrics['gauc_users_skipped']:,} with "
+        f"{metrics['num_samples']:,} samples, of which {metrics['num_positives']:,} are targets; "
+        f"{_describe_negatives(metrics['negatives'], 'evaluation_per_positive')}. GAUC is over {metrics['gauc_users']:,} users; {metrics['gauc_users_skipped']:,} with "
         "one class only are left out. Figures compare only with others of the same protocol and data.",
-        f"Trained with {trained_on} negative(s) a target: probabilities are calibrated to that share of targets.",
+        f"Trained with {_describe_negatives(metrics['negatives'], 'per_positive')}: probabilities are calibrated to that share of targets.",
     )
     counts = {**report.manifest["counts"], **{f"samples: {k}": v for k, v in report.manifest["samples"].items()}}
     data = "".join(
@@ -95,6 +99,10 @@ def build_html(report: RunReport) -> str:
         f"<h2>Prepared data</h2>\n<table>{data}</table>\n"
         f"<h2>Config</h2>\n<pre>{html.escape(report.config)}</pre>\n</body></html>\n"
     )
+
+
+def _describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
+    return "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) a target"
 
 
 def _plot_history(report: RunReport) -> str:

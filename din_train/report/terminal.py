@@ -47,6 +47,8 @@ def build_preparation_table(manifest: Manifest) -> Table:
         table.add_row(escape(report["name"]), f"{report['lines']:,} lines, {report['kept']:,} kept")
         for reason, count in report["rejected"].items():
             table.add_row(f"  rejected: {reason}", f"{count:,}")
+        for what, count in report["skipped"].items():
+            table.add_row(f"  left out: {what}", f"{count:,}")
         for note, count in report["notes"].items():
             table.add_row(f"  noted: {note}", f"{count:,}")
     for name, count in manifest["dropped"].items():
@@ -55,9 +57,16 @@ def build_preparation_table(manifest: Manifest) -> Table:
     for name, count in manifest["counts"].items():
         table.add_row(name.replace("_", " "), f"{count:,}")
     for name, count in manifest["samples"].items():
-        table.add_row(f"samples: {name}", f"{count:,}")
+        share = manifest["positives_share"][name]
+        table.add_row(f"samples: {name}", f"{count:,}" + ("" if share is None else f" ({share:.1%} positive)"))
+    table.add_row("negatives", manifest["negatives"])
+    rate = manifest["unknown_rate_in_test"]
+    table.add_row("unknown items among test targets", "no target" if rate is None else f"{rate:.2%}")
     lengths = "  ".join(f"{name} {value:g}" for name, value in manifest["history_length"].items())
     table.add_row("history length", lengths)
+    made = manifest["made"]
+    table.add_row("size on disk", f"{manifest['bytes'] / 1e6:,.1f} MB")
+    table.add_row("time, peak memory", f"{made['seconds']:.1f} s, {made['peak_memory_bytes'] / 1e6:,.0f} MB")
     return table
 
 

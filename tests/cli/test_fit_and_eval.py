@@ -26,11 +26,12 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
     assert len(events) == 1
     assert [path for path in files if path not in events] == [
         "log.tsv",
-        *(f"prepared/small/{name}.parquet" for name in ("categories", "events")),
+        "prepared/small/events.arrow",
         "prepared/small/items.parquet",
         "prepared/small/manifest.json",
         "prepared/small/rejected.jsonl",
-        *(f"prepared/small/{name}.parquet" for name in ("samples", "users")),
+        *(f"prepared/small/samples.{split}.arrow" for split in ("test", "train", "validation")),
+        *(f"prepared/small/{name}.parquet" for name in ("users", "vocabularies")),
         "runs/small/checkpoints/best.json",
         "runs/small/checkpoints/best.weights.h5",
         "runs/small/config.yaml",

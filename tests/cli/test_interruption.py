@@ -73,7 +73,7 @@ def test_before_the_first_epoch_ends(workplace: Workplace, select_on: str) -> No
 # Stops inside `prepare`, in the hands of a library that hands the interruption on as an error of its own or does not.
 PREPARE = """
 import sys, time
-from din_train.samples import prepare
+from din_train.samples import from_log
 how = sys.argv[1]
 def stay(*_, **__):
     print("ready", flush=True)
@@ -83,7 +83,7 @@ def stay(*_, **__):
         if how == "swallowed":
             raise RuntimeError("Query interrupted") from None
         raise
-prepare.build_log_tables = stay
+from_log.order_log = stay
 sys.argv[1:] = ["prepare", "--config", "small.yaml"]
 from din_train.cli import main
 main()

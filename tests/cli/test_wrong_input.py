@@ -34,10 +34,10 @@ def test_gzip_cut_in_the_middle(workplace: Workplace) -> None:
     check(workplace, 1, "log.tsv: the gzip stream ends early")
 
 
-def test_directory_given_as_a_file(workplace: Workplace) -> None:
+def test_an_empty_folder(workplace: Workplace) -> None:
     (workplace.folder / "log.tsv").unlink()
     (workplace.folder / "log.tsv").mkdir()
-    check(workplace, 1, "data.events: log.tsv: is a directory; expected a file")
+    check(workplace, 1, "data.events: log.tsv: no file there matches; check the path")
 
 
 def test_empty_file(workplace: Workplace) -> None:
