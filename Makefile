@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check format lock ci clean
+.PHONY: help setup quickstart data-electronics test check format lock ci clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create .venv and install din-train with the locked packages
 
@@ -31,6 +31,9 @@ quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, 
 	$(DIN_TRAIN) fit --config configs/sample.yaml --overwrite
 	$(DIN_TRAIN) compare runs/sample-base runs/sample
 	@echo "DIN's run directory is runs/sample, and runs/latest points at it. To score it again: $(DIN_TRAIN) eval"
+
+data-electronics: ## Download Amazon Electronics (2014 release, 5-core) into data/electronics
+	scripts/download_amazon.sh Electronics data/electronics
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
