@@ -16,6 +16,7 @@ from din_train.signals import interrupted_exit_code, received_signal, watch_sign
 # A command's module is imported when the command is asked for, and imports no more than click until it runs.
 COMMANDS = {
     "init": "din_train.cli.init",
+    "data": "din_train.cli.data",
     "config": "din_train.cli.config",
     "prepare": "din_train.cli.prepare",
     "fit": "din_train.cli.fit",

@@ -9,9 +9,23 @@ import click
 from din_train.errors import ConfigError, RunError
 from din_train.files import atomic_file, make_folder
 
-# What is shipped for each source; "amazon-2014" in the Amazon one stands for either release.
-STARTERS = {"table": "starter_table.yaml", "amazon-2014": "starter_amazon.yaml", "amazon-2018": "starter_amazon.yaml"}
+# What is shipped for each source; "amazon-2014" in the Amazon one stands for every release.
+STARTERS = {
+    "table": "starter_table.yaml",
+    "amazon-2014": "starter_amazon.yaml",
+    "amazon-2018": "starter_amazon.yaml",
+    "amazon-2023": "starter_amazon.yaml",
+    "movielens": "starter_movielens.yaml",
+    "taobao": "starter_taobao.yaml",
+    "x1": "starter_x1.yaml",
+}
 DEFAULT_PATH = "din-train.yaml"  # as the starters' headers have it
+
+
+def read_starter(source: str) -> str:
+    """The starter config that is shipped for a source."""
+    text = (files("din_train") / "config" / STARTERS[source]).read_text(encoding="utf-8").replace("amazon-2014", source)
+    return text.replace(".json.gz ", ".jsonl.gz") if source == "amazon-2023" else text  # the 2023 files' own names
 
 
 @click.command("init")
@@ -23,8 +37,16 @@ DEFAULT_PATH = "din-train.yaml"  # as the starters' headers have it
 def command(path: Path, source: str, force: bool) -> None:
     """Write a starter config to PATH (din-train.yaml), to be edited.
 
-    Sources: table is any CSV, TSV or Parquet file with a user, an item and a time column; amazon-2014 and amazon-2018
-    are the raw review and metadata files of those releases.
+    \b
+    Sources:
+      table         any CSV, TSV or Parquet file with a user, an item and a time column
+      amazon-2014, amazon-2018, amazon-2023
+                    the raw review and metadata files of those releases
+      movielens     the ratings and movies of any MovieLens release
+      taobao        UserBehavior.csv
+      x1            ready-made training and test samples with their histories
+
+    Where you do not know, `din-train data inspect FILE` tells.
     """
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder; give the path of a file, such as {path / DEFAULT_PATH}")
@@ -32,9 +54,8 @@ def command(path: Path, source: str, force: bool) -> None:
         raise ConfigError(f"{path}: is not an ordinary file; choose another path")
     if path.exists() and not force:
         raise ConfigError(f"{path}: already there; choose another path, or replace it with --force")
-    shipped = (files("din_train") / "config" / STARTERS[source]).read_text(encoding="utf-8")
     quoted = shlex.quote(str(path))
-    text = shipped.replace(DEFAULT_PATH, quoted).replace("amazon-2014", source)
+    text = read_starter(source).replace(DEFAULT_PATH, quoted)
     make_folder(path.parent)
     try:
         with atomic_file(path) as temporary:

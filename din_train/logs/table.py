@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.data import TIME_FIELDS
-from din_train.errors import DataError
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_magic
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
@@ -44,10 +42,11 @@ def read_table(
     )
     with log.rejected.open("wb") as rejected:
         with EventWriter(log.events, labelled=log.labelled, texts=list(texts)) as events:
-            for report in reports:
-                _read_file(data, columns, texts, report, rejected, events, unit, progress)
+            rejects = [Rejects(rejected, report, data) for report in reports]
+            for each in rejects:
+                _read_file(columns, texts, each, events, unit, progress)
         if not sum(report.kept for report in reports):
-            Rejects(rejected, reports[0], data).check_kept()
+            rejects[0].check_kept()
         for key, report in side_reports.items():
             fields = data.item_fields if key == "item" else data.user_fields
             table = read_side_table(columns, key, fields, Rejects(rejected, report, data), progress)
@@ -69,11 +68,9 @@ def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str
 
 
 def _read_file(
-    data: DataConfig,
     columns: ColumnsConfig,
     texts: dict[str, tuple[str, str]],
-    report: FileReport,
-    rejected: BinaryIO,
+    rejects: Rejects,
     events: EventWriter,
     unit: TimeUnit,
     progress: Progress,
@@ -81,10 +78,10 @@ def _read_file(
     roles = {key: getattr(columns, key) for key in ("user", "item", "timestamp", "label")}
     wanted = {f"data.columns.{role}": name for role, name in roles.items() if name is not None}
     wanted |= {key if key.startswith("data.columns") else f"{key}.{name}": name for key, name in texts.values()}
-    rejects = Rejects(rejected, report, data)
+    path = rejects.report.path
 
     def layout_of(line: bytes) -> tuple[Layout, bool]:
-        delimiter, names, places = parse_header(line, wanted, report.path)
+        delimiter, names, places = parse_header(line, wanted, path)
         layout = Layout(
             delimiter=delimiter,
             width=len(names),
@@ -96,12 +93,10 @@ def _read_file(
         )
         return layout, True
 
-    if read_magic(report.path).startswith(b"PAR1"):
+    if read_magic(path).startswith(b"PAR1"):
         read_parquet(
             columns, {text: name for text, (_, name) in texts.items()}, wanted, rejects, events, unit, progress
         )
     else:
         read_text(layout_of, rejects, events, unit, progress)
     rejects.check_share()
-    if not report.lines:
-        raise DataError(f"{report.path}: no event in its 0 lines; check that the file is whole, and data.events")

@@ -93,7 +93,7 @@ def _normalise(
         "empty user": _mask(pc.equal(users, "")),
         "empty item": _mask(pc.equal(items, "")),
         "negative timestamp": _mask(pc.less(timestamps, 0)),
-        **unit.find_other(pc.fill_null(timestamps, 0).to_numpy(zero_copy_only=False)),
+        **_find_other_units(batch.column(columns.timestamp).type, timestamps, unit),
     }
     rows = [users, items, timestamps]
     if columns.label is not None:
@@ -134,6 +134,13 @@ def _take_unit(kind: Any, unit: TimeUnit, path: Path) -> None:
             "with one unit"
         )
     unit.unit = found
+
+
+def _find_other_units(kind: Any, timestamps: Any, unit: TimeUnit) -> dict[str, Mask]:
+    """Numbers have a unit by their size; a column of type timestamp has one of its own, whatever the size."""
+    if pa.types.is_timestamp(kind):
+        return {}
+    return unit.find_other(pc.fill_null(timestamps, 0).to_numpy(zero_copy_only=False))
 
 
 def _check_types(fields: dict[str, Any], rejects: Rejects) -> None:

@@ -154,20 +154,31 @@ def _describe(
     several = 0
     if side is not None and in_side:
         table = table.left_join(side.select(key, *in_side), key)
+        table = table.drop(f"{key}_right")
     if in_events:
+        # DuckDB holds strings of aggregates beyond the memory limit, so only their places in the log are aggregated.
         first = {
-            f"described_{place}": events[name].argmin(events.ordinal, where=events[name].notnull())
-            for place, name in enumerate(in_events)
+            f"first_{place}": events.ordinal.min(where=events[name].notnull()) for place, name in enumerate(in_events)
         }
-        if "category" in in_events:
-            first |= {"least": events.category.min(), "most": events.category.max()}
-        found = connection.create_table(f"described_{key}s", events.group_by(key).agg(**first))
-        names = {name: f"described_{place}" for place, name in enumerate(in_events)}
-        table = table.left_join(found.select(key, *names.values()), key).rename(names)
-        if "category" in in_events:
-            several = _count_rows(found.semi_join(table, key).filter(_.least != _.most))
+        firsts = connection.create_table(f"first_{key}s", events.group_by(key).agg(**first))
+        for place, name in enumerate(in_events):
+            values = (
+                events.select(key, name, "ordinal")
+                .semi_join(firsts.select(ordinal=f"first_{place}"), "ordinal")
+                .select(key, name)
+            )
+            found = connection.create_table(f"described_{key}s_{place}", values.semi_join(table, key))
+            if name == "category":
+                several = _count_rows(_find_others(events, found, key))
+            table = table.left_join(found, key).drop(f"{key}_right")
     nulls = {name: ibis.null("string") for name in wanted if name not in (*in_side, *in_events)}
     return table.mutate(**nulls) if nulls else table, several
+
+
+def _find_others(events: Table, found: Table, key: str) -> Table:
+    """The keys of which some event has another category than the one found first."""
+    both = events.select(key, "category").inner_join(found.select(key, first="category"), key)
+    return both.filter(_.category != _.first).select(key).distinct()
 
 
 def _code(first_seen: Table, name: str) -> Table:

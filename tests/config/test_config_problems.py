@@ -10,7 +10,7 @@ from din_train.errors import ConfigError
 
 Problems = Callable[..., list[str]]
 
-TOP_KEYS = "name, seed, data, vocabulary, negatives, model, training"
+TOP_KEYS = "name, seed, data, filters, vocabulary, negatives, model, training"
 MLP_KEYS = "hidden_units, activation, dropout"
 
 
@@ -39,8 +39,15 @@ MLP_KEYS = "hidden_units, activation, dropout"
         ),
         ("name=latest", "name: received 'latest', which points at the newest run; choose another name"),
         ("model.name=dien", "model.name: received 'dien', expected 'din' or 'base'"),
-        ("data.source=[table]", "data.source: received ['table'], expected 'amazon-2014', 'amazon-2018' or 'table'"),
-        ("data.protocol={a: 1}", "data.protocol: received a mapping, expected 'holdout' or 'paper'"),
+        (
+            "data.source=[table]",
+            "data.source: received ['table'], expected 'amazon-2014', 'amazon-2018', 'amazon-2023', 'movielens', "
+            "'taobao', 'table' or 'x1'",
+        ),
+        (
+            "data.protocol={a: 1}",
+            "data.protocol: received a mapping, expected 'holdout', 'paper', 'time', 'user' or 'presampled'",
+        ),
         ("data.events=5", "data.events: received 5, expected a path"),
         ("data.prepared=''", "data.prepared: received '', expected a path that ends in the name of a file or folder"),
         (
@@ -59,7 +66,7 @@ MLP_KEYS = "hidden_units, activation, dropout"
             "model.mlp.hidden_units: received [], expected a list to have at least 1 item, not 0",
         ),
         ("model.mlp.hidden_units=[a]", "model.mlp.hidden_units.0: received 'a', expected a whole number"),
-        ("vocabulary=null", "vocabulary: received null, expected a section with keys among unknown_rate"),
+        ("vocabulary=null", "vocabulary: received null, expected a section with keys among unknown_rate, min_count"),
         ("model.mlp=relu", f"model.mlp: received 'relu', expected a section with keys among {MLP_KEYS}"),
         (
             "training.select_on=test",
@@ -70,11 +77,11 @@ MLP_KEYS = "hidden_units, activation, dropout"
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, user_candidate_product, pooling, local_activation_unit, mlp",
+            "category_embedding_size, field_embedding_size, user_candidate_product, pooling, local_activation_unit, mlp",
         ),
         (
             "vocabulary.epochs=1",
-            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate",
+            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate, min_count",
         ),
         ("zzz.b.c=1", f"zzz: unknown key; expected one of {TOP_KEYS}"),
         ("a.b", "--set a.b: expected dotted.key=value, for example training.epochs=3"),
@@ -126,8 +133,8 @@ training: {epochs: three, select_on: test}
 
 
 def test_a_table_needs_its_own_keys_and_not_amazons(problems: Problems) -> None:
-    assert problems("data.events=", "data.columns=", "data.items=meta.gz") == [
-        "data.items: not used by source 'table'; remove it or change data.source",
+    assert problems("data.events=", "data.columns=", "data.reviews=reviews.gz") == [
+        "data.reviews: not used by source 'table'; remove it or change data.source",
         "data.events: missing; source 'table' needs it",
         "data.columns: missing; source 'table' needs it",
     ]

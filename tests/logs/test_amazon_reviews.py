@@ -8,10 +8,16 @@ import pytest
 from log_runner import Runner, lines, review
 
 from din_train.errors import DataError
-from din_train.logs.amazon_reviews import parse_review
+from din_train.logs.amazon_reviews import KEYS
+from din_train.logs.amazon_reviews import parse_review as parse
+from din_train.logs.time_unit import TimeUnit
 from din_train.logs.rejects import BadLine
 
 META = lines({"asin": "i", "category": ["A"]})
+
+
+def parse_review(line: bytes) -> tuple[str, str, int]:
+    return parse(line, KEYS["amazon-2018"], TimeUnit("seconds"))
 
 
 def test_events_are_numbered_in_the_order_of_the_log(runner: Runner) -> None:

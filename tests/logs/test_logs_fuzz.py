@@ -14,6 +14,7 @@ from din_train.logs import lines as lines_module
 from din_train.logs.lines import split_lines
 from din_train.logs.table_fast import parse_clean_block
 from din_train.logs.table_rows import Layout, parse_row
+from din_train.logs.time_unit import TimeUnit
 
 ALPHABET = [bytes([byte]) for byte in b"\t,\"'\\{}[]:\n\r\0 0159.-+eEnNaAui<&;\x7f\x80\xc3\xff"] + [
     "é".encode(),
@@ -98,16 +99,16 @@ def test_text_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch, delimiter:
 
 @pytest.mark.parametrize("delimiter", ["\t", ","], ids=["tsv", "csv"])
 def test_the_fast_path_reads_what_the_slow_path_reads(delimiter: Literal["\t", ","]) -> None:
-    layout = Layout(delimiter=delimiter, width=4, user=0, item=1, timestamp=2, category=3)
+    layout = Layout(delimiter, width=4, user=0, item=1, timestamp=2, texts={"category": 3})
     good = [row.replace(b"\t", delimiter.encode()) for row in TABLE_ROWS]
     random_, compared = random.Random(2), 0  # noqa: S311 - not for secrets
     for _ in range(5000):
         block = mutate(random_.choice(good), random_) + b"\n" + good[0] + random_.choice((b"", b"\n", b"\r\n"))
-        columns = parse_clean_block(block, layout)
-        if columns is not None:
+        clean = parse_clean_block(block, layout, TimeUnit())
+        if clean is not None:
             compared += 1
-            rows = list(zip(*(column.to_pylist() for column in columns), strict=True))
-            assert rows == [parse_row(line, layout) for line in split_lines(block)], block
+            rows = list(zip(*(column.to_pylist() for column in clean[0]), strict=True))
+            assert rows == [parse_row(line, layout, TimeUnit()) for line in split_lines(block)], block
     assert compared > 1000
 
 

@@ -11,6 +11,7 @@ from din_train.logs import lines as lines_module
 from din_train.logs import table_text
 from din_train.logs.table_fast import parse_clean_block
 from din_train.logs.table_rows import Layout
+from din_train.logs.time_unit import TimeUnit
 
 TSV = b"user\titem\ttime\tcategory\n"
 CSV = b"user,item,time,category\n"
@@ -37,10 +38,10 @@ def test_rows_become_events_in_order(runner: Runner, delimiter: bytes, pack: typ
 
 
 @pytest.mark.usefixtures("way")
-def test_without_a_category_column_every_category_is_null(runner: Runner) -> None:
+def test_without_a_category_column_events_have_none(runner: Runner) -> None:
     columns = ColumnsConfig(user="user", item="item", timestamp="time")
     got = runner.table(TSV + b"u\ti\t5\tA\n", columns)
-    assert got.events == [("u", "i", 5, None, 0)]
+    assert got.events == [("u", "i", 5, 0)]
     assert got.report.notes == {}
 
 
@@ -67,7 +68,7 @@ def test_quoted_fields_between_commas(runner: Runner) -> None:
 
 def test_a_quoted_header(runner: Runner) -> None:
     columns = ColumnsConfig(user="user, hashed", item="item", timestamp="time")
-    assert runner.table(b'"user, hashed","item",time\nu,i,5\n', columns).events == [("u", "i", 5, None, 0)]
+    assert runner.table(b'"user, hashed","item",time\nu,i,5\n', columns).events == [("u", "i", 5, 0)]
 
 
 @pytest.mark.usefixtures("way")
@@ -211,7 +212,7 @@ def test_what_is_no_text_table(runner: Runner, content: bytes, reason: str) -> N
         runner.table(content)
     assert str(caught.value) == (
         f"{runner.folder / 'input-1'}: its first line is no header ({reason}); expected a CSV, TSV or Parquet file in "
-        "UTF-8 with lines ended by newlines; check data.events"
+        "UTF-8 with lines ended by newlines; check the path in the config"
     )
 
 
@@ -243,12 +244,12 @@ def test_row_groups_are_cut_at_the_same_rows(runner: Runner, monkeypatch: pytest
 
 
 def test_the_fast_path_leaves_what_is_odd() -> None:
-    layout = Layout(delimiter=",", width=3, user=0, item=1, timestamp=2, category=None)
-    clean = parse_clean_block(b'u,i,5\r\n"v,w",j,6\n', layout)
+    layout = Layout(",", width=3, user=0, item=1, timestamp=2, texts={})
+    clean = parse_clean_block(b'u,i,5\r\n"v,w",j,6\n', layout, TimeUnit())
     assert clean is not None
-    assert clean.users.to_pylist() == ["u", "v,w"]
+    assert clean[0][0].to_pylist() == ["u", "v,w"]
     for odd in (b"", b"\n", b"u,i,5\n\n", b"u,i,5\rv,j,6\n", b"u,i,5.0\n", b"u,i\n", b'"u,i,5\n'):
-        assert parse_clean_block(odd, layout) is None
+        assert parse_clean_block(odd, layout, TimeUnit()) is None
 
 
 def test_columns_of_the_config_are_used(runner: Runner) -> None:

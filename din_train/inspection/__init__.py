@@ -1,0 +1,72 @@
+"""A raw log looked at: what it is, what it holds, and a config to start from."""
+
+IMPORTS
+
+ReadStarter = Callable[[str], str]
+
+
+def inspect_log(path: Path, read_starter: ReadStarter) -> str:
+    """One YAML document: the findings as comments, then a config for the log.
+
+    Args:
+        path: a file; or a folder or a glob of tables.
+        read_starter: source -> the starter config of it.
+
+    Raises:
+        DataError: where there is no file, or it is of no known format, or cannot be read.
+    """
+    path = _name_path(path)
+    files = _find_files(path)
+    found = recognise(files[0])
+    if found.source != "table" and files != (path,):
+        raise DataError(f"{path}: its first file, {files[0]}, is {found.what}; give the path of that file itself")
+    partner_key, partner = _find_partner(path, found)
+    if partner is not None and found.source in AMAZON_SOURCES:
+        found = replace(found, source=recognise(partner).source)
+    text, to_edit = _fill_in_starter(read_starter(found.source), path, found, partner_key, partner)
+    findings = [f"{path}: {_describe_form(found, files)}"]
+    if found.columns:
+        findings.append(f"columns: {_list_columns(found.columns)}")
+    findings += found.remarks
+    if found.can_be_read:
+        data = Config.model_validate(parse_yaml(text)).data
+        rows, bad_lines, reports = _read(data, path, files, partner)
+        findings += ["", *_align(rows), *bad_lines]
+        text, too_bad = _mark_bad_share(text, data.max_bad_share, reports)
+        to_edit += too_bad
+    else:
+        findings += ["", *_align([("lines", f"{sum(map(_count_lines, files)):,}")])]
+        if found.source != "table":
+            log = "reviews" if found.source in AMAZON_SOURCES else "ratings"
+            findings.append(f"Of this log, the {log} file is the one to inspect; it looks for this one beside it.")
+    findings += ["", *(f"EDIT {each}" for each in to_edit)] if to_edit else []
+    comments = "".join(f"# {make_printable(line)}".rstrip() + "\n" for line in findings)
+    return f"{comments}\n{text}"
+
+
+def _name_path(path: Path) -> Path:
+    """A path that a config can hold."""
+    path = path.resolve() if path.name in ("", "..") else path
+    shown = os.fsencode(path).decode(errors="replace")
+    if shown != str(path):
+        raise DataError(f"{shown}: the path is not in UTF-8, so that no config can hold it; rename the file")
+    if not path.name:
+        raise DataError(f"{path}: is the root of all files; give the path of a log")
+    return path
+
+
+def _find_files(path: Path) -> tuple[Path, ...]:
+    columns = ColumnsConfig(user="user", item="item", timestamp="time")
+    try:
+        return input_files(DataConfig(source="table", events=path, columns=columns, prepared=Path("prepared")))
+    except DataError as error:
+        raise DataError([problem.removeprefix("data.events: ") for problem in error.problems]) from None
+
+
+def _describe_form(found: Recognised, files: Sequence[Path]) -> str:
+    return found.what if len(files) == 1 else f"{found.what}, in {len(files):,} files"
+
+
+def _align(rows: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _value in rows)
+    return [f"{name:{width}}  {value}".rstrip() for name, value in rows]

@@ -1,0 +1,162 @@
+"""What a raw log holds: read with the product's own reader, counted with Ibis on DuckDB."""
+
+IMPORTS
+
+_BAD_LINES_SHOWN = 5
+_TEXT_SHOWN = 100
+_QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+def _read(
+    data: DataConfig, path: Path, files: Sequence[Path], partner: Path | None
+) -> tuple[list[tuple[str, str]], list[str], list[FileReport]]:
+    """What the log holds, its first bad lines, and the reports of its files."""
+    from din_train.report.terminal import reading_progress
+
+    data = data.model_copy(update={"max_bad_share": 1.0})
+    size = sum(each.stat().st_size for each in (*files, *([partner] if partner else [])))
+    with TemporaryDirectory(prefix="din-train-") as name, reading_progress(size) as progress:
+        folder = Path(name)
+        log = _read_files(data, path, partner, folder, progress)
+        reports = [report for report in log.reports if report.path.parent != folder]
+        with connect(data, folder) as connection:
+            if isinstance(log, RawSamples):
+                rows = _count_by_file([[report] for report in reports])
+                rows += _summarise_samples(connection.read_parquet(log.rows), reports)
+            else:
+                logs = reports if data.source == "table" else reports[:1]
+                rows = _count_by_file([logs, *([report] for report in reports[len(logs) :])])
+                rows += _summarise_log(connection, log)
+        return rows, _list_bad_lines(log.rejected, with_names=len(reports) > 1), reports
+
+
+def _read_files(
+    data: DataConfig, path: Path, partner: Path | None, folder: Path, progress: Progress
+) -> RawLog | RawSamples:
+    """With the product's own reader; a partner that is not there is made up in `folder`, or left out."""
+    made_up = folder / "made-up.csv"
+    if data.source == "x1":
+        made_up.write_text(",".join(X1_COLUMNS) + "\n0,user,item,,,\n")
+        return read_x1(data, path, partner or made_up, folder, progress)
+    if partner is None and data.source == "movielens":
+        made_up.write_text("0,title,genre\n")
+        data = data.model_copy(update={"items": made_up})
+    if partner is None and (data.source in TIME_UNITS):
+        return _read_reviews_alone(data, path, data.source, folder, progress)  # type: ignore[arg-type]
+    return read_log(data, folder, progress)
+
+
+def _read_reviews_alone(data: DataConfig, path: Path, release: Release, folder: Path, progress: Progress) -> RawLog:
+    report, events_path, rejected_path = FileReport(path), folder / "events.parquet", folder / "rejected.jsonl"
+    with rejected_path.open("wb") as rejected, EventWriter(events_path) as events:
+        read_reviews(release, Rejects(rejected, report, data), events, progress)
+    ticks = TICKS[TIME_UNITS[release]]
+    return RawLog(events_path, None, None, rejected_path, (report,), labelled=False, ticks=ticks)
+
+
+def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, str]]:
+    """What became of the lines; the files of one group are counted together."""
+    rows = []
+    for reports in groups:
+        if len(groups) > 1:
+            rows.append(("file", reports[0].path.name))
+        rejected, skipped, notes = (
+            sum((Counter(getattr(report, kind)) for report in reports), Counter[str]())
+            for kind in ("rejected", "skipped", "notes")
+        )
+        rows += [
+            ("lines", f"{sum(report.lines for report in reports):,}"),
+            ("kept", f"{sum(report.kept for report in reports):,}"),
+            ("rejected", _list_counts(rejected)),
+            *([("skipped", _list_counts(skipped))] if skipped else []),
+            *([("noted", _list_counts(notes))] if notes else []),
+        ]
+    return [*rows, ("", "")]
+
+
+def _list_counts(counts: Counter[str]) -> str:
+    each = ", ".join(f"{what}: {count:,}" for what, count in counts.most_common())
+    return f"{counts.total():,} ({each})" if counts else "0"
+
+
+def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
+    events = connection.read_parquet(log.events)
+    wanted = {
+        "users": _.user.nunique(),
+        "items": _.item.nunique(),
+        "first": _.timestamp.min(),
+        "last": _.timestamp.max(),
+    }
+    if log.labelled:
+        wanted |= {"impressions": _.count(), "clicks": _.label.cast("int64").sum()}
+    totals = _take_row(events.aggregate(**wanted))
+    rows = [("users", f"{totals['users']:,}"), ("items", f"{totals['items']:,}")]
+    described = events if log.items is None else connection.read_parquet(log.items)
+    if "category" in described.columns:
+        rows.append(("categories", f"{_take_row(described.aggregate(n=_.category.nunique()))['n']:,}"))
+    if log.labelled:
+        clicks, impressions = totals["clicks"], totals["impressions"]
+        rows += [("impressions", f"{impressions:,}"), ("clicks", f"{clicks:,} ({clicks / impressions:.1%})")]
+    unit = next((name for name, ticks in TICKS.items() if ticks == log.ticks), None)
+    for key in ("first", "last"):
+        rows.append((f"{key} event", _show_time(totals[key], log.ticks)))
+    rows.append(("time unit", unit or "none that is known; only the order of the timestamps matters"))
+    per_user = events.group_by("user").aggregate(n=_.count())
+    return [*rows, ("events a user", _show_quantiles(per_user, "n"))]
+
+
+def _summarise_samples(samples: Table, reports: Sequence[FileReport]) -> list[tuple[str, str]]:
+    samples = samples.mutate(place=(_.split == "test").cast("int64")).filter(_.place < len(reports))
+    history = _.item_history
+    length = ibis.ifelse(history == "", 0, history.length() - history.replace("^", "").length() + 1)
+    samples = samples.mutate(length=length)
+    counts = (
+        samples.group_by("place", "label").aggregate(n=_.count()).order_by("place", "label").to_pyarrow().to_pylist()
+    )
+    rows = [(f"label {each['label']}", f"{each['n']:,} in {reports[each['place']].path.name}") for each in counts]
+    totals = _take_row(
+        samples.aggregate(users=_.user_id.nunique(), items=_.item_id.nunique(), categories=_.cate_id.nunique())
+    )
+    rows += [(key, f"{count:,}") for key, count in totals.items()]
+    return [*rows, ("history length", _show_quantiles(samples, "length"))]
+
+
+def _take_row(table: Table) -> dict[str, Any]:
+    row: dict[str, Any] = table.to_pyarrow().to_pylist()[0]
+    return row
+
+
+def _show_quantiles(table: Table, column: str) -> str:
+    row = _take_row(table.aggregate(**{name: table[column].quantile(share) for name, share in _QUANTILES.items()}))
+    return ", ".join(f"{name} {value:,.1f}".removesuffix(".0") for name, value in row.items())
+
+
+def _show_time(timestamp: int, ticks: int | None) -> str:
+    """The day, UTC; the number itself where it is no time."""
+    if ticks is None:
+        return str(timestamp)
+    try:
+        return f"{datetime.fromtimestamp(timestamp // ticks, UTC):%Y-%m-%d} (UTC)"
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp}, beyond any date"
+
+
+def _list_bad_lines(rejected: Path, *, with_names: bool) -> list[str]:
+    with rejected.open("rb") as file:
+        first = [orjson.loads(line) for _number, line in zip(range(_BAD_LINES_SHOWN), file, strict=False)]
+    lines = [
+        f"  {Path(bad['file']).name + ':' if with_names else 'line '}{bad['line']}: {bad['reason']}: "
+        f"{bad['text'][:_TEXT_SHOWN]}"
+        for bad in first
+    ]
+    return ["", "First bad lines:", *lines] if lines else []
+
+
+def _count_lines(path: Path) -> int:
+    """Lines that are not blank, without a table's header; rows of Parquet."""
+    if read_magic(path).startswith(b"PAR1"):
+        return int(pq.read_metadata(path).num_rows)
+    found = recognise(path)
+    lines = sum(1 for _number, line in read_lines(path, _ignore) if line.strip())
+    has_header = found.source == "table" or _read_head(path)[0].startswith(b"movieId,")
+    return lines - has_header

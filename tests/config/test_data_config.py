@@ -1,0 +1,126 @@
+"""The rules of `data`, `filters` and `negatives` that need several keys, and times as people write them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from din_train.config import Config, dump_config, load_config
+
+Load = Callable[..., Config]
+Problems = Callable[..., list[str]]
+
+BODY = "model: {name: din}\ntraining: {epochs: 3}\n"
+
+
+def text_of(data: str, more: str = "") -> str:
+    return f"name: small\ndata: {{prepared: p/x, {data}}}\n{BODY}{more}"
+
+
+AMAZON = "source: amazon-2018, reviews: r.gz, items: m.gz"
+MOVIELENS = "source: movielens, events: ratings.csv, items: movies.csv"
+TAOBAO = "source: taobao, events: UserBehavior.csv"
+TABLE = "source: table, events: e.csv, columns: {user: u, item: i, timestamp: t}"
+X1 = "source: x1, train: train.csv, test: test.csv"
+
+
+@pytest.mark.parametrize("data", [AMAZON, MOVIELENS, TAOBAO, TABLE, X1])
+def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
+    config_file.write_text(text_of(data))
+    config = load_config(config_file)
+    assert config.data.protocol == ("presampled" if "x1" in data else "holdout")
+    assert config.training.select_on == "validation"
+    assert config.data.click_rating == (4.0 if "movielens" in data else None)
+    assert config.data.behaviours == (("pv",) if "taobao" in data else None)
+    config_file.write_text(dump_config(config))
+    assert load_config(config_file) == config
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (f"{AMAZON}, events: e.csv", ["data.events: not used by source 'amazon-2018'; remove it or change data.source"]),
+        ("source: movielens, events: e", ["data.items: missing; source 'movielens' needs it"]),
+        ("source: taobao", ["data.events: missing; source 'taobao' needs it"]),
+        (f"{TAOBAO}, behaviours: [view]", ["data.behaviours.0: received 'view', expected 'pv', 'buy', 'cart' or 'fav'"]),
+        (f"{TABLE}, behaviours: [pv]", ["data.behaviours: not used by source 'table'; remove it or change data.source"]),
+        ("source: x1, train: t.csv", ["data.test: missing; source 'x1' needs it"]),
+        (
+            f"{X1}, protocol: paper",
+            ["data.protocol: received 'paper', but source 'x1' has presampled, the split its files come with"],
+        ),
+        (
+            f"{TABLE}, protocol: presampled",
+            ["data.protocol: received 'presampled', but source 'table' has holdout, paper, time or user"],
+        ),
+        (
+            f"{TABLE}, protocol: time",
+            ["data.time_split: missing; protocol 'time' needs its validation_from and test_from"],
+        ),
+        (
+            f"{TABLE}, time_split: {{validation_from: 5, test_from: 9}}",
+            ["data.time_split: not used by protocol 'holdout'; remove it or set data.protocol to time"],
+        ),
+        (
+            f"{TABLE}, protocol: time, time_split: {{validation_from: 2014-05-01, test_from: 2014-04-01}}",
+            ["data.time_split.test_from: received 1396310400, expected a time after validation_from (1398902400)"],
+        ),
+        (f"{AMAZON}, item_fields: [colour]", ["data.item_fields: received 'colour', but source 'amazon-2018' has brand, price, main_category"]),
+        (f"{X1}, context_fields: [hour]", ["data.context_fields: received 'hour', but source 'x1' has none"]),
+        (f"{TABLE}, item_fields: [a], user_fields: [a]", ["data.user_fields: received 'a' twice; a field has one place"]),
+        (f"{TABLE}, item_fields: [title]", ["data.item_fields: received 'title', a name that is taken; rename the column"]),
+        (
+            f"{TABLE}, numeric_fields: [price]",
+            ["data.numeric_fields: received 'price', which is no item or user field; name it in one of those"],
+        ),
+        (f"{MOVIELENS}, user_fields: [age]", ["data.users: missing; data.user_fields needs the file they are in"]),
+    ],
+)  # fmt: skip
+def test_one_rule_one_line(problems: Problems, data: str, lines: list[str]) -> None:
+    assert problems(text=text_of(data)) == lines
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "line"),
+    [
+        (
+            MOVIELENS,
+            "negatives: {resample: epoch}\n",
+            "negatives.resample: received 'epoch', but the log has negatives of its own, which are never drawn",
+        ),
+        (X1, "filters: {k_core: 5}\n", "filters.k_core: not used by source 'x1', whose rows are all kept; remove it"),
+        (f"{X1}, min_history: 2", "", "data.min_history: not used by source 'x1', whose rows are all kept; remove it"),
+        (
+            TABLE,
+            "filters: {since: 2014-05-01, until: 5}\n",
+            "filters.until: received 5, expected a time after since (1398902400)",
+        ),
+    ],
+)
+def test_rules_of_several_sections(problems: Problems, data: str, more: str, line: str) -> None:
+    assert problems(text=text_of(data, more)) == [line]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("2014-05-01", 1_398_902_400),
+        ("'2014-05-01'", 1_398_902_400),
+        ("2014-05-01 12:00:00", 1_398_945_600),
+        ("2014-05-01T12:00:00+02:00", 1_398_938_400),
+        ("1398902400", 1_398_902_400),
+    ],
+)
+def test_times_as_people_write_them(load: Load, written: str, seconds: int) -> None:
+    assert load(f"filters.since={written}").filters.since == seconds
+
+
+def test_a_time_that_is_none(problems: Problems) -> None:
+    (line,) = problems("filters.since=yesterday")
+    assert line == "filters.since: received 'yesterday', expected a whole number"
+
+
+def test_users_are_shared_out_by_default_under_user(load: Load) -> None:
+    split = load("data.protocol=user").data.user_split
+    assert split is not None
+    assert (split.validation, split.test) == (0.1, 0.1)
