@@ -240,7 +240,9 @@ def table_of(*times: int) -> bytes:
 
 
 def test_seconds_among_milliseconds_are_refused_with_a_hint(runner: Runner) -> None:
-    with pytest.raises(DataError, match=r"mixed units of time \(timestamp in seconds, not milliseconds: 1 of 3 lines\)"):
+    with pytest.raises(
+        DataError, match=r"mixed units of time \(timestamp in seconds, not milliseconds: 1 of 3 lines\)"
+    ):
         run(runner, **TABLE, events=runner.file(table_of(MILLISECONDS, SECONDS, MILLISECONDS)), max_bad_share=0.1)
 
 
