@@ -135,6 +135,9 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
         seed=config.seed,
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
     )
+    for split in (_find_watched_split(config), Split.TEST):
+        if split is not None:
+            _evaluation_batches(config, data, split)  # refuses an empty split before anything is written
     run = create_run_directory(folder, config)
     try:
         model = build_model(config.model, data, seed=config.seed)
@@ -184,14 +187,21 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     from din_train.evaluation.evaluate import compute_metrics, compute_scores
     from din_train.training.trainer import Watched
 
-    selected_on = config.training.select_on
-    split = Split.TEST if selected_on == "test" else Split.VALIDATION
-    if split is Split.VALIDATION and config.data.protocol == "paper":
+    split = _find_watched_split(config)
+    if split is None:
         return None
     samples, batches = _evaluation_batches(config, data, split)
     return Watched(
-        split, evaluate=lambda: compute_metrics(samples, compute_scores(model, batches)), select=selected_on != "none"
+        split,
+        evaluate=lambda: compute_metrics(samples, compute_scores(model, batches)),
+        select=config.training.select_on != "none",
     )
+
+
+def _find_watched_split(config: Config) -> Split | None:
+    if config.training.select_on == "test":
+        return Split.TEST
+    return None if config.data.protocol == "paper" else Split.VALIDATION
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def inspect(file: Path) -> None:
       din-train fit --config din-train.yaml
 
     What could not be told from the file is marked EDIT in the config.
-    """
+    """  # noqa: D301 - \b is click's
     from din_train.inspection import inspect_log
 
     click.echo(inspect_log(file, read_starter).encode(), nl=False)  # bytes: a config is UTF-8 in every locale

@@ -47,7 +47,7 @@ def command(path: Path, source: str, force: bool) -> None:
       x1            ready-made training and test samples with their histories
 
     Where you do not know, `din-train data inspect FILE` tells.
-    """
+    """  # noqa: D301 - \b is click's
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder; give the path of a file, such as {path / DEFAULT_PATH}")
     if path.exists() and not path.is_file():  # a device, a pipe: the rename below would put a file in its place

@@ -1,6 +1,21 @@
 """A raw log looked at: what it is, what it holds, and a config to start from."""
 
-IMPORTS
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from din_train.config import ColumnsConfig, Config, DataConfig
+from din_train.config.data import AMAZON_SOURCES
+from din_train.config.yaml_text import parse_yaml
+from din_train.errors import DataError
+from din_train.inspection.contents import count_lines, read_contents
+from din_train.inspection.document import fill_in_starter, mark_bad_share
+from din_train.inspection.partner import find_partner
+from din_train.inspection.recognise import Recognised, list_names, make_printable, recognise
+from din_train.logs import input_files
+
+__all__ = ["inspect_log"]
 
 ReadStarter = Callable[[str], str]
 
@@ -20,25 +35,26 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     found = recognise(files[0])
     if found.source != "table" and files != (path,):
         raise DataError(f"{path}: its first file, {files[0]}, is {found.what}; give the path of that file itself")
-    partner_key, partner = _find_partner(path, found)
+    partner_key, partner = find_partner(path, found)
     if partner is not None and found.source in AMAZON_SOURCES:
-        found = replace(found, source=recognise(partner).source)
-    text, to_edit = _fill_in_starter(read_starter(found.source), path, found, partner_key, partner)
+        source = recognise(partner).source
+        found = replace(found, source=source, what=f"Amazon reviews, {source[-4:]} release")
+    text, to_edit = fill_in_starter(read_starter(found.source), path, found, partner_key, partner)
     findings = [f"{path}: {_describe_form(found, files)}"]
     if found.columns:
-        findings.append(f"columns: {_list_columns(found.columns)}")
+        findings.append(f"columns: {list_names(found.columns)}")
     findings += found.remarks
     if found.can_be_read:
         data = Config.model_validate(parse_yaml(text)).data
-        rows, bad_lines, reports = _read(data, path, files, partner)
+        rows, bad_lines, reports = read_contents(data, path, files, partner)
         findings += ["", *_align(rows), *bad_lines]
-        text, too_bad = _mark_bad_share(text, data.max_bad_share, reports)
+        text, too_bad = mark_bad_share(text, data.max_bad_share, reports)
         to_edit += too_bad
     else:
-        findings += ["", *_align([("lines", f"{sum(map(_count_lines, files)):,}")])]
+        findings += ["", *_align([("lines", f"{sum(map(count_lines, files)):,}")])]
         if found.source != "table":
             log = "reviews" if found.source in AMAZON_SOURCES else "ratings"
-            findings.append(f"Of this log, the {log} file is the one to inspect; it looks for this one beside it.")
+            findings.append(f"The {log} file is the one to inspect; this one is looked for beside it.")
     findings += ["", *(f"EDIT {each}" for each in to_edit)] if to_edit else []
     comments = "".join(f"# {make_printable(line)}".rstrip() + "\n" for line in findings)
     return f"{comments}\n{text}"

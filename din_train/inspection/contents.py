@@ -1,13 +1,34 @@
 """What a raw log holds: read with the product's own reader, counted with Ibis on DuckDB."""
 
-IMPORTS
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ibis
+import orjson
+import pyarrow.parquet as pq
+from ibis import Table, _
+
+from din_train.config import DataConfig
+from din_train.inspection.recognise import ignore_progress, read_head, recognise
+from din_train.logs import FileReport, Progress, RawLog, RawSamples, read_log, read_x1
+from din_train.logs.amazon_reviews import TIME_UNITS, Release, read_reviews
+from din_train.logs.event_writer import EventWriter
+from din_train.logs.lines import read_lines, read_magic
+from din_train.logs.rejects import Rejects
+from din_train.logs.time_unit import TICKS
+from din_train.logs.x1 import COLUMNS as X1_COLUMNS
+from din_train.samples.relations import connect
 
 _BAD_LINES_SHOWN = 5
 _TEXT_SHOWN = 100
 _QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
-def _read(
+def read_contents(
     data: DataConfig, path: Path, files: Sequence[Path], partner: Path | None
 ) -> tuple[list[tuple[str, str]], list[str], list[FileReport]]:
     """What the log holds, its first bad lines, and the reports of its files."""
@@ -42,7 +63,7 @@ def _read_files(
         made_up.write_text("0,title,genre\n")
         data = data.model_copy(update={"items": made_up})
     if partner is None and (data.source in TIME_UNITS):
-        return _read_reviews_alone(data, path, data.source, folder, progress)  # type: ignore[arg-type]
+        return _read_reviews_alone(data, path, data.source, folder, progress)
     return read_log(data, folder, progress)
 
 
@@ -76,7 +97,7 @@ def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, st
 
 def _list_counts(counts: Counter[str]) -> str:
     each = ", ".join(f"{what}: {count:,}" for what, count in counts.most_common())
-    return f"{counts.total():,} ({each})" if counts else "0"
+    return f"{counts.total():,} ({each})" if len(counts) > 1 else each or "0"
 
 
 def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
@@ -152,11 +173,11 @@ def _list_bad_lines(rejected: Path, *, with_names: bool) -> list[str]:
     return ["", "First bad lines:", *lines] if lines else []
 
 
-def _count_lines(path: Path) -> int:
+def count_lines(path: Path) -> int:
     """Lines that are not blank, without a table's header; rows of Parquet."""
     if read_magic(path).startswith(b"PAR1"):
         return int(pq.read_metadata(path).num_rows)
     found = recognise(path)
-    lines = sum(1 for _number, line in read_lines(path, _ignore) if line.strip())
-    has_header = found.source == "table" or _read_head(path)[0].startswith(b"movieId,")
+    lines = sum(1 for _number, line in read_lines(path, ignore_progress) if line.strip())
+    has_header = found.source == "table" or read_head(path)[0].startswith(b"movieId,")
     return lines - has_header

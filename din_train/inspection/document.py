@@ -1,9 +1,18 @@
 """The config for a log: the starter of its source, filled in."""
 
-IMPORTS
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from din_train.config.data import AMAZON_SOURCES
+from din_train.config.yaml_text import dump_yaml
+from din_train.inspection.recognise import COLUMN_NAMES, NEEDED_ROLES, Recognised
+from din_train.logs import FileReport
 
 
-def _fill_in_starter(
+def fill_in_starter(
     text: str, path: Path, found: Recognised, partner_key: str | None, partner: Path | None
 ) -> tuple[str, list[str]]:
     """The config, and the keys left to be edited, with why."""
@@ -18,7 +27,7 @@ def _fill_in_starter(
     if found.key == "users":
         to_edit.append(f"add data.users: {path}, and data.user_fields: age, gender or occupation; or leave it out")
     if found.source == "table":
-        roles = [role for role in _NEEDED_ROLES if role not in found.roles]
+        roles = [role for role in NEEDED_ROLES if role not in found.roles]
         to_edit += [f"data.columns.{role}: no column's name or values tell" for role in roles]
         columns = _build_columns(found.roles)
         text = re.sub(r"^  columns:.*\n(?:    .*\n)+", lambda _match: columns, text, flags=re.MULTILINE)
@@ -34,17 +43,17 @@ def _fill_in(text: str, key: str, value: object) -> str:
 
 def _build_columns(roles: Mapping[str, str]) -> str:
     lines = ["  columns:\n"]
-    for role in _COLUMN_NAMES:
+    for role in COLUMN_NAMES:
         if role in roles:
             lines.append(textwrap.indent(dump_yaml({role: roles[role]}), "    "))
-        elif role in _NEEDED_ROLES:
+        elif role in NEEDED_ROLES:
             lines.append(f"{f'    {role}: {role}':35} # EDIT: which of the columns listed above\n")
         elif role == "category":
             lines.append(f"{'    # category: category':35} # of the item, if there is such a column\n")
     return "".join(lines)
 
 
-def _mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tuple[str, list[str]]:
+def mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tuple[str, list[str]]:
     """The config with `max_bad_share` marked where a file has more bad lines than it allows."""
     too_bad = []
     for report in reports:

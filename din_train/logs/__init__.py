@@ -52,7 +52,7 @@ def input_files(data: DataConfig) -> tuple[Path, ...]:
 
 
 def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
-    """Config key -> its files: one, or for a table's events those of a glob or a folder, in the order of their names."""
+    """Config key -> its files: one, or for a table's events those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
     for key in _FILE_KEYS:

@@ -28,10 +28,21 @@ from din_train.logs.time_unit import TimeUnit
 
 _COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
 _NO_GENRE = ("(no genres listed)", "unknown")
-_GENRES_100K = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-    "Mystery Romance Sci-Fi Thriller War Western"
-).split()
+_GENRES_100K: tuple[str, ...] = (
+    *(
+        "unknown",
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Crime",
+        "Documentary",
+        "Drama",
+        "Fantasy",
+    ),
+    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
 _FIRST_GENRE_100K = 5
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 
@@ -80,7 +91,8 @@ def _find_layout(line: bytes, path: Path, rule: LabelRule) -> tuple[Layout, bool
         if line.count(delimiter.encode()) == 3:
             return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule), False
     raise DataError(
-        f"{path}: its first line is not of a MovieLens ratings file; expected the header userId,movieId,rating,timestamp, "
+        f"{path}: its first line is not of a MovieLens ratings file; expected the header userId,movieId,"
+        "rating,timestamp, "
         "or user::movie::rating::timestamp, or the same between tabs (ratings.csv, ratings.dat, u.data); "
         "check data.events"
     )

@@ -13,6 +13,7 @@ from din_train.logs.records import decode_line, parse_timestamp
 from din_train.logs.rejects import BadLine, SkippedLine
 from din_train.logs.time_unit import TimeUnit
 
+_LABEL_ITSELF = LabelRule()
 FORMS = {"\t": "tab-separated", ",": "comma-separated"}
 
 
@@ -43,7 +44,7 @@ class Layout:
     timestamp: int
     texts: Mapping[str, int]
     label: int | None = None
-    label_rule: LabelRule = LabelRule()
+    label_rule: LabelRule = _LABEL_ITSELF
     types: WantedTypes | None = None
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from din_train.config import DataConfig
@@ -55,7 +56,7 @@ def read_x1(data: DataConfig, train: Path, test: Path, folder: Path, progress: P
             rejects = Rejects(rejected, report, data)
             for columns in _read_columns(rejects, progress):
                 rows = len(columns[0])
-                numbers = pa.array(range(ordinal, ordinal + rows), pa.int64())
+                numbers = pa.array(np.arange(ordinal, ordinal + rows))
                 table = pa.table([*columns, pa.repeat(split, rows), numbers], schema=_SCHEMA)
                 writer.write_table(table)
                 ordinal += rows

@@ -24,11 +24,11 @@ PROTOCOLS = {
     "holdout": "Each user's last event is the test target and the one before it the validation target; the model was "
     "trained on the rest. The test split was scored once.",
     "paper": "Each user's last event is the test target; the model was trained on the rest (DIN paper, section 6.1).",
-    "time": "The log is cut at two moments: the model was trained on what is before the first, the epoch chosen between "
-    "the two, and the test split is what comes after the second; no history goes past its split's cut.",
+    "time": "The log is cut at two moments: the model was trained on what is before the first, validated between the "
+    "two, and the test split is what comes after the second; no history goes past its split's cut.",
     "user": "The users of the three splits are different ones.",
-    "presampled": "The samples came ready-made: the test file's rows as they are, and each training user's positive with "
-    "the longest history, with its negative, for validation.",
+    "presampled": "The samples came ready-made: the test file's rows as they are, and each training user's positive "
+    "with the longest history, with its negative, for validation.",
 }
 SELECTION = {
     "validation": "The epoch was chosen on the validation split.",
@@ -77,13 +77,16 @@ def build_html(report: RunReport) -> str:
         for key in MEANINGS
     )
     title = html.escape(f"{report.name}: {metrics['model']}")
+    of_training, of_test = (
+        _describe_negatives(metrics["negatives"], key) for key in ("per_positive", "evaluation_per_positive")
+    )
     paragraphs = (
         f"Protocol <b>{metrics['protocol']}</b>, split <b>{metrics['split']}</b>. {PROTOCOLS[metrics['protocol']]} "
         f"{SELECTION[metrics['selected_on']]} Weights are of epoch {metrics['best_epoch']}, seed {metrics['seed']}.",
         f"{metrics['num_samples']:,} samples, of which {metrics['num_positives']:,} are targets; "
-        f"{_describe_negatives(metrics['negatives'], 'evaluation_per_positive')}. GAUC is over {metrics['gauc_users']:,} users; {metrics['gauc_users_skipped']:,} with "
+        f"{of_test}. GAUC is over {metrics['gauc_users']:,} users; {metrics['gauc_users_skipped']:,} with "
         "one class only are left out. Figures compare only with others of the same protocol and data.",
-        f"Trained with {_describe_negatives(metrics['negatives'], 'per_positive')}: probabilities are calibrated to that share of targets.",
+        f"Trained with {of_training}: probabilities are calibrated to that share of targets.",
     )
     counts = {**report.manifest["counts"], **{f"samples: {k}": v for k, v in report.manifest["samples"].items()}}
     data = "".join(

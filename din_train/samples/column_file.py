@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import pyarrow as pa
 
-
 _PIECE_BYTES = 1 << 26
 
 

@@ -28,7 +28,8 @@ class OrderedLog:
     """A log's kept events in codes.
 
     path: Parquet, sorted by user, time and place in the log: user_code, item_code int32, timestamp int64 (the log's own
-        unit), label int8 where the log has one, and an int32 code column `field_column(name)` a context field (null where it has no value).
+        unit), label int8 where the log has one, and an int32 column `field_column(name)` of codes a context field
+        (null where it has no value).
     num_users, num_items: codes run from 0 to these, of users and items that may have lost all their events.
     context: field -> table of code and value.
     dropped: reason -> how many events, or users, were left out.
@@ -153,32 +154,22 @@ def _describe(
     in_events = [name for name in wanted if name not in in_side and name in events.columns]
     several = 0
     if side is not None and in_side:
-        table = table.left_join(side.select(key, *in_side), key)
-        table = table.drop(f"{key}_right")
-    if in_events:
-        # DuckDB holds strings of aggregates beyond the memory limit, so only their places in the log are aggregated.
-        first = {
-            f"first_{place}": events.ordinal.min(where=events[name].notnull()) for place, name in enumerate(in_events)
-        }
-        firsts = connection.create_table(f"first_{key}s", events.group_by(key).agg(**first))
-        for place, name in enumerate(in_events):
-            values = (
-                events.select(key, name, "ordinal")
-                .semi_join(firsts.select(ordinal=f"first_{place}"), "ordinal")
-                .select(key, name)
-            )
-            found = connection.create_table(f"described_{key}s_{place}", values.semi_join(table, key))
-            if name == "category":
-                several = _count_rows(_find_others(events, found, key))
-            table = table.left_join(found, key).drop(f"{key}_right")
+        table = table.left_join(side.select(key, *in_side), key).drop(f"{key}_right")
+    for place, name in enumerate(in_events):
+        # In two steps, since an aggregate over all events that holds strings grows beyond the memory limit.
+        present = events.filter(events[name].notnull())
+        pairs = connection.create_table(
+            f"{key}_values_{place}", present.group_by(key, name).agg(first=present.ordinal.min())
+        )
+        found = connection.create_table(
+            f"described_{key}s_{place}",
+            pairs.group_by(key).agg(count=pairs.count(), **{name: pairs[name].argmin(pairs["first"])}),
+        )
+        table = table.left_join(found.select(key, name), key).drop(f"{key}_right")
+        if name == "category":
+            several = _count_rows(found.semi_join(table, key).filter(found["count"] > 1))
     nulls = {name: ibis.null("string") for name in wanted if name not in (*in_side, *in_events)}
     return table.mutate(**nulls) if nulls else table, several
-
-
-def _find_others(events: Table, found: Table, key: str) -> Table:
-    """The keys of which some event has another category than the one found first."""
-    both = events.select(key, "category").inner_join(found.select(key, first="category"), key)
-    return both.filter(_.category != _.first).select(key).distinct()
 
 
 def _code(first_seen: Table, name: str) -> Table:

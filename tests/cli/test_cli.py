@@ -36,7 +36,7 @@ ALL_COMMANDS = dict(commands(cli))
 
 
 def test_the_commands_in_the_order_a_user_meets_them() -> None:
-    assert list(COMMANDS) == ["init", "config", "prepare", "fit", "eval", "compare"]
+    assert list(COMMANDS) == ["init", "data", "config", "prepare", "fit", "eval", "compare"]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
     assert [line.split()[0] for line in shown if line] == list(COMMANDS)
 
@@ -57,6 +57,7 @@ def test_help_imports_click_and_nothing_heavy() -> None:
         "import sys; from din_train.cli import cli\n"
         "cli.main(['--help'], standalone_mode=False)\n"
         "cli.main(['fit', '--help'], standalone_mode=False)\n"
+        "cli.main(['data', 'inspect', '--help'], standalone_mode=False)\n"
         f"print('imported:', [name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -83,6 +84,7 @@ def test_version() -> None:
         ["eval", "--split", "train"],
         ["compare"],
         ["config", "validate"],
+        ["data", "inspect"],
         ["init", "--source", "csv"],
     ],
     ids=" ".join,

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from din_train.cli import cli
 from din_train.cli.init import STARTERS
 from din_train.config import load_config
+from din_train.config.data import Source
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,29 @@ def test_init_writes_one_for_every_source(source: str) -> None:
     assert "#   din-train fit --config 'new/folder/my config.yaml' " in text
     assert "din-train.yaml" not in text
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_there_is_a_starter_for_every_source_and_help_names_it() -> None:
+    assert set(STARTERS) == set(get_args(Source))
+    shown = run("init", "--help").output.partition("Sources:")[2].partition("Options:")[0]
+    assert all(source in shown for source in STARTERS)
+
+
+def test_a_starter_follows_its_source() -> None:
+    for source, protocol, paths in (
+        ("movielens", "user", ["data/ratings.csv", "data/movies.csv"]),
+        ("taobao", "holdout", ["data/UserBehavior.csv"]),
+        ("x1", "presampled", ["data/train.csv", "data/test.csv"]),
+        ("amazon-2023", "holdout", ["data/reviews.jsonl.gz", "data/meta.jsonl.gz"]),
+        ("amazon-2018", "holdout", ["data/reviews.json.gz", "data/meta.json.gz"]),
+    ):
+        run("init", "--source", source, "--force")
+        data = load_config(Path("din-train.yaml")).data
+        assert data.protocol == protocol
+        given = (data.reviews, data.events, data.items, data.train, data.test)
+        assert [str(path) for path in given if path is not None] == paths
+        drawn = "\nnegatives:" in Path("din-train.yaml").read_text(encoding="utf-8")
+        assert drawn == (source not in ("movielens", "x1"))
 
 
 def test_init_never_overwrites_unless_told() -> None:

@@ -28,10 +28,9 @@ main()
 
 
 def start_slowly(seconds: float) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", SLOW, str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    return process
 
 
 def read_hashes(workplace: Workplace) -> dict[str, str]:

@@ -77,7 +77,8 @@ MLP_KEYS = "hidden_units, activation, dropout"
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, field_embedding_size, user_candidate_product, pooling, local_activation_unit, mlp",
+            "category_embedding_size, field_embedding_size, user_candidate_product, pooling, local_activation_unit, "
+            "mlp",
         ),
         (
             "vocabulary.epochs=1",

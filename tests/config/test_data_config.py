@@ -39,11 +39,20 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
 @pytest.mark.parametrize(
     ("data", "lines"),
     [
-        (f"{AMAZON}, events: e.csv", ["data.events: not used by source 'amazon-2018'; remove it or change data.source"]),
+        (
+            f"{AMAZON}, events: e.csv",
+            ["data.events: not used by source 'amazon-2018'; remove it or change data.source"],
+        ),
         ("source: movielens, events: e", ["data.items: missing; source 'movielens' needs it"]),
         ("source: taobao", ["data.events: missing; source 'taobao' needs it"]),
-        (f"{TAOBAO}, behaviours: [view]", ["data.behaviours.0: received 'view', expected 'pv', 'buy', 'cart' or 'fav'"]),
-        (f"{TABLE}, behaviours: [pv]", ["data.behaviours: not used by source 'table'; remove it or change data.source"]),
+        (
+            f"{TAOBAO}, behaviours: [view]",
+            ["data.behaviours.0: received 'view', expected 'pv', 'buy', 'cart' or 'fav'"],
+        ),
+        (
+            f"{TABLE}, behaviours: [pv]",
+            ["data.behaviours: not used by source 'table'; remove it or change data.source"],
+        ),
         ("source: x1, train: t.csv", ["data.test: missing; source 'x1' needs it"]),
         (
             f"{X1}, protocol: paper",
@@ -65,17 +74,26 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             f"{TABLE}, protocol: time, time_split: {{validation_from: 2014-05-01, test_from: 2014-04-01}}",
             ["data.time_split.test_from: received 1396310400, expected a time after validation_from (1398902400)"],
         ),
-        (f"{AMAZON}, item_fields: [colour]", ["data.item_fields: received 'colour', but source 'amazon-2018' has brand, price, main_category"]),
+        (
+            f"{AMAZON}, item_fields: [colour]",
+            ["data.item_fields: received 'colour', but source 'amazon-2018' has brand, price, main_category"],
+        ),
         (f"{X1}, context_fields: [hour]", ["data.context_fields: received 'hour', but source 'x1' has none"]),
-        (f"{TABLE}, item_fields: [a], user_fields: [a]", ["data.user_fields: received 'a' twice; a field has one place"]),
-        (f"{TABLE}, item_fields: [title]", ["data.item_fields: received 'title', a name that is taken; rename the column"]),
+        (
+            f"{TABLE}, item_fields: [a], user_fields: [a]",
+            ["data.user_fields: received 'a' twice; a field has one place"],
+        ),
+        (
+            f"{TABLE}, item_fields: [title]",
+            ["data.item_fields: received 'title', a name that is taken; rename the column"],
+        ),
         (
             f"{TABLE}, numeric_fields: [price]",
             ["data.numeric_fields: received 'price', which is no item or user field; name it in one of those"],
         ),
         (f"{MOVIELENS}, user_fields: [age]", ["data.users: missing; data.user_fields needs the file they are in"]),
     ],
-)  # fmt: skip
+)
 def test_one_rule_one_line(problems: Problems, data: str, lines: list[str]) -> None:
     assert problems(text=text_of(data)) == lines
 

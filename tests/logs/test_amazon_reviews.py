@@ -10,8 +10,8 @@ from log_runner import Runner, lines, review
 from din_train.errors import DataError
 from din_train.logs.amazon_reviews import KEYS
 from din_train.logs.amazon_reviews import parse_review as parse
-from din_train.logs.time_unit import TimeUnit
 from din_train.logs.rejects import BadLine
+from din_train.logs.time_unit import TimeUnit
 
 META = lines({"asin": "i", "category": ["A"]})
 

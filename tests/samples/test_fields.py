@@ -111,7 +111,7 @@ def test_fields_from_tables_beside_the_events(tmp_path: Path) -> None:
 
 def test_time_fields_need_unix_times(tmp_path: Path) -> None:
     rows = [[*row[:3], place, *row[4:]] for place, row in enumerate(ROWS)]
-    with pytest.raises(DataError, match="data.context_fields: weekday: needs unix times"):
+    with pytest.raises(DataError, match=r"data\.context_fields: weekday: needs unix times"):
         prepare(tmp_path, rows)
 
 

@@ -61,10 +61,13 @@ def run(rows: list[Any], folder: Path, *, labelled: bool, **sections: Any) -> di
     data = sections.pop("data")
     data["columns"] = {**COLUMNS, "label": "label"} if labelled else COLUMNS
     config = make_config(folder, data=data, **sections)
+    problem = None
     try:
         prepare_data(config, force=True, progress=lambda _: None)
     except DataError as error:
-        assert "no user has" in str(error)
+        problem = str(error)
+    if problem is not None:
+        assert "no user has" in problem
         return None
     prepared = open_store(config.data.prepared)
     return {split.name.lower(): read_samples(prepared, split) for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
@@ -80,8 +83,8 @@ def merge_users(splits: dict[str, list[Row]]) -> dict[str, list[Row]]:
     """Under `user` all of a user's samples are in one split; put them where the book has them: in train."""
     of_split = {split: {row["user"] for row in rows} for split, rows in splits.items()}
     assert sum(map(len, of_split.values())) == len(set().union(*of_split.values()))
-    order = {user: None for row in sum(splits.values(), []) for user in [row["user"]]}
-    every = [row for user in sorted(order) for rows in splits.values() for row in rows if row["user"] == user]
+    users = set().union(*of_split.values())
+    every = [row for user in sorted(users) for rows in splits.values() for row in rows if row["user"] == user]
     return {"train": every, "validation": [], "test": []}
 
 
@@ -141,7 +144,7 @@ def test_every_event_is_used_exactly_as_the_protocol_says_and_negatives_are_what
     own: dict[str, list[str]] = {}
     for user, item, _, _ in sorted(rows, key=lambda row: row[2]):
         own.setdefault(user, []).append(item)
-    kept_users = {row["user"] for row in sum((found or {}).values(), [])}
+    kept_users = {row["user"] for each in (found or {}).values() for row in each}
     items = {item for user in own for item in own[user]}
     for each in (found or {}).values():
         for positive, drawn in group(each):
