@@ -168,3 +168,43 @@ def group(rows: Iterable[Row]) -> list[tuple[Row, list[Row]]]:
         else:
             groups[-1][1].append(row)
     return groups
+
+
+READY_MADE = st.lists(
+    st.tuples(
+        st.sampled_from("uvw"),
+        st.sampled_from("abcde"),
+        st.lists(st.sampled_from(["a", "b", "c", "ab"]), max_size=4),
+        st.integers(0, 1),
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(train=READY_MADE, test=READY_MADE)
+def test_every_ready_made_row_is_kept_with_its_history(train: list[Any], test: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for split, rows in (("train", train), ("test", test)):
+            lines = [f"{label},{u},{i},c,{'^'.join(h)},{'^'.join('c' for _ in h)}\n" for u, i, h, label in rows]
+            (folder / f"{split}.csv").write_text(
+                "label,user_id,item_id,cate_id,item_history,cate_history\n" + "".join(lines)
+            )
+        files = {split: str(folder / f"{split}.csv") for split in ("train", "test")}
+        config = make_config(folder, data={"source": "x1", "events": None, "columns": None, **files})
+        prepare_data(config, force=False, progress=lambda _: None)
+        data = open_store(config.data.prepared)
+        found = {split: read_samples(data, split) for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
+    held: dict[str, tuple[int, list[str]]] = {}  # user -> row of the longest positive history, that history
+    for place, (user, _, history, label) in enumerate(train):
+        if label and (user not in held or len(history) > len(held[user][1])):
+            held[user] = (place, history)
+    expected: dict[Split, list[Row]] = {split: [] for split in found}
+    for place, (user, item, history, label) in enumerate(train):
+        is_held = user in held and (place == held[user][0] or (not label and history == held[user][1]))
+        row = {"user": user, "target": item, "history": history, "label": label}
+        expected[Split.VALIDATION if is_held else Split.TRAIN].append(row)
+    expected[Split.TEST] = [{"user": u, "target": i, "history": h, "label": label} for u, i, h, label in test]
+    assert found == expected
