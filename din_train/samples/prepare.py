@@ -19,7 +19,7 @@ from din_train.samples.from_log import build_from_log
 from din_train.samples.parts import StoreParts
 from din_train.samples.presampled import build_presampled
 from din_train.samples.split import Split
-from din_train.samples.store import MANIFEST, Manifest, Totals, find_damage, read_manifest, write_store
+from din_train.samples.store import MANIFEST, Manifest, Totals, find_damage, list_files, read_manifest, write_store
 from din_train.samples.vocabulary import UNKNOWN_ID
 
 _QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -44,19 +44,19 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
     Another process preparing the same folder is waited for. What a killed one left behind is removed.
 
     Raises:
-        DataError: see `read_log` and `build_log_tables`; also if the folder holds something else.
+        DataError: see `build_from_log` and `build_presampled`; also if the folder holds something else.
     """
     folder = config.data.prepared
     with exclusive_lock(folder.with_name(f".{folder.name}.lock")):
         remove_leftovers(folder, config.data.temp_folder)
         manifest = read_manifest(folder)
-        if manifest is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        files = list_files(folder)
+        if files is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(
-                f"data.prepared: {folder}: exists and is not a prepared data set of this version; "
-                "move it away or choose another folder"
+                f"data.prepared: {folder}: exists and is not a prepared data set; move it away or choose another folder"
             )
-        if manifest is not None:
-            others = sorted({path.name for path in folder.iterdir()} - {*manifest["files"], MANIFEST})
+        if files is not None:
+            others = sorted({path.name for path in folder.iterdir()} - {*files, MANIFEST})
             if others:
                 raise DataError(
                     f"data.prepared: {folder}: holds '{others[0]}', which is no part of the data set and would be "
@@ -73,7 +73,7 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
 def _find_reason(folder: Path, manifest: Manifest | None, config: Config, inputs: list[dict[str, Any]]) -> str | None:
     """Why the data set has to be made, or None."""
     if manifest is None:
-        return "there was none"
+        return "there was none" if list_files(folder) is None else "it was of another version"
     recipe = _describe_recipe(config)
     for key in sorted(recipe.keys() | manifest["recipe"].keys()):
         if recipe.get(key) != manifest["recipe"].get(key):

@@ -227,6 +227,16 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
+def list_files(folder: Path) -> set[str] | None:
+    """The files of a prepared data set of any version; None where there is none."""
+    try:
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
+        return None
+    known = isinstance(manifest, dict) and isinstance(manifest.get("schema_version"), int)
+    return set(manifest["files"]) if known and isinstance(manifest.get("files"), dict) else None
+
+
 def find_damage(folder: Path, manifest: Manifest) -> str | None:
     """The first file that is not as the manifest says, or None."""
     for name, expected in manifest["files"].items():

@@ -146,6 +146,18 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "prepared" / "thesis.txt").read_text() == "mine"
 
 
+def test_a_data_set_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    manifest = orjson.loads((data.folder / "manifest.json").read_bytes())
+    manifest = {"schema_version": 1, "files": {**manifest["files"], "categories.parquet": "x"}}
+    (data.folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    (data.folder / "categories.parquet").touch()
+    with pytest.raises(DataError, match="no prepared data set"):
+        open_store(data.folder)
+    assert run(make_config(tmp_path)) == "it was of another version"
+    assert not (data.folder / "categories.parquet").exists()
+
+
 def test_what_somebody_put_into_the_data_set_is_not_lost(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, EVENTS)
     (data.folder / "thesis.txt").write_text("mine")
