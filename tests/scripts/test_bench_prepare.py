@@ -45,13 +45,14 @@ def test_electronics_counts_the_same_both_ways(parts: dict[str, dict[str, Any]],
     figures = parts["electronics"]
     assert set(figures) == {
         *("part", "events", "samples", "plain_samples", "seconds", "peak_mb", "plain_seconds", "plain_peak_mb"),
-        *("peak_ratio", "store_mb", "padded_mb", "targets"),
+        *("speed_ratio", "peak_ratio", "store_mb", "padded_mb", "targets"),
     }
     assert figures["events"] == 24_000
     assert figures["samples"] == figures["plain_samples"] == 2 * (24_000 - 2_000)
     assert figures["padded_mb"] == pytest.approx(44_000 * 100 * 2 * 4 / 1e6)
     stored = sum(path.stat().st_size for path in (folder / "prepared-sample").iterdir())
     assert figures["store_mb"] == pytest.approx(stored / 1e6, abs=0.001)
+    assert figures["speed_ratio"] == pytest.approx(figures["plain_seconds"] / figures["seconds"], abs=0.01)
     assert figures["peak_ratio"] == pytest.approx(figures["plain_peak_mb"] / figures["peak_mb"], abs=0.001)
     assert len(figures["targets"]) == 3
 
