@@ -95,8 +95,8 @@ def _find_layout(line: bytes, path: Path, rule: LabelRule) -> tuple[Layout, bool
             return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule), False
     raise DataError(
         f"{path}: its first line is not of a MovieLens ratings file; expected the header "
-        "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs (ratings.csv, ratings.dat, u.data); "
-        "check data.events"
+        "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs "
+        "(ratings.csv, ratings.dat, u.data); check data.events"
     )
 
 

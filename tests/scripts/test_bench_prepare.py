@@ -54,7 +54,7 @@ def test_electronics_counts_the_same_both_ways(parts: dict[str, dict[str, Any]],
     assert figures["store_mb"] == pytest.approx(stored / 1e6, abs=0.001)
     assert figures["speed_ratio"] == pytest.approx(figures["plain_seconds"] / figures["seconds"], abs=0.01)
     assert figures["peak_ratio"] == pytest.approx(figures["plain_peak_mb"] / figures["peak_mb"], abs=0.001)
-    assert len(figures["targets"]) == 3
+    assert len(figures["targets"]) == 4
 
 
 def test_read_sees_every_training_sample(parts: dict[str, dict[str, Any]]) -> None:
