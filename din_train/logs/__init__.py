@@ -1,6 +1,7 @@
 """Raw logs -> normalised Parquet: `read_log` is the one way in, `read_x1` that of ready-made samples."""
 
 import glob
+import os
 import stat
 from pathlib import Path
 
@@ -72,11 +73,11 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
 
 def _expand(path: Path) -> tuple[Path, ...]:
     """The files of a folder (those whose name begins with `.` or `_` left out) or a glob; else the path itself."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, raises nothing
         found = [each for each in path.rglob("*") if each.is_file()]
         parts = {each: each.relative_to(path).parts for each in found}
         return tuple(sorted(each for each in found if not any(part.startswith((".", "_")) for part in parts[each])))
-    if not path.exists() and glob.has_magic(str(path)):
+    if not os.path.lexists(path) and glob.has_magic(str(path)):
         return tuple(sorted(each for name in glob.glob(str(path), recursive=True) if (each := Path(name)).is_file()))  # noqa: PTH207
     return (path,)
 
@@ -86,8 +87,8 @@ def _find_problem(path: Path) -> str | None:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return "no such file; check the path, or download the file first"
-    except OSError as error:
-        return f"cannot be read ({error.strerror}); check the path and its permissions"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        return f"cannot be read ({getattr(error, 'strerror', error)}); check the path and its permissions"
     if stat.S_ISDIR(status.st_mode):
         return "is a directory; expected a file"
     if not stat.S_ISREG(status.st_mode):

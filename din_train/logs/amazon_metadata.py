@@ -5,6 +5,7 @@ first junk entry (HTML markup got into some). An item on several lines takes the
 one that has none on any line falls back on its `main_cat` (2018) or `main_category` (2023).
 """
 
+import contextlib
 import html
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -22,6 +23,7 @@ MAX_TITLE_LENGTH = 300
 UNMENTIONED = "items no review mentions"
 
 _PRICE = re.compile(r"\$?([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{1,9}(?:\.[0-9]+)?)")
+_TOO_DEAR = 10**9
 _ASIN = re.compile(rb"""['"]asin['"]\s*:\s*[uU]?(['"])(.*?)\1""")
 
 
@@ -163,7 +165,8 @@ def _take_field(record: dict[Any, Any], name: str, main_category: str | None) ->
         return main_category
     value = record.get(name)
     if name == "price":  # 9.99, "9.99", "$1,009.99"; a range or a word is no price
-        match = _PRICE.fullmatch(str(value).strip()) if isinstance(value, (int, float, str)) else None
+        text = str(value) if isinstance(value, (int, float)) and abs(value) < _TOO_DEAR else value
+        match = _PRICE.fullmatch(text.strip()) if isinstance(text, str) else None
         return match[1].replace(",", "") if match else None
     return _clean(value) or None
 
@@ -176,7 +179,9 @@ def _clean(text: object) -> str | None:
     """Unescaped and stripped, so that `Men&#39;s` and `Men's` are one; None for anything but a string."""
     if not isinstance(text, str):
         return None
-    return html.unescape(text).replace("\0", "").encode(errors="replace").decode().strip()
+    with contextlib.suppress(ValueError):  # `&#` and thousands of digits
+        text = html.unescape(text)
+    return text.replace("\0", "").encode(errors="replace").decode().strip()
 
 
 def _disagree(earlier: Item, later: Item) -> bool:

@@ -25,7 +25,7 @@ def find_columns(wanted: Mapping[str, str], found: Sequence[str], path: Path, fo
     if not any(name in found for name in wanted.values()):
         raise DataError(
             f"{path}: none of the columns {', '.join(wanted.values())} is in its header, which has "
-            f"{_show_all(found)} (read as {form}); check data.events, or name its columns in data.columns"
+            f"{_show_all(found)} (read as {form}); check the path and the columns in the config"
         )
     problems = [
         f"{path}: {key}: {_describe(name, found)} (read as {form})"

@@ -9,8 +9,9 @@ A rating is an impression; one of at least `data.click_rating` is a click. A mov
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow.parquet as pq
 
@@ -44,7 +45,9 @@ _GENRES_100K: tuple[str, ...] = (
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
 _FIRST_GENRE_100K = 5
-_YEAR = re.compile(r"\((\d{4})\)\s*$")
+_YEAR = re.compile(r"\(([0-9]{4})\)\s*$")
+
+Values = TypeVar("Values")
 
 
 def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
@@ -91,10 +94,9 @@ def _find_layout(line: bytes, path: Path, rule: LabelRule) -> tuple[Layout, bool
         if line.count(delimiter.encode()) == 3:
             return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule), False
     raise DataError(
-        f"{path}: its first line is not of a MovieLens ratings file; expected the header userId,movieId,"
-        "rating,timestamp, "
-        "or user::movie::rating::timestamp, or the same between tabs (ratings.csv, ratings.dat, u.data); "
-        "check data.events"
+        f"{path}: its first line is not of a MovieLens ratings file; expected the header "
+        "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs "
+        "(ratings.csv, ratings.dat, u.data); check data.events"
     )
 
 
@@ -102,56 +104,83 @@ def _read_movies(
     rejects: Rejects, progress: Progress, *, with_year: bool
 ) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """Movie id -> category, title and, if asked for, year."""
-    for movie, title, genre in _read_records(rejects, progress, "data.items", _parse_movie):
-        year = _YEAR.search(title or "")
-        yield str(movie), (genre, title, *((year[1] if year else None,) if with_year else ()))
+    for movie, (title, genres) in _read_records(rejects, progress, "data.items", _find_movie_parser):
+        year = _YEAR.search(title)
+        yield movie, (_first_genre(genres), title or None, *((year[1] if year else None,) if with_year else ()))
 
 
-def _parse_movie(line: bytes) -> tuple[str, str | None, str | None]:
+def _find_movie_parser(line: bytes) -> Callable[[bytes], tuple[str, tuple[str, list[str]]]]:
+    if line.startswith(b"movieId,"):
+        return _parse_movie_csv
     if b"::" in line:
-        fields = _decode(line).split("::")
-        movie, title, genres = _expect(fields, 3)
-        return movie, title or None, _first_genre(genres.split("|"))
-    if line.count(b"|") >= _FIRST_GENRE_100K + len(_GENRES_100K) - 1:
-        fields = _expect(_decode(line).split("|"), _FIRST_GENRE_100K + len(_GENRES_100K))
-        flags = zip(_GENRES_100K, fields[_FIRST_GENRE_100K:], strict=True)
-        return fields[0], fields[1] or None, _first_genre([genre for genre, flag in flags if flag == "1"])
+        return _parse_movie_dat
+    return _parse_movie_100k if line.count(b"|") >= _FIRST_GENRE_100K else _parse_movie_csv
+
+
+def _parse_movie_csv(line: bytes) -> tuple[str, tuple[str, list[str]]]:
     movie, title, genres = _expect(split_fields(line, ","), 3)
-    return movie, title or None, _first_genre(genres.split("|"))
+    return movie, (title, genres.split("|"))
+
+
+def _parse_movie_dat(line: bytes) -> tuple[str, tuple[str, list[str]]]:
+    movie, title, genres = _expect(_decode(line).split("::"), 3)
+    return movie, (title, genres.split("|"))
+
+
+def _parse_movie_100k(line: bytes) -> tuple[str, tuple[str, list[str]]]:
+    movie, title, *rest = _expect(_decode(line).split("|"), _FIRST_GENRE_100K + len(_GENRES_100K))
+    flags = zip(_GENRES_100K, rest[_FIRST_GENRE_100K - 2 :], strict=True)
+    return movie, (title, [genre for genre, flag in flags if flag == "1"])
 
 
 def _read_users(
     rejects: Rejects, fields: tuple[str, ...], progress: Progress
 ) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """User id -> the wanted fields."""
-    for user, profile in _read_records(rejects, progress, "data.users", _parse_user):
-        yield str(user), tuple(profile[name] or None for name in fields)
+    for user, profile in _read_records(rejects, progress, "data.users", _find_user_parser):
+        yield user, tuple(profile[name] or None for name in fields)
 
 
-def _parse_user(line: bytes) -> tuple[str, dict[str, str]]:
-    if b"::" in line:  # users.dat
-        user, gender, age, occupation, _ = _expect(_decode(line).split("::"), 5)
-    else:  # u.user
-        user, age, gender, occupation, _ = _expect(_decode(line).split("|"), 5)
+def _find_user_parser(line: bytes) -> Callable[[bytes], tuple[str, dict[str, str]]]:
+    return _parse_user_dat if b"::" in line else _parse_user_100k
+
+
+def _parse_user_dat(line: bytes) -> tuple[str, dict[str, str]]:
+    user, gender, age, occupation, _ = _expect(_decode(line).split("::"), 5)
     return user, {"gender": gender, "age": age, "occupation": occupation}
 
 
-def _read_records(rejects: Rejects, progress: Progress, key: str, parse):  # type: ignore[no-untyped-def]
-    report, seen = rejects.report, set()
+def _parse_user_100k(line: bytes) -> tuple[str, dict[str, str]]:
+    user, age, gender, occupation, _ = _expect(_decode(line).split("|"), 5)
+    return user, {"gender": gender, "age": age, "occupation": occupation}
+
+
+def _read_records(
+    rejects: Rejects,
+    progress: Progress,
+    key: str,
+    find_parser: Callable[[bytes], Callable[[bytes], tuple[str, Values]]],
+) -> Iterator[tuple[str, Values]]:
+    """Id and values of each good line; the first line tells the layout of all."""
+    report, seen, parse = rejects.report, set[str](), None
     for number, line in read_lines(report.path, progress):
-        if not line.strip() or (not report.lines and line.startswith(b"movieId,")):
+        if not line.strip():
             continue
+        if parse is None:
+            parse = find_parser(line)
+            if line.startswith(b"movieId,"):
+                continue
         report.lines += 1
         try:
-            record = parse(line.removesuffix(b"\r"))
-            if record[0] in seen:
+            name, values = parse(line.removesuffix(b"\r"))
+            if name in seen:
                 raise BadLine("id given twice")
         except BadLine as bad:
             rejects.add(number, bad.reason, line)
             continue
-        seen.add(record[0])
+        seen.add(name)
         report.kept += 1
-        yield record
+        yield name, values
     rejects.check_share()
     if not report.kept:
         raise DataError(f"{report.path}: nothing in its {report.lines:,} lines can be read; check {key}")
@@ -160,8 +189,10 @@ def _read_records(rejects: Rejects, progress: Progress, key: str, parse):  # typ
 def _expect(fields: list[str], width: int) -> list[str]:
     if len(fields) != width:
         raise BadLine("wrong number of fields")
-    if not fields[0] or "\0" in fields[0]:
-        raise BadLine("empty id" if not fields[0] else "NUL character")
+    if not fields[0]:
+        raise BadLine("empty id")
+    if any("\0" in field for field in fields):
+        raise BadLine("NUL character")
     return fields
 
 

@@ -33,12 +33,20 @@ def parse_json_object(line: bytes, keys: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise BadLine("not a JSON object")
     if any(line.count(b'"%b"' % key.encode()) != 1 for key in keys):  # in a text, missing, or given twice
-        _check_keys([key for key, _ in json.loads(line, object_pairs_hook=_Pairs)], keys)
+        _check_keys([key for key, _ in _load_pairs(line)], keys)
     return record
 
 
 class _Pairs(list[tuple[str, Any]]):
     """An object's keys with their values, those given twice as well."""
+
+
+def _load_pairs(line: bytes) -> _Pairs:
+    try:
+        pairs: _Pairs = json.loads(line, object_pairs_hook=_Pairs)
+    except RecursionError:  # orjson goes deeper
+        raise BadLine("nested too deeply") from None
+    return pairs
 
 
 def _check_keys(found: Sequence[object], keys: Sequence[str]) -> None:

@@ -1,17 +1,17 @@
 """A table of items or users beside the events: one row each, with their category and fields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig
 from din_train.errors import DataError
-from din_train.logs.columns import find_columns
 from din_train.logs.lines import read_blocks, read_magic, split_lines
 from din_train.logs.log import Progress, field_column
 from din_train.logs.rejects import BadLine, Rejects
+from din_train.logs.table_parquet import read_batches, take_text
 from din_train.logs.table_rows import cut_first_line, is_blank, parse_header, split_fields
 
 Row = tuple[str, tuple[str | None, ...]]
@@ -52,6 +52,8 @@ def read_side_table(
         rows[name] = values
     rejects.check_share()
     rejects.report.kept = len(rows)
+    if not rows:
+        raise DataError(f"{path}: no {key} in its {rejects.report.lines:,} lines; check data.{key}s")
     return build_side_table(key, rows, category=category is not None, fields=fields)
 
 
@@ -66,7 +68,7 @@ def build_side_table(
     return pa.table(columns)
 
 
-def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Any:
+def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Iterator[Row]:
     report = rejects.report
     header: tuple[str, list[str], dict[str, int]] | None = None
     for first, block in read_blocks(report.path, progress):
@@ -94,19 +96,22 @@ def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) 
             yield name, tuple(values)
 
 
-def _read_parquet(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Any:
+def _read_parquet(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Iterator[Row]:
     report = rejects.report
-    try:
-        table = pq.read_table(report.path)
-        find_columns(wanted, table.column_names, report.path, "Parquet")
-        columns = [table[name].cast(pa.string()).to_pylist() for name in wanted.values()]
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        what = (str(error).splitlines() or ["no reason given"])[0]
-        raise DataError(f"{report.path}: cannot be read as Parquet ({what}); fetch or write the file again") from None
-    progress(report.path.stat().st_size)
-    for number, (name, *values) in enumerate(zip(*columns, strict=True), 1):
-        report.lines += 1
-        if not name or "\0" in name:
-            rejects.add(number, "empty id", str(name))
-            continue
-        yield name, tuple(value or None for value in values)
+    for batch in read_batches(report.path, wanted, progress):
+        columns, broken = zip(*(take_text(batch.column(name)) for name in wanted.values()), strict=True)
+        broken_rows = np.logical_or.reduce(broken).tolist()
+        texts = zip(*(column.to_pylist() for column in columns), strict=True)
+        for (name, *values), is_broken in zip(texts, broken_rows, strict=True):
+            report.lines += 1
+            try:
+                if is_broken:
+                    raise BadLine("invalid UTF-8")
+                if not name:
+                    raise BadLine("empty id")
+                if any(value and "\0" in value for value in (name, *values)):
+                    raise BadLine("NUL character")
+            except BadLine as bad:
+                rejects.add(report.lines, bad.reason, "\t".join(map(str, (name, *values))))
+                continue
+            yield name, tuple(value or None for value in values)

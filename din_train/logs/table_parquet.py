@@ -25,8 +25,13 @@ Mask = npt.NDArray[np.bool_]
 
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _WHOLE = (pa.types.is_integer, pa.types.is_null)
-_TEXT = ((pa.types.is_string, pa.types.is_large_string, *_WHOLE), "text or whole numbers")
-# Config key -> checks of which one must hold, and what to tell; other columns are texts.
+_STRING = (pa.types.is_string, pa.types.is_large_string)
+_TEXT = ((*_STRING, *_WHOLE), "text or whole numbers")
+_FIELD = (
+    (*_STRING, *_WHOLE, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean),
+    "text, numbers, or true and false",
+)
+# Config key -> checks of which one must hold, and what to tell; other columns are ids and categories, or fields.
 _EXPECTED = {
     "data.columns.timestamp": ((pa.types.is_integer, pa.types.is_timestamp), "whole numbers or timestamps"),
     "data.columns.label": (
@@ -56,7 +61,8 @@ def read_parquet(
         DataError: where the file is damaged, or a column is missing or of a type that will not do.
     """
     report = rejects.report
-    for batch in _read_batches(rejects, wanted, unit, progress):
+    for batch in read_batches(report.path, wanted, progress):
+        _take_unit(batch.column(columns.timestamp).type, unit, report.path)
         rows, reasons = _normalise(batch, columns, texts, unit)
         bad: Mask = np.logical_or.reduce(list(reasons.values()))
         before = report.lines
@@ -77,10 +83,10 @@ def _normalise(
     batch: Any, columns: ColumnsConfig, texts: Mapping[str, str], unit: TimeUnit
 ) -> tuple[list[Any], dict[str, Mask]]:
     """The batch as events, and where a row cannot be used, by the first reason that holds."""
-    users, broken_users = _take_text(batch, columns.user)
-    items, broken_items = _take_text(batch, columns.item)
+    users, broken_users = take_text(batch.column(columns.user))
+    items, broken_items = take_text(batch.column(columns.item))
     timestamps, too_large = _take_timestamps(batch.column(columns.timestamp))
-    others = {name: _take_text(batch, name) for name in texts.values()}
+    others = {name: take_text(batch.column(name)) for name in texts.values()}
     values = [pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text) for text, _ in others.values()]
     nul = [_mask(pc.match_substring(column, "\0")) for column in (users, items, *values)]
     reasons = {
@@ -103,14 +109,17 @@ def _normalise(
     return [*rows, *values], reasons
 
 
-def _read_batches(rejects: Rejects, wanted: Mapping[str, str], unit: TimeUnit, progress: Progress) -> Iterator[Any]:
-    path = rejects.report.path
+def read_batches(path: Path, wanted: Mapping[str, str], progress: Progress) -> Iterator[Any]:
+    """Yield record batches of the wanted columns (dotted config key -> column name).
+
+    Raises:
+        DataError: where the file is damaged, or a column is missing or of a type that will not do.
+    """
     try:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
             places = find_columns(wanted, schema.names, path, "Parquet")
-            _check_types({key: schema.field(place) for key, place in places.items()}, rejects)
-            _take_unit(schema.field(places["data.columns.timestamp"]).type, unit, path)
+            _check_types({key: schema.field(place) for key, place in places.items()}, path)
             size, done, reported = path.stat().st_size, 0, 0
             names = list(dict.fromkeys(schema.names[place] for place in places.values()))
             for batch in file.iter_batches(BATCH_ROWS, columns=names):
@@ -118,6 +127,7 @@ def _read_batches(rejects: Rejects, wanted: Mapping[str, str], unit: TimeUnit, p
                 done += len(batch)
                 progress(size * done // max(rows, 1) - reported)
                 reported = size * done // max(rows, 1)
+            progress(size - reported)
     except (pa.ArrowException, OSError) as error:
         what = (str(error).splitlines() or ["no reason given"])[0]
         raise DataError(f"{path}: cannot be read as Parquet ({what}); fetch or write the file again") from None
@@ -143,25 +153,28 @@ def _find_other_units(kind: Any, timestamps: Any, unit: TimeUnit) -> dict[str, M
     return unit.find_other(pc.fill_null(timestamps, 0).to_numpy(zero_copy_only=False))
 
 
-def _check_types(fields: dict[str, Any], rejects: Rejects) -> None:
+def _check_types(fields: dict[str, Any], path: Path) -> None:
     problems = []
     for key, field in fields.items():
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        checks, expected = _EXPECTED.get(key, _TEXT)
+        checks, expected = _EXPECTED.get(key, _TEXT if key.startswith("data.columns.") else _FIELD)
         if not any(check(kind) for check in checks):
             problems.append(
-                f"{rejects.report.path}: {key}: column '{field.name}' is of type {field.type}, expected "
+                f"{path}: {key}: column '{field.name}' is of type {field.type}, expected "
                 f"{expected}; convert the column, or name another"
             )
     if problems:
         raise DataError(problems)
 
 
-def _take_text(batch: Any, name: str) -> tuple[Any, Mask]:
-    """A column as strings (whole numbers in decimals), and where its bytes were not UTF-8."""
-    column = batch.column(name)
+def take_text(column: Any) -> tuple[Any, Mask]:
+    """A column as strings (numbers in decimals, NaN as null), and where its bytes were not UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     column = column.cast(pa.string())
     try:
         column.validate(full=True)
@@ -184,9 +197,9 @@ def _take_timestamps(column: Any) -> tuple[Any, Mask]:
 
 def _take_labels(column: Any) -> tuple[Any, Mask]:
     """int8 labels, and where there is none."""
-    numbers = pc.fill_null(column.cast(pa.float64()), -1.0).to_numpy(zero_copy_only=False)
+    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), -1.0).to_numpy(zero_copy_only=False)
     good = np.isin(numbers, (0.0, 1.0))
-    return pa.array(np.where(good, numbers, 0).astype(np.int8)), ~good
+    return pa.array(np.where(good, numbers, 0).astype(np.int8), mask=~good), ~good
 
 
 def _mask(column: Any) -> Mask:

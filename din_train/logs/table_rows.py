@@ -84,10 +84,11 @@ def parse_row(line: bytes, layout: Layout, unit: TimeUnit) -> EventRow:
         raise BadLine("empty user")
     if not item:
         raise BadLine("empty item")
-    timestamp = unit.check(parse_timestamp(fields[layout.timestamp]))
+    timestamp = parse_timestamp(fields[layout.timestamp])
     label = () if layout.label is None else (layout.label_rule.parse(fields[layout.label]),)
     if layout.types is not None:
         _check_type(fields[layout.types.place], layout.types)
+    unit.check(timestamp)  # last, so that no line that is bad otherwise tells the log's unit
     return (user, item, timestamp, *label, *(fields[place] or None for place in layout.texts.values()))
 
 

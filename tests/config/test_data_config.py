@@ -91,6 +91,40 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             f"{TABLE}, numeric_fields: [price]",
             ["data.numeric_fields: received 'price', which is no item or user field; name it in one of those"],
         ),
+        (
+            "source: amazon-2023, train: t.csv",
+            [
+                "data.reviews: missing; source 'amazon-2023' needs it",
+                "data.items: missing; source 'amazon-2023' needs it",
+                "data.train: not used by source 'amazon-2023'; remove it or change data.source",
+            ],
+        ),
+        (
+            f"{TABLE}, click_rating: 3",
+            ["data.click_rating: not used by source 'table'; remove it or change data.source"],
+        ),
+        (
+            f"{MOVIELENS}, columns: {{user: u, item: i, timestamp: t}}",
+            ["data.columns: not used by source 'movielens'; remove it or change data.source"],
+        ),
+        (f"{TAOBAO}, behaviours: []", ["data.behaviours: received [], expected a list to have at least 1 item, not 0"]),
+        (f"{TAOBAO}, item_fields: [brand]", ["data.item_fields: received 'brand', but source 'taobao' has none"]),
+        (
+            f"{TABLE}, protocol: time, time_split: {{validation_from: 5}}",
+            ["data.time_split.test_from: missing, expected the first moment of the test split"],
+        ),
+        (
+            f"{TABLE}, protocol: time, time_split: {{validation_from: 5, test_from: 5}}",
+            ["data.time_split.test_from: received 5, expected a time after validation_from (5)"],
+        ),
+        (
+            f"{TABLE}, user_split: {{test: 5}}",
+            ["data.user_split: not used by protocol 'holdout'; remove it or set data.protocol to user"],
+        ),
+        (
+            f"{TABLE}, protocol: user, user_split: {{test: 0}}",
+            ["data.user_split.test: received 0, expected greater than 0"],
+        ),
         (f"{MOVIELENS}, user_fields: [age]", ["data.users: missing; data.user_fields needs the file they are in"]),
     ],
 )
@@ -103,6 +137,11 @@ def test_one_rule_one_line(problems: Problems, data: str, lines: list[str]) -> N
     [
         (
             MOVIELENS,
+            "negatives: {resample: epoch}\n",
+            "negatives.resample: received 'epoch', but the log has negatives of its own, which are never drawn",
+        ),
+        (
+            f"{TABLE[:-1]}, label: y}}",
             "negatives: {resample: epoch}\n",
             "negatives.resample: received 'epoch', but the log has negatives of its own, which are never drawn",
         ),
@@ -131,6 +170,24 @@ def test_rules_of_several_sections(problems: Problems, data: str, more: str, lin
 )
 def test_times_as_people_write_them(load: Load, written: str, seconds: int) -> None:
     assert load(f"filters.since={written}").filters.since == seconds
+
+
+def test_times_are_dumped_in_seconds_and_read_back(config_file: Path) -> None:
+    split = "protocol: time, time_split: {validation_from: 2014-05-01, test_from: '2014-05-08 06:00'}"
+    config_file.write_text(text_of(f"{TABLE}, {split}", "filters: {until: 2014-06-01}\n"))
+    config = load_config(config_file)
+    assert config.data.time_split is not None
+    assert (config.data.time_split.validation_from, config.data.time_split.test_from) == (1_398_902_400, 1_399_528_800)
+    dumped = dump_config(config)
+    assert "validation_from: 1398902400\n" in dumped
+    assert "until: 1401580800\n" in dumped
+    config_file.write_text(dumped)
+    assert load_config(config_file) == config
+
+
+def test_epochs_are_resampled_only_where_negatives_are_drawn(config_file: Path) -> None:
+    config_file.write_text(text_of(TABLE, "negatives: {resample: epoch}\n"))
+    assert load_config(config_file).negatives.resample == "epoch"
 
 
 def test_a_time_that_is_none(problems: Problems) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
-from din_train.logs import FileReport, RawLog, input_files, read_log
+from din_train.logs import FileReport, RawLog, RawSamples, input_files, read_log, read_x1
 
 COLUMNS = ColumnsConfig(user="user", item="item", timestamp="time", category="category")
 
@@ -27,6 +27,11 @@ class Outcome:
     def items(self) -> list[tuple[Any, ...]]:
         assert self.log.items is not None
         return [tuple(row.values()) for row in pq.read_table(self.log.items).to_pylist()]
+
+    @property
+    def users(self) -> list[tuple[Any, ...]]:
+        assert self.log.users is not None
+        return [tuple(row.values()) for row in pq.read_table(self.log.users).to_pylist()]
 
     @property
     def rejected(self) -> list[dict[str, Any]]:
@@ -69,6 +74,22 @@ class Runner:
                 max_bad_share=max_bad_share,
             )
         )
+
+    def source(self, source: str, *, max_bad_share: float = 0.5, **values: Any) -> Outcome:
+        """Read a log of any source; contents and paths under the config's keys for files."""
+        files = {key: self.file(value) if isinstance(value, bytes) else value for key, value in values.items()}
+        common = {"source": source, "prepared": self.folder, "max_bad_share": max_bad_share}
+        return self.run(DataConfig.model_validate({**common, **files}))
+
+    def ready_made(
+        self, train: Path | bytes, test: Path | bytes, max_bad_share: float = 0.5
+    ) -> tuple[list[tuple[Any, ...]], RawSamples]:
+        """The rows of an x1 log, in column order, and what was read."""
+        files = {"train": self.file(train), "test": self.file(test)}
+        common = {"source": "x1", "prepared": self.folder, "max_bad_share": max_bad_share}
+        data = DataConfig.model_validate({**common, **files})
+        raw = read_x1(data, files["train"], files["test"], self.folder, lambda _: None)
+        return [tuple(row.values()) for row in pq.read_table(raw.rows).to_pylist()], raw
 
     def run(self, data: DataConfig) -> Outcome:
         steps: list[int] = []

@@ -86,6 +86,22 @@ def test_what_parquet_cannot_hold_is_replaced() -> None:
     assert item_2014(title="a\ud800b\0c", categories=[["x\udfff"]]) == Item("i", "x?", "a?bc")
 
 
+def test_thousands_of_digits_are_no_number() -> None:
+    reference = "&#" + "9" * 5000 + ";"
+    assert item_2018(title=reference).title == reference[:300]
+    line = b"{'asin': 'i', 'categories': [['A']], 'price': 0x" + b"f" * 5000 + b"}"
+    assert parse_item_2014(line, ["price"]) == Item("i", "A", None, fields=(None,))
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [(9.99, "9.99"), (5, "5"), ("$1,009.99", "1009.99"), (" 3 ", "3"), ("$1 - $2", None), (True, None), (1e30, None),
+     (-1, None), (None, None), ([5], None), ("from $5", None), ("1,00.5", None)],
+)  # fmt: skip
+def test_a_price_is_a_plain_number(price: object, expected: str | None) -> None:
+    assert parse_item_2018(lines({"asin": "i", "price": price}), ["price"]).fields == (expected,)
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

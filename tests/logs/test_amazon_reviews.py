@@ -47,6 +47,7 @@ def test_whole_numbers_are_timestamps(time: float, expected: int) -> None:
         (b'{"reviewerID": "u", "asin": "i", "unixReviewTime": NaN}', "not JSON"),
         (b'{"reviewerID": "\xff", "asin": "i", "unixReviewTime": 5}', "invalid UTF-8"),
         (b"[" * 5000, "not JSON"),
+        (b'{"reviewerID": "u", "x": ' + b"[" * 990 + b"]" * 990 + b', "asin": "i", "asin": "j"}', "nested too deeply"),
         ([review()], "not a JSON object"),
         (None, "not a JSON object"),
         ({"asin": "i", "unixReviewTime": 5}, "no reviewerID"),

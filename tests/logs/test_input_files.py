@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from din_train.config import DataConfig
+from din_train.config import ColumnsConfig, DataConfig
 from din_train.errors import DataError
 from din_train.logs import input_files, read_log
 
@@ -47,6 +47,10 @@ def test_empty_file_and_pipe(tmp_path: Path) -> None:
     )
 
 
-def test_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["x" * 5000, "x\0y"])
+def test_a_path_that_cannot_be_looked_at(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"cannot be read .*; check the path and its permissions"):
-        input_files(amazon(tmp_path / ("x" * 5000), tmp_path / ("x" * 5000)))
+        input_files(amazon(tmp_path / name, tmp_path / name))
+    columns = ColumnsConfig(user="u", item="i", timestamp="t")
+    with pytest.raises(DataError, match=r"data\.events: .* cannot be read .*; check the path and its permissions"):
+        input_files(DataConfig(source="table", events=tmp_path / name, columns=columns, prepared=Path("prepared")))

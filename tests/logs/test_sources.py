@@ -172,6 +172,28 @@ def test_bad_x1_rows(runner: Runner) -> None:
     assert set(report.rejected) == set(bad.values())
 
 
+def test_an_x1_file_that_lacks_a_column_or_rows(runner: Runner) -> None:
+    with pytest.raises(DataError) as caught:
+        read_ready_made(runner, "label,user_id,item_id,cate,item_history,cate_history\n1,u,i,c,,\n")
+    assert str(caught.value) == (
+        f"{runner.folder / 'input-1'}: column cate_id: no column 'cate_id' in the header, which has label, user_id, "
+        "item_id, cate, item_history, cate_history; did you mean 'cate'? (read as comma-separated)"
+    )
+    with pytest.raises(DataError, match=r"none of the columns label, .* check the path and the columns in the config"):
+        read_ready_made(runner, "a,b\n1,2\n")
+    with pytest.raises(DataError, match="no event in its 0 lines"):
+        read_ready_made(runner, HEADER)
+
+
+def test_a_part_that_lacks_a_field(runner: Runner) -> None:
+    folder = fill_folder(runner.folder / "log")
+    (folder / "a.tsv.gz").write_bytes(b"u\ti\tt\tbrand\nu\ta\t1\tB\n")
+    with pytest.raises(DataError) as caught:
+        run(runner, **TABLE, events=folder, item_fields=["brand"])
+    (line,) = caught.value.problems
+    assert line.startswith(f"{folder / 'b.csv'}: data.item_fields.brand: no column 'brand' in the header, which has")
+
+
 TABLE = {"source": "table", "columns": {"user": "u", "item": "i", "timestamp": "t"}}
 
 

@@ -80,6 +80,27 @@ def test_bad_rows(runner: Runner, columns: dict[str, Any], reason: str) -> None:
     assert [row[4] for row in got.events] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [pa.array([1, 0, 2**60 + 1]), pa.array([1, 0, 2**64 - 1], pa.uint64()), pa.array([1, 0, 0.5], pa.float16()),
+     pa.array([1.0, 0.0, float("nan")]), pa.array([1, 0, -1], pa.int8())],
+)  # fmt: skip
+def test_what_is_no_label(runner: Runner, labels: Any) -> None:
+    columns = ColumnsConfig(user="user", item="item", timestamp="time", label="y")
+    got = runner.table(write(runner.folder, y=labels), columns)
+    assert got.events == [("u", "i", 5, 1, 0), ("v", "j", 6, 0, 1)]
+    assert got.report.rejected == {"label not 0 or 1": 1}
+    assert got.rejected[0]["text"] == "w\tk\t7\tNone"
+
+
+def test_labels_of_another_type(runner: Runner) -> None:
+    path = write(runner.folder, y=["0", "1", "1"])
+    with pytest.raises(
+        DataError, match=r"data\.columns\.label: column 'y' is of type string, expected 0 and 1, or true"
+    ):
+        runner.table(path, ColumnsConfig(user="user", item="item", timestamp="time", label="y"))
+
+
 def test_the_text_of_a_rejected_row(runner: Runner) -> None:
     got = runner.table(write(runner.folder, time=[5, -1, 7]))
     assert got.rejected[0]["text"] == "v\tj\t-1\tB"
