@@ -77,10 +77,7 @@ def build_batch(data: PreparedData, samples: Samples, rows: NDArray[np.int64], m
 
 
 class EvaluationBatches:
-    """A split in stored order: scores come back aligned with its samples.
-
-    Not a `tf.data.Dataset`: its threads outlive a pass that a signal cuts short, and the interpreter hangs at its end.
-    """
+    """A split in stored order: scores come back aligned with its samples."""
 
     def __init__(self, data: PreparedData, samples: Samples, *, batch_size: int, max_history_length: int) -> None:
         self._data = data

@@ -4,10 +4,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import orjson
 import pytest
 from workplace import Workplace
+
+
+@pytest.fixture(autouse=True)
+def _sigint_reaches_children() -> Iterator[None]:
+    """A test run started with `&` or `nohup` ignores SIGINT, and what it starts would, too."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 def start_fit(*arguments: str) -> subprocess.Popen[str]:
@@ -120,3 +129,17 @@ def test_a_signal_the_parent_ignores_stays_ignored(workplace: Workplace) -> None
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=workplace.folder, check=True
     )
     assert done.stdout == "alive\n"
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_failure_with_tensorflow_loaded_ends_without_tear_down(workplace: Workplace, loaded: bool) -> None:
+    """Tearing down a dataset that was cut short can wait for ever."""
+    code = "import atexit, sys, types\natexit.register(lambda: print('torn down'))\n"
+    code += "sys.modules['tensorflow'] = types.ModuleType('tensorflow')\n" if loaded else ""
+    code += "sys.argv = ['din-train', 'eval', '--run-dir', 'nowhere']\nfrom din_train.cli import main\nmain()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=workplace.folder, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nowhere: not a run directory")
+    assert done.stdout == ("" if loaded else "torn down\n")
