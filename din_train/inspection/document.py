@@ -1,6 +1,5 @@
 """The config for a log: the starter of its source, filled in."""
 
-import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from din_train.config.data import AMAZON_SOURCES
 from din_train.config.yaml_text import dump_yaml
 from din_train.inspection.recognise import COLUMN_NAMES, NEEDED_ROLES, Recognised
 from din_train.logs import FileReport
+from din_train.logs.rejects import count_allowed
 
 
 def fill_in_starter(
@@ -58,7 +58,7 @@ def mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tu
     too_bad = []
     for report in reports:
         bad = sum(report.rejected.values())
-        if bad > max(1, math.floor(share * report.lines + 1e-9)):
+        if bad > count_allowed(share, report.lines):
             too_bad.append(
                 f"data.max_bad_share: {report.path.name} has {bad:,} bad lines of {report.lines:,} "
                 f"({bad / report.lines:.2%}); mend the file, or raise the share to go on without them"

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from din_train.config.data import Behaviour, Source
 from din_train.errors import DataError
 from din_train.logs.amazon_reviews import KEYS, Release
+from din_train.logs.delimited import FORMS, split_fields
 from din_train.logs.lines import read_blocks, read_magic
 from din_train.logs.records import parse_json_object, parse_literal_object, parse_timestamp
 from din_train.logs.rejects import BadLine
-from din_train.logs.table_rows import FORMS, split_fields
 from din_train.logs.x1 import COLUMNS as X1_COLUMNS
 
 _HEAD_LINES = 100

@@ -17,6 +17,12 @@ EventRow = tuple[Any, ...]
 EventColumns = Sequence[Any]
 
 
+def find_category(texts: Iterable[str]) -> int | None:
+    """Where an event has its category, counted from its end; None where it has none."""
+    names = list(texts)
+    return names.index("category") - len(names) if "category" in names else None
+
+
 class EventWriter:
     """Numbers events 0, 1, ... as they come and writes them; the bytes depend on the events only.
 

@@ -17,33 +17,22 @@ import pyarrow.parquet as pq
 
 from din_train.config import DataConfig
 from din_train.errors import DataError
+from din_train.logs.delimited import parse_header, split_fields
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.side_table import build_side_table
-from din_train.logs.table_rows import Layout, parse_header, split_fields
+from din_train.logs.table_rows import Layout
 from din_train.logs.table_text import read_text
 from din_train.logs.time_unit import TimeUnit
 
 _COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
 _NO_GENRE = ("(no genres listed)", "unknown")
-_GENRES_100K: tuple[str, ...] = (
-    *(
-        "unknown",
-        "Action",
-        "Adventure",
-        "Animation",
-        "Children's",
-        "Comedy",
-        "Crime",
-        "Documentary",
-        "Drama",
-        "Fantasy",
-    ),
-    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
-)
+_GENRES_100K = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"]
+_GENRES_100K += ["Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War"]
+_GENRES_100K += ["Western"]
 _FIRST_GENRE_100K = 5
 _YEAR = re.compile(r"\(([0-9]{4})\)\s*$")
 

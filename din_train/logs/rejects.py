@@ -41,6 +41,11 @@ class SkippedLine(Exception):  # noqa: N818 - as above
         self.what = what
 
 
+def count_allowed(share: float, lines: int) -> int:
+    """How many of a file's lines may be bad: none if the share is 0, else at least one."""
+    return max(1, math.floor(share * lines + 1e-9)) if share else 0
+
+
 class Rejects:
     """Rejected lines of one file: written out, counted in its report, and checked against `data.max_bad_share`.
 
@@ -79,14 +84,14 @@ class Rejects:
             )
 
     def check_share(self) -> None:
-        """Compare with what the file may have: none if the share is 0, else at least one.
+        """Compare with what the file may have.
 
         Raises:
             DataError: where more lines are bad.
         """
         share, lines = self._data.max_bad_share, self.report.lines
         self._check_units(share * lines)
-        allowed = max(1, math.floor(share * lines + 1e-9)) if share else 0
+        allowed = count_allowed(share, lines)
         if self._total > allowed:
             raise DataError(
                 f"{self.report.path}: {self._total:,} of {lines:,} lines cannot be read ({self._counts()}), more than "

@@ -1,25 +1,26 @@
 """A table of items or users beside the events: one row each, with their category and fields."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from din_train.config import ColumnsConfig
 from din_train.errors import DataError
-from din_train.logs.lines import read_blocks, read_magic, split_lines
+from din_train.logs.delimited import Header, parse_header, parse_lines, read_body, split_row
+from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress, field_column
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.table_parquet import read_batches, take_text
-from din_train.logs.table_rows import cut_first_line, is_blank, parse_header, split_fields
 
 Row = tuple[str, tuple[str | None, ...]]
 
 
 def read_side_table(
     columns: ColumnsConfig,
-    key: Literal["item", "user"] | str,
+    key: str,
     fields: Sequence[str],
     rejects: Rejects,
     progress: Progress,
@@ -69,31 +70,19 @@ def build_side_table(
 
 
 def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Iterator[Row]:
-    report = rejects.report
-    header: tuple[str, list[str], dict[str, int]] | None = None
-    for first, block in read_blocks(report.path, progress):
-        if header is None:
-            blank_lines, line, rest = cut_first_line(block)
-            if not line:
-                continue
-            header = parse_header(line, wanted, report.path)
-            first, block = first + blank_lines + 1, rest
-        delimiter, names, places = header
-        for number, line in enumerate(split_lines(block), first):
-            if is_blank(line, delimiter):
-                continue
-            report.lines += 1
-            try:
-                fields = split_fields(line, delimiter)
-                if len(fields) != len(names):
-                    raise BadLine("wrong number of fields")
-                name, *values = (fields[place] or None for place in places.values())
-                if name is None:
-                    raise BadLine("empty id")
-            except BadLine as bad:
-                rejects.add(number, bad.reason, line)
-                continue
-            yield name, tuple(values)
+    path = rejects.report.path
+    blocks = read_body(path, lambda line: (parse_header(line, wanted, path), True), progress)
+    for header, first, block in blocks:
+        yield from parse_lines(first, block, header[0], partial(_parse_row, header), rejects)
+
+
+def _parse_row(header: Header, line: bytes) -> Row:
+    delimiter, names, places = header
+    fields = split_row(line, delimiter, len(names))
+    name, *values = (fields[place] or None for place in places.values())
+    if name is None:
+        raise BadLine("empty id")
+    return name, tuple(values)
 
 
 def _read_parquet(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Iterator[Row]:

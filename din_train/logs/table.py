@@ -1,19 +1,21 @@
 """Any log with one event a row: CSV, TSV (plain or .gz) or Parquet, told apart by content; one file or many."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.data import TIME_FIELDS
+from din_train.logs.delimited import parse_header
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_magic
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
 from din_train.logs.side_table import read_side_table
 from din_train.logs.table_parquet import read_parquet
-from din_train.logs.table_rows import Layout, parse_header
+from din_train.logs.table_rows import Layout
 from din_train.logs.table_text import read_text
 from din_train.logs.time_unit import TimeUnit
 
@@ -51,7 +53,7 @@ def read_table(
             fields = data.item_fields if key == "item" else data.user_fields
             table = read_side_table(columns, key, fields, Rejects(rejected, report, data), progress)
             pq.write_table(table, folder / f"{key}s.parquet")
-    return RawLog(**{**vars(log), "ticks": unit.ticks})
+    return replace(log, ticks=unit.ticks)
 
 
 def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, str]]:
@@ -80,7 +82,7 @@ def _read_file(
     wanted |= {key if key.startswith("data.columns") else f"{key}.{name}": name for key, name in texts.values()}
     path = rejects.report.path
 
-    def layout_of(line: bytes) -> tuple[Layout, bool]:
+    def find_layout(line: bytes) -> tuple[Layout, bool]:
         delimiter, names, places = parse_header(line, wanted, path)
         layout = Layout(
             delimiter=delimiter,
@@ -98,5 +100,5 @@ def _read_file(
             columns, {text: name for text, (_, name) in texts.items()}, wanted, rejects, events, unit, progress
         )
     else:
-        read_text(layout_of, rejects, events, unit, progress)
+        read_text(find_layout, rejects, events, unit, progress)
     rejects.check_share()

@@ -4,13 +4,12 @@ Whatever is not plainly good is left to `table_rows`, which also says what is wr
 a block they give the same events.
 """
 
-import csv
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
+from din_train.logs.delimited import split_columns
 from din_train.logs.event_writer import EventColumns
 from din_train.logs.table_rows import Layout, WantedTypes
 from din_train.logs.time_unit import TimeUnit
@@ -25,18 +24,10 @@ def parse_clean_block(block: bytes, layout: Layout, unit: TimeUnit) -> tuple[Eve
         The events, and how many are left out by type; None where any line is blank or bad, or has its timestamp in an
         unusual form.
     """
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
-    if not block or b"\r" in block or b"\0" in block or b"\n\n" in block or block.startswith(b"\n"):
-        return None
     places = [layout.user, layout.item, layout.timestamp, *layout.texts.values()]
     places += [] if layout.label is None else [layout.label]
     places += [] if layout.types is None else [layout.types.place]
-    split = _split_quoted if layout.delimiter == "," and b'"' in block else _split_plain
-    try:
-        fields = split(block, layout, places)
-    except (UnicodeDecodeError, csv.Error, pa.ArrowInvalid):
-        return None
+    fields = split_columns(block, layout.delimiter, layout.width, places)
     if fields is None:
         return None
     users, items, digits, *rest = fields
@@ -67,33 +58,3 @@ def _take_wanted(events: list[Any], kinds: Any, types: WantedTypes) -> tuple[Eve
     wanted = pc.is_in(kinds, pa.array(types.wanted, pa.string()))
     left_out = {f"behaviour {kind}": count for kind, count in counts.items() if kind not in types.wanted}
     return [column.filter(wanted) for column in events], left_out
-
-
-def _split_plain(block: bytes, layout: Layout, places: list[int]) -> list[Any] | None:
-    """Columns of lines without quotes."""
-    block.decode()  # pyarrow checks only the columns it is asked for
-    delimiter = layout.delimiter
-    if len(delimiter) > 1:
-        if b"\t" in block:
-            return None
-        block, delimiter = block.replace(delimiter.encode(), b"\t"), "\t"
-    names = [str(place) for place in range(layout.width)]
-    needed = [names[place] for place in dict.fromkeys(places)]
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(block),
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=needed, column_types=dict.fromkeys(needed, pa.string()), strings_can_be_null=False
-        ),
-    )
-    return [table[names[place]].combine_chunks() for place in places]
-
-
-def _split_quoted(block: bytes, layout: Layout, places: list[int]) -> list[Any] | None:
-    """Columns of lines with quotes; None where a field goes on across lines or their number differs."""
-    lines = block.decode().removesuffix("\n").split("\n")
-    rows = list(csv.reader(lines, strict=True))
-    if len(rows) != len(lines) or any(len(row) != layout.width for row in rows):
-        return None
-    return [pa.array([row[place] for row in rows], pa.string()) for place in places]

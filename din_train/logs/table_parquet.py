@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
-from din_train.logs.event_writer import EventWriter
+from din_train.logs.event_writer import EventWriter, find_category
 from din_train.logs.log import Progress
 from din_train.logs.records import MAX_TIMESTAMP
 from din_train.logs.rejects import Rejects
@@ -75,8 +75,9 @@ def read_parquet(
         rows = [column.filter(kept) for column in rows]
         events.add_columns(rows)
         report.kept += len(rows[0])
-        if "category" in texts:
-            report.note("no category", rows[list(texts).index("category") - len(texts)].null_count)
+        category = find_category(texts)
+        if category is not None:
+            report.note("no category", rows[category].null_count)
 
 
 def _normalise(

@@ -1,38 +1,36 @@
-"""Delimited text: perhaps a header line, then one physical line an event.
+"""Events of delimited text, a block at a time: the quick way where every line is plainly good, else line by line."""
 
-Between commas a field may be quoted, but not across lines; between tabs a quote is a character like any other.
-"""
+from collections.abc import Callable, Iterator
 
-from collections.abc import Iterator
-
-from din_train.logs.event_writer import EventRow, EventWriter
-from din_train.logs.lines import read_blocks, split_lines
+from din_train.logs.delimited import parse_lines, read_body
+from din_train.logs.event_writer import EventRow, EventWriter, find_category
 from din_train.logs.log import Progress
-from din_train.logs.rejects import BadLine, Rejects, SkippedLine
+from din_train.logs.rejects import Rejects
 from din_train.logs.table_fast import parse_clean_block
-from din_train.logs.table_rows import Layout, LayoutOf, cut_first_line, is_blank, parse_row
+from din_train.logs.table_rows import Layout, parse_row
 from din_train.logs.time_unit import TimeUnit
 
 
-def read_text(layout_of: LayoutOf, rejects: Rejects, events: EventWriter, unit: TimeUnit, progress: Progress) -> None:
+def read_text(
+    find_layout: Callable[[bytes], tuple[Layout, bool]],
+    rejects: Rejects,
+    events: EventWriter,
+    unit: TimeUnit,
+    progress: Progress,
+) -> None:
     """Write the rows of `rejects.report.path` as events.
+
+    Args:
+        find_layout: the first line -> the layout, and whether that line is a header.
 
     Raises:
         DataError: where the file cannot be read, lacks a column, or is of another format.
     """
     report = rejects.report
-    layout: Layout | None = None
-    for first, block in read_blocks(report.path, progress):
-        if layout is None:
-            blank_lines, line, rest = cut_first_line(block)
-            if not line:
-                continue
-            layout, is_header = layout_of(line)
-            if is_header:
-                first, block = first + blank_lines + 1, rest
+    for layout, first, block in read_body(report.path, find_layout, progress):
         clean = parse_clean_block(block, layout, unit)
         if clean is None:
-            events.add_rows(_read_rows(first, split_lines(block), layout, rejects, unit))
+            events.add_rows(_read_rows(first, block, layout, rejects, unit))
             continue
         columns, left_out = clean
         events.add_columns(columns)
@@ -40,26 +38,14 @@ def read_text(layout_of: LayoutOf, rejects: Rejects, events: EventWriter, unit: 
         report.lines += len(columns[0]) + sum(left_out.values())
         for what, count in left_out.items():
             report.skip(what, count)
-        if "category" in layout.texts:
-            place = list(layout.texts).index("category") - len(layout.texts)
-            report.note("no category", columns[place].null_count)
+        category = find_category(layout.texts)
+        if category is not None:
+            report.note("no category", columns[category].null_count)
 
 
-def _read_rows(first: int, lines: list[bytes], layout: Layout, rejects: Rejects, unit: TimeUnit) -> Iterator[EventRow]:
-    report = rejects.report
-    category = list(layout.texts).index("category") - len(layout.texts) if "category" in layout.texts else None
-    for number, line in enumerate(lines, first):
-        if is_blank(line, layout.delimiter):
-            continue
-        report.lines += 1
-        try:
-            row = parse_row(line, layout, unit)
-        except BadLine as bad:
-            rejects.add(number, bad.reason, line)
-            continue
-        except SkippedLine as skipped:
-            report.skip(skipped.what, 1)
-            continue
+def _read_rows(first: int, block: bytes, layout: Layout, rejects: Rejects, unit: TimeUnit) -> Iterator[EventRow]:
+    report, category = rejects.report, find_category(layout.texts)
+    for row in parse_lines(first, block, layout.delimiter, lambda line: parse_row(line, layout, unit), rejects):
         report.kept += 1
         if category is not None and row[category] is None:
             report.note("no category", 1)

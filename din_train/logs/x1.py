@@ -6,21 +6,21 @@
 Histories are ids joined by `^`, oldest first. Every good row is kept, in order.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from din_train.config import DataConfig
-from din_train.logs.lines import read_blocks, split_lines
+from din_train.logs.delimited import Header, parse_header, parse_lines, read_body, split_columns, split_row
 from din_train.logs.log import FileReport, Progress
 from din_train.logs.rejects import BadLine, Rejects
-from din_train.logs.table_rows import cut_first_line, is_blank, parse_header, split_fields
 
 COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")
 SPLITS = ("train", "test")
@@ -66,40 +66,25 @@ def read_x1(data: DataConfig, train: Path, test: Path, folder: Path, progress: P
     return samples
 
 
-def _read_columns(rejects: Rejects, progress: Progress) -> Any:
+def _read_columns(rejects: Rejects, progress: Progress) -> Iterator[Columns]:
     """Good rows as string columns in the order of `COLUMNS`, block after block."""
     path, report = rejects.report.path, rejects.report
-    header: tuple[str, list[str], dict[str, int]] | None = None
-    for first, block in read_blocks(path, progress):
-        if header is None:
-            blank_lines, line, rest = cut_first_line(block)
-            if not line:
-                continue
-            header = parse_header(line, {f"column {name}": name for name in COLUMNS}, path)
-            first, block = first + blank_lines + 1, rest
-        delimiter, names, places = header
-        columns = _parse_clean(block, delimiter, len(names), list(places.values()))
+    wanted = {f"column {name}": name for name in COLUMNS}
+    for header, first, block in read_body(path, lambda line: (parse_header(line, wanted, path), True), progress):
+        columns = _parse_clean(block, header)
         if columns is not None:
             report.lines += len(columns[0])
             yield columns
             continue
-        rows = []
-        for number, line in enumerate(split_lines(block), first):
-            if is_blank(line, delimiter):
-                continue
-            report.lines += 1
-            try:
-                fields = split_fields(line, delimiter)
-                if len(fields) != len(names):
-                    raise BadLine("wrong number of fields")
-                rows.append(_check_row([fields[place] for place in places.values()]))
-            except BadLine as bad:
-                rejects.add(number, bad.reason, line)
+        rows = list(parse_lines(first, block, header[0], partial(_parse_row, header), rejects))
         if rows:
             yield _null_empty_categories([pa.array(column, pa.string()) for column in zip(*rows, strict=True)])
 
 
-def _check_row(row: list[str]) -> list[str]:
+def _parse_row(header: Header, line: bytes) -> list[str]:
+    delimiter, names, places = header
+    fields = split_row(line, delimiter, len(names))
+    row = [fields[place] for place in places.values()]
     label, user, item, _, item_history, cate_history = row
     if label not in ("0", "1"):
         raise BadLine("label not 0 or 1")
@@ -114,25 +99,12 @@ def _check_row(row: list[str]) -> list[str]:
     return row
 
 
-def _parse_clean(block: bytes, delimiter: str, width: int, places: list[int]) -> Columns | None:
+def _parse_clean(block: bytes, header: Header) -> Columns | None:
     """The columns of a block in which every line is plainly good, else None."""
-    if not block or b"\r" in block or b"\0" in block or b'"' in block or b"\n\n" in block or block.startswith(b"\n"):
+    delimiter, names, places = header
+    columns = split_columns(block, delimiter, len(names), list(places.values()))
+    if columns is None:
         return None
-    names = [str(place) for place in range(width)]
-    needed = [names[place] for place in places]
-    try:
-        block.decode()  # pyarrow checks only the columns it is asked for
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(block),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=needed, column_types=dict.fromkeys(needed, pa.string()), strings_can_be_null=False
-            ),
-        )
-    except (UnicodeDecodeError, pa.ArrowInvalid):
-        return None
-    columns = [table[name].combine_chunks() for name in needed]
     label, user, item, _, item_history, cate_history = columns
     good = (
         pc.is_in(label, pa.array(["0", "1"])),
