@@ -45,7 +45,6 @@ class BuildReport:
 
     negatives_not_drawn: int = 0
     targets_with_too_short_history: int = 0
-    unknown_test_targets: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,6 @@ class SampleBuilder:
                 candidates = np.concatenate([candidates, drawn], axis=1)
             kept = candidates.ravel() != 0
             self.report.negatives_not_drawn += int((~kept).sum())
-            if split is Split.TEST:
-                self.report.unknown_test_targets += int((candidates[:, 0] == UNKNOWN_ID).sum())
 
             def repeat(values: Any, kept: Any = kept, width: int = candidates.shape[1]) -> Any:
                 return np.repeat(values, width)[kept]

@@ -85,7 +85,6 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         items_with_several_categories=several,
         count_short_histories=lambda: builder.report.targets_with_too_short_history,
         count_dropped=lambda: _count_dropped(ordered, builder, int((counts.items > 0).sum()) - len(items.codes)),
-        count_unknown_test_targets=lambda: builder.report.unknown_test_targets,
     )
 
 

@@ -33,7 +33,6 @@ class StoreParts:
     items_with_several_categories: int
     count_short_histories: Callable[[], int]
     count_dropped: Callable[[], dict[str, int]]
-    count_unknown_test_targets: Callable[[], int]
 
 
 def number_fields(

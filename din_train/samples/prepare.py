@@ -169,6 +169,6 @@ def _summarize(parts: StoreParts, totals: Totals) -> dict[str, Any]:
             split.name.lower(): round(totals.positives[split] / count, 6) if count else None
             for split, count in totals.samples.items()
         },
-        "unknown_rate_in_test": round(parts.count_unknown_test_targets() / tests, 6) if tests else None,
+        "unknown_rate_in_test": round(totals.unknown_test_targets / tests, 6) if tests else None,
         "history_length": {name: totals.compute_length_quantile(q) for name, q in _QUANTILES.items()},
     }

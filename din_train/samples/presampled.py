@@ -67,11 +67,10 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         users = connection.table("users").order_by("user_id").select("user_id", user="user_id_raw").to_pyarrow()
     training_events = known["training"]
     table, of_items = number_fields(known.drop(["total", "training"]), ("category",), known["total"].to_numpy(), data)
-    unknown_targets = [0]
     return StoreParts(
         event_columns=("user_id", "item_id"),
         sample_columns=_SAMPLE_COLUMNS,
-        blocks=_read_blocks(events_path, samples_path, unknown_targets),
+        blocks=_read_blocks(events_path, samples_path),
         tables={
             "items": table.append_column("training_events", training_events),
             "users": users,
@@ -84,7 +83,6 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         items_with_several_categories=several,
         count_short_histories=lambda: 0,
         count_dropped=lambda: {"items_of_too_few_training_events": unknown},
-        count_unknown_test_targets=lambda: unknown_targets[0],
     )
 
 
@@ -209,7 +207,7 @@ def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, 
     return numbered.mutate(title=ibis.null("string")), several, table.num_rows - len(numbering.codes)
 
 
-def _read_blocks(events_path: Path, samples_path: Path, unknown_targets: list[int]) -> Iterator[Block]:
+def _read_blocks(events_path: Path, samples_path: Path) -> Iterator[Block]:
     """Events first, then the samples; what one kind has no rows of is empty."""
     import pyarrow.parquet as pq
 
@@ -224,6 +222,4 @@ def _read_blocks(events_path: Path, samples_path: Path, unknown_targets: list[in
             of_split = {
                 split: {name: columns[name][columns["split"] == split] for name in _SAMPLE_COLUMNS} for split in SPLITS
             }
-            tests = of_split[Split.TEST]
-            unknown_targets[0] += int(np.sum((tests["target_item_id"] == UNKNOWN_ID) & (tests["label"] == 1)))
             yield Block(no_events, of_split)

@@ -133,6 +133,7 @@ class Totals:
     events: int = 0
     samples: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     positives: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    unknown_test_targets: int = 0  # positives whose item is unknown
     samples_by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def add(self, block: Block) -> None:
@@ -140,6 +141,9 @@ class Totals:
         for split, columns in block.samples.items():
             self.samples[split] += len(columns["label"])
             self.positives[split] += int(np.sum(columns["label"]))
+            if split is Split.TEST:
+                unknown = np.equal(columns["target_item_id"], UNKNOWN_ID) & np.equal(columns["label"], 1)
+                self.unknown_test_targets += int(np.sum(unknown))
             counts = np.bincount(columns["history_length"])
             longer = max(len(counts), len(self.samples_by_length))
             self.samples_by_length = np.pad(self.samples_by_length, (0, longer - len(self.samples_by_length)))

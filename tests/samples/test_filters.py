@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from log_factory import Event, prepare_events, read_events, read_raw_ids, read_samples
+from log_factory import Event, make_config, prepare_events, read_events, read_raw_ids, read_samples, write_table
 
+from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
+from din_train.samples.store import PreparedData, open_store
 
 DAY = 86_400
 START = 1_400_000_000 // DAY * DAY  # 2014-05-13
@@ -93,3 +94,16 @@ def test_without_filters_nothing_is_counted_as_dropped(tmp_path: Path) -> None:
     _, preparation = prepare_events(tmp_path, [*events_of("u", "abcd"), *events_of("v", "efgh")])
     assert set(preparation.manifest["dropped"].values()) == {0}
     assert preparation.manifest["counts"]["events_with_too_short_history"] == 2
+
+
+def test_unknown_impressions_are_no_unknown_targets(tmp_path: Path) -> None:
+    """The rate is of clicked items; two of three test impressions are unknown here, of which none was clicked."""
+    rows = [(user, item, time, label) for user in "uv" for time, (item, label) in enumerate(
+        [("a", 1), ("b", 1), ("a", 1), (f"{user}1", 0), (f"{user}2", 0), ("b", 1)])]  # fmt: skip
+    write_table(tmp_path / "log.tsv", ["user", "item", "time", "label"], rows)
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
+    config = make_config(tmp_path, data={"columns": columns, "protocol": "paper"}, vocabulary={"min_count": 1})
+    manifest = prepare_data(config, force=False, progress=lambda _: None).manifest
+    tests = read_samples(open_store(config.data.prepared), Split.TEST)
+    assert [(row["target"], row["label"]) for row in tests] == [("?", 0), ("?", 0), ("b", 1)] * 2
+    assert manifest["unknown_rate_in_test"] == 0
