@@ -73,6 +73,13 @@ def to_unix_seconds(value: object) -> object:
     return value
 
 
+def find_disorder(values: dict[str, Any], earlier: str, later: str) -> Iterator[tuple[str, str]]:
+    """A problem where two times of a section are given and not in order."""
+    first, second = (to_unix_seconds(values.get(key)) for key in (earlier, later))
+    if isinstance(first, int) and isinstance(second, int) and first >= second:
+        yield later, f"received {second}, expected a time after {earlier} ({first})"
+
+
 FilePath = Annotated[Path, Field(strict=False), AfterValidator(_refuse_nameless)]
 Time = Annotated[int, BeforeValidator(to_unix_seconds), Field(ge=0, lt=2**40)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
@@ -109,9 +116,7 @@ class TimeSplitConfig(Section):
     @classmethod
     def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """The cuts must be in order."""
-        first, second = (to_unix_seconds(values.get(key)) for key in ("validation_from", "test_from"))
-        if isinstance(first, int) and isinstance(second, int) and first >= second:
-            yield "test_from", f"received {second}, expected a time after validation_from ({first})"
+        yield from find_disorder(values, "validation_from", "test_from")
 
 
 class UserSplitConfig(Section):

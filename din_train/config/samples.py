@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from din_train.config.data import Time, to_unix_seconds
+from din_train.config.data import Time, find_disorder
 from din_train.config.section import Section
 
 
@@ -28,9 +28,7 @@ class FiltersConfig(Section):
     @classmethod
     def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """The window must not be empty."""
-        since, until = (to_unix_seconds(values.get(key)) for key in ("since", "until"))
-        if isinstance(since, int) and isinstance(until, int) and since >= until:
-            yield "until", f"received {until}, expected a time after since ({since})"
+        yield from find_disorder(values, "since", "until")
 
 
 class VocabularyConfig(Section):

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ibis
 import orjson
 import pyarrow.parquet as pq
 from ibis import Table, _
@@ -21,11 +20,12 @@ from din_train.logs.lines import read_lines, read_magic
 from din_train.logs.rejects import Rejects
 from din_train.logs.time_unit import TICKS
 from din_train.logs.x1 import COLUMNS as X1_COLUMNS
-from din_train.samples.relations import connect
+from din_train.samples.database import connect
+from din_train.samples.presampled import measure_history
+from din_train.samples.store import QUANTILES
 
 _BAD_LINES_SHOWN = 5
 _TEXT_SHOWN = 100
-_QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
 def read_contents(
@@ -128,9 +128,7 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
 
 def _summarise_samples(samples: Table, reports: Sequence[FileReport]) -> list[tuple[str, str]]:
     samples = samples.mutate(place=(_.split == "test").cast("int64")).filter(_.place < len(reports))
-    history = _.item_history
-    length = ibis.ifelse(history == "", 0, history.length() - history.replace("^", "").length() + 1)
-    samples = samples.mutate(length=length)
+    samples = samples.mutate(length=measure_history(_.item_history))
     counts = (
         samples.group_by("place", "label").aggregate(n=_.count()).order_by("place", "label").to_pyarrow().to_pylist()
     )
@@ -148,7 +146,7 @@ def _take_row(table: Table) -> dict[str, Any]:
 
 
 def _show_quantiles(table: Table, column: str) -> str:
-    row = _take_row(table.aggregate(**{name: table[column].quantile(share) for name, share in _QUANTILES.items()}))
+    row = _take_row(table.aggregate(**{name: table[column].quantile(share) for name, share in QUANTILES.items()}))
     return ", ".join(f"{name} {value:,.1f}".removesuffix(".0") for name, value in row.items())
 
 

@@ -16,7 +16,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
 from din_train.report.terminal import format_metric
-from din_train.samples.store import Manifest
+from din_train.samples.manifest import Manifest
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells users that it builds its font cache
 

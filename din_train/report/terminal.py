@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from din_train.logs.log import Progress as ReadProgress
-from din_train.samples.store import Manifest
+from din_train.samples.manifest import Manifest
 
 _FILE_WIDTH = 120
 

@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 from din_train.config import DataConfig, NegativesConfig
 from din_train.config.data import TIME_FIELDS
 from din_train.logs import field_column
-from din_train.samples.negatives import ChosenItems, ItemDistribution, draw_negatives
+from din_train.samples.negatives import (
+    ChosenItems,
+    ItemDistribution,
+    draw_negatives,
+    find_last_excluded,
+    number_samples,
+)
 from din_train.samples.relations import OrderedLog, read_user_blocks
 from din_train.samples.split import SPLITS, Split, Targets, UserClicks, assign_splits
 from din_train.samples.time_fields import compute_time_field
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering
 
 BLOCK_ROWS = 1_000_000
-
-# A sample's number is its target's row in `events` shifted by these bits, plus the negative's own number.
-NEGATIVE_BITS = 16
 
 Ints = NDArray[np.int64]
 Columns = dict[str, Any]
@@ -36,7 +39,6 @@ class EventCounts:
     training_items: Ints
     context: dict[str, Ints]
     training_context: dict[str, Ints]
-    user_codes: Ints  # of the users left, in order
 
 
 @dataclass
@@ -83,9 +85,8 @@ class SampleBuilder:
             training_items=np.zeros(self.ordered.num_items, np.int64),
             context={name: np.zeros(size, np.int64) for name, size in names.items()},
             training_context={name: np.zeros(size, np.int64) for name, size in names.items()},
-            user_codes=self.read_user_codes(),
         )
-        for rows, clicks, targets in self._read_blocks():
+        for rows, clicks, targets, _seconds in self._read_blocks():
             training = _find_training_events(clicks, targets)
             counts.items += np.bincount(rows["item_code"], minlength=len(counts.items))
             counts.training_items += np.bincount(rows["item_code"][training], minlength=len(counts.items))
@@ -107,9 +108,8 @@ class SampleBuilder:
     ) -> Iterator[Block]:
         """The second pass: blocks of events and samples, user ids counting up from 2."""
         first_user, first_event = FIRST_REAL_ID, 0
-        for rows, clicks, targets in self._read_blocks():
+        for rows, clicks, targets, seconds in self._read_blocks():
             item_ids = items.ids[rows["item_code"]]
-            seconds = self._to_seconds(rows["timestamp"])
             ids = {name: _take(context[name].ids, rows[field_column(name)]) for name in context}
             user_ids = (first_user + clicks.user_rows).astype(np.int32)
             is_click = clicks.is_click
@@ -124,17 +124,15 @@ class SampleBuilder:
             first_user += len(clicks.num_clicks)
             first_event += int(is_click.sum())
 
-    def _read_blocks(self) -> Iterator[tuple[Columns, UserClicks, Targets]]:
+    def _read_blocks(self) -> Iterator[tuple[Columns, UserClicks, Targets, Ints]]:
+        """Columns as they are stored, the users' clicks, the targets, and the [E] unix times."""
         for rows in read_user_blocks(self.ordered.path, BLOCK_ROWS):
             is_click = rows["label"] == 1 if self.labelled else np.ones(len(rows["user_code"]), np.bool_)
             clicks = UserClicks.of(rows["user_code"], is_click)
-            starts = np.flatnonzero(np.diff(clicks.user_rows, prepend=-1))
-            user_splits = None if self.user_splits is None else self.user_splits[rows["user_code"][starts]]
-            seconds = self._to_seconds(rows["timestamp"])
-            yield rows, clicks, assign_splits(clicks, self.data, seconds=seconds, user_splits=user_splits)
-
-    def _to_seconds(self, timestamps: Ints) -> Ints:
-        return timestamps // (self.ticks or 1)
+            user_splits = None if self.user_splits is None else self.user_splits[rows["user_code"][clicks.first_events]]
+            seconds = rows["timestamp"] // (self.ticks or 1)
+            targets = assign_splits(clicks, self.data, seconds=seconds, user_splits=user_splits)
+            yield rows, clicks, targets, seconds
 
     def _build_samples(
         self,
@@ -195,22 +193,18 @@ class SampleBuilder:
     ) -> NDArray[np.int32]:
         """[P, K] negatives; without labels a place in the block is a click's row in `events`."""
         count = self.negatives.per_positive if split is Split.TRAIN else self.negatives.evaluation_per_positive
-        last = clicks.num_clicks[clicks.user_rows[rows]] - 1
-        until = clicks.clicks_before[rows] if self.negatives.exclude == "history" else last
+        until = find_last_excluded(
+            self.negatives, clicks.clicks_before[rows], clicks.num_clicks[clicks.user_rows[rows]]
+        )
         return draw_negatives(
             chosen=chosen,
             distribution=distribution,
             user_rows=np.repeat(clicks.user_rows[rows], count),
             until=np.repeat(until, count),
-            samples=number_samples(first_event + rows, count),
+            samples=number_samples(np.repeat(first_event + rows, count), np.tile(np.arange(count), len(rows))),
             seed=self.negatives.seed,
             epoch=0,
         ).reshape(-1, count)
-
-
-def number_samples(event_rows: Ints, per_positive: int) -> Ints:
-    """[P] rows of the targets in `events` -> [P * K] numbers of their negatives, the counters of their draws."""
-    return ((event_rows[:, None] << NEGATIVE_BITS) + np.arange(per_positive)).ravel()
 
 
 def _find_training_events(clicks: UserClicks, targets: Targets) -> NDArray[np.bool_]:

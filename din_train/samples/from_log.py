@@ -11,9 +11,10 @@ from din_train.config.data import TIME_FIELDS
 from din_train.errors import DataError
 from din_train.logs import Progress, read_log
 from din_train.samples.build import SampleBuilder
+from din_train.samples.database import connect
 from din_train.samples.negatives import build_distribution
 from din_train.samples.parts import StoreParts, number_fields
-from din_train.samples.relations import OrderedLog, connect, describe_items, describe_users, order_log
+from din_train.samples.relations import OrderedLog, describe_items, describe_users, order_log
 from din_train.samples.split import assign_users, least_clicks
 from din_train.samples.time_fields import VALUES
 from din_train.samples.vocabulary import FIRST_REAL_ID, build_vocabulary, number_codes
@@ -43,8 +44,10 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             scratch=scratch,
         )
         builder = SampleBuilder(ordered, data, config.negatives, log.ticks, log.labelled)
+        user_codes = builder.read_user_codes()
         if data.user_split is not None:
-            builder.user_splits = _split_users(builder, config)
+            builder.user_splits = np.zeros(ordered.num_users, np.int8)
+            builder.user_splits[user_codes] = assign_users(user_codes, data.user_split)
         counts = builder.count()
         items = number_codes(counts.items, counts.training_items, config.vocabulary.min_count)
         context = {
@@ -52,7 +55,7 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             for name, total in counts.context.items()
         }
         item_table, several = describe_items(connection, log, _pair_ids("item", items.codes), data.item_fields)
-        user_table = describe_users(connection, log, _pair_ids("user", counts.user_codes), data.user_fields)
+        user_table = describe_users(connection, log, _pair_ids("user", user_codes), data.user_fields)
     item_fields = ("category", *data.item_fields)
     item_table, of_items = number_fields(item_table, item_fields, counts.items[items.codes], data)
     user_weights = np.ones(user_table.num_rows, np.int64)
@@ -86,17 +89,6 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         count_short_histories=lambda: builder.report.targets_with_too_short_history,
         count_dropped=lambda: _count_dropped(ordered, builder, int((counts.items > 0).sum()) - len(items.codes)),
     )
-
-
-def _split_users(builder: SampleBuilder, config: Config) -> NDArray[np.int8]:
-    """Code -> `Split`, shared out among the users that are left."""
-    user_split = config.data.user_split
-    if user_split is None:
-        raise ValueError("DataConfig lets protocol user not be without user_split")
-    codes = builder.read_user_codes()
-    splits = np.zeros(builder.ordered.num_users, np.int8)
-    splits[codes] = assign_users(codes, user_split)
-    return splits
 
 
 def _pair_ids(kind: str, codes: NDArray[np.int64]) -> pa.Table:

@@ -16,6 +16,9 @@ from din_train.samples.vocabulary import FIRST_REAL_ID
 # Draws before falling back to listing what is left; reached only by users who own most of the items.
 _MAX_ATTEMPTS = 64
 
+# A negative's number is its target's row in `events` shifted by these bits, plus its own number among the target's.
+_NEGATIVE_BITS = 16
+
 Ids = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
@@ -146,6 +149,26 @@ def draw_negatives(
         free = chosen.remaining(int(user_rows[row]), int(until[row]))
         drawn[row] = distribution.draw_among(draw_bits(seed, epoch, samples[row : row + 1], _MAX_ATTEMPTS), free)
     return drawn
+
+
+def number_samples(event_rows: Ints, slots: Ints) -> Ints:
+    """[S] numbers of sampled negatives, the counters of their draws.
+
+    Args:
+        event_rows: [S] rows of their targets in `events`.
+        slots: [S] 0 for the first negative of a target, 1 for its second, ...
+    """
+    return (event_rows << _NEGATIVE_BITS) + slots
+
+
+def find_last_excluded(negatives: NegativesConfig, positions: Ints, num_clicks: Ints) -> Ints:
+    """[S] the last position of the user's list whose item may not be a negative.
+
+    Args:
+        positions: [S] of the targets in their users' lists.
+        num_clicks: [S] lengths of those lists.
+    """
+    return positions if negatives.exclude == "history" else num_clicks - 1
 
 
 def _pair_keys(user_rows: Ints, item_ids: Ids, num_items: int) -> Ints:

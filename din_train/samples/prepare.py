@@ -16,13 +16,13 @@ from din_train.errors import DataError
 from din_train.files import compute_sha256, exclusive_lock, remove_leftovers, scratch_folder
 from din_train.logs import Progress, input_files
 from din_train.samples.from_log import build_from_log
+from din_train.samples.manifest import MANIFEST, Manifest, find_damage, is_current, read_any_manifest
 from din_train.samples.parts import StoreParts
 from din_train.samples.presampled import build_presampled
 from din_train.samples.split import Split
-from din_train.samples.store import MANIFEST, Manifest, Totals, find_damage, list_files, read_manifest, write_store
+from din_train.samples.store import QUANTILES, Totals, write_store
 from din_train.samples.vocabulary import UNKNOWN_ID
 
-_QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 # Where things are, and how they are made, but not what comes out.
 _NOT_IN_RECIPE = {"reviews", "items", "events", "users", "train", "test", "prepared", "temp_folder"} | {
     "max_history_length", "memory_limit", "threads"
@@ -49,14 +49,13 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
     folder = config.data.prepared
     with exclusive_lock(folder.with_name(f".{folder.name}.lock")):
         remove_leftovers(folder, config.data.temp_folder)
-        manifest = read_manifest(folder)
-        files = list_files(folder)
-        if files is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        manifest = read_any_manifest(folder)
+        if manifest is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(
                 f"data.prepared: {folder}: exists and is not a prepared data set; move it away or choose another folder"
             )
-        if files is not None:
-            others = sorted({path.name for path in folder.iterdir()} - {*files, MANIFEST})
+        if manifest is not None:
+            others = sorted({path.name for path in folder.iterdir()} - {*manifest["files"], MANIFEST})
             if others:
                 raise DataError(
                     f"data.prepared: {folder}: holds '{others[0]}', which is no part of the data set and would be "
@@ -73,7 +72,9 @@ def prepare_data(config: Config, *, force: bool, progress: Progress) -> Preparat
 def _find_reason(folder: Path, manifest: Manifest | None, config: Config, inputs: list[dict[str, Any]]) -> str | None:
     """Why the data set has to be made, or None."""
     if manifest is None:
-        return "there was none" if list_files(folder) is None else "it was of another version"
+        return "there was none"
+    if not is_current(manifest):
+        return "it was of another version"
     recipe = _describe_recipe(config)
     for key in sorted(recipe.keys() | manifest["recipe"].keys()):
         if recipe.get(key) != manifest["recipe"].get(key):
@@ -170,5 +171,5 @@ def _summarize(parts: StoreParts, totals: Totals) -> dict[str, Any]:
             for split, count in totals.samples.items()
         },
         "unknown_rate_in_test": round(totals.unknown_test_targets / tests, 6) if tests else None,
-        "history_length": {name: totals.compute_length_quantile(q) for name, q in _QUANTILES.items()},
+        "history_length": {name: totals.compute_length_quantile(q) for name, q in QUANTILES.items()},
     }

@@ -21,13 +21,14 @@ from typing import Any
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from ibis import Table, _
 
 from din_train.config import Config
 from din_train.logs import Progress, read_x1
 from din_train.samples.build import BLOCK_ROWS, Block
+from din_train.samples.database import connect, load_table
 from din_train.samples.parts import StoreParts, number_fields
-from din_train.samples.relations import connect, load_table
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
 
@@ -45,7 +46,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         raise ValueError("DataConfig lets no x1 log be without train and test")
     raw = read_x1(data, data.train, data.test, scratch, progress)
     with connect(data, scratch) as connection:
-        connection.create_table("rows", connection.read_parquet(raw.rows, table_name="raw_rows"))
+        connection.read_parquet(raw.rows, table_name="rows")
         events = _find_events(connection)
         samples = _find_samples(connection)
         items, several, unknown = _number_items(connection, config.vocabulary.min_count)
@@ -86,32 +87,40 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     )
 
 
+def measure_history(history: ibis.Value) -> ibis.Value:
+    """How many ids a history of `^`-joined ids has; an empty one has none."""
+    return ibis.ifelse(history == "", 0, history.length() - history.replace("^", "").length() + 1)
+
+
+def _rank(rows: Table) -> ibis.Value:
+    """Highest for the longest history, of several for the first."""
+    return rows.history_length * 2**40 - rows.ordinal
+
+
 def _find_events(connection: ibis.BaseBackend) -> Table:
     """user_id, segment, position, item, category: the histories, each stored as often as it must be.
 
-    Also makes the tables `users` (user_id by first appearance), `placed` (rows with their segment) and `segments`.
+    Also makes the tables `users` (user_id by first appearance), `placed_rows` (with their segments) and `segments`.
     """
     rows = connection.table("rows")
     first_seen = rows.group_by(user_id_raw=rows.user_id).agg(first=_.ordinal.min())
     users = connection.create_table(
         "users", first_seen.mutate(user_id=(ibis.row_number().over(order_by="first") + FIRST_REAL_ID).cast("int32"))
     )
-    length = ibis.ifelse(
-        rows.item_history == "", 0, rows.item_history.length() - rows.item_history.replace("^", "").length() + 1
-    )
     placed = rows.rename(user_id_raw="user_id").inner_join(users.select("user_id_raw", "user_id"), "user_id_raw")
-    placed = connection.create_table("numbered", placed.mutate(history_length=length.cast("int32")))
-    longest = placed.group_by("user_id").agg(
-        longest=placed.item_history.argmax(placed.history_length * 2**40 - placed.ordinal)
+    placed = connection.create_table(
+        "numbered", placed.mutate(history_length=measure_history(placed.item_history).cast("int32"))
     )
+    longest = placed.group_by("user_id").agg(longest=placed.item_history.argmax(_rank(placed)))
     placed = placed.inner_join(longest, "user_id")
     is_beginning = (_.longest + "^").startswith(_.item_history + "^") | (_.item_history == "")
-    placed = connection.create_table("placed_rows", placed.mutate(apart=~is_beginning))
+    placed = placed.mutate(apart=~is_beginning)
     placed = placed.mutate(segment_history=ibis.ifelse(placed.apart, placed.item_history, placed.longest))
+    placed = connection.create_table("placed_rows", placed)
     histories = placed.group_by("user_id", "apart", "segment_history").agg(
         first=_.ordinal.min(),
         # the categories of the row that has the whole history
-        cate_history=placed.cate_history.argmax(placed.history_length * 2**40 - placed.ordinal),
+        cate_history=placed.cate_history.argmax(_rank(placed)),
     )
     histories = histories.filter(_.segment_history != "")
     segment = ibis.row_number().over(group_by="user_id", order_by=["apart", "first"])
@@ -136,13 +145,11 @@ def _find_samples(connection: ibis.BaseBackend) -> Table:
         connection.table("segments").select("user_id", "segment", "apart", "segment_history"), ["user_id", "segment"]
     )
     starts = connection.create_table("segment_starts", starts.select("user_id", "apart", "segment_history", "start"))
-    rows = connection.table("placed_rows")
-    rows = rows.mutate(segment_history=ibis.ifelse(rows.apart, rows.item_history, rows.longest))
-    rows = rows.left_join(starts, ["user_id", "apart", "segment_history"])
+    rows = connection.table("placed_rows").left_join(starts, ["user_id", "apart", "segment_history"])
     training = rows.filter((_.split == "train") & (_.label == "1"))
     held_out = training.group_by("user_id").agg(
-        held_history=training.item_history.argmax(training.history_length * 2**40 - training.ordinal),
-        held_ordinal=training.ordinal.argmax(training.history_length * 2**40 - training.ordinal),
+        held_history=training.item_history.argmax(_rank(training)),
+        held_ordinal=training.ordinal.argmax(_rank(training)),
     )
     rows = rows.left_join(held_out, "user_id")
     is_held = (rows.ordinal == rows.held_ordinal) | ((rows.label == "0") & (rows.item_history == rows.held_history))
@@ -176,15 +183,13 @@ def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, 
         "item",
         total=ibis.literal(1),
         training=(positives.split == int(Split.TRAIN)).cast("int64"),
-        place=positives.ordinal,
     )
     of_histories = histories.select(
         "item",
         total=ibis.literal(1),
         training=((histories.segment > 0) | (histories.position < histories.seen)).fill_null(False).cast("int64"),
-        place=histories.user_id.cast("int64"),
     )
-    every = samples.select("item", total=ibis.literal(0), training=ibis.literal(0).cast("int64"), place=samples.ordinal)
+    every = samples.select("item", total=ibis.literal(0), training=ibis.literal(0).cast("int64"))
     counted = ibis.union(ibis.union(of_targets, of_histories), every)
     counts = counted.group_by("item").agg(total=_.total.sum(), training=_.training.sum())
     named = ibis.union(
@@ -209,8 +214,6 @@ def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, 
 
 def _read_blocks(events_path: Path, samples_path: Path) -> Iterator[Block]:
     """Events first, then the samples; what one kind has no rows of is empty."""
-    import pyarrow.parquet as pq
-
     no_samples = {split: {name: np.zeros(0, np.int64) for name in _SAMPLE_COLUMNS} for split in SPLITS}
     no_events = {"user_id": np.zeros(0, np.int32), "item_id": np.zeros(0, np.int32)}
     with pq.ParquetFile(events_path) as file:

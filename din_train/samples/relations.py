@@ -1,4 +1,4 @@
-"""Relational work on a raw log, as Ibis expressions on embedded DuckDB: codes, filters, order.
+"""Relational work on a raw log, as Ibis expressions on embedded DuckDB: codes, order, what is said of items and users.
 
 A code is a provisional number for a raw id, by first appearance; the final ids come later, when it is known which
 events are kept and which are training events. Every expression ends in a total order whose last key is `ordinal`,
@@ -6,21 +6,20 @@ the event's place in the log, so the result does not depend on the engine's thre
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis import Table, _
 
-from din_train.config import DataConfig, FiltersConfig
-from din_train.errors import DataError, RunError
+from din_train.config import FiltersConfig
 from din_train.logs import RawLog, field_column
+from din_train.samples.database import count_rows, load_table
+from din_train.samples.filters import filter_events
 
 
 @dataclass(frozen=True)
@@ -40,26 +39,6 @@ class OrderedLog:
     num_items: int
     context: Mapping[str, pa.Table]
     dropped: dict[str, int]
-
-
-@contextmanager
-def connect(data: DataConfig, scratch: Path) -> Iterator[ibis.BaseBackend]:
-    """A DuckDB of our own in `scratch`, of bounded memory.
-
-    Raises:
-        RunError: if memory or disk run out inside.
-    """
-    threads = {} if data.threads is None else {"threads": data.threads}
-    connection = ibis.duckdb.connect(
-        scratch / "relations.duckdb", memory_limit=data.memory_limit, temp_directory=str(scratch / "spill"), **threads
-    )
-    try:
-        yield connection
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"preparing in {scratch.parent}: {reason}; raise data.memory_limit or free disk space") from None
-    finally:
-        connection.disconnect()
 
 
 def order_log(
@@ -94,27 +73,13 @@ def order_log(
         context[name] = codes.order_by("code").select("code", "value").to_pyarrow()
         events = events.left_join(codes.select("value", **{f"context_{place}": "code"}), events[column] == codes.value)
         events = events.drop("value")
-    columns = ["user_code", "item_code", "timestamp", *(["label"] if log.labelled else []), "ordinal"]
-    kept = connection.create_table(
-        "coded_events", events.select(*columns, *(f"context_{place}" for place in range(len(context))))
-    )
-    dropped: dict[str, int] = {}
-    kept = _filter_window(connection, kept, filters, log.ticks, dropped)
-    kept = _filter_duplicates(connection, kept, filters, dropped)
-    kept = _filter_k_core(connection, kept, filters.k_core, dropped)
-    kept = _filter_short_users(connection, kept, min_clicks, dropped)
-    path = scratch / "ordered.parquet"
+    columns = ["user_code", "item_code", "timestamp", *(["label"] if log.labelled else [])]
     codes_of = {field_column(name): f"context_{place}" for place, name in enumerate(context)}
-    kept.order_by("user_code", "timestamp", "ordinal").select(
-        "user_code", "item_code", "timestamp", *(["label"] if log.labelled else []), **codes_of
-    ).to_parquet(path)
-    return OrderedLog(path, _count_rows(users), _count_rows(items), context, dropped)
-
-
-def load_table(connection: ibis.BaseBackend, name: str, table: pa.Table) -> Table:
-    """An Arrow table as a table of the database, without a copy."""
-    connection.con.register(name, table)
-    return connection.table(name)
+    kept = connection.create_table("coded_events", events.select(*columns, "ordinal", **codes_of))
+    kept, dropped = filter_events(connection, kept, filters, ticks=log.ticks, min_clicks=min_clicks)
+    path = scratch / "ordered.parquet"
+    kept.order_by("user_code", "timestamp", "ordinal").select(*columns, *codes_of).to_parquet(path)
+    return OrderedLog(path, count_rows(users), count_rows(items), context, dropped)
 
 
 def describe_items(
@@ -167,7 +132,7 @@ def _describe(
         )
         table = table.left_join(found.select(key, name), key).drop(f"{key}_right")
         if name == "category":
-            several = _count_rows(found.semi_join(table, key).filter(found["count"] > 1))
+            several = count_rows(found.semi_join(table, key).filter(found["count"] > 1))
     nulls = {name: ibis.null("string") for name in wanted if name not in (*in_side, *in_events)}
     return table.mutate(**nulls) if nulls else table, several
 
@@ -175,88 +140,6 @@ def _describe(
 def _code(first_seen: Table, name: str) -> Table:
     """0, 1, 2, ... by first appearance."""
     return first_seen.mutate(**{name: ibis.row_number().over(order_by="first").cast("int32")})
-
-
-def _filter_window(
-    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, ticks: int | None, dropped: dict[str, int]
-) -> Table:
-    if filters.since is None and filters.until is None:
-        return events
-    inside = events
-    if filters.since is not None:
-        inside = inside.filter(_.timestamp >= filters.since * (ticks or 1))
-    if filters.until is not None:
-        inside = inside.filter(_.timestamp < filters.until * (ticks or 1))
-    return _replace(connection, events, inside, "in_window", "events_outside_the_time_window", dropped)
-
-
-def _filter_duplicates(
-    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, dropped: dict[str, int]
-) -> Table:
-    if filters.duplicates == "keep":
-        return events
-    keys = ["user_code", "item_code", *(["timestamp"] if filters.duplicates == "drop-same-time" else [])]
-    keys += ["label"] if "label" in events.columns else []
-    first = events.group_by(keys).agg(ordinal=_.ordinal.min()).select("ordinal")
-    return _replace(connection, events, events.semi_join(first, "ordinal"), "distinct", "duplicate_events", dropped)
-
-
-def _filter_k_core(connection: ibis.BaseBackend, events: Table, k: int, dropped: dict[str, int]) -> Table:
-    """Leave out users and items of fewer than k clicks, until every one left has k."""
-    if k == 1:
-        return events
-    before, step = _count_rows(events), 0
-    while True:
-        rows = _count_rows(events)
-        for key in ("user_code", "item_code"):
-            enough = _clicks(events).group_by(key).agg(clicks=_.count()).filter(_.clicks >= k)
-            events = _replace(connection, events, events.semi_join(enough, key), f"core_{step}", None, dropped)
-            step += 1
-        if _count_rows(events) == rows:
-            dropped["events_outside_the_k_core"] = before - rows
-            return events
-
-
-def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks: int, dropped: dict[str, int]) -> Table:
-    per_user = connection.create_table(
-        "per_user",
-        events.group_by("user_code").agg(
-            clicks=_.label.sum().cast("int64") if "label" in events.columns else _.count(), events=_.count()
-        ),
-    )
-    short = per_user.filter(_.clicks < min_clicks)
-    all_users, short_users = _count_rows(per_user), _count_rows(short)
-    if short_users == all_users:
-        what = "clicks" if "label" in events.columns else "events"
-        raise DataError(
-            f"no user has the {min_clicks} {what} the protocol needs (the log has {_count_rows(events):,} events of "
-            f"{all_users:,} users); check data.columns, or use a longer log"
-        )
-    dropped["users_with_too_few_events"] = short_users
-    dropped["events_of_those_users"] = int(short.events.sum().to_pyarrow().as_py() or 0)
-    if not short_users:
-        return events
-    return events.semi_join(per_user.filter(_.clicks >= min_clicks), "user_code")
-
-
-def _clicks(events: Table) -> Table:
-    return events.filter(_.label == 1) if "label" in events.columns else events
-
-
-def _replace(
-    connection: ibis.BaseBackend, before: Table, after: Table, name: str, reason: str | None, dropped: dict[str, int]
-) -> Table:
-    """Materialise `after`, count what it lacks, and free what it came from."""
-    rows = _count_rows(before)
-    table = connection.create_table(name, after)
-    if reason is not None:
-        dropped[reason] = rows - _count_rows(table)
-    connection.con.execute(f'DROP TABLE "{before.op().name}"')  # Ibis 12 leaves the name out
-    return table
-
-
-def _count_rows(table: Table) -> int:
-    return int(table.count().to_pyarrow().as_py())
 
 
 def read_user_blocks(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

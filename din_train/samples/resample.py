@@ -4,8 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import NegativesConfig
-from din_train.samples.build import BLOCK_ROWS, NEGATIVE_BITS
-from din_train.samples.negatives import ChosenItems, build_distribution, draw_negatives
+from din_train.samples.build import BLOCK_ROWS
+from din_train.samples.negatives import (
+    ChosenItems,
+    build_distribution,
+    draw_negatives,
+    find_last_excluded,
+    number_samples,
+)
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
 from din_train.samples.vocabulary import FIRST_REAL_ID
@@ -44,8 +50,8 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
             chosen=chosen,
             distribution=distribution,
             user_rows=of_users,
-            until=length if negatives.exclude == "history" else counts[of_users] - 1,
-            samples=(target_rows << NEGATIVE_BITS) + slots[drawn],
+            until=find_last_excluded(negatives, length, counts[of_users]),
+            samples=number_samples(target_rows, slots[drawn]),
             seed=negatives.seed,
             epoch=epoch,
         )

@@ -68,11 +68,12 @@ def least_clicks(data: DataConfig) -> int:
 class UserClicks:
     """Whole users' events in time order, as positions among their clicks.
 
-    user_rows: [E] which user, 0, 1, ... num_clicks: [users].
+    user_rows: [E] which user, 0, 1, ... first_events: [users] where each begins. num_clicks: [users].
     clicks_before: [E] clicks of the user before the event. is_click: [E].
     """
 
     user_rows: Ints
+    first_events: Ints
     num_clicks: Ints
     clicks_before: Ints
     is_click: NDArray[np.bool_]
@@ -86,7 +87,7 @@ class UserClicks:
         up_to: Ints = np.cumsum(is_click) - is_click  # clicks before, over all users
         clicks_before: Ints = up_to - np.repeat(up_to[starts], counts)
         num_clicks = np.add.reduceat(is_click.astype(np.int64), starts) if len(starts) else starts
-        return cls(user_rows, num_clicks, clicks_before, is_click)
+        return cls(user_rows, starts, num_clicks, clicks_before, is_click)
 
 
 @dataclass(frozen=True)

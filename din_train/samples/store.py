@@ -33,15 +33,15 @@ from din_train.errors import DataError
 from din_train.files import atomic_folder, compute_sha256
 from din_train.samples.build import Block
 from din_train.samples.column_file import ColumnWriter, map_columns
+from din_train.samples.manifest import MANIFEST, SCHEMA_VERSION, Manifest, find_damage, read_manifest
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
-SCHEMA_VERSION = 2
-MANIFEST = "manifest.json"
 REJECTED = "rejected.jsonl"
 TABLES = ("items", "users", "vocabularies")
 
-Manifest = dict[str, Any]
+# Of the lengths of histories that are shown.
+QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 _TYPES = {"label": pa.int8(), "timestamp": pa.int64(), "history_start": pa.int64()}
 
@@ -216,38 +216,6 @@ def write_store(
         }
         (temporary / MANIFEST).write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n")
     return written
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None where there is no prepared data set of this version, or it was cut short."""
-    try:
-        manifest = orjson.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
-        return None
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
-        return None
-    if not {"recipe", "inputs", "files", "fields", "fingerprint"} <= manifest.keys():
-        return None
-    return manifest
-
-
-def list_files(folder: Path) -> set[str] | None:
-    """The files of a prepared data set of any version; None where there is none."""
-    try:
-        manifest = orjson.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
-        return None
-    known = isinstance(manifest, dict) and isinstance(manifest.get("schema_version"), int)
-    return set(manifest["files"]) if known and isinstance(manifest.get("files"), dict) else None
-
-
-def find_damage(folder: Path, manifest: Manifest) -> str | None:
-    """The first file that is not as the manifest says, or None."""
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or compute_sha256(path) != expected:
-            return str(name)
-    return None
 
 
 def open_store(folder: Path) -> PreparedData:

@@ -12,9 +12,10 @@ from log_factory import Event, make_config, prepare_events, read_events, write_l
 from din_train.config import Config
 from din_train.errors import DataError, RunError
 from din_train.samples import prepare
+from din_train.samples.manifest import read_manifest
 from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
-from din_train.samples.store import PreparedData, open_store, read_manifest
+from din_train.samples.store import PreparedData, open_store
 
 EVENTS: list[Event] = [(f"u{n % 7}", f"i{(n * n) % 23}", f"c{(n * n) % 23 % 4}", n) for n in range(60)]
 
