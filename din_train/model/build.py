@@ -35,9 +35,9 @@ def build_model(config: ModelConfig, data: PreparedData, *, seed: int) -> Rankin
             item_size=config.item_embedding_size,
             category_size=config.category_embedding_size,
             item_category_ids=data.item_category_ids,
-            num_values={name: data.num_values[name] for name in data.item_fields if name != "category"},
-            field_size=config.field_embedding_size,
-            item_field_ids=data.item_fields,
+            other_fields=_build_fields(
+                config, data, [name for name in data.item_fields if name != "category"], data.item_fields
+            ),
         ),
         "profile_embedding": _build_fields(config, data, tuple(data.user_fields), data.user_fields),
         "context_embedding": _build_fields(config, data, data.context_fields, None),
@@ -73,5 +73,5 @@ def _build_fields(
     return FieldEmbedding(
         num_values={name: data.num_values[name] for name in names},
         size=config.field_embedding_size,
-        ids_by_key=ids_by_key,
+        ids_by_key=None if ids_by_key is None else {name: ids_by_key[name] for name in names},
     )

@@ -1,4 +1,4 @@
-"""The groups beside behaviours and candidate (paper section 4.1): user profile fields and context fields."""
+"""Declared fields (paper section 4.1): an item's beside its category, the user's profile, the context."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ class FieldEmbedding(keras.layers.Layer):
     Args:
         num_values: field -> table length, the reserved ids 0 (padding) and 1 (unknown) included.
         size: width of a field's rows.
-        ids_by_key: field -> [keys] the field's id of each key, where ids are looked up by a key such as the user's id;
+        ids_by_key: field -> [keys] the field's id of each key, where ids are looked up by a key (an item's or user's id);
             saved with the weights. Without it the ids themselves are the input.
         num_keys: keys there are; 0 without a lookup. Given when loading, in place of `ids_by_key`.
     """

@@ -85,7 +85,7 @@ def test_batches_carry_context_and_every_group_reaches_the_score(tmp_path: Path)
     batches = EvaluationBatches(data, samples, batch_size=4, max_history_length=100)
     assert model.score(next(iter(batches))[0]).numpy().tolist() == before.tolist()
     for table, row in (
-        (model.item_embedding.fields[0], 2),
+        (model.item_embedding.other_fields.tables[0], 2),
         (model.profile_embedding.tables[0], 2),
         (model.context_embedding.tables[0], 2),
     ):
