@@ -16,8 +16,8 @@ class FieldEmbedding(keras.layers.Layer):
     Args:
         num_values: field -> table length, the reserved ids 0 (padding) and 1 (unknown) included.
         size: width of a field's rows.
-        ids_by_key: field -> [keys] the field's id of each key, where ids are looked up by a key (an item's or user's id);
-            saved with the weights. Without it the ids themselves are the input.
+        ids_by_key: field -> [keys] the field's id of each key, where ids are looked up by a key (an item's or a user's
+            id); saved with the weights. Without it the ids themselves are the input.
         num_keys: keys there are; 0 without a lookup. Given when loading, in place of `ids_by_key`.
     """
 
