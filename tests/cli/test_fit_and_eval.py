@@ -234,3 +234,22 @@ def test_compare_puts_runs_side_by_side(workplace: Workplace) -> None:
     refused = workplace.run("compare", "runs/base", "runs/paper")
     assert refused.exit_code == 2
     assert "their numbers do not compare" in refused.stderr
+
+
+def test_fresh_negatives_reach_training_from_the_second_epoch_on(workplace: Workplace) -> None:
+    def read_losses(resample: str) -> list[float]:
+        assert workplace.fit("--set", f"negatives.resample={resample}", "--run-dir", f"runs/{resample}").exit_code == 0
+        return [record["loss"] for record in read_history(workplace, f"runs/{resample}")]
+
+    stored, fresh = read_losses("never"), read_losses("epoch")
+    assert stored[0] == fresh[0]  # the first epoch's are the stored ones
+    assert stored[1] != fresh[1]
+    metrics = [workplace.read_json(f"runs/{each}/metrics.json") for each in ("never", "epoch")]
+    assert metrics[0]["data_fingerprint"] == metrics[1]["data_fingerprint"]
+
+
+def test_an_empty_split_is_refused_before_anything_is_written(workplace: Workplace) -> None:
+    result = workplace.fit("--set", "data.protocol=user", "--set", "data.user_split.validation=0")
+    assert result.exit_code == 2
+    assert "split 'validation': protocol 'user' gives it no sample" in result.stderr
+    assert not (workplace.folder / "runs").exists()

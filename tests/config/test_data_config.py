@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from din_train.config import Config, dump_config, load_config
+from din_train.config.data import Protocol
 
 Load = Callable[..., Config]
 Problems = Callable[..., list[str]]
@@ -193,6 +195,14 @@ def test_epochs_are_resampled_only_where_negatives_are_drawn(config_file: Path) 
 def test_a_time_that_is_none(problems: Problems) -> None:
     (line,) = problems("filters.since=yesterday")
     assert line == "filters.since: received 'yesterday', expected a whole number"
+
+
+@pytest.mark.parametrize("protocol", get_args(Protocol))
+def test_select_on_is_filled_in_for_every_protocol(config_file: Path, protocol: str) -> None:
+    data = X1 if protocol == "presampled" else f"{TABLE}, protocol: {protocol}"
+    data += ", time_split: {validation_from: 5, test_from: 9}" if protocol == "time" else ""
+    config_file.write_text(text_of(data))
+    assert load_config(config_file).training.select_on == ("none" if protocol == "paper" else "validation")
 
 
 def test_users_are_shared_out_by_default_under_user(load: Load) -> None:

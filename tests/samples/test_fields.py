@@ -74,6 +74,21 @@ def test_context_is_the_positives_and_its_negatives_share_it(tmp_path: Path) -> 
     assert test.context["device"].tolist() == [1, 1, 3, 3]  # u's last has none
 
 
+def test_values_of_too_few_training_events_are_unknown(tmp_path: Path) -> None:
+    rows = [
+        [*row[:7], device]
+        for row, device in zip(ROWS, ["new", "phone", "phone", "test", "phone", "phone", "test"], strict=True)
+    ]
+    data = prepare(tmp_path, rows)
+    assert read_values(data, "device") == {2: "phone", 3: "test", 4: "new"}
+    write_table(tmp_path / "log.tsv", HEADER, rows)
+    config = make_config(tmp_path, data=FIELDS, vocabulary={"min_count": 1})
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    assert read_values(data, "device") == {2: "phone", 3: "new"}  # `test` is on test targets alone
+    assert set(data.samples(Split.TEST, 100).context["device"].tolist()) == {1}
+
+
 def test_batches_carry_context_and_every_group_reaches_the_score(tmp_path: Path) -> None:
     data = prepare(tmp_path, ROWS)
     samples = data.samples(Split.TRAIN, 100)

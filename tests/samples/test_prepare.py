@@ -9,7 +9,8 @@ import orjson
 import pytest
 from log_factory import Event, make_config, prepare_events, read_events, write_log
 
-from din_train.config import Config
+from din_train import files
+from din_train.config import Config, DataConfig, FiltersConfig, NegativesConfig
 from din_train.errors import DataError, RunError
 from din_train.samples import prepare
 from din_train.samples.manifest import read_manifest
@@ -74,6 +75,16 @@ def test_made_again_only_when_its_recipe_changes(tmp_path: Path, change: dict[st
     assert run(make_config(tmp_path, **change)) == reason
 
 
+def test_every_key_that_decides_the_contents_is_in_the_recipe(tmp_path: Path) -> None:
+    _, preparation = prepare_events(tmp_path, EVENTS)
+    sections = {"data": DataConfig, "filters": FiltersConfig, "negatives": NegativesConfig}
+    every = {f"{name}.{key}" for name, section in sections.items() for key in section.model_fields}
+    where_and_how = {"reviews", "items", "events", "users", "train", "test", "prepared", "temp_folder", "threads"}
+    where_and_how |= {"memory_limit", "max_history_length"}
+    left_out = {f"data.{key}" for key in where_and_how} | {"negatives.resample"}
+    assert preparation.manifest["recipe"].keys() == (every - left_out) | {"vocabulary.min_count"}
+
+
 def test_made_again_when_the_log_changes_but_not_when_it_is_only_touched(tmp_path: Path) -> None:
     prepare_events(tmp_path, EVENTS)
     os.utime(tmp_path / "log.tsv", (1, 1))
@@ -117,6 +128,21 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / f".prepared.{kind}" / "half").touch()
     run(make_config(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".prepared.lock", "log.tsv", "prepared"]
+
+
+def test_what_a_killed_process_left_in_the_temp_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+    config = make_config(tmp_path, data={"temp_folder": str(tmp_path / "temp")})
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)  # as if killed before it could clean up
+        run(config)
+    left = [path.name for path in (tmp_path / "temp").iterdir()]
+    assert len(left) == 1
+    assert left[0].endswith(".scratch")
+    run(config, force=True)
+    assert not any((tmp_path / "temp").iterdir())
 
 
 def test_a_data_set_whose_name_begins_alike_is_left_alone(tmp_path: Path) -> None:

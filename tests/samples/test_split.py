@@ -55,6 +55,18 @@ def test_golden_split_by_users(tmp_path: Path) -> None:
     assert len(set().union(*users.values())) == 11
 
 
+def test_which_users_is_a_matter_of_the_seed(tmp_path: Path) -> None:
+    events = [(f"u{n}", item, "x", time) for n in range(40) for time, item in enumerate("abc")]
+
+    def find_test_users(seed: int) -> set[str]:
+        split = {"validation": 0.2, "test": 0.25, "seed": seed}
+        data, _ = prepare_events(tmp_path, events, data={"protocol": "user", "user_split": split})
+        return {row["user"] for row in read_samples(data, Split.TEST)}
+
+    assert len(find_test_users(1)) == len(find_test_users(2)) == 10
+    assert find_test_users(1) == find_test_users(1) != find_test_users(2)
+
+
 @pytest.mark.parametrize("protocol", ["holdout", "paper", "time"])
 def test_golden_splits_of_impressions(tmp_path: Path, protocol: str) -> None:
     golden = GOLDEN["impressions"]

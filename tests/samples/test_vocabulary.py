@@ -53,6 +53,13 @@ def test_events_are_sorted_by_user_time_and_place_in_the_log(tmp_path: Path) -> 
     assert read_events(data)["timestamp"] == [1, 5, 5, 5, 5]
 
 
+def test_ties_keep_the_logs_order_even_of_items_seen_before(tmp_path: Path) -> None:
+    events = [("v", item, "c", 1) for item in "abc"] + [("u", item, "c", 5) for item in "cba"]
+    data, _ = prepare_events(tmp_path, events)
+    items = read_raw_ids(data, "items", "item_id", "item")
+    assert [items[each] for each in data.event_item_ids] == ["a", "b", "c", "c", "b", "a"]
+
+
 def test_ids_of_dropped_users_are_not_in_the_vocabulary(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, [*EVENTS, ("short", "rare", "odd", 1)])
     assert "rare" not in read_raw_ids(data, "items", "item_id", "item").values()
