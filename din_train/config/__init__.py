@@ -2,10 +2,16 @@
 
 from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.load import dump_config, load_config
-from din_train.config.model import LocalActivationUnitConfig, MlpConfig, ModelConfig
+from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
 from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.schema import Config
-from din_train.config.training import EarlyStoppingConfig, OptimizerConfig, TrainingConfig
+from din_train.config.training import (
+    EarlyStoppingConfig,
+    OptimizerConfig,
+    RegularizationConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "ColumnsConfig",
@@ -13,11 +19,14 @@ __all__ = [
     "DataConfig",
     "EarlyStoppingConfig",
     "FiltersConfig",
+    "InterestConfig",
     "LocalActivationUnitConfig",
     "MlpConfig",
     "ModelConfig",
     "NegativesConfig",
     "OptimizerConfig",
+    "RegularizationConfig",
+    "ScheduleConfig",
     "TimeSplitConfig",
     "TrainingConfig",
     "UserSplitConfig",

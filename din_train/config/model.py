@@ -1,25 +1,61 @@
 """`model`: the network. Keys of one model are kept when another is named, so a comparison changes one word."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from din_train.config.section import Section
 
+ModelName = Literal["din", "base", "lr", "wide_deep", "pnn", "deepfm"]
 Activation = Literal["dice", "prelu", "sigmoid", "relu"]
+UnitActivation = Literal["dice", "prelu", "sigmoid", "relu", "sigmoid_dice"]
+UnitInput = Literal["candidate", "history", "difference", "product"]
+Normalization = Literal["none", "batch", "affine"]
 Units = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+# Models that multiply fields with each other, so that all rows must be of one width.
+PAIRWISE = ("pnn", "deepfm")
 
 
 class LocalActivationUnitConfig(Section):
     """`model.local_activation_unit`: DIN only (paper section 4.3)."""
 
-    hidden_units: Annotated[Units, Field(description="widths of the unit's hidden layers")] = (80, 40)
-    activation: Annotated[Activation, Field(description="after each hidden layer")] = "dice"
+    inputs: Annotated[
+        tuple[UnitInput, ...],
+        Field(strict=False, min_length=1, description="what the unit sees of a behaviour k and the candidate q"),
+    ] = ("candidate", "history", "difference", "product")
+    hidden_units: Annotated[Units, Field(min_length=1, description="widths of the unit's hidden layers")] = (80, 40)
+    activation: Annotated[
+        UnitActivation, Field(description="after each hidden layer; sigmoid_dice: a sigmoid, then Dice")
+    ] = "dice"
+    batch_normalization: Annotated[bool, Field(description="batch norm of the inputs, over valid positions")] = False
+    dropout: Annotated[Rate, Field(description="after each hidden layer, in training only")] = 0.0
     normalization: Annotated[
-        Literal["softmax", "none"],
-        Field(description="softmax over valid positions (the authors' code) or none (the paper)"),
+        Literal["softmax", "sigmoid", "none"],
+        Field(description="softmax over valid positions (the authors' code), sigmoid, or none (the paper)"),
     ] = "softmax"
     scale: Annotated[bool, Field(description="divide scores by the square root of the embedding width")] = True
+
+    @classmethod
+    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """An input is named once, and a behaviour's weight must depend on the behaviour."""
+        inputs = values.get("inputs")
+        if isinstance(inputs, (list, tuple)) and all(isinstance(each, str) for each in inputs):
+            if len(set(inputs)) < len(inputs):
+                yield "inputs", f"received {', '.join(inputs)}, expected each at most once"
+            elif list(inputs) == ["candidate"]:
+                yield "inputs", "received candidate alone, which is the same for every behaviour; add history"
+
+
+class InterestConfig(Section):
+    """`model.interest`: what is done to the pooled user interest before the groups are concatenated."""
+
+    normalization: Annotated[
+        Normalization, Field(description="none, batch (batch norm) or affine (a learned scale and shift)")
+    ] = "none"
+    units: Annotated[int | None, Field(ge=1, description="width of a linear layer on it; left out: no layer")] = None
 
 
 class MlpConfig(Section):
@@ -27,13 +63,17 @@ class MlpConfig(Section):
 
     hidden_units: Annotated[Units, Field(min_length=1, description="widths of the hidden layers")] = (256, 128, 64)
     activation: Annotated[Activation, Field(description="after each hidden layer")] = "dice"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="after each hidden layer, in training only")] = 0.0
+    dropout: Annotated[Rate, Field(description="after each hidden layer, in training only")] = 0.0
+    input_normalization: Annotated[
+        Normalization, Field(description="of the concatenated groups: none, batch (batch norm) or affine")
+    ] = "none"
+    batch_normalization: Annotated[bool, Field(description="batch norm before each activation")] = False
 
 
 class ModelConfig(Section):
     """`model`: which network, and its sizes."""
 
-    name: Annotated[Literal["din", "base"], Field(description="din: DIN; base: the paper's BaseModel (pooling)")]
+    name: Annotated[ModelName, Field(description="din: DIN; the others: the baselines of the paper's Table 3")]
     item_embedding_size: Annotated[int, Field(ge=1, description="width of an item id's row")] = 64
     category_embedding_size: Annotated[int, Field(ge=1, description="width of a category id's row")] = 64
     field_embedding_size: Annotated[
@@ -42,6 +82,37 @@ class ModelConfig(Section):
     user_candidate_product: Annotated[
         bool, Field(description="also feed interest * candidate to the MLP (the authors' 2020 code)")
     ] = False
-    pooling: Annotated[Literal["sum", "mean"], Field(description="base only: how behaviours are pooled")] = "sum"
+    item_bias: Annotated[bool, Field(description="add a learned number per candidate item to the logit")] = False
+    pooling: Annotated[
+        Literal["sum", "mean"], Field(description="all but din: how behaviours are pooled (lr: sum)")
+    ] = "sum"
+    cross_buckets: Annotated[
+        int, Field(ge=2, description="wide_deep only: rows that pairs of candidate and behaviour category hash to")
+    ] = 262_144
     local_activation_unit: LocalActivationUnitConfig = LocalActivationUnitConfig()
+    interest: InterestConfig = InterestConfig()
     mlp: MlpConfig = MlpConfig()
+
+    @classmethod
+    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Options that multiply two vectors need them of one width."""
+        name, sizes = values.get("name"), [values.get(f"{each}_embedding_size", 64) for each in ("item", "category")]
+        if name in PAIRWISE and sizes[0] != sizes[1]:
+            yield (
+                "category_embedding_size",
+                f"received {sizes[1]} beside an item_embedding_size of {sizes[0]}, but '{name}' multiplies rows of "
+                "different fields with each other; give both the same width",
+            )
+        interest = values.get("interest")
+        if (
+            values.get("user_candidate_product") is True
+            and isinstance(interest, dict)
+            and isinstance(interest.get("units"), int)
+            and all(isinstance(size, int) for size in sizes)
+            and interest["units"] != sum(sizes)
+        ):
+            yield (
+                "interest.units",
+                f"received {interest['units']}, but user_candidate_product multiplies the interest with the candidate, "
+                f"{sum(sizes)} wide; use {sum(sizes)}",
+            )

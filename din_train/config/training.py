@@ -1,25 +1,75 @@
 """`training`: how the model is fitted and which epoch's weights are kept."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from din_train.config.section import Section
 
 SelectOn = Literal["validation", "test", "none"]
+Metric = Literal["gauc", "auc", "logloss"]
+
+
+class ScheduleConfig(Section):
+    """`training.optimizer.schedule`: how the learning rate falls."""
+
+    name: Annotated[
+        Literal["constant", "step", "plateau"],
+        Field(description="step: after given steps; plateau: when the selection metric stops improving"),
+    ] = "constant"
+    steps: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(strict=False, description="step only: the optimiser steps after which the rate is multiplied"),
+    ] = ()
+    factor: Annotated[float, Field(gt=0, lt=1, description="the rate is multiplied by it")] = 0.1
+    patience: Annotated[int, Field(ge=1, description="plateau only: epochs without improvement before a cut")] = 1
+
+    @classmethod
+    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """`steps` belongs to the step schedule, and rises."""
+        name, steps = values.get("name", "constant"), values.get("steps", ())
+        if name == "step" and not steps:
+            yield "steps", "missing, expected the steps after which the rate is multiplied, such as [336000]"
+        if name in ("constant", "plateau") and steps:
+            yield "steps", f"not used by schedule '{name}'; remove it, or use name: step"
+        if isinstance(steps, (list, tuple)) and all(type(step) is int for step in steps):
+            if sorted(set(steps)) != list(steps):
+                yield "steps", f"received {', '.join(map(str, steps))}, expected rising numbers"
 
 
 class OptimizerConfig(Section):
     """`training.optimizer`: embedding tables get row-wise (lazy) updates, the rest ordinary ones."""
 
-    name: Annotated[Literal["adam", "sgd"], Field(description="adam is lazy on embedding rows")] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, description="constant")] = 0.001
+    name: Annotated[
+        Literal["adam", "adamw", "adagrad", "sgd"],
+        Field(description="adamw decays the weights outside embedding tables"),
+    ] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, description="at the start; see schedule")] = 0.001
+    weight_decay: Annotated[float, Field(ge=0, description="adamw only, a step, times the learning rate")] = 0.004
+    clip_norm: Annotated[
+        float | None, Field(gt=0, description="scale gradients down to this global norm; left out: no clipping")
+    ] = None
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
+class RegularizationConfig(Section):
+    """`training.regularization`: L2 on embedding tables, as a gradient added to the batch's."""
+
+    name: Annotated[
+        Literal["none", "l2", "dense_l2", "mini_batch_aware"],
+        Field(
+            description="l2: the distinct rows of the batch; dense_l2: every row; mini_batch_aware: the rows of the "
+            "batch, each divided by its id's occurrences (paper section 5.2)"
+        ),
+    ] = "none"
+    strength: Annotated[float, Field(ge=0, description="lambda: strength * row (/ occurrences) is added")] = 0.01
 
 
 class EarlyStoppingConfig(Section):
     """`training.early_stopping`: stop when the metric no longer improves; the best epoch's weights are kept."""
 
-    metric: Annotated[Literal["gauc", "auc", "logloss"], Field(description="watched on `training.select_on`")] = "gauc"
+    metric: Annotated[Metric, Field(description="watched on `training.select_on`")] = "gauc"
     patience: Annotated[int, Field(ge=1, description="stop after this many epochs without improvement")] = 1
 
 
@@ -28,12 +78,47 @@ class TrainingConfig(Section):
 
     epochs: Annotated[int, Field(ge=1, description="at most this many passes over the training samples")]
     batch_size: Annotated[int, Field(ge=1, description="training samples a step")] = 1024
-    evaluation_batch_size: Annotated[int, Field(ge=1, description="samples a scoring step")] = 4096
+    evaluation_batch_size: Annotated[int, Field(ge=1, description="samples a scoring step")] = 1024
     device: Annotated[Literal["auto", "cpu", "gpu"], Field(description="auto: a GPU if there is one")] = "auto"
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="of the layers; weights and the loss stay float32")
+    ] = "float32"
+    jit_compile: Annotated[
+        Literal["auto", "on", "off"], Field(description="XLA, with histories padded in blocks; auto: on a GPU")
+    ] = "auto"
+    strategy: Annotated[
+        Literal["none", "mirrored"], Field(description="mirrored: one replica a GPU, each a share of the batch")
+    ] = "none"
+    deterministic: Annotated[
+        bool, Field(description="the same seed gives the same bits on the same machine; slower, without XLA")
+    ] = False
     steps_per_execution: Annotated[int, Field(ge=1, le=10_000, description="steps in one call into TensorFlow")] = 8
     select_on: Annotated[
         SelectOn | None,
         Field(description="which split chooses the epoch; default: validation under holdout, none under paper"),
     ] = None
+    refit: Annotated[
+        bool, Field(description="train again on training and validation rows for the chosen number of epochs")
+    ] = False
+    checkpoint_steps: Annotated[
+        int | None, Field(ge=1, description="save the whole state every so many steps, and at each epoch's end")
+    ] = None
+    keep_checkpoints: Annotated[int, Field(ge=1, description="the last so many states stay")] = 2
     optimizer: OptimizerConfig = OptimizerConfig()
+    regularization: RegularizationConfig = RegularizationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+
+    @classmethod
+    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Options that exclude each other."""
+        if values.get("deterministic") is True and values.get("jit_compile") == "on":
+            yield "jit_compile", "received 'on' with deterministic: true, but XLA promises no bits; turn one off"
+        if values.get("strategy") == "mirrored" and values.get("jit_compile") == "on":
+            yield "jit_compile", "received 'on' with strategy: mirrored, which runs without XLA; turn one off"
+        optimizer, select_on = values.get("optimizer"), values.get("select_on")
+        schedule = optimizer.get("schedule") if isinstance(optimizer, dict) else None
+        if isinstance(schedule, dict) and schedule.get("name") == "plateau" and select_on == "none":
+            yield (
+                "optimizer.schedule.name",
+                "received 'plateau' with select_on 'none': there is no metric to watch; use step or constant",
+            )
