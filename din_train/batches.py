@@ -11,14 +11,17 @@ A batch (B rows, T positions):
 
 T is the longest history of the batch, rounded up to a bucket so that shapes are few, capped by
 `max_history_length`, which keeps the newest.
+
+Training batches may come in parts, a tuple of such mappings with one `label` for all: see `RankingModel`. Padded parts
+are rows of like length, so that a batch's one long history does not widen them all.
 """
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -30,7 +33,9 @@ from din_train.samples.resample import redraw_training_negatives
 from din_train.samples.store import PreparedData, Samples
 from din_train.samples.vocabulary import PAD_ID, UNKNOWN_ID
 
-Batch = tuple[dict[str, NDArray[np.int32]], NDArray[np.float32]]
+Inputs = dict[str, NDArray[np.int32]]
+Batch = tuple[Inputs, NDArray[np.float32]]
+PartedBatch = tuple[Inputs | tuple[Inputs, ...], NDArray[np.float32]]
 
 
 def build_signature(context_fields: Sequence[str]) -> dict[str, tf.TensorSpec]:
@@ -58,22 +63,77 @@ def round_up_to_bucket(longest: int, max_history_length: int) -> int:
 
 def build_batch(data: PreparedData, samples: Samples, rows: NDArray[np.int64], max_history_length: int) -> Batch:
     """The batch of the given rows of `samples`, in their order."""
+    history = _read_history(data, samples, rows)
+    return _build_inputs(samples, rows, samples.target_item_ids[rows], history, max_history_length), _labels(
+        samples, rows
+    )
+
+
+def _read_history(data: PreparedData, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    """[N] item ids of the rows' valid positions, row by row."""
+    length = samples.history_length[rows]  # [B]
+    before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
+    events = np.repeat(samples.history_start[rows] - before, length) + np.arange(int(length.sum()))  # [N]
+    return data.event_item_ids[events]
+
+
+def _build_inputs(
+    samples: Samples,
+    rows: NDArray[np.int64],
+    targets: NDArray[np.int32],
+    history: NDArray[np.int32],
+    max_history_length: int,
+) -> Inputs:
     length = samples.history_length[rows]  # [B]
     width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
-    before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
-    positions = np.arange(int(length.sum()))  # [N]
-    events = np.repeat(samples.history_start[rows] - before, length) + positions  # [N]
-    places = np.repeat(np.arange(len(rows)) * width - before, length) + positions  # [N]
-    history = np.full(len(rows) * width, PAD_ID, np.int32)
-    history[places] = data.event_item_ids[events]
-    inputs = {
-        "target_item_id": samples.target_item_ids[rows],
-        "history_item_ids": history.reshape(len(rows), width),  # [B, T]
+    before = np.cumsum(length, dtype=np.int64) - length  # [B]
+    places = np.repeat(np.arange(len(rows)) * width - before, length) + np.arange(len(history))  # [N]
+    padded = np.full(len(rows) * width, PAD_ID, np.int32)
+    padded[places] = history
+    return {
+        "target_item_id": targets,
+        "history_item_ids": padded.reshape(len(rows), width),  # [B, T]
         "history_length": length,
         "user_id": samples.user_ids[rows],
         **{name: ids[rows] for name, ids in samples.context.items()},
     }
-    return inputs, samples.labels[rows].astype(np.float32)
+
+
+def _labels(samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return samples.labels[rows].astype(np.float32)
+
+
+# Cuts of a batch's rows, ascending by length, into padded parts: a half, a quarter, ..., so that the few long
+# histories are few rows.
+_PADDED_CUTS = (1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32)
+
+# Rows of a part that is worth a core's while, and the most parts.
+_ROWS_A_PART = 512
+_MOST_PARTS = 8
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How a training batch is cut into parts.
+
+    cuts: shares of its rows, ascending; none leaves it whole. by_length: rows are sorted by history length first.
+    """
+
+    cuts: tuple[float, ...] = ()
+    by_length: bool = False
+
+    def cut(self, rows: NDArray[np.int64], lengths: NDArray[np.int32]) -> list[NDArray[np.int64]]:
+        """The rows of each part; in the given order, or sorted by length (stable)."""
+        ordered = rows[np.argsort(lengths, kind="stable")] if self.by_length else rows
+        return np.split(ordered, [round(cut * len(rows)) for cut in self.cuts])
+
+
+def choose_parts(batch_size: int, *, padded: bool) -> Parts:
+    """Blocks of like length for the padded form, else one part for every few hundred rows."""
+    if padded:
+        return Parts(_PADDED_CUTS, by_length=True)
+    num_parts = min(max(batch_size // _ROWS_A_PART, 1), _MOST_PARTS)
+    return Parts(tuple(part / num_parts for part in range(1, num_parts)))
 
 
 class EvaluationBatches:
@@ -101,6 +161,7 @@ class TrainingBatches:
 
     Args:
         resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
+        parts: how a batch is cut.
         unknown_rate: share of target and history ids replaced by the unknown id, so that its row is trained.
     """
 
@@ -114,6 +175,7 @@ class TrainingBatches:
         unknown_rate: float,
         seed: int,
         resampled: NegativesConfig | None = None,
+        parts: Parts = Parts(),
     ) -> None:
         self._data = data
         self._samples = samples
@@ -122,6 +184,8 @@ class TrainingBatches:
         self._max_history_length = max_history_length
         self._unknown_rate = unknown_rate
         self._seed = seed
+        self._parts = parts
+        self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the parts' histories so far
         self.epoch = 0
         self.wait_seconds = 0.0
 
@@ -133,12 +197,12 @@ class TrainingBatches:
             targets = redraw_training_negatives(self._data, self._resampled, epoch)
             self._samples = replace(self._samples, target_item_ids=targets)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[PartedBatch]:
         epoch = self.epoch
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
         steps = iter(range(len(self)))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
-            ahead: deque[Future[Batch]] = deque()
+            ahead: deque[Future[PartedBatch]] = deque()
             while True:
                 for step in islice(steps, _AHEAD - len(ahead)):
                     ahead.append(builder.submit(self._build, order, epoch, step))
@@ -158,27 +222,28 @@ class TrainingBatches:
 
     def to_dataset(self) -> tf.data.Dataset:
         """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited."""
-        return _to_dataset(self.__iter__, len(self), self._data.context_fields)
+        inputs = build_signature(self._data.context_fields)
+        num_parts = len(self._parts.cuts) + 1
+        signature = (inputs if num_parts == 1 else (inputs,) * num_parts, tf.TensorSpec([None], tf.float32))
+        dataset = tf.data.Dataset.from_generator(self.__iter__, output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
 
-    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> Batch:
+    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> PartedBatch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]
-        inputs, labels = build_batch(self._data, self._samples, rows, self._max_history_length)
+        parts = self._parts.cut(rows, self._samples.history_length[rows])
         random = np.random.default_rng([self._seed, epoch, step])
-        for key in ("target_item_id", "history_item_ids"):
-            _replace_by_unknown(inputs[key], self._unknown_rate, random)
-        return inputs, labels
+        inputs = tuple(self._build_part(part, random) for part in parts)
+        labels = _labels(self._samples, np.concatenate(parts))
+        self.shapes.add(tuple(each["history_item_ids"].shape for each in inputs))
+        return inputs[0] if len(inputs) == 1 else inputs, labels
+
+    def _build_part(self, rows: NDArray[np.int64], random: np.random.Generator) -> Inputs:
+        targets, history = self._samples.target_item_ids[rows], _read_history(self._data, self._samples, rows)
+        for item_ids in (targets, history):
+            _replace_by_unknown(item_ids, self._unknown_rate, random)
+        return _build_inputs(self._samples, rows, targets, history, self._max_history_length)
 
 
 def _replace_by_unknown(item_ids: NDArray[np.int32], rate: float, random: np.random.Generator) -> None:
-    """In place: each id but padding becomes `UNKNOWN_ID` with probability `rate` (places drawn with replacement)."""
-    places = random.integers(0, item_ids.size, random.binomial(item_ids.size, rate))
-    flat = item_ids.reshape(-1)
-    flat[places[flat[places] != PAD_ID]] = UNKNOWN_ID
-
-
-def _to_dataset(
-    batches: Callable[[], Iterator[Batch]], num_batches: int, context_fields: Sequence[str]
-) -> tf.data.Dataset:
-    signature = (build_signature(context_fields), tf.TensorSpec([None], tf.float32))
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
+    """In place: each id becomes `UNKNOWN_ID` with probability `rate` (places drawn with replacement)."""
+    item_ids[random.integers(0, len(item_ids), random.binomial(len(item_ids), rate))] = UNKNOWN_ID

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from din_train.errors import ConfigError
 
@@ -39,9 +40,30 @@ def start_tensorflow(device: str = "auto") -> None:
                 tf.config.set_visible_devices([], "GPU")
             for gpu in gpus if device != "cpu" else ():
                 tf.config.experimental.set_memory_growth(gpu, True)
+            if device == "cpu" or not gpus:
+                _choose_threads(tf.config.threading)
         except RuntimeError:
             pass  # started before in this process: devices are fixed by then
         tf.constant(0) + 1  # starts the runtime, which has chatter of its own
+
+
+def uses_xla(jit_compile: str) -> bool:
+    """What `training.jit_compile` comes to, once TensorFlow has started: `auto` is on where there is a GPU."""
+    import tensorflow as tf
+
+    return jit_compile == "on" or (jit_compile == "auto" and bool(tf.config.get_visible_devices("GPU")))
+
+
+def _choose_threads(threading: Any) -> None:
+    """Few threads an operation, more operations at once: batches come in parts that are worked on side by side.
+
+    Waking a second core for each of a few hundred small operations costs more than it gives.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        threading.set_intra_op_parallelism_threads(max(1, cores // 2))
+    if "TF_NUM_INTEROP_THREADS" not in os.environ:
+        threading.set_inter_op_parallelism_threads(max(2, cores))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
-from din_train.tensorflow_setup import start_tensorflow
+from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
     from din_train.batches import EvaluationBatches
@@ -93,7 +93,7 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
             f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --force "
             f"--config {run.config_file}` to make that one again from the logs"
         )
-    model = build_model(config.model, data, seed=config.seed)
+    model = build_model(config.model, data, seed=config.seed, precision=config.training.precision)
     load_weights(run.checkpoints, model)
     metrics = _score(model, config, data, Split[split.upper()], best_epoch=checkpoint.epoch).metrics
     run.write_metrics(metrics, split)
@@ -115,9 +115,10 @@ def compare(run_dirs: Sequence[Path], *, as_json: bool) -> None:
 
 
 def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
-    from din_train.batches import TrainingBatches
+    from din_train.batches import TrainingBatches, choose_parts
     from din_train.model.build import build_model
     from din_train.training.checkpoint import load_weights
+    from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
 
     training = data.samples(Split.TRAIN, config.data.max_history_length)
@@ -126,6 +127,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
             f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; every user has "
             "too few events, use a longer log"
         )
+    padded = uses_xla(config.training.jit_compile)
     batches = TrainingBatches(
         data,
         training,
@@ -134,14 +136,23 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
         unknown_rate=config.vocabulary.unknown_rate,
         seed=config.seed,
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
+        parts=choose_parts(config.training.batch_size, padded=padded),
     )
     for split in (_find_watched_split(config), Split.TEST):
         if split is not None:
             _evaluation_batches(config, data, split)  # refuses an empty split before anything is written
     run = create_run_directory(folder, config)
     try:
-        model = build_model(config.model, data, seed=config.seed)
-        fit_model(model, batches, config, run, watched=_watch(model, config, data), data_fingerprint=data.fingerprint)
+        model = build_model(config.model, data, seed=config.seed, precision=config.training.precision, padded=padded)
+        fit_model(
+            model,
+            batches,
+            config,
+            run,
+            watched=_watch(model, config, data),
+            data_fingerprint=data.fingerprint,
+            regularizer=build_regularizer(config.training.regularization, model, data, training),
+        )
         checkpoint = load_weights(run.checkpoints, model)
         scored = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
         run.write_metrics(scored.metrics)

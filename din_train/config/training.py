@@ -33,9 +33,9 @@ class ScheduleConfig(Section):
             yield "steps", "missing, expected the steps after which the rate is multiplied, such as [336000]"
         if name in ("constant", "plateau") and steps:
             yield "steps", f"not used by schedule '{name}'; remove it, or use name: step"
-        if isinstance(steps, (list, tuple)) and all(type(step) is int for step in steps):
-            if sorted(set(steps)) != list(steps):
-                yield "steps", f"received {', '.join(map(str, steps))}, expected rising numbers"
+        whole = isinstance(steps, (list, tuple)) and all(type(step) is int for step in steps)
+        if whole and sorted(set(steps)) != list(steps):
+            yield "steps", f"received {', '.join(map(str, steps))}, expected rising numbers"
 
 
 class OptimizerConfig(Section):

@@ -1,65 +1,93 @@
 """Dice, the data adaptive activation function (paper section 5.3, equation 4)."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
+
+from din_train.model.moving_statistics import (
+    MovingStatistics,
+    Parts,
+    Weights,
+    compute_statistics,
+    sum_over_replicas,
+    sum_rows,
+    to_statistics_type,
+)
 
 EPSILON = 1e-8
 
 
 @keras.saving.register_keras_serializable(package="din_train")
-class Dice(keras.layers.Layer):
+class Dice(MovingStatistics):
     """f(s) = p(s) s + (1 - p(s)) alpha s,  p(s) = sigmoid((s - E[s]) / sqrt(Var[s] + eps)).
 
     E and Var are the batch's in training and moving averages in inference; `alpha` is learned, one a unit, from 0.
-    The first 1 / (1 - momentum) updates of the averages are a plain mean, so that a short training is not left
-    with the initial 0 and 1. A batch without rows (no valid position) changes nothing.
-
-    Input and output: [rows, U], padding not among the rows.
-
-    Args:
-        momentum: of the moving averages.
     """
 
-    def __init__(self, *, momentum: float = 0.99, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.momentum = momentum
+    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
+        super().build(input_shape)
+        self.alpha = self.add_weight(name="alpha", shape=self.units, initializer="zeros", autocast=False)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        units = (input_shape[-1],)
-        self.alpha = self.add_weight(name="alpha", shape=units, initializer="zeros")
-        self.moving_mean = self.add_weight(name="moving_mean", shape=units, initializer="zeros", trainable=False)
-        self.moving_variance = self.add_weight(name="moving_variance", shape=units, initializer="ones", trainable=False)
-        self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", trainable=False)
+    def call(self, parts: Parts, weights: Weights | None = None, training: bool = False) -> list[tf.Tensor]:
+        """Parts of [N_i, U] to as many of the same shape.
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        Args:
+            weights: [N_i, 1] of each part, 1 where a row is valid, None where all are.
+        """
+        weights = weights or [None] * len(parts)
+        inputs = [to_statistics_type(part) for part in parts]
         if training:
-            mean, variance = self._compute_batch_statistics(inputs)
+            outputs, rows, mean, variance = _apply_with_batch_statistics(
+                inputs, weights, tf.convert_to_tensor(self.alpha.value)
+            )
+            self.update_averages(rows, mean, variance)
         else:
-            mean, variance = self.moving_mean.value, self.moving_variance.value
-        p = tf.sigmoid((inputs - mean) * tf.math.rsqrt(variance + EPSILON))
-        alpha = self.alpha.value
-        return inputs * (alpha + (1.0 - alpha) * p)
-
-    def _compute_batch_statistics(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """[U] mean and variance over the rows; also moves the averages."""
-        rows = tf.cast(tf.shape(inputs)[0], inputs.dtype)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(inputs, axis=0), rows)
-        variance = tf.math.divide_no_nan(tf.reduce_sum(tf.math.squared_difference(inputs, mean), axis=0), rows)
-        some = tf.cast(rows > 0, inputs.dtype)
-        self.updates.assign_add(some)
-        share = some * tf.maximum(1.0 - self.momentum, tf.math.divide_no_nan(1.0, self.updates.value))
-        self.moving_mean.assign_add(share * (mean - self.moving_mean.value))
-        self.moving_variance.assign_add(share * (variance - self.moving_variance.value))
-        return mean, variance
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum}
+            mean, variance, alpha = self.moving_mean.value, self.moving_variance.value, self.alpha.value
+            scale = tf.math.rsqrt(variance + EPSILON)
+            outputs = [part * (alpha + (1.0 - alpha) * tf.sigmoid((part - mean) * scale)) for part in inputs]
+        return [tf.cast(output, part.dtype) for output, part in zip(outputs, parts, strict=True)]
 
 
-def build_activation(name: str, dtype: keras.DTypePolicy) -> keras.layers.Layer:
-    """`dice`, `prelu` (one slope a unit), `sigmoid` or `relu` as a layer of the given dtype."""
-    if name == "dice":
-        return Dice(dtype=dtype)
-    return keras.layers.PReLU(dtype=dtype) if name == "prelu" else keras.layers.Activation(name, dtype=dtype)
+def _apply_with_batch_statistics(
+    parts: Parts, weights: Weights, alpha: tf.Tensor
+) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Apply f to each part; also gives the rows, mean and variance it was computed with.
+
+    The gradient is written out, since it needs half the passes over [N, U] that automatic differentiation makes.
+    With z = (s - E) / sqrt(Var + eps), g the gradient of f, and d = g s p (1 - p) (1 - alpha) that of z:
+
+        df/ds = g (alpha + (1 - alpha) p) + (d - mean(d) - z mean(d z)) / sqrt(Var + eps),  mean over valid rows
+        df/dalpha = sum of g s (1 - p)
+    """
+    rows, mean, variance = compute_statistics(parts, weights)
+    scale = tf.math.rsqrt(variance + EPSILON)
+
+    @tf.custom_gradient
+    def apply(alpha: tf.Tensor, *parts: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor]]]:
+        zs = [(part - mean) * scale for part in parts]
+        ps = [tf.sigmoid(z) for z in zs]
+        slopes = [alpha + (1.0 - alpha) * p for p in ps]
+
+        def compute_gradient(*gradients: tf.Tensor) -> list[tf.Tensor]:
+            products = [gradient * part for gradient, part in zip(gradients, parts, strict=True)]
+            taken = [product * p for product, p in zip(products, ps, strict=True)]
+            of_alpha = sum_rows(products, weights) - sum_rows(taken, weights)
+            of_zs = [take - take * p for take, p in zip(taken, ps, strict=True)]  # without (1 - alpha)
+            of_zs_by_z = [of_z * z for of_z, z in zip(of_zs, zs, strict=True)]
+            mean_d = tf.math.divide_no_nan(sum_over_replicas(sum_rows(of_zs, weights)), rows)
+            mean_dz = tf.math.divide_no_nan(sum_over_replicas(sum_rows(of_zs_by_z, weights)), rows)
+            factor = (1.0 - alpha) * scale
+            through_statistics = [  # which only valid rows have made
+                mean_d + z * mean_dz if weight is None else weight * (mean_d + z * mean_dz)
+                for z, weight in zip(zs, weights, strict=True)
+            ]
+            of_parts = [
+                gradient * slope + (of_z - through) * factor
+                for gradient, slope, of_z, through in zip(gradients, slopes, of_zs, through_statistics, strict=True)
+            ]
+            return [of_alpha, *of_parts]
+
+        return [part * slope for part, slope in zip(parts, slopes, strict=True)], compute_gradient
+
+    return list(apply(alpha, *parts)), rows, mean, variance

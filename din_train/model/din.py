@@ -1,17 +1,19 @@
 """The Deep Interest Network (paper section 4.3)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from din_train.model.history import sum_by_row
+from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.ranking_model import RankingModel
+from din_train.model.positions import flatten_history
+from din_train.model.ranking_model import Inputs, Part
 
 
 @keras.saving.register_keras_serializable(package="din_train")
-class DIN(RankingModel):
+class DIN(DeepModel):
     """user_interest = sum_k activation_weight(k, candidate) * k (equation 3).
 
     Args:
@@ -23,13 +25,19 @@ class DIN(RankingModel):
         self.local_activation_unit = local_activation_unit
 
     def compute_user_interest(
-        self, candidate: tf.Tensor, behaviours: tf.Tensor, rows: tf.Tensor, training: bool
-    ) -> tf.Tensor:
-        """[B, E], zero for an empty history."""
-        weights = self.local_activation_unit(candidate, behaviours, rows, training=training)  # [N]
-        return sum_by_row(weights[:, None] * behaviours, rows, tf.shape(candidate)[0])
+        self, parts: Sequence[Part], candidates: list[tf.Tensor], behaviours: list[tf.Tensor], training: bool
+    ) -> list[tf.Tensor]:
+        """[B_i, E] each, zero for an empty history."""
+        positions = [part.positions for part in parts]
+        weights = self.local_activation_unit(candidates, behaviours, positions=positions, training=training)  # [N_i]
+        return [
+            place.sum(weight[:, None] * behaviour)
+            for place, weight, behaviour in zip(positions, weights, behaviours, strict=True)
+        ]
 
-    def compute_activation_weights(self, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weight of every valid behaviour [N], and its row [N]."""
-        candidate, behaviours, rows = self.embed(inputs)
-        return self.local_activation_unit(candidate, behaviours, rows), rows
+    def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weight of every valid behaviour [N] of a batch, and its row [N]."""
+        history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
+        parts = [Part(inputs, history, positions)]
+        (weights,) = self.local_activation_unit(*self.embed(parts), positions=[positions])
+        return weights, positions.rows

@@ -1,6 +1,5 @@
 """Item-field embeddings: an item is its id's row beside the rows of its category and other fields (section 4.1)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ class ItemEmbedding(keras.layers.Layer):
     """Item ids -> [item row; category row; rows of other fields], E = the sum of their widths.
 
     Candidate and history share the tables. An item's category and fields are looked up here, so a batch carries item
-    ids only. Each distinct id of a batch is looked up once, so the table's gradient has one row an id.
+    ids only. The gradient of a table is `tf.IndexedSlices`, a row an id looked up; optimisers sum those of one id.
 
     Args:
         num_items, num_categories: table lengths, the reserved ids 0 (padding) and 1 (unknown) included.
@@ -43,10 +42,13 @@ class ItemEmbedding(keras.layers.Layer):
             "item_size": item_size,
             "category_size": category_size,
         }
+        self.num_items, self.item_size = num_items, item_size
         initializer = keras.initializers.RandomNormal(stddev=0.01)
-        self.items = self.add_weight(name="items", shape=(num_items, item_size), initializer=initializer)
+        self.items = self.add_weight(
+            name="items", shape=(num_items, item_size), initializer=initializer, autocast=False
+        )
         self.categories = self.add_weight(
-            name="categories", shape=(num_categories, category_size), initializer=initializer
+            name="categories", shape=(num_categories, category_size), initializer=initializer, autocast=False
         )
         self.item_category_ids = self.add_weight(
             name="item_category_ids", shape=(num_items,), dtype="int32", initializer="zeros", trainable=False
@@ -56,16 +58,13 @@ class ItemEmbedding(keras.layers.Layer):
         self.other_fields = other_fields
         self.built = True
 
-    def call(self, item_id_lists: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Several [n_i] id vectors -> as many [n_i, E] tensors."""
-        distinct, places = tf.unique(tf.concat(item_id_lists, axis=0))  # [M], [sum n_i]
-        category_ids = tf.gather(self.item_category_ids.value, distinct)
-        parts = [tf.gather(self.items.value, distinct), tf.gather(self.categories.value, category_ids)]
+    def call(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """[n] -> [n, E]."""
+        category_ids = tf.gather(self.item_category_ids.value, item_ids)
+        parts = [tf.gather(self.items.value, item_ids), tf.gather(self.categories.value, category_ids)]
         if self.other_fields is not None:
-            parts.append(self.other_fields(distinct))
-        rows = tf.concat(parts, axis=1)  # [M, E]
-        sizes = [tf.shape(item_ids)[0] for item_ids in item_id_lists]
-        return [tf.gather(rows, each) for each in tf.split(places, sizes, num=len(item_id_lists))]
+            parts.append(self.other_fields(item_ids))
+        return tf.concat(parts, axis=1)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -36,7 +36,7 @@ class FieldEmbedding(keras.layers.Layer):
         self._config = {"num_values": dict(num_values), "size": size, "num_keys": num_keys}
         initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.tables = [
-            self.add_weight(name=f"field_{place}", shape=(length, size), initializer=initializer)
+            self.add_weight(name=f"field_{place}", shape=(length, size), initializer=initializer, autocast=False)
             for place, length in enumerate(num_values.values())
         ]
         self.lookups = [
@@ -54,15 +54,8 @@ class FieldEmbedding(keras.layers.Layer):
             columns = [tf.gather(lookup.value, ids) for lookup in self.lookups]
         else:
             columns = [ids[name] for name in self.field_names]
-        return tf.concat(
-            [_gather_distinct(table.value, column) for table, column in zip(self.tables, columns, strict=True)], axis=1
-        )
+        rows = [tf.gather(table.value, column) for table, column in zip(self.tables, columns, strict=True)]
+        return tf.concat(rows, axis=1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._config}
-
-
-def _gather_distinct(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """[B] -> [B, size], each distinct row looked up once, so that the gradient has one row an id."""
-    distinct, places = tf.unique(ids)
-    return tf.gather(tf.gather(table, distinct), places)

@@ -1,5 +1,7 @@
-"""What every ranking model shares (paper section 4.2): embed, pool the history, concatenate, MLP -> logit."""
+"""What every ranking model is: a batch, in one part or several -> a logit a row."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -7,66 +9,68 @@ import tensorflow as tf
 
 from din_train.batches import build_signature
 from din_train.model.embedding import ItemEmbedding
-from din_train.model.fields import FieldEmbedding
-from din_train.model.history import flatten_history
-from din_train.model.mlp import Mlp
+from din_train.model.positions import Positions, flatten_history, pad_history
+
+Inputs = Mapping[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a batch, B_i of them.
+
+    inputs: as in `din_train.batches`. history: [N_i] item ids of its positions.
+    """
+
+    inputs: Inputs
+    history: tf.Tensor
+    positions: Positions
+
+    @property
+    def num_rows(self) -> tf.Tensor:
+        return tf.shape(self.inputs["target_item_id"])[0]
 
 
 class RankingModel(keras.Model):
-    """A model is a way to pool the history: `compute_user_interest`.
+    """A model is a way from parts to logits: `compute_logits`.
+
+    A batch may come in parts. Parts are worked on side by side: two cores do two halves of a batch faster than each
+    operation of the whole one; and under XLA each part has padding of its own. Nothing a model computes depends on
+    the cut: batch statistics are those of all parts together.
 
     `score` is `call` in inference mode, traced once for every batch shape: the one way to a score.
 
     Args:
-        item_embedding: shared by candidate and history.
-        mlp: above the concatenated groups.
-        user_candidate_product: also feed user_interest * candidate to the MLP (the authors' 2020 code).
-        profile_embedding: of the user profile fields, looked up by user id; None without any.
-        context_embedding: of the context fields, whose ids are in the batch; None without any.
+        item_embedding: of candidate and history.
+        context_fields: names of the context fields in a batch.
+        padded: keep padding in its place in training, as XLA wants it; scoring never does.
     """
 
     def __init__(
         self,
         *,
         item_embedding: ItemEmbedding,
-        mlp: Mlp,
-        user_candidate_product: bool,
-        profile_embedding: FieldEmbedding | None = None,
-        context_embedding: FieldEmbedding | None = None,
+        context_fields: Sequence[str] = (),
+        padded: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.item_embedding = item_embedding
-        self.mlp = mlp
-        self.logit = keras.layers.Dense(1, name="logit")
-        self.user_candidate_product = user_candidate_product
-        self.profile_embedding = profile_embedding
-        self.context_embedding = context_embedding
-        signature = build_signature(context_embedding.field_names if context_embedding else ())
+        self.padded = padded
+        signature = build_signature(context_fields)
         self.score = tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
 
-    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """A batch (see `din_train.batches`) -> logit [B]."""
-        candidate, behaviours, rows = self.embed(inputs)
-        user_interest = self.compute_user_interest(candidate, behaviours, rows, training)  # [B, E]
-        groups = [user_interest, candidate]
-        if self.user_candidate_product:
-            groups.append(user_interest * candidate)
-        if self.profile_embedding is not None:
-            groups.insert(0, self.profile_embedding(inputs["user_id"]))
-        if self.context_embedding is not None:
-            groups.append(self.context_embedding(inputs))
-        hidden = self.mlp(tf.concat(groups, axis=1), training=training)
-        return tf.squeeze(self.logit(hidden), axis=1)  # [B]
+    def call(self, inputs: Inputs | Sequence[Inputs], training: bool = False) -> tf.Tensor:
+        """A batch, or its parts in order -> logit [B]."""
+        batches = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+        parts = [self._locate(each, padded=self.padded and training) for each in batches]
+        logits = [tf.cast(each, tf.float32) for each in self.compute_logits(parts, training)]
+        return logits[0] if len(logits) == 1 else tf.concat(logits, axis=0)
 
-    def embed(self, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """A batch -> candidate [B, E], behaviours of the valid positions [N, E], their rows [N]."""
-        history, rows = flatten_history(inputs["history_item_ids"], inputs["history_length"])
-        candidate, behaviours = self.item_embedding([inputs["target_item_id"], history])
-        return candidate, behaviours, rows
-
-    def compute_user_interest(
-        self, candidate: tf.Tensor, behaviours: tf.Tensor, rows: tf.Tensor, training: bool
-    ) -> tf.Tensor:
-        """[B, E], zero for an empty history."""
+    def compute_logits(self, parts: Sequence[Part], training: bool) -> list[tf.Tensor]:
+        """[B_i] logits of each part."""
         raise NotImplementedError
+
+    def _locate(self, inputs: Inputs, *, padded: bool) -> Part:
+        ids, length = inputs["history_item_ids"], inputs["history_length"]
+        history, positions = pad_history(ids, length, self.compute_dtype) if padded else flatten_history(ids, length)
+        return Part(inputs, history, positions)

@@ -19,6 +19,7 @@ from din_train.signals import deferred_signals, prompt_signals, received_signal
 from din_train.training.checkpoint import write_checkpoint
 from din_train.training.interruption import StopOnSignal
 from din_train.training.progress import ProgressBar
+from din_train.training.regularization import TableRegularizer
 from din_train.training.sparse_optimizers import build_optimizer
 
 
@@ -46,6 +47,7 @@ def fit_model(
     *,
     watched: Watched | None,
     data_fingerprint: str,
+    regularizer: TableRegularizer | None = None,
 ) -> None:
     """Train; afterwards the run's checkpoint holds the chosen epoch's weights, the last one's without selection.
 
@@ -56,10 +58,10 @@ def fit_model(
     """
     training = config.training
     model.compile(
-        optimizer=build_optimizer(training.optimizer),
+        optimizer=build_optimizer(training.optimizer, regularizer=regularizer, static_shapes=model.padded),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         steps_per_execution=training.steps_per_execution,
-        jit_compile=False,
+        jit_compile=model.padded,
     )
     stopping = training.early_stopping
     recorder = EpochRecorder(batches, run, watched=watched, metric=stopping.metric, data_fingerprint=data_fingerprint)

@@ -38,7 +38,7 @@ MLP_KEYS = "hidden_units, activation, dropout"
             "the run directory is runs/<name>",
         ),
         ("name=latest", "name: received 'latest', which points at the newest run; choose another name"),
-        ("model.name=dien", "model.name: received 'dien', expected 'din' or 'base'"),
+        ("model.name=dien", "model.name: received 'dien', expected 'din', 'base', 'lr', 'wide_deep', 'pnn' or 'deepfm'"),
         (
             "data.source=[table]",
             "data.source: received ['table'], expected 'amazon-2014', 'amazon-2018', 'amazon-2023', 'movielens', "

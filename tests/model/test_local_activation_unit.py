@@ -1,73 +1,142 @@
-"""The factorised, padding-free unit equals the textbook one: padded, four inputs side by side, one by one."""
+"""The factorised unit, flat and padded, equals the textbook one: forward and gradients, for every preset's options."""
+
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scripts_factory import load_script
 
-from din_train.model.history import flatten_history, sum_by_row
 from din_train.model.local_activation_unit import LocalActivationUnit
+from din_train.model.positions import PaddedPositions, flatten_history
 
-LENGTHS = {"mixed": [3, 0, 1, 5], "one": [1], "empty": [0, 0], "full": [4, 4]}
+textbook = load_script("textbook")
+
+LENGTHS = {"mixed": [3, 0, 1, 5], "one": [1], "B=1": [4], "empty": [0, 0], "cap": [6, 6, 6]}
+ALL = ["candidate", "history", "difference", "product"]
+UNITS: dict[str, dict[str, Any]] = {
+    "din": {"activation": "dice"},
+    "paper-prelu": {"hidden_units": [36], "activation": "prelu", "inputs": ["candidate", "history", "product"]}
+    | {"normalization": "none", "scale": False},
+    "paper-dice": {"hidden_units": [36], "inputs": ["candidate", "history", "product"]}
+    | {"normalization": "none", "scale": False},
+    "official": {"activation": "sigmoid"},
+    "blog-3": {"hidden_units": [36], "activation": "sigmoid_dice", "inputs": ["history", "product", "candidate"]}
+    | {"normalization": "sigmoid", "batch_normalization": True},
+    "blog-4": {"hidden_units": [36], "activation": "sigmoid_dice"}
+    | {"inputs": ["history", "product", "candidate", "difference"], "normalization": "sigmoid"}
+    | {"batch_normalization": True},
+    "history-product": {"inputs": ["history", "product"], "activation": "relu"},
+    "difference": {"inputs": ["difference"]},
+}
+WIDTH = 6
 
 
-def textbook(
-    unit: LocalActivationUnit, candidate: np.ndarray, history: np.ndarray, length: int, *, normalize: bool, scale: bool
-) -> np.ndarray:
-    """Weights of one row in plain NumPy, sigmoid activation: MLP([q, k, q - k, q * k]) position by position."""
-    scores = []
-    for k in history[:length]:
-        hidden = np.concatenate([candidate, k, candidate - k, candidate * k]) @ unit.kernel.numpy() + unit.bias.numpy()
-        for dense in unit.dense:
-            hidden = (1 / (1 + np.exp(-hidden))) @ dense.kernel.numpy() + dense.bias.numpy()
-        scores.append(hidden[0])
-    result = np.array(scores) / (np.sqrt(len(candidate)) if scale else 1)
-    if normalize and length:
-        exponents = np.exp(result - result.max())
-        result = exponents / exponents.sum()
-    return result
+def make_unit(options: dict[str, Any], dtype: str, lengths: list[int]) -> LocalActivationUnit:
+    """With weights and statistics that are not the initial ones."""
+    defaults = {"inputs": ALL, "hidden_units": [5, 3], "activation": "dice", "normalization": "softmax", "scale": True}
+    unit = LocalActivationUnit(**{**defaults, **options}, dtype=dtype)
+    unit.build([(None, WIDTH)])
+    random = np.random.default_rng(len(lengths))
+    for weight in unit.weights:
+        if "updates" not in weight.name:
+            weight.assign(
+                np.abs(random.normal(size=weight.shape))
+                if "variance" in weight.name
+                else random.normal(size=weight.shape)
+            )
+    return unit
 
 
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-@pytest.mark.parametrize("normalization", ["softmax", "none"])
-@pytest.mark.parametrize("scale", [True, False])
-def test_equals_the_textbook(lengths: list[int], normalization: str, scale: bool) -> None:
-    random = np.random.default_rng(0)
-    width, batch, longest = 6, len(lengths), max([*lengths, 1])
-    unit = LocalActivationUnit(
-        hidden_units=[5, 3], activation="sigmoid", normalization=normalization, scale=scale, dtype="float64"
+@pytest.mark.parametrize("form", ["flat", "padded", "parts"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+@pytest.mark.parametrize("options", UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize(
+    ("lengths", "dtype", "tolerance"),
+    [*[(lengths, "float64", 1e-9) for lengths in LENGTHS.values()], (LENGTHS["mixed"], "float32", 2e-3)],
+    ids=[*LENGTHS, "mixed-float32"],
+)
+def test_equals_the_textbook(
+    options: dict[str, Any], lengths: list[int], training: bool, form: str, dtype: str, tolerance: float
+) -> None:
+    """Weighted sums of the history, and the gradients of inputs and weights; what padding holds does not matter."""
+    unit = make_unit(options, dtype, lengths)
+    random = np.random.default_rng(1)
+    batch, longest = len(lengths), max(*lengths, 1)
+    candidate = tf.constant(random.normal(size=(batch, WIDTH)), dtype)
+    history = tf.constant(random.normal(size=(batch, longest, WIDTH)), dtype)
+    length = tf.constant(lengths, tf.int32)
+    target = random.normal(size=(batch, WIDTH))
+
+    def compute_loss(interest: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.sin(interest) * target.astype(dtype))
+
+    with tf.GradientTape() as tape:
+        tape.watch([candidate, history])
+        weights = textbook.compute_activation_weights(unit, candidate, history, length, training=training)
+        expected = tf.einsum("bt,bte->be", weights, history)
+        loss = compute_loss(expected)
+    sources = [candidate, history, *[weight.value for weight in unit.trainable_weights]]
+    expected_gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
+
+    with tf.GradientTape() as tape:
+        tape.watch([candidate, history])
+        interest = compute_interest(unit, candidate, history, length, training=training, form=form)
+        loss = compute_loss(interest)
+    gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
+
+    assert interest.numpy() == pytest.approx(expected.numpy(), abs=tolerance)
+    for gradient, other in zip(gradients, expected_gradients, strict=True):
+        one, other = tf.convert_to_tensor(gradient).numpy(), other.numpy()
+        assert np.abs(one - other).max() <= tolerance * max(1, np.abs(other).max())
+    if max(lengths) > 1:  # softmax over one position is 1 whatever the weights
+        assert np.abs(expected_gradients[2]).max() > 1e-4
+
+
+def compute_interest(
+    unit: LocalActivationUnit, candidate: tf.Tensor, history: tf.Tensor, length: tf.Tensor, *, training: bool, form: str
+) -> tf.Tensor:
+    """[B, E] through the unit, whole or cut after the first row, with padding left out or in place."""
+    cuts = [slice(0, 1), slice(1, None)] if form == "parts" else [slice(0, None)]
+    candidates, behaviours, positions = [], [], []
+    for cut in cuts:
+        rows, longest = history[cut].shape[:2]
+        flat = tf.reshape(history[cut], [-1, WIDTH])
+        if form == "padded":
+            place: Any = PaddedPositions(length[cut], tf.constant(longest), history.dtype.name)
+        else:
+            places, place = flatten_history(tf.reshape(tf.range(rows * longest), [rows, longest]), length[cut])
+            flat = tf.gather(flat, places)
+        candidates.append(candidate[cut])
+        behaviours.append(flat)
+        positions.append(place)
+    weights = unit(candidates, behaviours, positions=positions, training=training)
+    return tf.concat(
+        [place.sum(weight[:, None] * each) for place, weight, each in zip(positions, weights, behaviours, strict=True)],
+        axis=0,
     )
-    unit.build((None, width))
-    unit.bias.assign(random.normal(size=5))
-    candidate, history = random.normal(size=(batch, width)), random.normal(size=(batch, longest, width))
-    places, rows = flatten_history(np.arange(batch * longest).reshape(batch, longest), np.array(lengths, np.int32))
-    behaviours = tf.gather(history.reshape(-1, width), places)
-    weights = unit(tf.constant(candidate), behaviours, rows).numpy()
-    expected = [
-        textbook(unit, candidate[row], history[row], length, normalize=normalization == "softmax", scale=scale)
-        for row, length in enumerate(lengths)
-    ]
-    assert weights == pytest.approx(np.concatenate(expected), abs=1e-12)
-    interest = sum_by_row(weights[:, None] * behaviours, rows, batch).numpy()
-    for row, length in enumerate(lengths):
-        assert interest[row] == pytest.approx(expected[row] @ history[row, :length], abs=1e-12)
-
-
-def test_softmax_weights_sum_to_one_over_each_history() -> None:
-    unit = LocalActivationUnit(hidden_units=[4], activation="dice", normalization="softmax", scale=True)
-    rows = tf.constant([0, 0, 0, 2])
-    weights = unit(tf.random.normal([3, 2]), tf.random.normal([4, 2]), rows)
-    assert sum_by_row(weights, rows, 3).numpy() == pytest.approx([1, 0, 1], abs=1e-6)
 
 
 def test_large_scores_do_not_overflow() -> None:
-    unit = LocalActivationUnit(hidden_units=[2], activation="relu", normalization="softmax", scale=False)
-    weights = unit(tf.fill([1, 2], 1e18), tf.constant([[1e18, 1e18], [-1e18, 1e18]]), tf.constant([0, 0]))
+    unit = LocalActivationUnit(inputs=ALL, hidden_units=[2], activation="relu", normalization="softmax", scale=False)
+    _, positions = flatten_history(np.array([[1, 1]]), np.array([2], np.int32))
+    (weights,) = unit([tf.fill([1, 2], 1e18)], [tf.constant([[1e18, 1e18], [-1e18, 1e18]])], positions=[positions])
     assert np.isfinite(weights.numpy()).all()
 
 
-@pytest.mark.parametrize("activation", ["dice", "prelu", "sigmoid", "relu"])
-def test_config_round_trip(activation: str) -> None:
-    unit = LocalActivationUnit(hidden_units=[4, 2], activation=activation, normalization="none", scale=False)
+def test_dropout_is_of_training_only() -> None:
+    unit = make_unit({"dropout": 0.5, "activation": "relu"}, "float32", [3])
+    candidate, history, length = tf.ones([1, WIDTH]), tf.ones([1, 3, WIDTH]), tf.constant([3])
+    scored = [compute_interest(unit, candidate, history, length, training=False, form="flat").numpy() for _ in "ab"]
+    assert scored[0].tolist() == scored[1].tolist()
+    unit = make_unit({"dropout": 0.5, "activation": "relu", "normalization": "none"}, "float32", [3])
+    trained = [compute_interest(unit, candidate, history, length, training=True, form="flat").numpy() for _ in "ab"]
+    assert trained[0].tolist() != trained[1].tolist()
+
+
+@pytest.mark.parametrize("options", UNITS.values(), ids=UNITS)
+def test_config_round_trip(options: dict[str, Any]) -> None:
+    unit = make_unit(options, "float32", [1])
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(unit))
     assert again.get_config() == unit.get_config()

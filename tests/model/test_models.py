@@ -1,5 +1,6 @@
 """What holds for every model: padding, order and company change no score; empty histories; save and load."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -7,20 +8,38 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from log_factory import make_config, prepare_events
 
 from din_train.batches import EvaluationBatches, build_batch
 from din_train.config import Config, dump_config
 from din_train.evaluation.evaluate import compute_scores
 from din_train.model.build import build_model
+from din_train.model.deep_model import DeepModel
 from din_train.model.dice import Dice
 from din_train.model.din import DIN
-from din_train.model.ranking_model import RankingModel
+from din_train.model.lr import LR
+from din_train.model.pairwise import compute_factorization, compute_inner_products, stack_fields
+from din_train.model.positions import flatten_history
+from din_train.model.ranking_model import Part, RankingModel
+from din_train.model.wide_deep import WideDeep
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "din": {"name": "din"},
+    "din-everything": {
+        "name": "din",
+        "item_bias": True,
+        "user_candidate_product": True,
+        "interest": {"units": 128, "normalization": "affine"},
+        "local_activation_unit": {"normalization": "sigmoid", "batch_normalization": True, "dropout": 0.3},
+        "mlp": {"input_normalization": "batch", "batch_normalization": True, "dropout": 0.3},
+    },
+    "lr": {"name": "lr"},
+    "wide_deep": {"name": "wide_deep"},
+    "pnn": {"name": "pnn"},
+    "deepfm": {"name": "deepfm"},
     "din-unnormalized": {
         "name": "din",
         "user_candidate_product": True,
@@ -105,16 +124,110 @@ def test_din_equals_a_plain_reference(tmp_path: Path, data: PreparedData) -> Non
         for k in ks:
             hidden = np.concatenate([q, k, q - k, q * k]) @ unit.kernel.numpy() + unit.bias.numpy()
             for activation, layer in zip(unit.activations, unit.dense, strict=True):
-                hidden = dense(layer, dice(activation, hidden))
+                hidden = dense(layer, dice(activation.layers[0], hidden))
             scores.append(hidden[0] / np.sqrt(len(q)))
         weights = np.exp(scores) / np.exp(scores).sum()
         interest = sum(weight * k for weight, k in zip(weights, ks, strict=True))
         hidden = np.concatenate([interest, q, interest * q])
         for layer, activation in zip(model.mlp.dense, model.mlp.activations, strict=True):
-            hidden = dice(activation, dense(layer, hidden))
+            hidden = dice(activation.layers[0], dense(layer, hidden))
         expected.append(dense(model.logit, hidden)[0])
     assert np.ptp(expected) > 0.01
     assert model.score(inputs).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def cut(inputs: dict[str, np.ndarray], *places: int) -> tuple[dict[str, np.ndarray], ...]:
+    """A batch in parts, each with no more padding than it needs."""
+    pieces = []
+    for start, stop in itertools.pairwise([0, *places, len(inputs["history_length"])]):
+        piece = {key: values[start:stop] for key, values in inputs.items()}
+        width = max(1, int(piece["history_length"].max(initial=0)))
+        pieces.append({**piece, "history_item_ids": piece["history_item_ids"][:, :width]})
+    return tuple(pieces)
+
+
+def test_parts_and_kept_padding_change_no_step(config: Config, data: PreparedData) -> None:
+    """Logits, gradients and moving statistics of a training step, whatever the cut and the form; dropout left out."""
+    without_dropout = config.model.model_copy(
+        update={
+            "mlp": config.model.mlp.model_copy(update={"dropout": 0.0}),
+            "local_activation_unit": config.model.local_activation_unit.model_copy(update={"dropout": 0.0}),
+        }
+    )
+    inputs = batch(data, np.arange(24))
+    inputs["history_length"] = inputs["history_length"] * (np.arange(24) != 5)  # one history is empty
+    results = []
+    for padded, given in ((False, inputs), (False, cut(inputs, 7, 7, 20)), (True, inputs), (True, cut(inputs, 1, 13))):
+        model = build_model(without_dropout, data, seed=3, padded=padded)
+        for table in (each for each in model.trainable_weights if each.path.endswith(("items", "categories"))):
+            table.assign(table.numpy() * 30)
+        with tf.GradientTape() as tape:
+            logits = model(given, training=True)
+            loss = tf.reduce_mean(tf.sin(logits * 3))
+        gradients = tape.gradient(loss, model.trainable_weights, unconnected_gradients="zero")
+        results.append([logits, *map(tf.convert_to_tensor, gradients), *model.non_trainable_weights])
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            scale = max(1e-2, float(np.abs(one.numpy()).max()))
+            assert same.numpy() == pytest.approx(one.numpy(), abs=2e-4 * scale)
+    assert np.ptp(results[0][0]) > 1e-3
+
+
+def test_lr_is_a_sum_of_numbers(tmp_path: Path, data: PreparedData) -> None:
+    model = build_model(make_config(tmp_path, model={"name": "lr"}).model, data, seed=3)
+    assert isinstance(model, LR)
+    inputs = batch(data, np.arange(12))
+    categories = model.item_embedding.item_category_ids.numpy()
+    model.bias.assign(0.5)
+    weights = {}
+    for name in ("candidate", "behaviours"):
+        layer = getattr(model.linear, name)
+        weights[name] = layer.items.numpy()[:, 0] + layer.categories.numpy()[categories, 0]
+    for row, score in enumerate(model.score(inputs).numpy()):
+        history = inputs["history_item_ids"][row, : inputs["history_length"][row]]
+        expected = 0.5 + weights["candidate"][inputs["target_item_id"][row]] + weights["behaviours"][history].sum()
+        assert score == pytest.approx(expected, abs=1e-6)
+
+
+def test_wide_deep_adds_a_number_a_pair_of_categories(tmp_path: Path, data: PreparedData) -> None:
+    model = build_model(make_config(tmp_path, model={"name": "wide_deep"}).model, data, seed=3)
+    assert isinstance(model, WideDeep)
+    inputs = batch(data, [5])
+    before = model.score(inputs).numpy()[0]
+    categories = model.item_embedding.item_category_ids.numpy()
+    history = inputs["history_item_ids"][0, : inputs["history_length"][0]]
+    pairs = int(categories[inputs["target_item_id"][0]]) * 1_000_003 + categories[history].astype(np.int64)
+    crosses = np.zeros((model.cross_buckets, 1), np.float32)
+    crosses[np.unique(pairs % model.cross_buckets)] = 0.25
+    model.crosses.assign(crosses)
+    assert model.score(inputs).numpy()[0] == pytest.approx(before + 0.25 * len(history), abs=1e-5)
+
+
+def test_products_of_fields_by_hand() -> None:
+    # three fields of two: (1, 2), (3, 4), (5, 6); products 1 * 3 + 2 * 4 = 11, 1 * 5 + 2 * 6 = 17, 3 * 5 + 4 * 6 = 39
+    fields = stack_fields([tf.constant([[1.0, 2.0]]), tf.constant([[3.0, 4.0, 5.0, 6.0]])], 2)
+    assert compute_inner_products(fields).numpy().tolist() == [[11, 17, 39]]
+    assert compute_factorization(fields).numpy().tolist() == [67]
+
+
+def test_the_item_bias_is_added_to_the_logit(tmp_path: Path, data: PreparedData) -> None:
+    model = build_model(make_config(tmp_path, model={"name": "din", "item_bias": True}).model, data, seed=3)
+    inputs = batch(data, [0, 1])
+    before = model.score(inputs).numpy()
+    bias = np.zeros((model.item_embedding.num_items, 1), np.float32)
+    bias[inputs["target_item_id"][1]] = 2.0
+    model.item_bias.assign(bias)
+    assert model.score(inputs).numpy() - before == pytest.approx([0, 2], abs=1e-6)
+
+
+def test_bfloat16_is_close_and_keeps_weights_and_logits_in_float32(config: Config, data: PreparedData) -> None:
+    inputs = batch(data, np.arange(20))
+    exact, rough = (build_model(config.model, data, seed=3, precision=name) for name in ("float32", "bfloat16"))
+    scores = rough.score(inputs)
+    assert scores.dtype == tf.float32
+    assert {weight.dtype for weight in rough.trainable_weights} == {"float32"}
+    assert scores.numpy() == pytest.approx(exact.score(inputs).numpy(), abs=0.05)
+    assert scores.numpy().tolist() != exact.score(inputs).numpy().tolist() or config.model.name == "lr"
 
 
 def test_order_and_company_change_no_score(model: RankingModel, data: PreparedData) -> None:
@@ -137,10 +250,13 @@ def test_the_label_and_the_slot_change_no_score(model: RankingModel, data: Prepa
 def test_an_empty_history_has_zero_interest(model: RankingModel, data: PreparedData) -> None:
     inputs = batch(data, [0, 1])
     empty = {**inputs, "history_length": np.zeros(2, np.int32)}
-    candidate, behaviours, rows = model.embed(empty)
-    assert behaviours.shape[0] == 0
-    interest = model.compute_user_interest(candidate, behaviours, rows, training=False)
-    assert interest.numpy().tolist() == np.zeros_like(candidate).tolist()
+    if isinstance(model, DeepModel):
+        history, positions = flatten_history(empty["history_item_ids"], empty["history_length"])
+        parts = [Part(empty, history, positions)]
+        candidates, behaviours = model.embed(parts)
+        (interest,) = model.compute_user_interest(parts, candidates, behaviours, training=False)
+        assert behaviours[0].shape[0] == 0
+        assert interest.numpy().tolist() == np.zeros_like(candidates[0]).tolist()
     assert np.isfinite(model.score(empty).numpy()).all()
     assert np.isfinite(model(empty, training=True).numpy()).all()
     assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)
