@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from din_train.config.problems import describe_problems
-from din_train.config.schema import Config
+from din_train.config.schema import Config, Preset
 from din_train.config.yaml_text import dump_yaml, parse_yaml
 from din_train.errors import ConfigError
+
+PRESETS = Path(__file__).with_name("presets")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -26,6 +28,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             values = _apply_override(values, override)
         except ConfigError as error:
             problems.extend(error.problems)
+    values = _with_preset(values)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -36,8 +39,31 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The fully resolved config as YAML; `load_config` reads it back to an equal `Config`."""
-    return dump_yaml(config.model_dump(mode="json", exclude_none=True))
+    """The fully resolved config as YAML; `load_config` reads it back to the same run.
+
+    The preset's keys are among the others, so its name is a comment: read again it would fill keys that were emptied.
+    """
+    resolved = dump_yaml(config.model_dump(mode="json", exclude_none=True, exclude={"preset"}))
+    return f"# preset: {config.preset}\n{resolved}" if config.preset else resolved
+
+
+def _with_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` over those of the preset they name; an unknown preset is left for the schema to refuse."""
+    name = values.get("preset")
+    path = PRESETS / f"{name}.yaml"
+    if name not in get_args(Preset) or not path.is_file():
+        return values
+    preset = parse_yaml(path.read_text(encoding="utf-8"))
+    return _merge(preset, values)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` where both have a key; sections are merged key by key."""
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            merged[key] = _merge(below[key], above[key])
+    return merged
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

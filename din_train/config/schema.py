@@ -1,12 +1,12 @@
 """The whole config, and the checks that need more than one section."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from din_train.config.data import DataConfig, resolve_protocol
-from din_train.config.model import ModelConfig
+from din_train.config.model import PAIRWISE, ModelConfig
 from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.section import Section
 from din_train.config.training import SelectOn, TrainingConfig
@@ -20,6 +20,9 @@ SELECT_ON = {
     "presampled": ("validation", "none", "test"),
 }
 
+# One file each in `presets/`, whose header says what it follows.
+Preset = Literal["din", "din-paper", "din-official", "din-blog", "din-blog-3", "din-bars"]
+
 
 class Config(Section):
     """A run: data, model, training. See `din-train config show` for every key resolved."""
@@ -31,6 +34,10 @@ class Config(Section):
             description="letters, digits, '.', '_' and '-', a letter or digit first; the run directory is runs/<name>",
         ),
     ]
+    preset: Annotated[
+        Preset | None,
+        Field(description="settings of `model` and `training` to start from; what the config says itself goes first"),
+    ] = None
     seed: Annotated[int, Field(ge=0, lt=2**31, description="initial weights, sample order, dropout")] = 1
     data: DataConfig
     filters: FiltersConfig = FiltersConfig()
@@ -53,6 +60,7 @@ class Config(Section):
                     f"received '{select_on}', but protocol '{protocol}' allows {' or '.join(allowed)}",
                 )
         yield from _find_sampling_problems(values)
+        yield from _find_width_problems(values)
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +78,23 @@ def _protocol(values: dict[str, Any]) -> str | None:
     """`data.protocol` of an unchecked config, None where there is no telling."""
     data = values.get("data")
     return resolve_protocol(data) if isinstance(data, dict) else None
+
+
+def _find_width_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Models that multiply fields with each other need every declared field to be as wide as an item's row."""
+    data, model = values.get("data"), values.get("model")
+    if not isinstance(data, dict) or not isinstance(model, dict) or model.get("name") not in PAIRWISE:
+        return
+    declared = [key for key in ("item_fields", "user_fields", "context_fields") if data.get(key)]
+    size, width = (
+        model.get(key, ModelConfig.model_fields[key].default) for key in ("field_embedding_size", "item_embedding_size")
+    )
+    if declared and size != width:
+        yield (
+            "model.field_embedding_size",
+            f"received {size} beside an item_embedding_size of {width}, but '{model['name']}' multiplies rows of "
+            f"different fields (data.{declared[0]}) with each other; give both the same width",
+        )
 
 
 def _find_sampling_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:

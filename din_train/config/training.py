@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from din_train.config.section import Section
 
 SelectOn = Literal["validation", "test", "none"]
 Metric = Literal["gauc", "auc", "logloss"]
+
+
+def _name_switch(value: Any) -> Any:
+    """`on` and `off` as YAML 1.1 reads them without quotes."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class ScheduleConfig(Section):
@@ -84,7 +89,9 @@ class TrainingConfig(Section):
         Literal["float32", "bfloat16"], Field(description="of the layers; weights and the loss stay float32")
     ] = "float32"
     jit_compile: Annotated[
-        Literal["auto", "on", "off"], Field(description="XLA, with histories padded in blocks; auto: on a GPU")
+        Literal["auto", "on", "off"],
+        BeforeValidator(_name_switch),
+        Field(description="XLA, with histories padded in blocks; auto: on a GPU"),
     ] = "auto"
     strategy: Annotated[
         Literal["none", "mirrored"], Field(description="mirrored: one replica a GPU, each a share of the batch")
@@ -111,9 +118,9 @@ class TrainingConfig(Section):
     @classmethod
     def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """Options that exclude each other."""
-        if values.get("deterministic") is True and values.get("jit_compile") == "on":
+        if values.get("deterministic") is True and values.get("jit_compile") in ("on", True):
             yield "jit_compile", "received 'on' with deterministic: true, but XLA promises no bits; turn one off"
-        if values.get("strategy") == "mirrored" and values.get("jit_compile") == "on":
+        if values.get("strategy") == "mirrored" and values.get("jit_compile") in ("on", True):
             yield "jit_compile", "received 'on' with strategy: mirrored, which runs without XLA; turn one off"
         optimizer, select_on = values.get("optimizer"), values.get("select_on")
         schedule = optimizer.get("schedule") if isinstance(optimizer, dict) else None

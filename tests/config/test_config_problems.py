@@ -10,8 +10,8 @@ from din_train.errors import ConfigError
 
 Problems = Callable[..., list[str]]
 
-TOP_KEYS = "name, seed, data, filters, vocabulary, negatives, model, training"
-MLP_KEYS = "hidden_units, activation, dropout"
+TOP_KEYS = "name, preset, seed, data, filters, vocabulary, negatives, model, training"
+MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normalization"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,10 @@ MLP_KEYS = "hidden_units, activation, dropout"
             "the run directory is runs/<name>",
         ),
         ("name=latest", "name: received 'latest', which points at the newest run; choose another name"),
-        ("model.name=dien", "model.name: received 'dien', expected 'din', 'base', 'lr', 'wide_deep', 'pnn' or 'deepfm'"),
+        (
+            "model.name=dien",
+            "model.name: received 'dien', expected 'din', 'base', 'lr', 'wide_deep', 'pnn' or 'deepfm'",
+        ),
         (
             "data.source=[table]",
             "data.source: received ['table'], expected 'amazon-2014', 'amazon-2018', 'amazon-2023', 'movielens', "
@@ -77,8 +80,8 @@ MLP_KEYS = "hidden_units, activation, dropout"
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, field_embedding_size, user_candidate_product, pooling, local_activation_unit, "
-            "mlp",
+            "category_embedding_size, field_embedding_size, user_candidate_product, item_bias, pooling, cross_buckets, "
+            "local_activation_unit, interest, mlp",
         ),
         (
             "vocabulary.epochs=1",

@@ -1,4 +1,4 @@
-"""Row-wise Adam: rows of the batch as Keras's dense Adam would on a first step, the others untouched."""
+"""Row-wise optimisers: rows of a batch as the dense optimiser would, the others untouched; clipping, schedules."""
 
 import keras
 import numpy as np
@@ -70,3 +70,73 @@ def test_sgd_is_row_wise_and_sums_repeated_rows() -> None:
     optimizer.build([table])
     optimizer.apply([tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([1, 1]))])
     assert table.numpy().tolist() == [[0, 1], [0, 0], [4, 5], [6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "adam", "adamw"])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_rows_equal_the_dense_optimiser_where_every_row_is_in_every_batch(name: str, clip_norm: float | None) -> None:
+    """Against Keras's own on the summed, dense gradient; a dense weight beside the table is clipped with it."""
+    config = OptimizerConfig(name=name, learning_rate=0.05, clip_norm=clip_norm, weight_decay=0.0)
+    plain = {"sgd": keras.optimizers.SGD, "adagrad": keras.optimizers.Adagrad}.get(name, keras.optimizers.Adam)
+    random, variables = np.random.default_rng(0), []
+    for optimizer in (build_optimizer(config), build_optimizer(config, static_shapes=True), plain(0.05)):
+        pair = [make_table(), keras.Variable([1.0, -1.0], name="bias")]
+        optimizer.build(pair)
+        variables.append((optimizer, pair))
+    for _ in range(10):
+        rows = 1 + np.concatenate([random.permutation(4), random.integers(0, 4, 4)])  # 0 is padding
+        values = random.normal(size=(8, 2)).astype(np.float32)
+        of_bias = random.normal(size=2).astype(np.float32)
+        table = np.zeros((5, 2), np.float32)
+        np.add.at(table, rows, values)
+        norm = np.sqrt((table**2).sum() + (of_bias**2).sum())
+        factor = 1.0 if clip_norm is None else min(1.0, clip_norm / norm)
+        for optimizer, _ in variables[:2]:
+            optimizer.apply([tf.IndexedSlices(tf.constant(values), tf.constant(rows), [5, 2]), tf.constant(of_bias)])
+        variables[2][0].apply([tf.constant(table * factor), tf.constant(of_bias * factor)])
+    for _, pair in variables[:2]:
+        for variable, expected in zip(pair, variables[2][1], strict=True):
+            assert variable.numpy() == pytest.approx(expected.numpy(), abs=2e-5)
+
+
+def test_the_global_norm_is_of_summed_rows() -> None:
+    """Two rows of one id, (3, 0) and (4, 0), are one of (7, 0): beside it (0, 1) makes 7.07, not 5.10."""
+    table = keras.Variable(np.zeros((3, 2), np.float32))
+    optimizer = build_optimizer(OptimizerConfig(name="sgd", learning_rate=1.0, clip_norm=1.0))
+    optimizer.build([table])
+    gradient = tf.IndexedSlices(tf.constant([[3.0, 0.0], [4.0, 0.0], [0.0, 1.0]]), tf.constant([1, 1, 2]), [3, 2])
+    optimizer.apply([gradient])
+    assert table.numpy() == pytest.approx(-np.array([[0, 0], [7, 0], [0, 1]]) / np.sqrt(50), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adagrad", "adam", "adamw"])
+def test_rows_out_of_the_batch_are_untouched(name: str) -> None:
+    table = make_table()
+    optimizer = build_optimizer(OptimizerConfig(name=name, weight_decay=0.1))
+    optimizer.exclude_from_weight_decay([table])
+    optimizer.build([table])
+    for _ in range(3):
+        optimizer.apply([tf.IndexedSlices(tf.constant([[1.0, 1.0]]), tf.constant([2]), [5, 2])])
+    assert table.numpy()[[0, 1, 3, 4]].tolist() == [[0, 1], [2, 3], [6, 7], [8, 9]]
+    assert (table.numpy()[2] < [4, 5]).all()
+
+
+def test_static_shapes_leave_the_padding_row_as_it_is() -> None:
+    table = make_table()
+    optimizer = build_optimizer(OptimizerConfig(), static_shapes=True)
+    optimizer.build([table])
+    optimizer.apply([tf.IndexedSlices(tf.ones([4, 2]), tf.constant([3, 3, 1, 3]), [5, 2])])
+    assert table.numpy()[[0, 2, 4]].tolist() == [[0, 1], [4, 5], [8, 9]]
+
+
+def test_a_step_schedule_changes_the_rate_after_its_step() -> None:
+    table = keras.Variable(np.zeros((1, 1), np.float32))
+    schedule = {"name": "step", "steps": [2, 3], "factor": 0.1}
+    optimizer = build_optimizer(OptimizerConfig(name="sgd", learning_rate=1.0, schedule=schedule))
+    optimizer.build([table])
+    moved = []
+    for _ in range(4):
+        before = table.numpy()[0, 0]
+        optimizer.apply([tf.constant([[1.0]])])
+        moved.append(before - table.numpy()[0, 0])
+    assert moved == pytest.approx([1, 1, 0.1, 0.01], abs=1e-6)

@@ -1,0 +1,85 @@
+"""Table L2: equal to dense L2 when every id is in the batch, to the paper's formula by hand otherwise; occurrences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from log_factory import make_config, prepare_events
+
+from din_train.config import RegularizationConfig
+from din_train.model.build import build_model
+from din_train.samples.split import Split
+from din_train.samples.store import PreparedData
+from din_train.training.regularization import TableRegularizer, build_regularizer, count_items, count_table_rows
+
+EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]
+COUNTS = {"table": np.array([0, 3, 1, 4, 2])}
+TABLE = np.arange(10, dtype=np.float32).reshape(5, 2)
+
+
+def regularize(name: str, rows: list[int], values: np.ndarray) -> np.ndarray:
+    """The dense form of the regularised gradient of a batch that names `rows` once each."""
+    variable = tf.Variable(TABLE)
+    gradient = tf.IndexedSlices(tf.constant(values, tf.float32), tf.constant(rows), [5, 2])
+    result = TableRegularizer(name, 0.5, COUNTS).add_to(gradient, variable, "table")
+    assert isinstance(result, tf.IndexedSlices) == (name != "dense_l2")
+    return tf.convert_to_tensor(result).numpy()
+
+
+def test_l2_equals_dense_l2_when_every_id_is_in_the_batch() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 2))
+    order = [3, 0, 4, 1, 2]
+    assert regularize("l2", order, values) == pytest.approx(regularize("dense_l2", order, values))
+    assert regularize("l2", order, values)[order] == pytest.approx(values + 0.5 * TABLE[order], abs=1e-6)
+
+
+def test_mini_batch_aware_equals_a_dense_l2_with_each_row_over_its_count_when_every_id_is_in_the_batch() -> None:
+    values = np.zeros((5, 2))
+    expected = 0.5 * TABLE / np.maximum(COUNTS["table"], 1)[:, None]
+    assert regularize("mini_batch_aware", [0, 1, 2, 3, 4], values) == pytest.approx(expected)
+
+
+def test_mini_batch_aware_by_hand() -> None:
+    # rows 3 and 1 of the batch: (6, 7) * .5 / 4 and (2, 3) * .5 / 3; the others are not in it
+    gradient = regularize("mini_batch_aware", [3, 1], np.array([[1.0, 1.0], [0.0, 0.0]]))
+    assert gradient == pytest.approx(np.array([[0, 0], [1 / 3, 0.5], [0, 0], [1.75, 1.875], [0, 0]]), abs=1e-6)
+
+
+def test_weights_that_are_no_table_are_left_alone() -> None:
+    gradient = tf.constant([1.0])
+    assert TableRegularizer("l2", 0.5, COUNTS).add_to(gradient, tf.Variable([7.0]), "dense/kernel") is gradient
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> PreparedData:
+    return prepare_events(tmp_path, EVENTS)[0]
+
+
+def test_occurrences_equal_a_slow_count(tmp_path: Path, data: PreparedData) -> None:
+    samples = data.samples(Split.TRAIN, 7)  # short, so that histories are cut
+    expected = np.zeros(len(data.item_category_ids), np.int64)
+    for row in range(len(samples)):
+        expected[samples.target_item_ids[row]] += 1
+        start = samples.history_start[row]
+        for item in data.event_item_ids[start : start + samples.history_length[row]]:
+            expected[item] += 1
+    assert count_items(data, samples).tolist() == expected.tolist()
+    model = build_model(make_config(tmp_path).model, data, seed=1)
+    counts = count_table_rows(model, data, samples)
+    assert counts[model.item_embedding.items.path].tolist() == expected.tolist()
+    of_categories = counts[model.item_embedding.categories.path]
+    for category in range(len(of_categories)):
+        assert of_categories[category] == expected[data.item_category_ids == category].sum()
+
+
+@pytest.mark.parametrize("name", ["din", "lr", "wide_deep", "deepfm"])
+def test_every_embedding_table_is_counted(tmp_path: Path, data: PreparedData, name: str) -> None:
+    model = build_model(make_config(tmp_path, model={"name": name}).model, data, seed=1)
+    samples = data.samples(Split.TRAIN, 100)
+    regularizer = build_regularizer(RegularizationConfig(name="l2"), model, data, samples)
+    counts = count_table_rows(model, data, samples)
+    tables = {each.path for each in model.trainable_weights if each.path.endswith(("/items", "/categories"))}
+    assert regularizer is not None
+    assert tables == set(counts)
+    assert build_regularizer(RegularizationConfig(), model, data, samples) is None
