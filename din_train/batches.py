@@ -221,12 +221,31 @@ class TrainingBatches:
         return len(self._samples)
 
     def to_dataset(self) -> tf.data.Dataset:
-        """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited."""
+        """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited.
+
+        A step's tensors cross into TensorFlow in one call: `Dataset.from_generator` takes three a step and four times
+        as long, which is a tenth of what training has.
+        """
         inputs = build_signature(self._data.context_fields)
         num_parts = len(self._parts.cuts) + 1
         signature = (inputs if num_parts == 1 else (inputs,) * num_parts, tf.TensorSpec([None], tf.float32))
-        dataset = tf.data.Dataset.from_generator(self.__iter__, output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(len(self)))
+        specs = tf.nest.flatten(signature)
+        current: Iterator[PartedBatch] = iter(())
+
+        def take(step: np.int64) -> list[NDArray[np.generic]]:
+            nonlocal current
+            if step == 0:
+                current = iter(self)
+            flat: list[NDArray[np.generic]] = tf.nest.flatten(next(current))
+            return flat
+
+        def read(step: tf.Tensor) -> object:
+            tensors = tf.numpy_function(take, [step], [spec.dtype for spec in specs])
+            for tensor, spec in zip(tensors, specs, strict=True):
+                tensor.set_shape(spec.shape)
+            return tf.nest.pack_sequence_as(signature, tensors)
+
+        return tf.data.Dataset.range(len(self)).map(read)
 
     def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> PartedBatch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]

