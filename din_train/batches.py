@@ -123,20 +123,23 @@ class TrainingBatches:
         self._unknown_rate = unknown_rate
         self._seed = seed
         self.epoch = 0
+        self.first_step = 0
         self.wait_seconds = 0.0
 
-    def start_epoch(self, epoch: int) -> None:
-        """Set the epoch (from 0) that the next pass is, and forget the last one's waiting time."""
+    def start_epoch(self, epoch: int, first_step: int = 0) -> None:
+        """Set the epoch (from 0) that the next pass is, and its first step; forget the last one's waiting time."""
         self.epoch = epoch
+        self.first_step = first_step
         self.wait_seconds = 0.0
         if self._resampled is not None:
             targets = redraw_training_negatives(self._data, self._resampled, epoch)
-            self._samples = replace(self._samples, target_item_ids=targets)
+            others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
+            self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
-        steps = iter(range(len(self)))
+        steps = iter(range(self.first_step, len(self)))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
             ahead: deque[Future[Batch]] = deque()
             while True:
@@ -156,9 +159,13 @@ class TrainingBatches:
     def num_samples(self) -> int:
         return len(self._samples)
 
-    def to_dataset(self) -> tf.data.Dataset:
-        """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited."""
-        return _to_dataset(self.__iter__, len(self), self._data.context_fields)
+    def to_dataset(self, first_step: int = 0) -> tf.data.Dataset:
+        """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited.
+
+        Args:
+            first_step: of every pass over it, as `start_epoch` sets it: a data set has one length.
+        """
+        return _to_dataset(self.__iter__, len(self) - first_step, self._data.context_fields)
 
     def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> Batch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]

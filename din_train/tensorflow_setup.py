@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from din_train.errors import ConfigError
 
 
-def start_tensorflow(device: str = "auto") -> None:
+def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> None:
     """Import TensorFlow quietly and restrict it to the device.
 
     Args:
         device: `training.device`: auto (a GPU if there is one), cpu or gpu.
+        deterministic: `training.deterministic`: every operation gives the same bits each time.
 
     Raises:
         ConfigError: if `gpu` is asked for and TensorFlow sees none.
@@ -34,6 +35,8 @@ def start_tensorflow(device: str = "auto") -> None:
                 "training.device: received 'gpu', but TensorFlow sees no GPU; install din-train[gpu] and a driver, "
                 "or use training.device=auto"
             )
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
         try:
             if device == "cpu" and gpus:
                 tf.config.set_visible_devices([], "GPU")
