@@ -6,7 +6,12 @@ rename and append, and a resumed copy is what a resumed kill is; real kills of a
 
 import random
 import re
+import shlex
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +188,6 @@ def read_steps(run: Path) -> list[int]:
 
 
 MOMENTS = [
-    "before config.yaml",
     "after state-inside.json",
     "half a line of history",
     "before best.json",
@@ -200,7 +204,8 @@ MOMENTS = [
 def test_every_kind_of_moment_is_tried(uninterrupted: Uninterrupted) -> None:
     of_every_run = {name for name in uninterrupted.moments if "latest" not in name}
     same = {  # as far as resuming goes: nothing but a temporary file changes between these
-        "after config.yaml": "before config.yaml",
+        "before config.yaml": "nothing",
+        "after config.yaml": "nothing",
         "before state-inside.npz": "after state-inside.json",
         "after state-inside.npz": "after state-inside.json",
         "before state-inside.json": "after state-inside.json",
@@ -241,14 +246,6 @@ def damage_npz(state: Path) -> None:
     state.write_bytes(contents)
 
 
-def cut_npz_short(state: Path) -> None:
-    state.write_bytes(state.read_bytes()[:-1])
-
-
-def damage_record(state: Path) -> None:
-    state.with_suffix(".json").write_text("{")
-
-
 def lose_best_weights(state: Path) -> None:
     best = orjson.loads(state.with_suffix(".json").read_bytes())["best_sha256"]
     before = sorted(state.parent.glob("state-*.json"), key=lambda path: path.stat().st_mtime_ns)[-2]
@@ -256,7 +253,7 @@ def lose_best_weights(state: Path) -> None:
     (state.parent / "best.weights.h5").unlink()
 
 
-@pytest.mark.parametrize("damage", [damage_npz, cut_npz_short, damage_record, lose_best_weights])
+@pytest.mark.parametrize("damage", [damage_npz, lose_best_weights])
 def test_a_damaged_newest_state_is_reported_and_the_one_before_used(
     uninterrupted: Uninterrupted, workplace: Workplace, damage: Any
 ) -> None:
@@ -290,4 +287,54 @@ def test_stopped_while_scoring_at_an_epochs_end(
     assert "state saved in runs/small after epoch 2, step 15; go on with" in stopped.stderr.splitlines()[-1]
     result = workplace.fit("--resume")
     assert result.exit_code == 0, result.output
+    check_equal(workplace.folder / RUN, uninterrupted.run)
+
+
+def start_fit(arguments: list[str], stderr: Path) -> subprocess.Popen[bytes]:
+    with stderr.open("wb") as file:
+        return subprocess.Popen([sys.executable, "-m", "din_train", *arguments], stderr=file, stdout=subprocess.DEVNULL)
+
+
+def wait_for_states(process: subprocess.Popen[bytes], checkpoints: Path, pattern: str, number: int) -> None:
+    """Until so many states of this process have been there; they come and go."""
+    before = seen = frozenset(checkpoints.glob(pattern))
+    deadline = time.monotonic() + 60
+    while len(seen - before) < number:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        seen |= frozenset(checkpoints.glob(pattern))
+
+
+def test_a_real_process_killed_again_and_again(uninterrupted: Uninterrupted, workplace: Workplace) -> None:
+    """Also stopped by SIGTERM once, and going on by the command that the stopped one prints."""
+    errors, checkpoints = workplace.folder / "errors", workplace.folder / RUN / "checkpoints"
+    fit = ["fit", "--config", "small.yaml"]
+    moments = random.SystemRandom()
+    lives = [
+        (fit, signal.SIGKILL, "state-?-*.json", moments.randint(1, 5)),
+        ([*fit, "--resume"], signal.SIGTERM, "state-?-*.json", moments.randint(1, 3)),
+        ([], signal.SIGKILL, "state-refit-*.json", moments.randint(1, 3)),
+    ]
+    resuming: list[str] = []
+    for arguments, number, pattern, states in lives:
+        with start_fit(arguments or resuming, errors) as process:
+            wait_for_states(process, checkpoints, pattern, states)
+            time.sleep(moments.uniform(0, 0.03))
+            process.send_signal(number)
+            code = process.wait(timeout=30)
+        last = (errors.read_text().splitlines() or [""])[-1]
+        print(pattern, states, code, last)
+        if number == signal.SIGTERM:
+            assert code == 143
+            said = re.search(
+                r"training stopped by SIGTERM: state saved in runs/small after .*; go on with `(.*)`", last
+            )
+            assert said, last
+            command, *resuming = shlex.split(said[1])
+            assert command == "din-train"
+        else:
+            assert code == -number
+    with start_fit(resuming, errors) as process:
+        assert process.wait(timeout=90) == 0, errors.read_text()
+    assert "going on after epoch" in errors.read_text()
     check_equal(workplace.folder / RUN, uninterrupted.run)
