@@ -1,13 +1,13 @@
 """When the whole state of a training is saved, and how `fit` goes on from a saved one."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 from din_train.batches import TrainingBatches
 from din_train.run_directory import RunDirectory
-from din_train.training.checkpoint import Checkpoint
+from din_train.training.recorder import EpochRecorder
 from din_train.training.state import Phase, Position, State, restore_variables, write_state
 
 # What Keras's callbacks remember from epoch to epoch, and forget when `fit` begins.
@@ -17,16 +17,6 @@ _REMEMBERED: Mapping[type[keras.callbacks.Callback], tuple[str, ...]] = {
 }
 
 
-class Recorder(Protocol):
-    """What a state has to know of the callback that keeps the best weights."""
-
-    best_checkpoint: Checkpoint | None
-
-    def get_state(self) -> dict[str, Any]: ...
-
-    def set_state(self, state: dict[str, Any]) -> None: ...
-
-
 class StateSaver(keras.callbacks.Callback):
     """Saves the state at each epoch's end, and at the end of the execution that reaches a multiple of `every` steps.
 
@@ -34,8 +24,10 @@ class StateSaver(keras.callbacks.Callback):
     forgotten everything, so that what they remembered can be given back to them.
 
     Args:
-        every: None saves at epoch ends only. keep: the last so many stay.
+        recorder: knows the best weights, and has a memory of its own.
+        others: callbacks, of which those with a memory are remembered.
         epochs: of the phase, at most.
+        every: None saves at epoch ends only. keep: the last so many stay.
         state: where to go on from; None begins. Its variables are the caller's to restore, but for the running
             metrics, which `fit` resets.
     """
@@ -44,6 +36,8 @@ class StateSaver(keras.callbacks.Callback):
         self,
         run: RunDirectory,
         batches: TrainingBatches,
+        recorder: EpochRecorder,
+        others: Sequence[keras.callbacks.Callback],
         *,
         phase: Phase,
         epochs: int,
@@ -55,6 +49,8 @@ class StateSaver(keras.callbacks.Callback):
         super().__init__()
         self._run = run
         self._batches = batches
+        self._recorder = recorder
+        self._others = {type(each).__name__: each for each in others if type(each) in _REMEMBERED}
         self._phase: Phase = phase
         self._epochs = epochs
         self._every = every
@@ -64,14 +60,7 @@ class StateSaver(keras.callbacks.Callback):
         self._remembered = state.callbacks if state else None
         self._position = state.position if state else Position(phase, 0, 0)
         self._saved = self._position if state else None
-        self._recorder: Recorder | None = None
-        self._callbacks: dict[str, keras.callbacks.Callback] = {}
         self.done = False
-
-    def follow(self, recorder: Recorder, callbacks: list[keras.callbacks.Callback]) -> None:
-        """Set whose memory belongs to the state; of `callbacks` those that have one."""
-        self._recorder = recorder
-        self._callbacks = {type(each).__name__: each for each in callbacks if type(each) in _REMEMBERED}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         del logs
@@ -105,7 +94,7 @@ class StateSaver(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Save the state as it is after the last step, unless that is done already."""
-        if self._saved == self._position or self._recorder is None:
+        if self._saved == self._position:
             return
         history = self._run.history_file
         state = State(
@@ -121,15 +110,14 @@ class StateSaver(keras.callbacks.Callback):
         self._saved = self._position
 
     def _remember(self) -> dict[str, dict[str, Any]]:
-        of_keras = {
+        others = {
             name: {attribute: getattr(each, attribute) for attribute in _REMEMBERED[type(each)]}
-            for name, each in self._callbacks.items()
+            for name, each in self._others.items()
         }
-        return of_keras if self._recorder is None else {**of_keras, "EpochRecorder": self._recorder.get_state()}
+        return {**others, "EpochRecorder": self._recorder.get_state()}
 
     def _recall(self, remembered: dict[str, dict[str, Any]]) -> None:
-        for name, each in self._callbacks.items():
+        self._recorder.set_state(remembered["EpochRecorder"])
+        for name, each in self._others.items():
             for attribute, value in remembered[name].items():
                 setattr(each, attribute, value)
-        if self._recorder is not None:
-            self._recorder.set_state(remembered["EpochRecorder"])

@@ -67,16 +67,6 @@ def fit_model(
     epoch, step = (state.position.epoch, state.position.step) if state else (0, 0)
     epochs = refit.epochs if refit else training.epochs
     phase: Phase = "refit" if refit else "selection"
-    saver = StateSaver(
-        run,
-        batches,
-        phase=phase,
-        epochs=epochs,
-        every=training.checkpoint_steps,
-        keep=training.keep_checkpoints,
-        data_fingerprint=data_fingerprint,
-        state=state,
-    )
     recorder = EpochRecorder(
         batches,
         run,
@@ -85,13 +75,24 @@ def fit_model(
         watched=watched,
         metric=training.early_stopping.metric,
         data_fingerprint=data_fingerprint,
-        save_state=saver.save,
+        save_state=lambda: saver.save(),
         first_step=step,
         best=_find_best(run, refit, state),
     )
     summaries = EpochSummaries(run.tensorboard / ("refit" if refit else "train"))
     watching = [*_build_selection(config, watched), *_build_given_rates(refit)]
-    saver.follow(recorder, watching)
+    saver = StateSaver(
+        run,
+        batches,
+        recorder,
+        watching,
+        phase=phase,
+        epochs=epochs,
+        every=training.checkpoint_steps,
+        keep=training.keep_checkpoints,
+        data_fingerprint=data_fingerprint,
+        state=state,
+    )
     with (
         deferred_signals(),
         ProgressBar(batches, training.batch_size, epochs, title="refit, epoch" if refit else "epoch") as progress,
