@@ -298,7 +298,7 @@ def start_fit(arguments: list[str], stderr: Path) -> subprocess.Popen[bytes]:
 def wait_for_states(process: subprocess.Popen[bytes], checkpoints: Path, pattern: str, number: int) -> None:
     """Until so many states of this process have been there; they come and go."""
     before = seen = frozenset(checkpoints.glob(pattern))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(seen - before) < number:
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -321,7 +321,7 @@ def test_a_real_process_killed_again_and_again(uninterrupted: Uninterrupted, wor
             wait_for_states(process, checkpoints, pattern, states)
             time.sleep(moments.uniform(0, 0.03))
             process.send_signal(number)
-            code = process.wait(timeout=30)
+            code = process.wait(timeout=90)
         last = (errors.read_text().splitlines() or [""])[-1]
         print(pattern, states, code, last)
         if number == signal.SIGTERM:
@@ -335,6 +335,6 @@ def test_a_real_process_killed_again_and_again(uninterrupted: Uninterrupted, wor
         else:
             assert code == -number
     with start_fit(resuming, errors) as process:
-        assert process.wait(timeout=90) == 0, errors.read_text()
+        assert process.wait(timeout=180) == 0, errors.read_text()
     assert "going on after epoch" in errors.read_text()
     check_equal(workplace.folder / RUN, uninterrupted.run)
