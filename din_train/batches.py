@@ -187,20 +187,23 @@ class TrainingBatches:
         self._parts = parts
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the parts' histories so far
         self.epoch = 0
+        self.first_step = 0
         self.wait_seconds = 0.0
 
-    def start_epoch(self, epoch: int) -> None:
-        """Set the epoch (from 0) that the next pass is, and forget the last one's waiting time."""
+    def start_epoch(self, epoch: int, first_step: int = 0) -> None:
+        """Set the epoch (from 0) that the next pass is, and its first step; forget the last one's waiting time."""
         self.epoch = epoch
+        self.first_step = first_step
         self.wait_seconds = 0.0
         if self._resampled is not None:
             targets = redraw_training_negatives(self._data, self._resampled, epoch)
-            self._samples = replace(self._samples, target_item_ids=targets)
+            others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
+            self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))
 
     def __iter__(self) -> Iterator[PartedBatch]:
         epoch = self.epoch
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
-        steps = iter(range(len(self)))
+        steps = iter(range(self.first_step, len(self)))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
             ahead: deque[Future[PartedBatch]] = deque()
             while True:
@@ -220,11 +223,14 @@ class TrainingBatches:
     def num_samples(self) -> int:
         return len(self._samples)
 
-    def to_dataset(self) -> tf.data.Dataset:
+    def to_dataset(self, first_step: int = 0) -> tf.data.Dataset:
         """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited.
 
         A step's tensors cross into TensorFlow in one call: `Dataset.from_generator` takes three a step and four times
         as long, which is a tenth of what training has.
+
+        Args:
+            first_step: of every pass over it, as `start_epoch` sets it: a data set has one length.
         """
         inputs = build_signature(self._data.context_fields)
         num_parts = len(self._parts.cuts) + 1
@@ -234,7 +240,7 @@ class TrainingBatches:
 
         def take(step: np.int64) -> list[NDArray[np.generic]]:
             nonlocal current
-            if step == 0:
+            if step == first_step:
                 current = iter(self)
             flat: list[NDArray[np.generic]] = tf.nest.flatten(next(current))
             return flat
@@ -245,7 +251,7 @@ class TrainingBatches:
                 tensor.set_shape(spec.shape)
             return tf.nest.pack_sequence_as(signature, tensors)
 
-        return tf.data.Dataset.range(len(self)).map(read)
+        return tf.data.Dataset.range(first_step, len(self)).map(read)
 
     def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> PartedBatch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]

@@ -3,14 +3,15 @@
 runs/<name>/
     config.yaml       fully resolved
     history.jsonl     one object an epoch
-    metrics.json      the test split, scored once by `fit`
+    metrics.json      the test split, scored once by `fit`; written last, so a run that has it is finished
     metrics.<split>.json  what `eval` printed
     report.html       the same with plots, on one page
-    checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256)
+    checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256); state-*: for `fit --resume`
     tensorboard/      the history as TensorBoard reads it
 runs/latest -> the newest
 """
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,17 @@ from typing import Any
 
 import orjson
 
-from din_train.config import Config, dump_config, load_config
+from din_train.config import Config, dump_config, find_differences, load_config
 from din_train.errors import ConfigError, RunError
-from din_train.files import atomic_file, make_folder
+from din_train.files import atomic_file, make_folder, remove_leftovers
 
 RUNS = Path("runs")
 LATEST = RUNS / "latest"
 
 # What `metrics.json` holds at least: what runs are compared by.
 METRICS_KEYS = {"model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "data_fingerprint"}
+
+_TEMPORARY = re.compile(r"\.\d+-.+")  # of `atomic_file`, where a process was killed
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,15 @@ class RunDirectory:
         lines = self.history_file.read_bytes().splitlines() if self.history_file.exists() else []
         return [orjson.loads(line) for line in lines]
 
+    def write_history(self, lines: str) -> None:
+        """Put these in place of what there is."""
+        with atomic_file(self.history_file) as temporary:
+            temporary.write_text(lines, encoding="utf-8")
+
+    @property
+    def is_finished(self) -> bool:
+        return self.metrics_file().exists()
+
     def write_report(self, page: str) -> None:
         with atomic_file(self.report_file) as temporary:
             temporary.write_text(page, encoding="utf-8")
@@ -96,29 +108,52 @@ class RunDirectory:
         return metrics
 
 
-def check_run_directory(path: Path, *, overwrite: bool) -> None:
-    """Refuse a run directory that is in use, before any work is done for it.
+def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a run directory that is in use, or is another run's to resume, before any work is done for it.
 
     Raises:
-        ConfigError: if it holds something and `overwrite` is not asked for, or is not a run's to overwrite.
+        ConfigError: if it holds something and neither is asked for, is not a run's to overwrite, or has another config.
         RunError: if a file stands in its place.
     """
-    if path.is_dir() and any(path.iterdir()):
-        if not overwrite:
+    names = _list_names(path)
+    if names:
+        if not overwrite and not resume:
             raise ConfigError(
-                f"{path}: already used; give --overwrite to replace it, or another name (--set name=..., --run-dir)"
+                f"{path}: already used; give --resume to go on with it, --overwrite to replace it, or another name "
+                "(--set name=..., --run-dir)"
             )
         if not (path / "config.yaml").is_file():
-            raise ConfigError(f"{path}: not a run directory (no config.yaml), so --overwrite leaves it alone")
-        others = sorted(each.name for each in path.iterdir() if not _is_of_a_run(each.name))
-        if others:
+            option = "--overwrite leaves it alone" if overwrite else "there is nothing to --resume"
+            raise ConfigError(f"{path}: not a run directory (no config.yaml), so {option}")
+        others = [name for name in names if not _is_of_a_run(name)]
+        if others and overwrite:
             raise ConfigError(
                 f"{path}: holds '{others[0]}', which is not a run's, so --overwrite leaves it alone; "
                 "move it away, or choose another --run-dir"
             )
+        if resume:
+            _check_config(RunDirectory(path), config)
     for each in (path, *path.parents):
         if each.exists() and not each.is_dir():
             raise RunError(f"{path}: cannot be made a folder, because {each} is a file; move it or choose another path")
+
+
+def _check_config(run: RunDirectory, config: Config) -> None:
+    differences = find_differences(load_config(run.config_file), config)
+    if differences:
+        shown = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences[:3])
+        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
+        raise ConfigError(
+            f"{run.path}: trained with another config, so --resume cannot go on with it: {shown}{more}; resume with "
+            f"--config {run.config_file}, or give --overwrite to train anew"
+        )
+
+
+def _list_names(path: Path) -> list[str]:
+    """What a folder holds, but for temporary files; nothing where there is none."""
+    if not path.is_dir():
+        return []
+    return sorted(each.name for each in path.iterdir() if not _TEMPORARY.fullmatch(each.name))
 
 
 def _is_of_a_run(name: str) -> bool:
@@ -132,11 +167,28 @@ def create_run_directory(path: Path, config: Config) -> RunDirectory:
     Raises:
         RunError: if it cannot be made.
     """
+    remove_leftovers(path)
     if path.is_dir():
-        shutil.rmtree(path)
+        retired = path.with_name(f".{path.name}.old")
+        path.rename(retired)  # first: a run that is half removed would look like one to resume
+        shutil.rmtree(retired)
+    run = RunDirectory(path)
+    make_folder(path)
+    with atomic_file(run.config_file) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8")
+    make_folder(run.checkpoints)
+    _point_latest_at(path)
+    return run
+
+
+def reopen_run_directory(path: Path) -> RunDirectory:
+    """A run directory to go on in: without what a killed process left half-written; `runs/latest` points at it."""
     run = RunDirectory(path)
     make_folder(run.checkpoints)
-    run.config_file.write_text(dump_config(config), encoding="utf-8")
+    for folder in (path, run.checkpoints):
+        for each in folder.iterdir():
+            if _TEMPORARY.fullmatch(each.name):
+                each.unlink()
     _point_latest_at(path)
     return run
 

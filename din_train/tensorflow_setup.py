@@ -7,17 +7,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from din_train.config import TrainingConfig
 from din_train.errors import ConfigError
 
 
-def start_tensorflow(device: str = "auto") -> None:
+def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> None:
     """Import TensorFlow quietly and restrict it to the device.
 
     Args:
         device: `training.device`: auto (a GPU if there is one), cpu or gpu.
+        deterministic: `training.deterministic`: every operation gives the same bits each time.
 
     Raises:
         ConfigError: if `gpu` is asked for and TensorFlow sees none.
@@ -35,6 +37,8 @@ def start_tensorflow(device: str = "auto") -> None:
                 "training.device: received 'gpu', but TensorFlow sees no GPU; install din-train[gpu] and a driver, "
                 "or use training.device=auto"
             )
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
         try:
             if device == "cpu" and gpus:
                 tf.config.set_visible_devices([], "GPU")
@@ -47,11 +51,31 @@ def start_tensorflow(device: str = "auto") -> None:
         tf.constant(0) + 1  # starts the runtime, which has chatter of its own
 
 
-def uses_xla(jit_compile: str) -> bool:
-    """What `training.jit_compile` comes to, once TensorFlow has started: `auto` is on where there is a GPU."""
+def uses_xla(training: TrainingConfig) -> bool:
+    """What `training.jit_compile` comes to, once TensorFlow has started.
+
+    `auto` is on where there is a GPU, and nothing else asked for excludes XLA.
+    """
     import tensorflow as tf
 
-    return jit_compile == "on" or (jit_compile == "auto" and bool(tf.config.get_visible_devices("GPU")))
+    if training.jit_compile == "auto":
+        without = training.deterministic or training.strategy == "mirrored"
+        return not without and bool(tf.config.get_visible_devices("GPU"))
+    return training.jit_compile == "on"
+
+
+def strategy_scope(strategy: str) -> AbstractContextManager[object]:
+    """What models are built and fitted in, for `training.strategy`: `mirrored` has a replica on every device there is.
+
+    Devices are the GPUs, or else the CPU's logical devices, one unless they were configured.
+    """
+    import tensorflow as tf
+
+    if strategy == "none":
+        return nullcontext()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    scope: AbstractContextManager[object] = tf.distribute.MirroredStrategy([each.name for each in devices]).scope()
+    return scope
 
 
 def _choose_threads(threading: Any) -> None:

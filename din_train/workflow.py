@@ -1,5 +1,6 @@
 """The only place that wires the stages together: one function a command."""
 
+import shlex
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,18 +23,22 @@ from din_train.run_directory import (
     check_run_directory,
     create_run_directory,
     open_run_directory,
+    reopen_run_directory,
 )
 from din_train.samples.prepare import prepare_data
+from din_train.samples.refit import join_for_refit
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
-from din_train.tensorflow_setup import start_tensorflow, uses_xla
+from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import EvaluationBatches
+    from din_train.batches import EvaluationBatches, TrainingBatches
     from din_train.model.ranking_model import RankingModel
     from din_train.samples.store import Samples
-    from din_train.training.trainer import Watched
+    from din_train.training.checkpoint import Checkpoint
+    from din_train.training.recorder import Watched
+    from din_train.training.state import State
 
 Metrics = dict[str, Any]
 
@@ -51,23 +56,53 @@ def prepare(config: Config, *, force: bool = False) -> None:
 
 
 def fit(
-    config: Config, *, run_dir: Path | None = None, overwrite: bool = False, seeds: Sequence[int] | None = None
+    config: Config,
+    *,
+    run_dir: Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    seeds: Sequence[int] | None = None,
 ) -> list[Metrics]:
-    """Train, keep the chosen epoch's weights, score the test split once; once a seed where several are given."""
+    """Train, keep the chosen epoch's weights, score the test split once; once a seed where several are given.
+
+    Args:
+        resume: go on with what an earlier `fit` with the same config left; a finished run only shows its metrics.
+    """
     folder = run_dir or RUNS / config.name
     configs = [config.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [config]
     folders = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
-    for path in folders:
-        check_run_directory(path, overwrite=overwrite)
+    for path, each in zip(folders, configs, strict=True):
+        check_run_directory(path, each, overwrite=overwrite, resume=resume)
         _check_apart(path, config.data.prepared)
-    prepare(config)
-    data = open_store(config.data.prepared)
-    start_tensorflow(config.training.device)
-    results = [_fit_one(each, data, path) for each, path in zip(configs, folders, strict=True)]
+    finished = [resume and RunDirectory(path).is_finished for path in folders]
+    if not all(finished):
+        prepare(config)
+        data = open_store(config.data.prepared)
+        start_tensorflow(config.training.device, deterministic=config.training.deterministic)
+    results = []
+    for each, path, is_finished in zip(configs, folders, finished, strict=True):
+        if is_finished:
+            results.append(_show_finished(RunDirectory(path)))
+            continue
+        try:
+            with strategy_scope(each.training.strategy):
+                results.append(_fit_one(each, data, path, resume=resume))
+        except KeyboardInterrupt:
+            if not RunDirectory(path).config_file.exists():
+                raise
+            how = _describe_resuming(config, RunDirectory(path), folder, seeds)
+            raise Interrupted(how, interrupted_exit_code()) from None
     gaucs = [metrics["gauc"] for metrics in results if metrics["gauc"] is not None]
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
+
+
+def _show_finished(run: RunDirectory) -> Metrics:
+    metrics = run.read_metrics()
+    terminal.say(f"{run.path}: finished before, so there is nothing to resume; its metrics:")
+    terminal.show_table(terminal.build_metrics_table(metrics))
+    return metrics
 
 
 def _check_apart(run_dir: Path, prepared: Path) -> None:
@@ -82,8 +117,7 @@ def _check_apart(run_dir: Path, prepared: Path) -> None:
 def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
     """Score a run's weights on a split again, from its files alone."""
     run, config = open_run_directory(run_dir)
-    start_tensorflow(config.training.device)
-    from din_train.model.build import build_model
+    start_tensorflow(config.training.device, deterministic=config.training.deterministic)
     from din_train.training.checkpoint import load_weights, read_checkpoint
 
     checkpoint = read_checkpoint(run.checkpoints)
@@ -93,9 +127,11 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
             f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --force "
             f"--config {run.config_file}` to make that one again from the logs"
         )
-    model = build_model(config.model, data, seed=config.seed, precision=config.training.precision)
+    model = _build_model(config, data)
     load_weights(run.checkpoints, model)
-    metrics = _score(model, config, data, Split[split.upper()], best_epoch=checkpoint.epoch).metrics
+    if checkpoint.refit and split == "validation":
+        terminal.say(f"{run.path}: refitted on training and validation rows, so its validation metrics flatter it")
+    metrics = _score(model, config, data, Split[split.upper()], checkpoint).metrics
     run.write_metrics(metrics, split)
     if as_json:
         print(orjson.dumps(metrics, option=orjson.OPT_INDENT_2).decode())
@@ -114,12 +150,10 @@ def compare(run_dirs: Sequence[Path], *, as_json: bool) -> None:
         terminal.show_table(terminal.build_comparison_table(comparison))
 
 
-def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
-    from din_train.batches import TrainingBatches, choose_parts
-    from din_train.model.build import build_model
-    from din_train.training.checkpoint import load_weights
+def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> Metrics:
+    from din_train.training.checkpoint import load_weights, read_checkpoint
     from din_train.training.regularization import build_regularizer
-    from din_train.training.trainer import fit_model
+    from din_train.training.trainer import Refit, fit_model
 
     training = data.samples(Split.TRAIN, config.data.max_history_length)
     if not len(training):
@@ -127,41 +161,112 @@ def _fit_one(config: Config, data: PreparedData, folder: Path) -> Metrics:
             f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; every user has "
             "too few events, use a longer log"
         )
-    padded = uses_xla(config.training.jit_compile)
-    batches = TrainingBatches(
-        data,
-        training,
-        batch_size=config.training.batch_size,
-        max_history_length=config.data.max_history_length,
-        unknown_rate=config.vocabulary.unknown_rate,
-        seed=config.seed,
-        resampled=config.negatives if config.negatives.resample == "epoch" else None,
-        parts=choose_parts(config.training.batch_size, padded=padded),
-    )
     for split in (_find_watched_split(config), Split.TEST):
         if split is not None:
             _evaluation_batches(config, data, split)  # refuses an empty split before anything is written
-    run = create_run_directory(folder, config)
-    try:
-        model = build_model(config.model, data, seed=config.seed, precision=config.training.precision, padded=padded)
+    run, state = _open_run(config, data, folder, resume=resume)
+    of_refit = state if state and state.position.phase == "refit" else None
+    model = _build_model(config, data)
+    regularization = config.training.regularization
+    if of_refit is None and not (state and state.done):
+        watched = _watch(model, config, data)
+        batches = _training_batches(config, data, training)
         fit_model(
             model,
             batches,
             config,
             run,
-            watched=_watch(model, config, data),
+            watched=watched,
             data_fingerprint=data.fingerprint,
-            regularizer=build_regularizer(config.training.regularization, model, data, training),
+            regularizer=build_regularizer(regularization, model, data, training),
+            state=state,
         )
-        checkpoint = load_weights(run.checkpoints, model)
-        scored = _score(model, config, data, Split.TEST, best_epoch=checkpoint.epoch)
-        run.write_metrics(scored.metrics)
-        _write_report(run, config, data, scored)
-    except KeyboardInterrupt:
-        raise Interrupted(_describe_what_is_kept(run), interrupted_exit_code()) from None
+    if config.training.refit and not (of_refit and of_refit.done):
+        plateau = config.training.optimizer.schedule.name == "plateau"
+        epochs = read_checkpoint(run.checkpoints).epoch
+        rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if plateau else None
+        model = _build_model(config, data)
+        joined = _join_for_refit(config, data, training)
+        batches = _training_batches(config, data, joined)
+        fit_model(
+            model,
+            batches,
+            config,
+            run,
+            watched=None,
+            data_fingerprint=data.fingerprint,
+            regularizer=build_regularizer(regularization, model, data, joined),
+            refit=Refit(epochs, rates),
+            state=of_refit,
+        )
+    checkpoint = load_weights(run.checkpoints, model)
+    scored = _score(model, config, data, Split.TEST, checkpoint)
+    _write_report(run, config, data, scored)
+    run.write_metrics(scored.metrics)  # last: what says that the run is finished
     terminal.show_table(terminal.build_metrics_table(scored.metrics))
     terminal.say(f"run directory: {run.path} (report: {run.report_file})")
     return scored.metrics
+
+
+def _build_model(config: Config, data: PreparedData) -> "RankingModel":
+    """The configured model in the form that its training wants."""
+    from din_train.model.build import build_model
+
+    return build_model(
+        config.model,
+        data,
+        seed=config.seed,
+        precision=config.training.precision,
+        padded=uses_xla(config.training),
+    )
+
+
+def _open_run(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> "tuple[RunDirectory, State | None]":
+    """A run directory to train in, and where to go on, if there is a place.
+
+    Raises:
+        DataError: if the prepared data set is no longer the one trained on.
+    """
+    from din_train.training.state import read_newest_state
+
+    state = read_newest_state(RunDirectory(folder).checkpoints, report=terminal.say) if resume else None
+    if state is None:
+        if resume:
+            check_run_directory(folder, config, overwrite=True, resume=False)  # it is replaced
+            terminal.say(f"{folder}: no saved state, so training begins")
+        return create_run_directory(folder, config), None
+    if state.data_fingerprint != data.fingerprint:
+        raise DataError(
+            f"{config.data.prepared}: no longer the data set that {folder} was trained on, so it cannot go on; bring "
+            "the log back as it was, or train anew with --overwrite"
+        )
+    run = reopen_run_directory(folder)
+    run.write_history(state.history)
+    terminal.say(f"{folder}: going on after {state.position}")
+    return run, state
+
+
+def _training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
+    from din_train.batches import Parts, TrainingBatches, choose_parts
+
+    padded = uses_xla(config.training)
+    whole = config.training.strategy == "mirrored"  # replicas each take a share of the rows
+    return TrainingBatches(
+        data,
+        samples,
+        batch_size=config.training.batch_size,
+        max_history_length=config.data.max_history_length,
+        unknown_rate=config.vocabulary.unknown_rate,
+        seed=config.seed,
+        resampled=config.negatives if config.negatives.resample == "epoch" else None,
+        parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
+    )
+
+
+def _join_for_refit(config: Config, data: PreparedData, training: "Samples") -> "Samples":
+    validation = data.samples(Split.VALIDATION, config.data.max_history_length)
+    sampled = data.manifest["negatives"] == "sampled"
+    return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 
 def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored: "_Scored") -> None:
@@ -171,7 +276,7 @@ def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored:
         RunReport(
             name=run.path.name,
             metrics=scored.metrics,
-            history=run.read_history(),
+            history=[each for each in run.read_history() if "phase" not in each],
             labels=scored.labels,
             logits=scored.logits,
             manifest=data.manifest,
@@ -181,22 +286,23 @@ def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored:
     run.write_report(page)
 
 
-def _describe_what_is_kept(run: RunDirectory) -> str:
+def _describe_resuming(config: Config, run: RunDirectory, folder: Path, seeds: Sequence[int] | None) -> str:
+    from din_train.training.state import find_newest_position
+
     signal = received_signal()
     by = signal.name if signal and signal != SIGINT else "Ctrl-C"
-    epochs = len(run.read_history())
-    kept = (
-        f"{epochs} finished epoch(s) kept in {run.path}; score them with `din-train eval --run-dir {run.path}`"
-        if epochs
-        else f"no epoch had finished; {run.path} holds the config only, --overwrite trains it again"
-    )
-    return f"training stopped by {by}: {kept}"
+    position = find_newest_position(run.checkpoints)
+    kept = f"state saved in {run.path} after {position}" if position else "no state saved yet"
+    command = ["din-train", "fit", "--config", str(run.config_file)]
+    command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
+    command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
+    return f"training stopped by {by}: {kept}; go on with `{shlex.join(command)} --resume`"
 
 
 def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
     """The split scored after every epoch: validation where the protocol has one, test only if selection asks for it."""
     from din_train.evaluation.evaluate import compute_metrics, compute_scores
-    from din_train.training.trainer import Watched
+    from din_train.training.recorder import Watched
 
     split = _find_watched_split(config)
     if split is None:
@@ -224,7 +330,9 @@ class _Scored:
     logits: NDArray[np.float32]
 
 
-def _score(model: "RankingModel", config: Config, data: PreparedData, split: Split, *, best_epoch: int) -> _Scored:
+def _score(
+    model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
+) -> _Scored:
     from din_train.evaluation.evaluate import compute_metrics, compute_scores
 
     samples, batches = _evaluation_batches(config, data, split)
@@ -240,7 +348,8 @@ def _score(model: "RankingModel", config: Config, data: PreparedData, split: Spl
             config.negatives.model_dump(mode="json") if data.manifest["negatives"] == "sampled" else "in the log"
         ),
         "seed": config.seed,
-        "best_epoch": best_epoch,
+        "best_epoch": checkpoint.epoch,
+        "refit": checkpoint.refit,
         "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         "data_fingerprint": data.fingerprint,
     }

@@ -27,16 +27,25 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
     "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/<name>]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the run directory.")
+@click.option("--resume", is_flag=True, help="Go on where a stopped run saved its state; begin where there is none.")
 @click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once a seed, each in FOLDER-seed<k>.")
 def command(
-    config: Path, overrides: tuple[str, ...], run_dir: Path | None, overwrite: bool, seeds: tuple[int, ...] | None
+    config: Path,
+    overrides: tuple[str, ...],
+    run_dir: Path | None,
+    overwrite: bool,
+    resume: bool,
+    seeds: tuple[int, ...] | None,
 ) -> None:
     """Train a model and score it on the test split once.
 
     Prepares the data set first where it is missing or does not match the config. The run directory holds the
     resolved config, the history of the epochs, the metrics and the weights; runs/latest points at the newest.
+    A run that was stopped or killed goes on with the same command and --resume.
     """
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume exclude each other; give one of them")
     from din_train import workflow
     from din_train.config import load_config
 
-    workflow.fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, seeds=seeds)
+    workflow.fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds)

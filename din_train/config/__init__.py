@@ -1,6 +1,7 @@
 """Typed, frozen config: `load_config` reads it, `dump_config` writes it fully resolved."""
 
 from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
+from din_train.config.differences import find_differences
 from din_train.config.load import dump_config, load_config
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
 from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
@@ -32,5 +33,6 @@ __all__ = [
     "UserSplitConfig",
     "VocabularyConfig",
     "dump_config",
+    "find_differences",
     "load_config",
 ]

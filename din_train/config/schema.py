@@ -59,6 +59,8 @@ class Config(Section):
                     "training.select_on",
                     f"received '{select_on}', but protocol '{protocol}' allows {' or '.join(allowed)}",
                 )
+            if training.get("refit") is True and protocol == "paper":
+                yield "training.refit", "received true, but protocol 'paper' has no validation rows to add; remove it"
         yield from _find_sampling_problems(values)
         yield from _find_width_problems(values)
 

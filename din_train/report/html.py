@@ -77,12 +77,15 @@ def build_html(report: RunReport) -> str:
         for key in MEANINGS
     )
     title = html.escape(f"{report.name}: {metrics['model']}")
+    weights = f"Weights are of epoch {metrics['best_epoch']}, seed {metrics['seed']}."
+    if metrics["refit"]:
+        weights += " They come of a second training, on training and validation rows, for that many epochs."
     of_training, of_test = (
         _describe_negatives(metrics["negatives"], key) for key in ("per_positive", "evaluation_per_positive")
     )
     paragraphs = (
         f"Protocol <b>{metrics['protocol']}</b>, split <b>{metrics['split']}</b>. {PROTOCOLS[metrics['protocol']]} "
-        f"{SELECTION[metrics['selected_on']]} Weights are of epoch {metrics['best_epoch']}, seed {metrics['seed']}.",
+        f"{SELECTION[metrics['selected_on']]} {weights}",
         f"{metrics['num_samples']:,} samples, of which {metrics['num_positives']:,} are targets; "
         f"{of_test}. GAUC is over {metrics['gauc_users']:,} users; {metrics['gauc_users_skipped']:,} with "
         "one class only are left out. Figures compare only with others of the same protocol and data.",

@@ -1,6 +1,14 @@
-"""The best weights of a run: written atomically, checked by SHA-256 when read."""
+"""The best weights of a run: written atomically, checked by SHA-256 when read.
+
+`best.weights.h5` and `best.json` are two files, and one may be newer than the other where a run was killed, or newer
+than the state that training goes on from. So weights that are replaced stay under a name of their own for as long as a
+saved state names them, and `restore_best` puts them back.
+"""
 
 import json
+import os
+import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,21 +24,58 @@ RECORD = "best.json"
 class Checkpoint:
     """What `best.json` says of the weights beside it.
 
-    epoch: from 1. data_fingerprint: of the prepared data set the model was trained on.
+    epoch: the chosen one, from 1. data_fingerprint: of the prepared data set the model was trained on.
+    refit: whether they were trained again on training and validation rows, for `epoch` epochs.
     """
 
     epoch: int
     data_fingerprint: str
     sha256: str
+    refit: bool = False
 
 
-def write_checkpoint(folder: Path, model: RankingModel, *, epoch: int, data_fingerprint: str) -> None:
-    """Save the weights, then the record that makes them valid."""
+def write_checkpoint(
+    folder: Path, model: RankingModel, *, epoch: int, data_fingerprint: str, refit: bool = False
+) -> Checkpoint:
+    """Save the weights, then the record that makes them valid; the weights they replace are kept beside them."""
     with atomic_file(folder / WEIGHTS) as temporary:
         model.save_weights(temporary)
         sha256 = compute_sha256(temporary)
-    with atomic_file(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(asdict(Checkpoint(epoch, data_fingerprint, sha256)), indent=2) + "\n")
+        if (folder / WEIGHTS).exists():
+            replaced = Checkpoint(**json.loads((folder / RECORD).read_text())).sha256
+            _link(folder / WEIGHTS, _replaced_file(folder, replaced))
+    checkpoint = Checkpoint(epoch, data_fingerprint, sha256, refit)
+    _write_record(folder, checkpoint)
+    return checkpoint
+
+
+def restore_best(folder: Path, checkpoint: Checkpoint | None) -> bool:
+    """Make these the best weights again, whatever was saved since; None: there were none yet.
+
+    Returns:
+        Whether they are still there.
+    """
+    weights = folder / WEIGHTS
+    if checkpoint is None:
+        weights.unlink(missing_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)
+        return True
+    files = (weights, _replaced_file(folder, checkpoint.sha256))
+    there = [each for each in files if each.is_file() and compute_sha256(each) == checkpoint.sha256]
+    if not there:
+        return False
+    if there[0] != weights:
+        _link(there[0], weights)
+    _write_record(folder, checkpoint)
+    return True
+
+
+def remove_replaced(folder: Path, needed: Collection[str]) -> None:
+    """Remove replaced weights but those with the given SHA-256."""
+    keep = {_replaced_file(folder, sha256) for sha256 in needed}
+    for path in folder.glob("replaced-*.weights.h5"):
+        if path not in keep:
+            path.unlink()
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -44,7 +89,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         checkpoint = Checkpoint(**json.loads(record.read_text()))
     except FileNotFoundError:
         raise RunError(
-            f"{folder}: no weights saved; the run stopped before its first epoch ended, train it again"
+            f"{folder}: no weights saved; the run stopped before its first epoch ended, go on with it by "
+            f"`din-train fit --config {folder.parent / 'config.yaml'} --run-dir {folder.parent} --resume`"
         ) from None
     except (ValueError, TypeError) as error:
         raise RunError(f"{record}: damaged ({error}); train the run again") from None
@@ -66,3 +112,21 @@ def load_weights(folder: Path, model: RankingModel) -> Checkpoint:
         reason = str(error).strip().splitlines()[0]
         raise RunError(f"{folder / WEIGHTS}: the weights do not fit the run's config ({reason})") from None
     return checkpoint
+
+
+def _write_record(folder: Path, checkpoint: Checkpoint) -> None:
+    with atomic_file(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(asdict(checkpoint), indent=2) + "\n")
+
+
+def _replaced_file(folder: Path, sha256: str) -> Path:
+    return folder / f"replaced-{sha256[:16]}.weights.h5"
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the file, a copy where the file system has no links."""
+    with atomic_file(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

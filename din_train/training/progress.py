@@ -8,19 +8,22 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from din_train.batches import TrainingBatches
+
 
 class ProgressBar(keras.callbacks.Callback):
     """Loss, samples a second and the time left, while `fit` runs; a context manager that closes the display.
 
     Args:
-        num_samples: an epoch's. batch_size: samples a step. epochs: at most this many.
+        batch_size: samples a step. epochs: at most this many. title: of an epoch.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, epochs: int) -> None:
+    def __init__(self, batches: TrainingBatches, batch_size: int, epochs: int, *, title: str = "epoch") -> None:
         super().__init__()
-        self._num_samples = num_samples
+        self._batches = batches
         self._batch_size = batch_size
         self._epochs = epochs
+        self._title = title
         self._started = 0.0
         self._task: TaskID | None = None
         console = Console(stderr=True)
@@ -47,14 +50,15 @@ class ProgressBar(keras.callbacks.Callback):
         del logs
         self._started = time.perf_counter()
         self._task = self._progress.add_task(
-            f"epoch {epoch + 1}/{self._epochs}", total=self._num_samples, loss=0.0, rate=0.0
+            f"{self._title} {epoch + 1}/{self._epochs}", total=self._batches.num_samples, loss=0.0, rate=0.0
         )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._task is None or logs is None:
             return
-        seen = min((batch + 1) * self._batch_size, self._num_samples)
-        rate = seen / (time.perf_counter() - self._started)
+        before = self._batches.first_step * self._batch_size
+        seen = min(before + (batch + 1) * self._batch_size, self._batches.num_samples)
+        rate = (seen - before) / (time.perf_counter() - self._started)
         self._progress.update(self._task, completed=seen, loss=logs["loss"], rate=rate)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -62,7 +66,7 @@ class ProgressBar(keras.callbacks.Callback):
             self._progress.remove_task(self._task)
             self._task = None
         if logs and "samples_per_second" in logs:
-            line = f"epoch {epoch + 1}/{self._epochs}  loss {logs['loss']:.4f}  {logs['seconds']:.1f} s"
+            line = f"{self._title} {epoch + 1}/{self._epochs}  loss {logs['loss']:.4f}  {logs['seconds']:.1f} s"
             line += f"  {logs['samples_per_second']:,.0f} samples/s"
             for key in ("auc", "gauc"):
                 line += "".join(

@@ -1,42 +1,36 @@
-"""Fit a model with Keras: what is recorded at each epoch's end, which weights are kept, when to stop."""
+"""Fit a model with Keras, from the beginning or from a saved state."""
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 
 from din_train.batches import TrainingBatches
 from din_train.config import Config
-from din_train.errors import DataError, RunError
-from din_train.evaluation.evaluate import Metrics
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
-from din_train.samples.split import Split
-from din_train.signals import deferred_signals, prompt_signals, received_signal
-from din_train.training.checkpoint import write_checkpoint
+from din_train.signals import deferred_signals, received_signal
+from din_train.training.checkpoint import Checkpoint, read_checkpoint
 from din_train.training.interruption import StopOnSignal
+from din_train.training.loss import LogLoss
 from din_train.training.progress import ProgressBar
+from din_train.training.recorder import EpochRecorder, Watched
 from din_train.training.regularization import TableRegularizer
-from din_train.training.sparse_optimizers import build_optimizer
+from din_train.training.saver import StateSaver
+from din_train.training.sparse_optimizers import build_optimizer, find_tables
+from din_train.training.state import Phase, State, restore_variables
+from din_train.training.tensorboard import EpochSummaries
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A split scored after every epoch: what `history.jsonl` records, and what selection may look at.
+class Refit:
+    """A second training, on training and validation rows, that selects nothing.
 
-    select: whether it chooses the epoch (`training.select_on`) or is only recorded.
+    epochs: the number that the first training chose. learning_rates: what it used in each, where a metric set them.
     """
 
-    split: Split
-    evaluate: Callable[[], Metrics]
-    select: bool
-
-    @property
-    def name(self) -> str:
-        return self.split.name.lower()
+    epochs: int
+    learning_rates: tuple[float, ...] | None
 
 
 def fit_model(
@@ -48,100 +42,141 @@ def fit_model(
     watched: Watched | None,
     data_fingerprint: str,
     regularizer: TableRegularizer | None = None,
+    refit: Refit | None = None,
+    state: State | None = None,
 ) -> None:
-    """Train; afterwards the run's checkpoint holds the chosen epoch's weights, the last one's without selection.
+    """Train; afterwards the run's best weights are the chosen epoch's, the last one's without selection.
+
+    The state is saved at each epoch's end, every `training.checkpoint_steps`, and where a signal stops the training.
+
+    Args:
+        regularizer: of the embedding tables; None without one.
+        refit: what this training is if it is the second; `watched` is None then.
+        state: of this training, where it goes on; None begins.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, with the finished epochs' work kept.
-        RunError: if the loss is no longer a number.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
+        RunError: if the loss is no longer a number, or the state is another model's.
         DataError: if the metric that selects is undefined on the split it looks at.
     """
     training = config.training
     model.compile(
         optimizer=build_optimizer(training.optimizer, regularizer=regularizer, static_shapes=model.padded),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-        steps_per_execution=training.steps_per_execution,
+        loss=LogLoss(),
+        steps_per_execution=1 if training.strategy == "mirrored" else training.steps_per_execution,
         jit_compile=model.padded,
     )
-    stopping = training.early_stopping
-    recorder = EpochRecorder(batches, run, watched=watched, metric=stopping.metric, data_fingerprint=data_fingerprint)
-    callbacks: list[keras.callbacks.Callback] = [StopOnSignal(), recorder]
-    if watched is not None and watched.select:
-        monitor = f"{watched.name}_{stopping.metric}"
-        mode = "min" if stopping.metric == "logloss" else "max"
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=stopping.patience))
-    callbacks.append(keras.callbacks.TensorBoard(run.tensorboard, write_graph=False))
-    with deferred_signals(), ProgressBar(batches.num_samples, training.batch_size, training.epochs) as progress:
-        model.fit(
-            batches.to_dataset(), epochs=training.epochs, shuffle=False, verbose=0, callbacks=[*callbacks, progress]
-        )
+    model.compute_loss(None, tf.zeros([1]), tf.zeros([1]))  # built here; replicas would trace it on ids as floats
+    model.optimizer.exclude_from_weight_decay(find_tables(model))
+    model.optimizer.build(model.trainable_variables)
+    if state is not None:
+        restore_variables(state, model, ["model", "optimizer"])
+    epoch, step = (state.position.epoch, state.position.step) if state else (0, 0)
+    epochs = refit.epochs if refit else training.epochs
+    phase: Phase = "refit" if refit else "selection"
+    recorder = EpochRecorder(
+        batches,
+        run,
+        phase=phase,
+        epochs=epochs,
+        watched=watched,
+        metric=training.early_stopping.metric,
+        data_fingerprint=data_fingerprint,
+        save_state=lambda: saver.save(),
+        first_step=step,
+        best=_find_best(run, refit, state),
+    )
+    summaries = EpochSummaries(run.tensorboard / ("refit" if refit else "train"))
+    watching = [*_build_selection(config, watched), *_build_given_rates(refit)]
+    saver = StateSaver(
+        run,
+        batches,
+        recorder,
+        watching,
+        phase=phase,
+        epochs=epochs,
+        every=training.checkpoint_steps,
+        keep=training.keep_checkpoints,
+        data_fingerprint=data_fingerprint,
+        state=state,
+    )
+    with (
+        deferred_signals(),
+        ProgressBar(batches, training.batch_size, epochs, title="refit, epoch" if refit else "epoch") as progress,
+    ):
+        callbacks = [recorder, summaries, *watching, progress, saver, StopOnSignal(saver.save)]
+        if step == len(batches):
+            _end_epoch(model, callbacks, epoch)
+            epoch += 1
+        elif step > 0:
+            _fit(model, batches, callbacks, first_step=step, epochs=range(epoch, epoch + 1))
+            epoch += 1
+        # iterators of replicas read ahead, into an epoch before it begins: there an epoch is a call of its own
+        length = 1 if training.strategy == "mirrored" else max(epochs - epoch, 1)
+        for start in range(epoch, epochs, length):
+            if not saver.done:
+                batches.start_epoch(start)
+                _fit(model, batches, callbacks, first_step=0, epochs=range(start, start + length))
     if received_signal() is not None:
         raise KeyboardInterrupt
 
 
-class EpochRecorder(keras.callbacks.Callback):
-    """After each epoch: score the watched split, keep the weights if they are the ones to keep, add to the history."""
+def _find_best(run: RunDirectory, refit: Refit | None, state: State | None) -> Checkpoint | None:
+    """The best weights so far; a refit begins with those that it is to replace."""
+    if state is not None:
+        return state.best
+    return read_checkpoint(run.checkpoints) if refit else None
 
-    def __init__(
-        self,
-        batches: TrainingBatches,
-        run: RunDirectory,
-        *,
-        watched: Watched | None,
-        metric: str,
-        data_fingerprint: str,
-    ) -> None:
-        super().__init__()
-        self._batches = batches
-        self._run = run
-        self._watched = watched
-        self._metric = metric
-        self._data_fingerprint = data_fingerprint
-        self._best = -math.inf
-        self._started = 0.0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        del logs
-        self._batches.start_epoch(epoch)
-        self._started = time.perf_counter()
+def _fit(
+    model: RankingModel,
+    batches: TrainingBatches,
+    callbacks: list[keras.callbacks.Callback],
+    *,
+    first_step: int,
+    epochs: range,
+) -> None:
+    """The given epochs, each from `first_step` on: Keras asks for the number of steps once."""
+    model.fit(
+        batches.to_dataset(first_step),
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if logs is None:
-            return
-        seconds = time.perf_counter() - self._started
-        if not math.isfinite(logs["loss"]):
-            raise RunError(
-                f"training: the loss is {logs['loss']} after epoch {epoch + 1}; lower training.optimizer.learning_rate"
+
+def _end_epoch(model: RankingModel, callbacks: list[keras.callbacks.Callback], epoch: int) -> None:
+    """An epoch whose steps are all done: what `fit` does around them."""
+    model.stop_training = False
+    everyone = keras.callbacks.CallbackList(callbacks, model=model)
+    everyone.on_train_begin()
+    model.reset_metrics()
+    everyone.on_epoch_begin(epoch)
+    everyone.on_epoch_end(epoch, model.get_metrics_result())
+    everyone.on_train_end()
+
+
+def _build_selection(config: Config, watched: Watched | None) -> list[keras.callbacks.Callback]:
+    """What looks at the metric that selects: early stopping, and the schedule `plateau`."""
+    if watched is None or not watched.select:
+        return []
+    stopping, schedule = config.training.early_stopping, config.training.optimizer.schedule
+    monitor = f"{watched.name}_{stopping.metric}"
+    mode = "min" if stopping.metric == "logloss" else "max"
+    callbacks: list[keras.callbacks.Callback] = [
+        keras.callbacks.EarlyStopping(monitor, mode=mode, patience=stopping.patience)
+    ]
+    if schedule.name == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor, mode=mode, factor=schedule.factor, patience=schedule.patience, min_delta=0.0, min_lr=0.0
             )
-        record = {
-            "epoch": epoch + 1,
-            "loss": logs["loss"],
-            "seconds": seconds,
-            "samples_per_second": self._batches.num_samples / seconds,
-            "input_wait": self._batches.wait_seconds / seconds,
-        }
-        if self._watched is not None:
-            with prompt_signals():
-                metrics = asdict(self._watched.evaluate())
-            watched = {f"{self._watched.name}_{key}": metrics[key] for key in ("auc", "gauc", "logloss")}
-            record.update(watched)
-        if self._is_to_keep(record):
-            write_checkpoint(
-                self._run.checkpoints, self.model, epoch=epoch + 1, data_fingerprint=self._data_fingerprint
-            )
-        self._run.append_history(record)
-        logs.update({key: value for key, value in record.items() if value is not None})  # callbacks expect numbers
+        )
+    return callbacks
 
-    def _is_to_keep(self, record: dict[str, Any]) -> bool:
-        if self._watched is None or not self._watched.select:
-            return True
-        value = record[f"{self._watched.name}_{self._metric}"]
-        if value is None:
-            raise DataError(
-                f"training.early_stopping.metric: {self._metric} is undefined on the {self._watched.name} split "
-                "(it needs a clicked and a sampled item); use a longer log or training.select_on=none"
-            )
-        signed = -value if self._metric == "logloss" else value
-        improved: bool = signed > self._best
-        self._best = max(signed, self._best)
-        return improved
+
+def _build_given_rates(refit: Refit | None) -> list[keras.callbacks.Callback]:
+    rates = refit.learning_rates if refit else None
+    return [keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])] if rates else []

@@ -24,7 +24,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
     files = workplace.list_files()
     events = [path for path in files if path.startswith("runs/small/tensorboard/train/events.out.tfevents.")]
     assert len(events) == 1
-    assert [path for path in files if path not in events] == [
+    assert [path for path in files if path not in events and "/replaced-" not in path] == [
         "log.tsv",
         "prepared/small/events.arrow",
         "prepared/small/items.parquet",
@@ -34,6 +34,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
         *(f"prepared/small/{name}.parquet" for name in ("users", "vocabularies")),
         "runs/small/checkpoints/best.json",
         "runs/small/checkpoints/best.weights.h5",
+        *(f"runs/small/checkpoints/state-{epoch}-0.{suffix}" for epoch in (1, 2) for suffix in ("json", "npz")),
         "runs/small/config.yaml",
         "runs/small/history.jsonl",
         "runs/small/metrics.json",
@@ -153,7 +154,8 @@ def test_a_used_run_directory_is_refused_and_overwritten_when_asked(workplace: W
     result = workplace.fit("--set", "seed=2")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "error: runs/small: already used; give --overwrite to replace it, or another name (--set name=..., --run-dir)"
+        "error: runs/small: already used; give --resume to go on with it, --overwrite to replace it, or another name "
+        "(--set name=..., --run-dir)"
     ]
     assert workplace.read_json("runs/small/metrics.json") == before
     assert workplace.fit("--set", "seed=2", "--overwrite").exit_code == 0

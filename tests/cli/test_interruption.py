@@ -1,5 +1,6 @@
-"""Ctrl-C and SIGTERM: a quick end, one line, the right exit code, finished epochs kept and usable."""
+"""Ctrl-C and SIGTERM: a quick end, one line, the right exit code, the state kept and usable."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ SIGNALS = [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
 
 
 @pytest.mark.parametrize(("number", "exit_code", "name"), SIGNALS)
-def test_finished_epochs_are_kept(workplace: Workplace, number: signal.Signals, exit_code: int, name: str) -> None:
+def test_the_state_is_kept(workplace: Workplace, number: signal.Signals, exit_code: int, name: str) -> None:
     history = workplace.folder / "runs/small/history.jsonl"
     with start_fit("--set", "training.select_on=none") as process:
         wait_for(lambda: history.exists() and history.read_bytes().count(b"\n") >= 2, process)
@@ -47,10 +48,15 @@ def test_finished_epochs_are_kept(workplace: Workplace, number: signal.Signals, 
     assert process.returncode == exit_code
     finished = len(history.read_bytes().splitlines())
     last = errors.splitlines()[-1]
-    assert last == (
-        f"interrupted; training stopped by {name}: {finished} finished epoch(s) kept in runs/small; "
-        "score them with `din-train eval --run-dir runs/small`"
+    saved = re.fullmatch(
+        rf"interrupted; training stopped by {name}: state saved in runs/small after epoch (\d+)(?:, step (\d+))?; "
+        "go on with `din-train fit --config runs/small/config.yaml --resume`",
+        last,
     )
+    assert saved, last
+    assert int(saved[1]) == (finished + 1 if saved[2] else finished)
+    stem = f"state-{finished}-{saved[2] or 0}"
+    assert {f"{stem}.npz", f"{stem}.json"} <= {path.name for path in (history.parent / "checkpoints").iterdir()}
     assert "Traceback" not in errors
     result = workplace.run("eval", "--json")
     assert result.exit_code == 0
@@ -68,11 +74,13 @@ def test_before_the_first_epoch_ends(workplace: Workplace, select_on: str) -> No
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors.splitlines() == [
-        "prepared/small: prepared, because there was none",
-        "interrupted; training stopped by Ctrl-C: no epoch had finished; runs/small holds the config only, "
-        "--overwrite trains it again",
-    ]
+    first, last = errors.splitlines()
+    assert first == "prepared/small: prepared, because there was none"
+    assert re.fullmatch(
+        r"interrupted; training stopped by Ctrl-C: state saved in runs/small after epoch 1, step \d+; "
+        "go on with `din-train fit --config runs/small/config.yaml --resume`",
+        last,
+    ), last
     assert not (run / "history.jsonl").exists()
     result = workplace.run("eval")
     assert result.exit_code == 1

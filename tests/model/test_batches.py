@@ -98,3 +98,15 @@ def test_datasets_give_the_same_batches(data: PreparedData) -> None:
         assert labels.tolist() == tensor_labels.numpy().tolist()
         for key, value in inputs.items():
             assert value.tolist() == tensors[key].numpy().tolist()
+
+
+def test_a_pass_may_begin_inside_its_epoch_and_the_next_does_not(data: PreparedData) -> None:
+    batches = make_training(data, unknown_rate=0.1)
+    batches.start_epoch(3)
+    whole = [inputs["history_item_ids"].tolist() for inputs, _ in batches]
+    batches.start_epoch(3, 2)
+    dataset = batches.to_dataset(2)
+    assert int(dataset.cardinality()) == len(whole) - 2
+    assert [inputs["history_item_ids"].numpy().tolist() for inputs, _ in dataset] == whole[2:]
+    batches.start_epoch(3)
+    assert [inputs["history_item_ids"].tolist() for inputs, _ in batches] == whole

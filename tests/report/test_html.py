@@ -25,6 +25,7 @@ METRICS = {
     "negatives": {"per_positive": 1, "evaluation_per_positive": 2},
     "seed": 7,
     "best_epoch": 2,
+    "refit": False,
 }
 HISTORY = [
     {"epoch": 1, "loss": 0.7, "validation_auc": 0.6, "validation_gauc": 0.61},
@@ -89,3 +90,8 @@ def test_a_run_without_a_watched_split_plots_the_loss() -> None:
 )
 def test_every_choice_has_its_sentence(words: dict[str, str], choices: object) -> None:
     assert set(words) == set(choices.__args__)  # type: ignore[attr-defined]
+
+
+def test_a_refit_is_said() -> None:
+    assert "a second training, on training and validation rows" in build(metrics={**METRICS, "refit": True})
+    assert "second training" not in build()

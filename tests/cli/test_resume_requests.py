@@ -1,0 +1,186 @@
+"""What --resume refuses, what it starts anew, and what it leaves as it is."""
+
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import orjson
+import pytest
+import tensorflow as tf
+from log_factory import write_log
+from workplace import EVENTS, Workplace
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where `fit` has ended."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_log(folder / "log.tsv", EVENTS)
+    workplace = Workplace(folder)
+    workplace.write_config()
+    with chdir(folder):
+        assert workplace.fit().exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def finished(finished_run: Path, workplace: Workplace) -> Workplace:
+    """A copy of it, to work in."""
+    shutil.copytree(finished_run, workplace.folder, symlinks=True, dirs_exist_ok=True)
+    return workplace
+
+
+def stop_after_an_epoch(workplace: Workplace, run: str = "runs/small") -> None:
+    """As if killed after the first epoch."""
+    path = workplace.folder / run
+    for name in ("metrics.json", "report.html"):
+        (path / name).unlink(missing_ok=True)
+    for state in (path / "checkpoints").glob("state-2-*"):
+        state.unlink()
+
+
+def test_overwrite_and_resume_exclude_each_other(workplace: Workplace) -> None:
+    result = workplace.fit("--overwrite", "--resume")
+    assert result.exit_code == 2
+    assert "--overwrite and --resume exclude each other" in result.stderr
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(finished: Workplace) -> None:
+    before = finished.list_files()
+    result = finished.fit(
+        "--resume", "--set", "training.epochs=3", "--set", "model.mlp.dropout=0.5",
+        "--set", "data.max_history_length=9", "--set", "training.checkpoint_steps=4",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "error: runs/small: trained with another config, so --resume cannot go on with it: data.max_history_length: "
+        "100 there, 9 here; model.mlp.dropout: 0.0 there, 0.5 here; training.epochs: 2 there, 3 here (and 1 more); "
+        "resume with --config runs/small/config.yaml, or give --overwrite to train anew"
+    ]
+    assert finished.list_files() == before
+
+
+def test_a_finished_run_shows_its_metrics_and_is_left_alone(finished: Workplace) -> None:
+    (finished.folder / "log.tsv").unlink()  # nothing is read, prepared or trained
+    before = {path: (finished.folder / path).read_bytes() for path in finished.list_files()}
+    result = finished.fit("--resume")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == ["runs/small: finished before, so there is nothing to resume; its metrics:"]
+    assert f"{finished.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout
+    assert {path: (finished.folder / path).read_bytes() for path in finished.list_files()} == before
+
+
+@pytest.mark.parametrize("there", ["nothing", "a temporary file"])
+def test_without_a_run_it_begins(workplace: Workplace, there: str) -> None:
+    run = workplace.folder / "runs/small"
+    if there != "nothing":
+        run.mkdir(parents=True)
+    if there == "a temporary file":
+        (run / ".123-config.yaml").write_text("name: sm")
+    result = workplace.fit("--resume", "--set", "training.epochs=1")
+    assert result.exit_code == 0, result.output
+    assert "runs/small: no saved state, so training begins" in result.stderr
+    assert workplace.read_json("runs/small/metrics.json")["best_epoch"] == 1
+    assert not (run / ".123-config.yaml").exists()
+
+
+def test_changed_data_are_refused_and_the_same_again_taken(finished: Workplace) -> None:
+    stop_after_an_epoch(finished)
+    (finished.folder / "runs/small/notes.txt").write_text("x")
+    history = (finished.folder / "runs/small/history.jsonl").read_bytes()
+    write_log(finished.folder / "log.tsv", [*EVENTS, ("u0", "i0", "c0", 1000)])
+    result = finished.fit("--resume")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: prepared/small: no longer the data set that runs/small was trained on, so it cannot go on; bring the "
+        "log back as it was, or train anew with --overwrite"
+    )
+    assert (finished.folder / "runs/small/history.jsonl").read_bytes() == history
+    write_log(finished.folder / "log.tsv", EVENTS)
+    again = finished.fit("--resume")
+    assert again.exit_code == 0, again.output
+    assert "runs/small: going on after epoch 1" in again.stderr
+    assert (finished.folder / "runs/small/notes.txt").exists()
+
+
+def test_what_is_no_run_is_refused(workplace: Workplace) -> None:
+    (workplace.folder / "mine").mkdir()
+    (workplace.folder / "mine/thesis.txt").write_text("x")
+    result = workplace.fit("--run-dir", "mine", "--resume")
+    assert result.exit_code == 2
+    assert "mine: not a run directory (no config.yaml), so there is nothing to --resume" in result.stderr
+
+
+def test_a_run_without_a_state_is_not_begun_anew_over_foreign_files(finished: Workplace) -> None:
+    shutil.rmtree(finished.folder / "runs/small/checkpoints")
+    (finished.folder / "runs/small/metrics.json").unlink()
+    (finished.folder / "runs/small/notes.txt").write_text("x")
+    result = finished.fit("--resume")
+    assert result.exit_code == 2
+    assert "holds 'notes.txt', which is not a run's" in result.stderr
+    assert (finished.folder / "runs/small/notes.txt").exists()
+
+
+def test_finished_seeds_are_skipped_and_count(workplace: Workplace) -> None:
+    first = workplace.fit("--seeds", "1,2")
+    stop_after_an_epoch(workplace, "runs/small-seed2")
+    finished = (workplace.folder / "runs/small-seed1/metrics.json").stat().st_mtime_ns
+    result = workplace.fit("--seeds", "1,2", "--resume")
+    assert result.exit_code == 0, result.output
+    assert "runs/small-seed1: finished before" in result.stderr
+    assert "runs/small-seed2: going on after epoch 1" in result.stderr
+    assert result.stderr.splitlines()[-1] == first.stderr.splitlines()[-1]  # GAUC over both
+    assert (workplace.folder / "runs/small-seed1/metrics.json").stat().st_mtime_ns == finished
+    assert (workplace.folder / "runs/latest").readlink() == Path("small-seed2")
+
+
+def test_the_line_that_says_how_to_go_on_names_folder_and_seeds(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from din_train.evaluation import evaluate
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "compute_scores", stop)
+    result = workplace.fit("--seeds", "1,2", "--run-dir", "my runs/a", "--set", "training.epochs=1")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (
+        "interrupted; training stopped by Ctrl-C: state saved in my runs/a-seed1 after epoch 1, step 15; go on with "
+        "`din-train fit --config 'my runs/a-seed1/config.yaml' --run-dir 'my runs/a' --seeds 1,2 --resume`"
+    )
+    monkeypatch.undo()
+    monkeypatch.chdir(workplace.folder)
+    again = workplace.run(
+        *("fit", "--config", "my runs/a-seed1/config.yaml", "--run-dir", "my runs/a", "--seeds", "1,2", "--resume")
+    )
+    assert again.exit_code == 0, again.output
+    assert "my runs/a-seed1: going on after epoch 1, step 15" in again.stderr
+    assert "my runs/a-seed2: no saved state, so training begins" in again.stderr
+
+
+def test_history_tensorboard_and_eval_of_a_refit(workplace: Workplace) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    workplace.fit("--set", "training.refit=true", "--set", "training.epochs=3")
+    lines = (workplace.folder / "runs/small/history.jsonl").read_bytes().splitlines()
+    history = [orjson.loads(line) for line in lines]
+    for phase, folder in ((None, "train"), ("refit", "refit")):
+        records = [record for record in history if record.get("phase") == phase]
+        events = EventAccumulator(str(workplace.folder / "runs/small/tensorboard" / folder)).Reload()
+        assert set(events.Tags()["tensors"]) == records[0].keys() - {"epoch", "phase"}
+        assert {"learning_rate", "embedding_norm"} <= records[0].keys()
+        for tag in events.Tags()["tensors"]:
+            shown = {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
+            assert shown == {record["epoch"]: pytest.approx(record[tag], rel=1e-6) for record in records}
+    metrics = workplace.read_json("runs/small/metrics.json")
+    assert metrics["refit"] is True
+    assert orjson.loads(workplace.run("eval", "--json").stdout) == metrics
+    said = workplace.run("eval", "--split", "validation").stderr
+    assert "refitted on training and validation rows" in said
+
+
+def test_paper_has_no_rows_to_refit_on(workplace: Workplace) -> None:
+    result = workplace.fit("--set", "training.refit=true", "--set", "data.protocol=paper")
+    assert result.exit_code == 2
+    assert "training.refit: received true, but protocol 'paper' has no validation rows" in result.stderr

@@ -1,0 +1,81 @@
+"""Two replicas take the steps of one device on the same global batch: loss, weights and moving statistics."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Logical devices are chosen before TensorFlow starts, so this is a process of its own.
+PROGRAM = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from din_train.tensorflow_setup import start_tensorflow, strategy_scope
+start_tensorflow("cpu")
+import numpy as np
+from log_factory import make_config, prepare_events
+from din_train.batches import TrainingBatches
+from din_train.model.build import build_model
+from din_train.run_directory import RunDirectory
+from din_train.samples.split import Split
+from din_train.training.regularization import build_regularizer
+from din_train.training.trainer import fit_model
+
+folder, optimizer = Path(sys.argv[1]), json.loads(sys.argv[2])
+events = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(210)]
+data, _ = prepare_events(folder, events)
+results = []
+for strategy in ("none", "mirrored"):
+    config = make_config(
+        folder,
+        model={"name": "din", "mlp": {"batch_normalization": True, "hidden_units": [8, 4]}},
+        training={
+            "epochs": 2, "batch_size": 8, "strategy": strategy, "select_on": "none",
+            "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"},
+        },
+    )
+    samples = data.samples(Split.TRAIN, 100)
+    assert len(samples) % 8 == 0, len(samples)
+    run = RunDirectory(folder / strategy)
+    run.checkpoints.mkdir(parents=True)
+    with strategy_scope(strategy):
+        model = build_model(config.model, data, seed=1)
+        fit_model(
+            model,
+            TrainingBatches(data, samples, batch_size=8, max_history_length=100, unknown_rate=0.01, seed=1),
+            config, run, watched=None, data_fingerprint="x",
+            regularizer=build_regularizer(config.training.regularization, model, data, samples),
+        )
+    results.append(([each["loss"] for each in run.read_history()], [weight.numpy() for weight in model.weights]))
+(loss, weights), (mirrored_loss, mirrored_weights) = results
+print(json.dumps({
+    "loss": loss,
+    "loss_difference": float(np.abs(np.subtract(loss, mirrored_loss)).max()),
+    "weight_difference": max(float(np.abs(one - other).max()) for one, other in zip(weights, mirrored_weights)),
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [{"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}, {"name": "adagrad", "learning_rate": 0.01}],
+    ids=lambda optimizer: optimizer["name"],
+)
+def test_two_replicas_equal_one_device(tmp_path: Path, optimizer: dict[str, object]) -> None:
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(optimizer)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["loss"][1] < result["loss"][0]
+    assert result["loss_difference"] < 1e-5
+    assert result["weight_difference"] < 1e-4
