@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics test check format lock ci clean
+.PHONY: help setup quickstart data-electronics bench gpu-check test check format lock ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, 
 
 data-electronics: ## Download Amazon Electronics (2014 release, 5-core) into data/electronics
 	scripts/download_amazon.sh Electronics data/electronics
+
+bench: setup ## Measure training and scoring speed against a textbook DIN and the matrix products alone
+	$(BIN)/python scripts/bench_training.py --json bench.json
+
+gpu-check: setup ## Check and time the kernels on whatever GPU there is
+	$(BIN)/python scripts/gpu_check.py --json gpu-check.json
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ Figures = dict[str, Any]
 def load(task: Figures) -> tuple[Any, Any, Any]:
     """The config, the data set, and the first `samples` training samples of a shuffled order."""
     import numpy as np
-    from peers.din_train_worker import take_rows
 
     from din_train.config import load_config
     from din_train.samples.split import Split
@@ -45,7 +45,8 @@ def load(task: Figures) -> tuple[Any, Any, Any]:
     data = open_store(Path(task["prepared"]))
     samples = data.samples(Split.TRAIN, config.data.max_history_length)
     rows = np.random.default_rng(0).permutation(len(samples))[: task["samples"]]
-    return config, data, take_rows(samples, rows)
+    columns = {each.name: getattr(samples, each.name)[rows] for each in fields(samples) if each.name != "context"}
+    return config, data, replace(samples, **columns)
 
 
 def measure_ours(task: Figures) -> Figures:
@@ -79,6 +80,7 @@ def measure_ours(task: Figures) -> Figures:
         "samples_per_second": len(samples) * len(timed) / seconds,
         "input_wait": sum(epoch["input_wait"] * epoch["seconds"] for epoch in timed) / seconds,
         "loss": timed[-1]["loss"],
+        "mean_history": float(samples.history_length.mean()),
     }
 
 

@@ -1,0 +1,238 @@
+"""Training and scoring speed of DIN at Electronics' sizes: ours, a textbook's, and what the matrix products allow.
+
+    make bench                                                        everything, about fifteen minutes on two cores
+    python scripts/bench_training.py --folder /tmp/bench --json figures.json
+    python scripts/bench_training.py --prepared prepared/electronics --parts speed --rounds 2
+
+Rows are measured in turn, each in a process of its own, and the best round counts: other work on the machine only
+ever slows one down. The log is generated in Electronics' shape where no prepared data set is given. `ours` is the whole
+of `fit`, batches included; `textbook` is plain Keras (`scripts/textbook.py`) on the same samples; the bound is the time
+that the float32 products of our own step take alone. Figures decide nothing: the exit code is 0 whatever they are.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from peers.child import PeerError, run_child
+from rich.console import Console
+from rich.table import Table
+
+SCRIPTS = Path(__file__).parent
+CONFIG = SCRIPTS.parent / "configs" / "bench_electronics.yaml"
+BATCH_SIZES = (32, 1024, 8192)
+OPTIMIZERS = ("sgd", "adam")
+
+# Samples of a measurement: about ten seconds each on two cores.
+SAMPLES = {"ours": {32: 40_000, 1024: 250_000, 8192: 250_000}, "textbook": {32: 6_000, 1024: 25_000, 8192: 33_000}}
+
+# What the targets ask: ours over the textbook, and over the bound.
+TARGETS = {(1024, "sgd"): (10, 0.60), (1024, "adam"): (12, 0.45), (32, "sgd"): (4, None), (32, "adam"): (4, None)}
+
+# Logs of one size each way, and of four times the users, the items, the events of a user.
+GROWTH = {
+    "base": {"users": 24_000, "items": 16_000, "reviews": 210_000},
+    "4x users": {"users": 96_000, "items": 16_000, "reviews": 840_000},
+    "4x items": {"users": 24_000, "items": 64_000, "reviews": 210_000},
+    "4x events a user": {"users": 24_000, "items": 16_000, "reviews": 840_000},
+}
+
+Figures = dict[str, Any]
+
+
+def measure(what: str, folder: Path, prepared: Path, **task: Any) -> Figures:
+    """One measurement in a process of its own."""
+    given = {"what": what, "prepared": str(prepared), **task}
+    return run_child([sys.executable, SCRIPTS / "training_worker.py", json.dumps(given)], folder)
+
+
+def measure_best(rounds: int, what: str, folder: Path, prepared: Path, **task: Any) -> Figures:
+    """The fastest of several."""
+    results = [measure(what, folder, prepared, **task) for _ in range(rounds)]
+    return max(results, key=lambda result: result["samples_per_second"])
+
+
+def measure_speed(folder: Path, prepared: Path, rounds: int) -> list[Figures]:
+    """Training at each batch size with each optimiser: ours, the textbook's, the bound."""
+    rows = []
+    for batch_size in BATCH_SIZES:
+        bounds = [
+            measure_best(rounds, "bound", folder, prepared, batch_size=batch_size, samples=50_000, threads=threads)
+            for threads in ("ours", "tensorflow")
+        ]
+        bound = max(each["samples_per_second"] for each in bounds)
+        for optimizer in OPTIMIZERS:
+            task = {"batch_size": batch_size, "optimizer": optimizer}
+            ours, textbook = (
+                measure_best(rounds, what, folder, prepared, samples=SAMPLES[what][batch_size], **task)
+                for what in ("ours", "textbook")
+            )
+            speed = ours["samples_per_second"]
+            row = {
+                **task,
+                "ours": speed,
+                "textbook": textbook["samples_per_second"],
+                "ratio": speed / textbook["samples_per_second"],
+                "bound": bound,
+                "of_bound": speed / bound,
+                "input_wait": ours["input_wait"],
+                "targets": TARGETS.get((batch_size, optimizer)),
+            }
+            say(f"batch {batch_size}, {optimizer}: {describe(row)}")
+            rows.append(row)
+    return rows
+
+
+def measure_scoring(folder: Path, prepared: Path, rounds: int) -> Figures:
+    """Scoring in evaluation's batches."""
+    ours = measure_best(rounds, "ours-scores", folder, prepared, batch_size=1024, samples=400_000)
+    textbook = measure_best(rounds, "textbook-scores", folder, prepared, batch_size=1024, samples=60_000)
+    row = {
+        "ours": ours["samples_per_second"],
+        "textbook": textbook["samples_per_second"],
+        "ratio": ours["samples_per_second"] / textbook["samples_per_second"],
+    }
+    say(f"scoring: {row['ours']:,.0f} samples/s, {row['ratio']:.1f} x the textbook's (target 10)")
+    return row
+
+
+def measure_fit(folder: Path, prepared: Path) -> Figures:
+    """An epoch of `din-train fit` over the whole training split, and the memory it takes."""
+    run = folder / "run"
+    overrides = [f"data.prepared={prepared}", "training.device=cpu", *_name_log(prepared)]
+    command = [sys.executable, "-m", "din_train", "fit", "--config", CONFIG, "--run-dir", run, "--overwrite"]
+    result = run_child([*command, *[part for each in overrides for part in ("--set", each)]], folder)
+    (epoch,) = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    row = {
+        "samples_per_second": epoch["samples_per_second"],
+        "input_wait": epoch["input_wait"],
+        "peak_mb": result["peak_mb"],
+        "seconds": result["seconds"],
+    }
+    say(
+        f"fit, one epoch of everything: {row['samples_per_second']:,.0f} samples/s, input wait {row['input_wait']:.2%} "
+        f"(target 3 %), peak {row['peak_mb']:,.0f} MB (target 2,500)"
+    )
+    return row
+
+
+def measure_growth(folder: Path, rounds: int) -> list[Figures]:
+    """Samples/s on logs of four times the users, items or events."""
+    rows: list[Figures] = []
+    for name, sizes in GROWTH.items():
+        options = [f"--{key}={value}" for key, value in sizes.items()]
+        prepared = provide_data(folder / name.replace(" ", "-"), options)
+        result = measure_best(rounds, "ours", folder, prepared, batch_size=1024, samples=150_000, optimizer="adam")
+        speed = result["samples_per_second"]
+        row = {"log": name, **sizes, "samples_per_second": speed, "mean_history": result["mean_history"]}
+        row["of_base"] = speed / rows[0]["samples_per_second"] if rows else 1.0
+        say(
+            f"{name}: {speed:,.0f} samples/s, {row['of_base']:.2f} of the base; "
+            f"mean history {row['mean_history']:.1f}, "
+            f"{speed * row['mean_history']:,.0f} behaviours/s"
+        )
+        rows.append(row)
+    return rows
+
+
+def provide_data(folder: Path, options: list[str]) -> Path:
+    """The prepared data set in `folder`, generated where it is not there yet."""
+    prepared = folder / "prepared"
+    if not (prepared / "manifest.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        say(f"generating a log in {folder}")
+        make_sample = [sys.executable, SCRIPTS / "make_sample.py", "--preset", "electronics", *options, folder / "logs"]
+        run_child(make_sample, folder)
+        overrides = [f"data.prepared={prepared}", *_name_log(prepared)]
+        command = [sys.executable, "-m", "din_train", "prepare", "--config", CONFIG]
+        run_child([*command, *[part for each in overrides for part in ("--set", each)]], folder)
+    return prepared
+
+
+def _name_log(prepared: Path) -> list[str]:
+    logs = prepared.parent / "logs"
+    files = {"reviews": "reviews_Electronics.json.gz", "items": "meta_Electronics.json.gz"}
+    return [f"data.{key}={logs / name}" for key, name in files.items()]
+
+
+def describe(row: Figures) -> str:
+    """A row's figures beside its targets."""
+    of_textbook, of_bound = row["targets"] or (None, None)
+    return (
+        f"{row['ours']:,.0f} samples/s, {row['ratio']:.1f} x the textbook's"
+        f"{f' (target {of_textbook})' if of_textbook else ''}, {row['of_bound']:.0%} of the products' bound"
+        f"{f' (target {of_bound:.0%})' if of_bound else ''}"
+    )
+
+
+def build_table(rows: list[Figures]) -> Table:
+    """Training speed, a line a batch size and optimiser."""
+    table = Table("batch", "optimiser", "ours", "textbook", "ratio", "bound", "of bound", "input wait")
+    for row in rows:
+        table.add_row(
+            str(row["batch_size"]),
+            row["optimizer"],
+            *[f"{row[key]:,.0f}" for key in ("ours", "textbook")],
+            f"{row['ratio']:.1f}",
+            f"{row['bound']:,.0f}",
+            f"{row['of_bound']:.0%}",
+            f"{row['input_wait']:.2%}",
+        )
+    return table
+
+
+def say(line: str) -> None:
+    """Progress, on standard error."""
+    click.echo(line, err=True)
+
+
+@contextmanager
+def work_folder(folder: Path | None) -> Iterator[Path]:
+    """The given folder, kept, or one that is gone afterwards."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder.resolve()
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+
+
+@click.command(help=__doc__)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where logs are made and kept; else they are not.")
+@click.option("--prepared", type=click.Path(path_type=Path, exists=True), help="A prepared data set to measure on.")
+@click.option("--parts", default="speed,scoring,fit,growth", show_default=True, help="What to measure.")
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(1), help="Measurements of each row.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Where the figures go.")
+def main(folder: Path | None, prepared: Path | None, parts: str, rounds: int, json_path: Path | None) -> None:
+    """Measure the named parts and print them."""
+    figures: Figures = {}
+    with work_folder(folder) as work:
+        try:
+            data = prepared.resolve() if prepared else provide_data(work / "electronics", [])
+            for part in parts.split(","):
+                match part:
+                    case "speed":
+                        figures[part] = measure_speed(work, data, rounds)
+                    case "scoring":
+                        figures[part] = measure_scoring(work, data, rounds)
+                    case "fit":
+                        figures[part] = measure_fit(work, data)
+                    case "growth":
+                        figures[part] = measure_growth(work, rounds)
+                    case _:
+                        raise click.BadParameter(f"received '{part}', expected speed, scoring, fit or growth")
+        except PeerError as error:
+            raise click.ClickException(str(error)) from None
+    if "speed" in figures:
+        Console().print(build_table(figures["speed"]))
+    if json_path:
+        json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
