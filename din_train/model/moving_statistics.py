@@ -39,7 +39,9 @@ class MovingStatistics(keras.layers.Layer):
         """Move the averages towards a batch's statistics; by nothing if it has no rows."""
         some = tf.cast(rows > 0, mean.dtype)
         self.updates.assign_add(some)
-        share = some * tf.maximum(tf.cast(1.0 - self.momentum, mean.dtype), tf.math.divide_no_nan(1.0, self.updates.value))
+        share = some * tf.maximum(
+            tf.cast(1.0 - self.momentum, mean.dtype), tf.math.divide_no_nan(1.0, self.updates.value)
+        )
         self.moving_mean.assign_add(share * (mean - self.moving_mean.value))
         self.moving_variance.assign_add(share * (variance - self.moving_variance.value))
 
