@@ -1,10 +1,19 @@
 """Batches: padding on the right, newest kept, buckets, each sample once an epoch, unknown ids in training only."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from log_factory import prepare_events
 
-from din_train.batches import EvaluationBatches, TrainingBatches, build_batch, round_up_to_bucket
+from din_train.batches import (
+    EvaluationBatches,
+    Parts,
+    TrainingBatches,
+    build_batch,
+    choose_parts,
+    round_up_to_bucket,
+)
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
 
@@ -110,3 +119,70 @@ def test_a_pass_may_begin_inside_its_epoch_and_the_next_does_not(data: PreparedD
     assert [inputs["history_item_ids"].numpy().tolist() for inputs, _ in dataset] == whole[2:]
     batches.start_epoch(3)
     assert [inputs["history_item_ids"].tolist() for inputs, _ in batches] == whole
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["flat", "padded"])
+def test_parts_hold_the_rows_of_the_whole_batch(data: PreparedData, padded: bool) -> None:
+    """Each row once, with its own label and history; padded parts ascend by length, flat ones keep the order."""
+    parts = Parts((0.5, 0.75), by_length=True) if padded else Parts((0.5, 0.75))
+    whole = make_training(data)
+    cut = TrainingBatches(
+        data,
+        data.samples(Split.TRAIN, 100),
+        batch_size=32,
+        max_history_length=100,
+        unknown_rate=0.0,
+        seed=1,
+        parts=parts,
+    )
+    dataset = cut.to_dataset()
+    assert int(dataset.cardinality()) == len(whole)
+    for (inputs, labels), (pieces, piece_labels), (tensors, _) in zip(whole, cut, dataset, strict=True):
+        assert isinstance(pieces, tuple)
+        assert len(pieces) == len(tensors) == 3
+        lengths = np.concatenate([each["history_length"] for each in pieces])
+        rows = describe_rows([inputs], labels)
+        assert sorted(describe_rows(pieces, piece_labels)) == sorted(rows)
+        if padded:
+            assert (np.diff(lengths) >= 0).all()
+            assert pieces[0]["history_item_ids"].shape[1] <= pieces[-1]["history_item_ids"].shape[1]
+        else:
+            assert describe_rows(pieces, piece_labels) == rows
+        for piece, tensor in zip(pieces, tensors, strict=True):
+            assert tensor["history_item_ids"].numpy().tolist() == piece["history_item_ids"].tolist()
+    assert len(cut.shapes) >= 1
+
+
+def describe_rows(pieces: Sequence[dict[str, np.ndarray]], labels: np.ndarray) -> list[tuple[object, ...]]:
+    """(user, target, history, label) of each row."""
+    rows = [
+        (int(user), int(target), tuple(history[:length].tolist()))
+        for piece in pieces
+        for user, target, history, length in zip(
+            piece["user_id"], piece["target_item_id"], piece["history_item_ids"], piece["history_length"], strict=True
+        )
+    ]
+    return [(*row, float(label)) for row, label in zip(rows, labels, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "padded", "expected"), [(32, False, 1), (1024, False, 2), (8192, False, 8), (1 << 17, False, 8)]
+)
+def test_one_part_for_every_few_hundred_rows(batch_size: int, padded: bool, expected: int) -> None:
+    assert len(choose_parts(batch_size, padded=padded).cuts) + 1 == expected
+
+
+def test_padded_blocks_halve() -> None:
+    rows, lengths = np.arange(1024), np.arange(1024, dtype=np.int32)[::-1]
+    blocks = choose_parts(1024, padded=True).cut(rows, lengths)
+    assert [len(block) for block in blocks] == [512, 256, 128, 64, 32, 32]
+    assert blocks[-1].tolist() == list(range(31, -1, -1))
+
+
+def test_a_pass_can_begin_at_a_later_step(data: PreparedData) -> None:
+    batches = make_training(data, unknown_rate=0.1)
+    every = [inputs["target_item_id"].tolist() for inputs, _ in batches]
+    batches.start_epoch(0, first_step=2)
+    dataset = batches.to_dataset(first_step=2)
+    assert int(dataset.cardinality()) == len(every) - 2
+    assert [inputs["target_item_id"].numpy().tolist() for inputs, _ in dataset] == every[2:]
