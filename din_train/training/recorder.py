@@ -114,6 +114,7 @@ class EpochRecorder(keras.callbacks.Callback):
             "seconds": seconds,
             "samples_per_second": self._batches.num_samples / seconds,
             "input_wait": waited / seconds,
+            **({"xla_programs": len(self._batches.shapes)} if self.model.padded else {}),
         }
         if self._watched is not None:
             metrics = self._evaluate(self._watched)
