@@ -1,4 +1,4 @@
-"""`fit` under XLA, with padded blocks, takes the steps that it takes without; bfloat16 comes to nearly the same loss."""
+"""`fit` under XLA, with padded blocks, takes the steps that it takes without; bfloat16 ends at nearly the same loss."""
 
 from pathlib import Path
 from typing import Any
