@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from log_factory import make_config, prepare_events
+from tensorflow.python.framework.config import disable_op_determinism
 
 from din_train.batches import TrainingBatches, choose_parts
 from din_train.model.build import build_model
@@ -15,6 +16,12 @@ from din_train.tensorflow_setup import uses_xla
 from din_train.training.trainer import fit_model
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(210)]
+
+
+@pytest.fixture(autouse=True)
+def without_determinism() -> None:
+    """Another test may have turned it on, which is for the whole process, and Keras then refuses XLA."""
+    disable_op_determinism()
 
 
 def train(folder: Path, name: str, **training: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
