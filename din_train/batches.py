@@ -186,6 +186,7 @@ class TrainingBatches:
         self._seed = seed
         self._parts = parts
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the parts' histories so far
+        self._drawn_for: int | None = None  # the epoch whose negatives the samples have
         self.epoch = 0
         self.first_step = 0
         self.wait_seconds = 0.0
@@ -195,7 +196,8 @@ class TrainingBatches:
         self.epoch = epoch
         self.first_step = first_step
         self.wait_seconds = 0.0
-        if self._resampled is not None:
+        if self._resampled is not None and epoch != self._drawn_for:
+            self._drawn_for = epoch
             targets = redraw_training_negatives(self._data, self._resampled, epoch)
             others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
             self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))

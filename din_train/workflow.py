@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from din_train.training.checkpoint import Checkpoint
     from din_train.training.recorder import Watched
     from din_train.training.state import State
+    from din_train.training.trainer import Refit
 
 Metrics = dict[str, Any]
 
@@ -152,8 +153,7 @@ def compare(run_dirs: Sequence[Path], *, as_json: bool) -> None:
 
 def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> Metrics:
     from din_train.training.checkpoint import load_weights, read_checkpoint
-    from din_train.training.regularization import build_regularizer
-    from din_train.training.trainer import Refit, fit_model
+    from din_train.training.trainer import Refit
 
     training = data.samples(Split.TRAIN, config.data.max_history_length)
     if not len(training):
@@ -166,39 +166,17 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
             _evaluation_batches(config, data, split)  # refuses an empty split before anything is written
     run, state = _open_run(config, data, folder, resume=resume)
     of_refit = state if state and state.position.phase == "refit" else None
-    model = _build_model(config, data)
-    regularization = config.training.regularization
+    model = None
     if of_refit is None and not (state and state.done):
-        watched = _watch(model, config, data)
-        batches = _training_batches(config, data, training)
-        fit_model(
-            model,
-            batches,
-            config,
-            run,
-            watched=watched,
-            data_fingerprint=data.fingerprint,
-            regularizer=build_regularizer(regularization, model, data, training),
-            state=state,
-        )
+        model = _train(config, data, run, training, state=state)
     if config.training.refit and not (of_refit and of_refit.done):
         plateau = config.training.optimizer.schedule.name == "plateau"
         epochs = read_checkpoint(run.checkpoints).epoch
         rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if plateau else None
-        model = _build_model(config, data)
         joined = _join_for_refit(config, data, training)
-        batches = _training_batches(config, data, joined)
-        fit_model(
-            model,
-            batches,
-            config,
-            run,
-            watched=None,
-            data_fingerprint=data.fingerprint,
-            regularizer=build_regularizer(regularization, model, data, joined),
-            refit=Refit(epochs, rates),
-            state=of_refit,
-        )
+        model = _train(config, data, run, joined, refit=Refit(epochs, rates), state=of_refit)
+    if model is None:
+        model = _build_model(config, data)
     checkpoint = load_weights(run.checkpoints, model)
     scored = _score(model, config, data, Split.TEST, checkpoint)
     _write_report(run, config, data, scored)
@@ -206,6 +184,34 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
     terminal.show_table(terminal.build_metrics_table(scored.metrics))
     terminal.say(f"run directory: {run.path} (report: {run.report_file})")
     return scored.metrics
+
+
+def _train(
+    config: Config,
+    data: PreparedData,
+    run: RunDirectory,
+    samples: "Samples",
+    *,
+    refit: "Refit | None" = None,
+    state: "State | None",
+) -> "RankingModel":
+    """A new model, fitted to the samples; the run's best weights are in its checkpoints."""
+    from din_train.training.regularization import build_regularizer
+    from din_train.training.trainer import fit_model
+
+    model = _build_model(config, data)
+    fit_model(
+        model,
+        _training_batches(config, data, samples),
+        config,
+        run,
+        watched=None if refit else _watch(model, config, data),
+        data_fingerprint=data.fingerprint,
+        regularizer=build_regularizer(config.training.regularization, model, data, samples),
+        refit=refit,
+        state=state,
+    )
+    return model
 
 
 def _build_model(config: Config, data: PreparedData) -> "RankingModel":

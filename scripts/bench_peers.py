@@ -18,8 +18,7 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from peers.measure import Settings
 from peers.padded_samples import draw_padded_samples
 from rich.console import Console
 from rich.table import Table
+from work_folder import work_folder
 
 from din_train.errors import DinTrainError
 from din_train.files import atomic_file
@@ -247,17 +247,6 @@ def say(line: str, *, err: bool = False) -> None:
 
 
 # The command.
-
-
-@contextmanager
-def work_folder(folder: Path | None) -> Iterator[Path]:
-    """The folder, made if missing, or a temporary one."""
-    if folder is None:
-        with tempfile.TemporaryDirectory(prefix="bench-peers-") as temporary:
-            yield Path(temporary)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder.resolve()
 
 
 def parse_peers(ctx: click.Context, param: click.Parameter, text: str) -> tuple[str, ...]:

@@ -21,14 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
+from work_folder import work_folder
 
 Ints = NDArray[np.int64]
 Figures = dict[str, Any]
@@ -336,17 +336,6 @@ def judge(figures: Figures, target: str, reached: bool, received: str = "") -> N
 
 
 # The commands.
-
-
-@contextmanager
-def work_folder(folder: Path | None) -> Iterator[Path]:
-    """The folder, made if missing, or a temporary one."""
-    if folder is None:
-        with tempfile.TemporaryDirectory(prefix="bench-prepare-") as temporary:
-            yield Path(temporary)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder.resolve()
 
 
 def report(parts: list[Figures], path: Path | None) -> None:

@@ -12,9 +12,6 @@ that the float32 products of our own step take alone. Figures decide nothing: th
 
 import json
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import click
 from peers.child import PeerError, run_child
 from rich.console import Console
 from rich.table import Table
+from work_folder import work_folder
 
 SCRIPTS = Path(__file__).parent
 CONFIG = SCRIPTS.parent / "configs" / "bench_electronics.yaml"
@@ -189,17 +187,6 @@ def build_table(rows: list[Figures]) -> Table:
 def say(line: str) -> None:
     """Progress, on standard error."""
     click.echo(line, err=True)
-
-
-@contextmanager
-def work_folder(folder: Path | None) -> Iterator[Path]:
-    """The given folder, kept, or one that is gone afterwards."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder.resolve()
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Path(scratch)
 
 
 @click.command(help=__doc__)

@@ -15,17 +15,14 @@ def join_for_refit(training: Samples, validation: Samples, *, per_positive: int 
         per_positive: how many negatives a validation target keeps, the first of its own, where negatives are sampled:
             as many as a training target has, whatever `negatives.evaluation_per_positive` is. None keeps all rows.
     """
-    kept = np.arange(len(validation))
     if per_positive is not None:
-        kept = np.flatnonzero(_count_since_positive(validation.labels) <= per_positive)
+        validation = validation.take(np.flatnonzero(_count_since_positive(validation.labels) <= per_positive))
     columns = {
-        each.name: np.concatenate([getattr(training, each.name), getattr(validation, each.name)[kept]])
+        each.name: np.concatenate([getattr(training, each.name), getattr(validation, each.name)])
         for each in fields(Samples)
         if each.name != "context"
     }
-    context = {
-        name: np.concatenate([values, validation.context[name][kept]]) for name, values in training.context.items()
-    }
+    context = {name: np.concatenate([values, validation.context[name]]) for name, values in training.context.items()}
     return Samples(**columns, context=context)
 
 

@@ -19,7 +19,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> "Samples":
+        """These rows alone, in their order."""
+        columns = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "context"}
+        return Samples(**columns, context={name: ids[rows] for name, ids in self.context.items()})
 
 
 @dataclass(frozen=True)

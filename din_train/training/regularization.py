@@ -73,8 +73,7 @@ def count_table_rows(model: RankingModel, data: PreparedData, samples: Samples) 
         if isinstance(layer, ItemEmbedding):
             counts[layer.items.path] = items
             counts[layer.categories.path] = _count_values(data.item_category_ids, items, layer.categories.shape[0])
-    for layer in model._flatten_layers():
-        if isinstance(layer, FieldEmbedding):
+        elif isinstance(layer, FieldEmbedding):
             for table, name in zip(layer.tables, layer.field_names, strict=True):
                 if not layer.lookups:
                     counts[table.path] = np.bincount(samples.context[name], minlength=table.shape[0])

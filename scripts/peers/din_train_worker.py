@@ -4,16 +4,12 @@ The batches are built from the prepared data set while earlier ones train, as al
 speed is that which `history.jsonl` records, of all passes but the first, in which TensorFlow traces the model.
 """
 
-from dataclasses import fields, replace
-from typing import Any
-
 from measure import Settings, print_result, read_task
-from numpy.typing import NDArray
 
 from din_train.config import Config
 from din_train.run_directory import RunDirectory
 from din_train.samples.split import Split
-from din_train.samples.store import Samples, open_store
+from din_train.samples.store import open_store
 from din_train.tensorflow_setup import start_tensorflow
 
 
@@ -49,12 +45,6 @@ def build_config(settings: Settings) -> Config:
     )
 
 
-def take_rows(samples: Samples, rows: NDArray[Any]) -> Samples:
-    """These rows alone, in their order."""
-    columns = {each.name: getattr(samples, each.name)[rows] for each in fields(samples) if each.name != "context"}
-    return replace(samples, **columns, context={name: ids[rows] for name, ids in samples.context.items()})
-
-
 def main() -> None:
     """A pass to warm up, then the timed ones."""
     task = read_task()
@@ -70,7 +60,7 @@ def main() -> None:
     data = open_store(task.prepared)
     batches = TrainingBatches(
         data,
-        take_rows(data.samples(Split.TRAIN, settings.max_history_length), task.samples["row"]),
+        data.samples(Split.TRAIN, settings.max_history_length).take(task.samples["row"]),
         batch_size=settings.batch_size,
         max_history_length=settings.max_history_length,
         unknown_rate=config.vocabulary.unknown_rate,

@@ -12,6 +12,7 @@ from din_train.batches import TrainingBatches, choose_parts
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.samples.split import Split
+from din_train.samples.store import open_store
 from din_train.tensorflow_setup import uses_xla
 from din_train.training.trainer import fit_model
 
@@ -66,3 +67,18 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
     assert [each["loss"] for each in rough] == pytest.approx([each["loss"] for each in exact], abs=0.05)
     assert rough[-1]["loss"] < rough[0]["loss"]
     assert {each.dtype.name for each in weights} == {"float32"}
+
+
+def test_weight_decay_leaves_tables_alone(tmp_path: Path) -> None:
+    """Padding is never looked up, so its rows are the initial ones whatever decays the other weights."""
+    decay = {"name": "adamw", "learning_rate": 0.01, "weight_decay": 5.0}
+    _, weights = train(tmp_path, "decayed", optimizer=decay)
+    data = open_store(tmp_path / "prepared")
+    config = make_config(
+        tmp_path, model={"name": "din", "local_activation_unit": {"hidden_units": [6]}, "mlp": {"hidden_units": [8]}}
+    )
+    initial = build_model(config.model, data, seed=1)
+    tables = [place for place, weight in enumerate(initial.trainable_weights) if weight.name in ("items", "categories")]
+    assert len(tables) == 2
+    for place in tables:
+        assert weights[place][0].tolist() == initial.trainable_weights[place].numpy()[0].tolist()
