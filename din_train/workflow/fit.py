@@ -1,59 +1,37 @@
-"""The only place that wires the stages together: one function a command."""
+"""`din-train fit`: train, keep the chosen epoch's weights, score the test split once."""
 
 import shlex
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGINT
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import orjson
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from din_train.config import Config, dump_config
 from din_train.errors import ConfigError, DataError, Interrupted
-from din_train.evaluation.compare import compare_metrics
-from din_train.logs import input_files
 from din_train.report import terminal
 from din_train.run_directory import (
     RUNS,
     RunDirectory,
     check_run_directory,
     create_run_directory,
-    open_run_directory,
     reopen_run_directory,
 )
-from din_train.samples.prepare import prepare_data
 from din_train.samples.refit import join_for_refit
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
+from din_train.workflow.prepare import prepare
+from din_train.workflow.scoring import Metrics, Scored, build_configured_model, build_evaluation_batches, score_split
 
 if TYPE_CHECKING:
-    from din_train.batches import EvaluationBatches, TrainingBatches
+    from din_train.batches import TrainingBatches
     from din_train.model.ranking_model import RankingModel
     from din_train.samples.store import Samples
-    from din_train.training.checkpoint import Checkpoint
     from din_train.training.recorder import Watched
     from din_train.training.state import State
     from din_train.training.trainer import Refit
-
-Metrics = dict[str, Any]
-
-
-def prepare(config: Config, *, force: bool = False) -> None:
-    """Make the prepared data set where it is missing or does not match, and show what it holds."""
-    total = sum(path.stat().st_size for path in input_files(config.data))
-    with terminal.reading_progress(total) as progress:
-        preparation = prepare_data(config, force=force, progress=progress)
-    if preparation.reason is None:
-        terminal.say(f"{config.data.prepared}: up to date")
-    else:
-        terminal.say(f"{config.data.prepared}: prepared, because {preparation.reason}")
-        terminal.show_table(terminal.build_preparation_table(preparation.manifest))
 
 
 def fit(
@@ -115,42 +93,6 @@ def _check_apart(run_dir: Path, prepared: Path) -> None:
         )
 
 
-def evaluate(run_dir: Path, *, split: str, as_json: bool) -> Metrics:
-    """Score a run's weights on a split again, from its files alone."""
-    run, config = open_run_directory(run_dir)
-    start_tensorflow(config.training.device, deterministic=config.training.deterministic)
-    from din_train.training.checkpoint import load_weights, read_checkpoint
-
-    checkpoint = read_checkpoint(run.checkpoints)
-    data = open_store(config.data.prepared)
-    if data.fingerprint != checkpoint.data_fingerprint:
-        raise DataError(
-            f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --force "
-            f"--config {run.config_file}` to make that one again from the logs"
-        )
-    model = _build_model(config, data)
-    load_weights(run.checkpoints, model)
-    if checkpoint.refit and split == "validation":
-        terminal.say(f"{run.path}: refitted on training and validation rows, so its validation metrics flatter it")
-    metrics = _score(model, config, data, Split[split.upper()], checkpoint).metrics
-    run.write_metrics(metrics, split)
-    if as_json:
-        print(orjson.dumps(metrics, option=orjson.OPT_INDENT_2).decode())
-    else:
-        terminal.show_table(terminal.build_metrics_table(metrics))
-    return metrics
-
-
-def compare(run_dirs: Sequence[Path], *, as_json: bool) -> None:
-    """Finished runs side by side; the first is the base of RelaImpr."""
-    metrics = {str(path): open_run_directory(path)[0].read_metrics() for path in run_dirs}
-    comparison = compare_metrics(metrics)
-    if as_json:
-        print(comparison.reset_index(names="run").to_json(orient="records", indent=2))
-    else:
-        terminal.show_table(terminal.build_comparison_table(comparison))
-
-
 def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> Metrics:
     from din_train.training.checkpoint import load_weights, read_checkpoint
     from din_train.training.trainer import Refit
@@ -163,7 +105,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
         )
     for split in (_find_watched_split(config), Split.TEST):
         if split is not None:
-            _evaluation_batches(config, data, split)  # refuses an empty split before anything is written
+            build_evaluation_batches(config, data, split)  # refuses an empty split before anything is written
     run, state = _open_run(config, data, folder, resume=resume)
     of_refit = state if state and state.position.phase == "refit" else None
     model = None
@@ -176,9 +118,9 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
         joined = _join_for_refit(config, data, training)
         model = _train(config, data, run, joined, refit=Refit(epochs, rates), state=of_refit)
     if model is None:
-        model = _build_model(config, data)
+        model = build_configured_model(config, data)
     checkpoint = load_weights(run.checkpoints, model)
-    scored = _score(model, config, data, Split.TEST, checkpoint)
+    scored = score_split(model, config, data, Split.TEST, checkpoint)
     _write_report(run, config, data, scored)
     run.write_metrics(scored.metrics)  # last: what says that the run is finished
     terminal.show_table(terminal.build_metrics_table(scored.metrics))
@@ -199,7 +141,7 @@ def _train(
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
 
-    model = _build_model(config, data)
+    model = build_configured_model(config, data)
     fit_model(
         model,
         _training_batches(config, data, samples),
@@ -212,19 +154,6 @@ def _train(
         state=state,
     )
     return model
-
-
-def _build_model(config: Config, data: PreparedData) -> "RankingModel":
-    """The configured model in the form that its training wants."""
-    from din_train.model.build import build_model
-
-    return build_model(
-        config.model,
-        data,
-        seed=config.seed,
-        precision=config.training.precision,
-        padded=uses_xla(config.training),
-    )
 
 
 def _open_run(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> "tuple[RunDirectory, State | None]":
@@ -275,7 +204,7 @@ def _join_for_refit(config: Config, data: PreparedData, training: "Samples") -> 
     return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 
-def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored: "_Scored") -> None:
+def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored: "Scored") -> None:
     from din_train.report.html import RunReport, build_html
 
     page = build_html(
@@ -313,7 +242,7 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     split = _find_watched_split(config)
     if split is None:
         return None
-    samples, batches = _evaluation_batches(config, data, split)
+    samples, batches = build_evaluation_batches(config, data, split)
     return Watched(
         split,
         evaluate=lambda: compute_metrics(samples, compute_scores(model, batches)),
@@ -325,56 +254,3 @@ def _find_watched_split(config: Config) -> Split | None:
     if config.training.select_on == "test":
         return Split.TEST
     return None if config.data.protocol == "paper" else Split.VALIDATION
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A split's metrics, as `metrics.json` has them, and the [S] labels and logits they come from."""
-
-    metrics: Metrics
-    labels: NDArray[np.int8]
-    logits: NDArray[np.float32]
-
-
-def _score(
-    model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
-) -> _Scored:
-    from din_train.evaluation.evaluate import compute_metrics, compute_scores
-
-    samples, batches = _evaluation_batches(config, data, split)
-    logits = compute_scores(model, batches)
-    metrics = {
-        "model": config.model.name,
-        "protocol": config.data.protocol,
-        "split": split.name.lower(),
-        "selected_on": config.training.select_on,
-        **asdict(compute_metrics(samples, logits)),
-        "gauc_weighting": "impressions",
-        "negatives": (
-            config.negatives.model_dump(mode="json") if data.manifest["negatives"] == "sampled" else "in the log"
-        ),
-        "seed": config.seed,
-        "best_epoch": checkpoint.epoch,
-        "refit": checkpoint.refit,
-        "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
-        "data_fingerprint": data.fingerprint,
-    }
-    return _Scored(metrics, samples.labels, logits)
-
-
-def _evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
-    from din_train.batches import EvaluationBatches
-
-    samples = data.samples(split, config.data.max_history_length)
-    if not len(samples):
-        raise ConfigError(
-            f"split '{split.name.lower()}': protocol '{config.data.protocol}' gives it no sample in "
-            f"{config.data.prepared}; choose another split or protocol"
-        )
-    batches = EvaluationBatches(
-        data,
-        samples,
-        batch_size=config.training.evaluation_batch_size,
-        max_history_length=config.data.max_history_length,
-    )
-    return samples, batches
