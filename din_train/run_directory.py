@@ -5,7 +5,11 @@ runs/<name>/
     history.jsonl     one object an epoch
     metrics.json      the test split, scored once by `fit`; written last, so a run that has it is finished
     metrics.<split>.json  what `eval` printed
-    report.html       the same with plots, on one page
+    scores.<split>.parquet  every row's score, in stored order: what runs are compared by
+    attention.json    activation weights of some test users' behaviours
+    report.html       all of it with plots, on one page; plots/ has each plot by itself
+    environment.json  versions, machine and command
+    audit.json        what `audit` found
     checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256); state-*: for `fit --resume`
     tensorboard/      the history as TensorBoard reads it
 runs/latest -> the newest
@@ -28,6 +32,11 @@ LATEST = RUNS / "latest"
 
 # What `metrics.json` holds at least: what runs are compared by.
 METRICS_KEYS = {"model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "data_fingerprint"}
+
+_NAMES = {
+    "config.yaml", "history.jsonl", "attention.json", "report.html", "environment.json", "audit.json",
+    "plots", "checkpoints", "tensorboard",
+}  # fmt: skip
 
 _TEMPORARY = re.compile(r"\.\d+-.+")  # of `atomic_file`, where a process was killed
 
@@ -61,6 +70,26 @@ class RunDirectory:
     def metrics_file(self, split: str | None = None) -> Path:
         """`metrics.json`, or `metrics.<split>.json`."""
         return self.path / (f"metrics.{split}.json" if split else "metrics.json")
+
+    def scores_file(self, split: str) -> Path:
+        """`scores.<split>.parquet`."""
+        return self.path / f"scores.{split}.parquet"
+
+    @property
+    def attention_file(self) -> Path:
+        return self.path / "attention.json"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def audit_file(self) -> Path:
+        return self.path / "audit.json"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
 
     def append_history(self, epoch: dict[str, Any]) -> None:
         """Add one epoch's line."""
@@ -157,8 +186,7 @@ def _list_names(path: Path) -> list[str]:
 
 
 def _is_of_a_run(name: str) -> bool:
-    files = ("config.yaml", "history.jsonl", "report.html", "checkpoints", "tensorboard")
-    return name in files or (name.startswith("metrics") and name.endswith(".json"))
+    return name in _NAMES or re.fullmatch(r"metrics(\..+)?\.json|scores\..+\.parquet", name) is not None
 
 
 def create_run_directory(path: Path, config: Config) -> RunDirectory:
