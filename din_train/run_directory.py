@@ -17,6 +17,7 @@ runs/latest -> the newest
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ RUNS = Path("runs")
 LATEST = RUNS / "latest"
 
 # What `metrics.json` holds at least: what runs are compared by.
-METRICS_KEYS = {"model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "data_fingerprint"}
+METRICS_KEYS = {
+    "model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "gauc_weighting", "rows_sha256",
+    "metric_definition",
+}  # fmt: skip
 
 _NAMES = {
     "config.yaml", "history.jsonl", "attention.json", "report.html", "environment.json", "audit.json",
@@ -221,8 +225,8 @@ def reopen_run_directory(path: Path) -> RunDirectory:
     return run
 
 
-def open_run_directory(path: Path) -> tuple[RunDirectory, Config]:
-    """A run directory and the config it was trained with.
+def open_run_directory(path: Path, overrides: Sequence[str] = ()) -> tuple[RunDirectory, Config]:
+    """A run directory and the config it was trained with, but for overrides (`key=value`).
 
     Raises:
         ConfigError: if there is none.
@@ -231,7 +235,7 @@ def open_run_directory(path: Path) -> tuple[RunDirectory, Config]:
     if not run.config_file.is_file():
         what = "no run yet" if path == LATEST else "not a run directory (no config.yaml)"
         raise ConfigError(f"{path}: {what}; train one with `din-train fit --config ...`, or give --run-dir")
-    return run, load_config(run.config_file)
+    return run, load_config(run.config_file, overrides)
 
 
 def _point_latest_at(path: Path) -> None:

@@ -3,6 +3,7 @@
 from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.differences import find_differences
 from din_train.config.load import dump_config, load_config
+from din_train.config.metrics import GaucWeighting, MetricsConfig
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
 from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.schema import Config
@@ -20,8 +21,10 @@ __all__ = [
     "DataConfig",
     "EarlyStoppingConfig",
     "FiltersConfig",
+    "GaucWeighting",
     "InterestConfig",
     "LocalActivationUnitConfig",
+    "MetricsConfig",
     "MlpConfig",
     "ModelConfig",
     "NegativesConfig",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from din_train.config.data import DataConfig, resolve_protocol
+from din_train.config.metrics import MetricsConfig
 from din_train.config.model import PAIRWISE, ModelConfig
 from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.section import Section
@@ -45,6 +46,7 @@ class Config(Section):
     negatives: NegativesConfig = NegativesConfig()
     model: ModelConfig
     training: TrainingConfig
+    metrics: MetricsConfig = MetricsConfig()
 
     @classmethod
     def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:

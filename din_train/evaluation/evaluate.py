@@ -2,29 +2,45 @@
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from din_train.batches import EvaluationBatches
+from din_train.config import MetricsConfig
 from din_train.errors import RunError
-from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_logloss
+from din_train.evaluation.bootstrap import compute_interval, resample_metrics
+from din_train.evaluation.metrics import (
+    compute_auc,
+    compute_ece,
+    compute_logloss,
+    compute_normalised_entropy,
+    compute_pcoc,
+    compute_user_aucs,
+    summarise_gauc,
+)
+from din_train.evaluation.scores import ScoredRows
+from din_train.evaluation.slices import Slices
 from din_train.model.ranking_model import RankingModel
-from din_train.samples.store import Samples
 
 _AT_ONCE = 2  # batches that are scored at the same time
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one split and the rows and users they stand on; None where undefined."""
+    """Metrics of some rows, and the rows and users they stand on; None where undefined."""
 
     auc: float | None
     gauc: float | None
     logloss: float | None
+    normalised_entropy: float | None
+    pcoc: float | None
+    ece: float | None
     num_samples: int
     num_positives: int
+    num_users: int
     gauc_users: int
     gauc_users_skipped: int
 
@@ -57,15 +73,42 @@ def _score_side_by_side(model: RankingModel, batches: EvaluationBatches) -> list
         return [*scores, *(each.result() for each in ahead)]
 
 
-def compute_metrics(samples: Samples, logits: NDArray[np.float32]) -> Metrics:
-    """AUC, GAUC and logloss of a split's rows."""
-    gauc = compute_gauc(samples.user_ids, samples.labels, logits)
+def compute_metrics(rows: ScoredRows, config: MetricsConfig) -> Metrics:
+    """All metrics of the rows."""
+    user_aucs = compute_user_aucs(rows.user_id, rows.label, rows.logit)
+    gauc = summarise_gauc(user_aucs, config.gauc_weighting)
     return Metrics(
-        auc=compute_auc(samples.labels, logits),
+        auc=compute_auc(rows.label, rows.logit),
         gauc=gauc.value,
-        logloss=compute_logloss(samples.labels, logits),
-        num_samples=len(samples),
-        num_positives=int(samples.labels.sum()),
+        logloss=compute_logloss(rows.label, rows.logit),
+        normalised_entropy=compute_normalised_entropy(rows.label, rows.logit),
+        pcoc=compute_pcoc(rows.label, rows.logit),
+        ece=compute_ece(rows.label, rows.logit),
+        num_samples=len(rows),
+        num_positives=int(np.sum(rows.label, dtype=np.int64)),
+        num_users=user_aucs.num_users,
         gauc_users=gauc.users,
         gauc_users_skipped=gauc.skipped,
     )
+
+
+def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any] | None:
+    """AUC's and GAUC's bootstrap intervals as metrics.json has them; None where none are asked for."""
+    if not config.resamples:
+        return None
+    (resampled,) = resample_metrics(rows.user_id, rows.label, [rows.logit], config)
+    intervals = {name: compute_interval(getattr(resampled, name), config.confidence) for name in ("auc", "gauc")}
+    return {
+        "unit": "user",
+        "confidence": config.confidence,
+        "resamples": config.resamples,
+        **{name: each and [each.low, each.high] for name, each in intervals.items()},
+    }
+
+
+def compute_slice_metrics(rows: ScoredRows, slices: Slices, config: MetricsConfig) -> dict[str, list[dict[str, Any]]]:
+    """Dimension -> the metrics of each of its slices, with its name, as metrics.json has them."""
+    return {
+        dimension: [{"name": name, **asdict(compute_metrics(rows.take(chosen), config))} for name, chosen in parts]
+        for dimension, parts in slices.items()
+    }

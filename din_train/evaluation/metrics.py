@@ -1,15 +1,60 @@
-"""AUC, GAUC and logloss: exact, vectorised, pure NumPy.
+"""AUC, GAUC, logloss, normalised entropy and calibration: exact, vectorised, pure NumPy.
 
 Where a metric is undefined (no sample, or one class only) it is None, never NaN.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from din_train.config import GaucWeighting
+
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
+
+ECE_BINS = 20
+
+# What the numbers mean, in words that change when the meaning does: runs are compared only where these are equal.
+DEFINITIONS = (
+    "auc: all rows, a tie one half",
+    "gauc: mean of the users' AUC over users with both classes, a tie one half",
+    "logloss: nats",
+    "normalised_entropy: logloss over the entropy of the rows' own share of positives",
+    "pcoc: sum of probabilities over positives",
+    f"ece: {ECE_BINS} bins of equally many rows, equal probabilities together",
+)
+
+
+def hash_definition(weighting: GaucWeighting) -> str:
+    """A short hash of `DEFINITIONS` and GAUC's weights."""
+    return hashlib.sha256("\n".join((*DEFINITIONS, weighting)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class UserAucs:
+    """AUC of each user with both classes.
+
+    users: [G] their places among the distinct user ids, ascending. auc: [G]. impressions, positives: [G] of the user.
+    num_users: all of them, those with one class included.
+    """
+
+    users: NDArray[np.int64]
+    auc: NDArray[np.float64]
+    impressions: NDArray[np.float64]
+    positives: NDArray[np.float64]
+    num_users: int
+
+    def weights(self, weighting: GaucWeighting) -> NDArray[np.float64]:
+        """[G] of GAUC's mean: a user's impressions (the paper's), positives, or 1."""
+        match weighting:
+            case "impressions":
+                return self.impressions
+            case "positives":
+                return self.positives
+            case "uniform":
+                return np.ones_like(self.auc)
 
 
 @dataclass(frozen=True)
@@ -34,43 +79,64 @@ def compute_auc(labels: Integers, scores: Floats) -> float | None:
     Returns:
         None where there is no positive or no negative.
     """
-    return compute_gauc(np.zeros(len(labels), np.int64), labels, scores).value
+    return summarise_gauc(compute_user_aucs(np.zeros(len(labels), np.int8), labels, scores)).value
 
 
-def compute_gauc(user_ids: Integers, labels: Integers, scores: Floats) -> Gauc:
-    """sum_u impressions_u * AUC_u / sum_u impressions_u over users with both classes (paper section 6.1.2, eq. 6).
+def compute_gauc(
+    user_ids: Integers, labels: Integers, scores: Floats, weighting: GaucWeighting = "impressions"
+) -> Gauc:
+    """sum_u weight_u * AUC_u / sum_u weight_u over users with both classes.
 
-    A user's AUC is the Mann-Whitney statistic: (rank sum of the positives - P (P + 1) / 2) / (P N), ranks within
-    the user, ties sharing their mean rank. Sums of ranks are whole halves, so they are exact in float64.
+    With impressions as the weights it is the paper's "AUC" (section 6.1.2, equation 6).
+
+    Args:
+        user_ids: [S]. labels: [S] of 0 and 1. scores: [S], any monotone score.
+    """
+    return summarise_gauc(compute_user_aucs(user_ids, labels, scores), weighting)
+
+
+def summarise_gauc(aucs: UserAucs, weighting: GaucWeighting = "impressions") -> Gauc:
+    """The weighted mean of the users' AUC."""
+    users = len(aucs.auc)
+    weights = aucs.weights(weighting)
+    value = float(np.sum(weights * aucs.auc) / np.sum(weights)) if users else None
+    return Gauc(value, users, aucs.num_users - users)
+
+
+def compute_user_aucs(user_ids: Integers, labels: Integers, scores: Floats) -> UserAucs:
+    """Each user's AUC.
+
+    It is the Mann-Whitney statistic: (rank sum of the positives - P (P + 1) / 2) / (P N), ranks within the user, ties
+    sharing their mean rank. Sums of ranks are whole halves, so they are exact in float64.
 
     Args:
         user_ids: [S]. labels: [S] of 0 and 1. scores: [S], any monotone score.
     """
     if not len(labels):
-        return Gauc(None, 0, 0)
+        nothing = np.empty(0, np.float64)
+        return UserAucs(np.empty(0, np.int64), nothing, nothing, nothing, 0)
     order = np.lexsort((scores, user_ids))
-    user, label, score = user_ids[order], labels[order].astype(np.float64), scores[order]
-
+    user, score = user_ids[order], scores[order]
     new_user = np.append(True, user[1:] != user[:-1])
     new_tie = new_user | np.append(True, score[1:] != score[:-1])
-    user_row = np.cumsum(new_user) - 1  # [S]
-    tie_start = np.flatnonzero(new_tie)
-    tie_row = np.cumsum(new_tie) - 1  # [S]
-    tie_end = np.append(tie_start[1:], len(label)) - 1
-    first_of_user = np.flatnonzero(new_user)
-    rank = (tie_start + tie_end)[tie_row] / 2 - first_of_user[user_row] + 1  # [S] mean rank from 1
+    del user, score
+    is_positive = labels[order] == 1
+    del order
 
-    impressions = np.bincount(user_row).astype(np.float64)
-    positives = np.bincount(user_row, weights=label)
-    negatives = impressions - positives
-    rank_sum = np.bincount(user_row, weights=rank * label)
-    both = (positives > 0) & (negatives > 0)
-    if not both.any():
-        return Gauc(None, 0, len(both))
-    p, n = positives[both], negatives[both]
+    first_of_user = np.flatnonzero(new_user)
+    impressions = np.diff(np.append(first_of_user, len(labels))).astype(np.float64)  # [users]
+    tie_start = np.flatnonzero(new_tie)
+    tie_end = np.append(tie_start[1:], len(labels)) - 1
+    user_row = (np.cumsum(new_user) - 1)[is_positive]  # [P]
+    tie_row = (np.cumsum(new_tie) - 1)[is_positive]  # [P]
+    rank = (tie_start[tie_row] + tie_end[tie_row]) / 2 - first_of_user[user_row] + 1  # [P] mean rank from 1
+
+    positives = np.bincount(user_row, minlength=len(impressions)).astype(np.float64)
+    rank_sum = np.bincount(user_row, weights=rank, minlength=len(impressions))
+    both = np.flatnonzero((positives > 0) & (positives < impressions))
+    p, n = positives[both], impressions[both] - positives[both]
     auc = (rank_sum[both] - p * (p + 1) / 2) / (p * n)
-    value = float(np.sum(impressions[both] * auc) / np.sum(impressions[both]))
-    return Gauc(value, int(both.sum()), int((~both).sum()))
+    return UserAucs(both, auc, impressions[both], p, len(impressions))
 
 
 def compute_logloss(labels: Integers, logits: Floats) -> float | None:
@@ -79,6 +145,45 @@ def compute_logloss(labels: Integers, logits: Floats) -> float | None:
         return None
     exact = logits.astype(np.float64)
     return float(np.mean(np.logaddexp(0.0, exact) - labels * exact))
+
+
+def compute_normalised_entropy(labels: Integers, logits: Floats) -> float | None:
+    """Logloss / entropy of the share of positives (He et al., 2014, section 3): 1 for a constant at that share.
+
+    Unlike logloss it does not fall by itself when negatives are added. None where there is one class only.
+    """
+    logloss = compute_logloss(labels, logits)
+    share = float(np.mean(labels)) if len(labels) else 0.0
+    if logloss is None or not 0.0 < share < 1.0:
+        return None
+    return logloss / -(share * float(np.log(share)) + (1 - share) * float(np.log(1 - share)))
+
+
+def compute_click_probabilities(logits: Floats) -> NDArray[np.float64]:
+    """[S] sigmoid of the logits."""
+    probabilities: NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    return probabilities
+
+
+def compute_pcoc(labels: Integers, logits: Floats) -> float | None:
+    """Predicted clicks over clicks: sum of probabilities / number of positives; 1 is right, None without positives."""
+    positives = int(np.sum(labels, dtype=np.int64))
+    return float(np.sum(compute_click_probabilities(logits)) / positives) if positives else None
+
+
+def compute_ece(labels: Integers, logits: Floats) -> float | None:
+    """Expected calibration error: sum_b rows_b / rows * |share of positives in b - mean probability in b|.
+
+    `ECE_BINS` bins b of equally many rows (so that none is nearly empty), rows of equal probability in one bin
+    (Nguyen and O'Connor, 2015; bins of equal width would be Guo et al., 2017). None where empty.
+    """
+    if not len(labels):
+        return None
+    probabilities = compute_click_probabilities(logits)
+    edges = np.quantile(probabilities, np.linspace(0, 1, ECE_BINS + 1)[1:-1], method="inverted_cdf")
+    bins = np.searchsorted(edges, probabilities, side="left")
+    gaps = np.bincount(bins, weights=labels - probabilities)  # rows_b * (share - mean)
+    return float(np.sum(np.abs(gaps)) / len(labels))
 
 
 def compute_rela_impr(value: float | None, base: float | None) -> float | None:

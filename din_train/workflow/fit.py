@@ -94,6 +94,7 @@ def _check_apart(run_dir: Path, prepared: Path) -> None:
 
 
 def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> Metrics:
+    from din_train.evaluation.scores import write_scores
     from din_train.training.checkpoint import load_weights, read_checkpoint
     from din_train.training.trainer import Refit
 
@@ -121,6 +122,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
         model = build_configured_model(config, data)
     checkpoint = load_weights(run.checkpoints, model)
     scored = score_split(model, config, data, Split.TEST, checkpoint)
+    write_scores(run.scores_file("test"), scored.rows)
     _write_report(run, config, data, scored)
     run.write_metrics(scored.metrics)  # last: what says that the run is finished
     terminal.show_table(terminal.build_metrics_table(scored.metrics))
@@ -212,8 +214,8 @@ def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored:
             name=run.path.name,
             metrics=scored.metrics,
             history=[each for each in run.read_history() if "phase" not in each],
-            labels=scored.labels,
-            logits=scored.logits,
+            labels=scored.rows.label,
+            logits=scored.rows.logit,
             manifest=data.manifest,
             config=dump_config(config),
         )
@@ -237,6 +239,7 @@ def _describe_resuming(config: Config, run: RunDirectory, folder: Path, seeds: S
 def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
     """The split scored after every epoch: validation where the protocol has one, test only if selection asks for it."""
     from din_train.evaluation.evaluate import compute_metrics, compute_scores
+    from din_train.evaluation.scores import ScoredRows
     from din_train.training.recorder import Watched
 
     split = _find_watched_split(config)
@@ -245,7 +248,7 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     samples, batches = build_evaluation_batches(config, data, split)
     return Watched(
         split,
-        evaluate=lambda: compute_metrics(samples, compute_scores(model, batches)),
+        evaluate=lambda: compute_metrics(ScoredRows.of(samples, compute_scores(model, batches)), config.metrics),
         select=config.training.select_on != "none",
     )
 

@@ -1,0 +1,124 @@
+"""Intervals for AUC and GAUC: users, not rows, are drawn again, because a user's rows are not independent.
+
+Percentile intervals of the bootstrap (Efron and Tibshirani, 1993): every resample draws as many users as there are,
+with replacement, each with all of its rows. Resamples follow from a fixed seed and the number of users, so two runs
+scored on the same rows are resampled alike, and the difference between them has an interval of its own (paired).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train.config import GaucWeighting, MetricsConfig
+from din_train.evaluation.metrics import Floats, Integers, UserAucs, compute_user_aucs
+
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share `confidence` of the resamples lies between the two."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """[R] AUC and GAUC of each resample; NaN where one has no user, or row, of both classes."""
+
+    auc: NDArray[np.float64]
+    gauc: NDArray[np.float64]
+
+
+def compute_interval(values: NDArray[np.float64], confidence: float) -> Interval | None:
+    """The percentile interval; None where no resample has a value."""
+    defined = values[np.isfinite(values)]
+    if not len(defined):
+        return None
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high))
+
+
+def resample_metrics(
+    user_ids: Integers, labels: Integers, scores: Sequence[Floats], metrics: MetricsConfig
+) -> list[Resampled]:
+    """AUC and GAUC of `metrics.resamples` resamples, for one or several scores of the same rows, resampled alike.
+
+    Args:
+        user_ids: [S]. labels: [S] of 0 and 1. scores: of each, [S].
+    """
+    if not len(labels):
+        return [Resampled(np.empty(0), np.empty(0)) for _ in scores]
+    users, user_rows = np.unique(user_ids, return_inverse=True)
+    overall = [_Pairs.of(user_rows, labels, each) for each in scores]
+    of_users = [_Users.of(compute_user_aucs(user_rows, labels, each), metrics.gauc_weighting) for each in scores]
+    values = np.empty((metrics.resamples, len(scores), 2))
+    for place, counts in enumerate(_draw_counts(len(users), metrics.resamples)):
+        for column, (pairs, gauc) in enumerate(zip(overall, of_users, strict=True)):
+            values[place, column] = pairs.compute_auc(counts), gauc.compute_gauc(counts)
+    return [Resampled(values[:, column, 0], values[:, column, 1]) for column in range(len(scores))]
+
+
+def _draw_counts(num_users: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """[U] how often each user is in a resample."""
+    random = np.random.default_rng([_SEED, num_users])
+    for _ in range(resamples):
+        drawn = random.integers(0, num_users, num_users, dtype=np.int64)
+        yield np.bincount(drawn, minlength=num_users).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Users:
+    """GAUC as a function of how often each user is there."""
+
+    users: NDArray[np.int64]  # [G]
+    weights: NDArray[np.float64]  # [G]
+    weighted: NDArray[np.float64]  # [G] weight * AUC
+
+    @classmethod
+    def of(cls, aucs: UserAucs, weighting: GaucWeighting) -> "_Users":
+        weights = aucs.weights(weighting)
+        return cls(aucs.users, weights, weights * aucs.auc)
+
+    def compute_gauc(self, counts: NDArray[np.float64]) -> float:
+        drawn = counts[self.users]
+        total = float(drawn @ self.weights)
+        return float(drawn @ self.weighted) / total if total else float("nan")
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """AUC as a function of how often each user is there: sorted once, then sums.
+
+    positives: [P] users of the positive rows. negatives: [N] users of the negative rows, by ascending score.
+    below, up_to: [P] negatives with a lower score, and with a lower or equal one.
+    """
+
+    positives: NDArray[np.int64]
+    negatives: NDArray[np.int64]
+    below: NDArray[np.int64]
+    up_to: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, user_rows: NDArray[np.int64], labels: Integers, scores: Floats) -> "_Pairs":
+        is_positive = labels == 1
+        negative_scores = scores[~is_positive]
+        order = np.argsort(negative_scores, kind="stable")
+        ascending = negative_scores[order]
+        positive_scores = scores[is_positive]
+        by_score = np.argsort(positive_scores, kind="stable")  # neighbours read neighbours
+        return cls(
+            positives=user_rows[is_positive][by_score],
+            negatives=user_rows[~is_positive][order],
+            below=np.searchsorted(ascending, positive_scores[by_score], side="left"),
+            up_to=np.searchsorted(ascending, positive_scores[by_score], side="right"),
+        )
+
+    def compute_auc(self, counts: NDArray[np.float64]) -> float:
+        weight = counts[self.positives]
+        running = np.concatenate([[0.0], np.cumsum(counts[self.negatives])])
+        pairs = float(weight.sum()) * float(running[-1])
+        return float(weight @ (running[self.below] + running[self.up_to])) / (2 * pairs) if pairs else float("nan")

@@ -1,0 +1,77 @@
+"""A split's rows with their scores, as a file of the run directory: what comparisons and reports are made from."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from din_train.errors import RunError
+from din_train.evaluation.metrics import compute_click_probabilities
+from din_train.files import atomic_file
+from din_train.samples.store import Samples
+
+_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.int32()),
+        ("target_item_id", pa.int32()),
+        ("history_length", pa.int32()),
+        ("label", pa.int8()),
+        ("logit", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The columns of `scores.<split>.parquet`, each [S], in stored order."""
+
+    user_id: NDArray[np.int32]
+    target_item_id: NDArray[np.int32]
+    history_length: NDArray[np.int32]
+    label: NDArray[np.int8]
+    logit: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @classmethod
+    def of(cls, samples: Samples, logits: NDArray[np.float32]) -> "ScoredRows":
+        """A split's samples, and their [S] logits."""
+        return cls(samples.user_ids, samples.target_item_ids, samples.history_length, samples.labels, logits)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "ScoredRows":
+        """These rows alone, in their order."""
+        return ScoredRows(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+
+    @property
+    def click_probabilities(self) -> NDArray[np.float64]:
+        """[S]"""
+        return compute_click_probabilities(self.logit)
+
+
+def write_scores(path: Path, rows: ScoredRows) -> None:
+    """Write the file whole."""
+    table = pa.table([getattr(rows, each.name) for each in fields(rows)], schema=_SCHEMA)
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_scores(path: Path) -> ScoredRows:
+    """What `fit` or `eval` wrote.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    again = f"write it with `din-train eval --run-dir {path.parent}`"
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file; {again}") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RunError(f"{path}: damaged ({' '.join(str(error).split())[:100]}); {again}") from None
+    if table.schema.remove_metadata() != _SCHEMA:
+        raise RunError(f"{path}: damaged (its columns are not those of scores); {again}")
+    return ScoredRows(**{name: table[name].to_numpy() for name in _SCHEMA.names})
