@@ -9,12 +9,14 @@ from din_train.cli.options import json_option
 
 @click.command("compare")
 @click.argument("run_dirs", metavar="RUN_A RUN_B ...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Also compare numbers of other rows, protocols or definitions.")
 @json_option
-def command(run_dirs: tuple[Path, ...], as_json: bool) -> None:
-    """Show the test metrics of several runs side by side.
+def command(run_dirs: tuple[Path, ...], force: bool, as_json: bool) -> None:
+    """Show the test metrics of several runs side by side, and what they differ by.
 
-    The first run is the reference that the others are compared with.
+    The first run is the reference that the others are compared with. Differences come with intervals: users are drawn
+    again, the same ones for both runs. Runs of other protocols, test rows or metric definitions are refused.
     """
     from din_train import workflow
 
-    workflow.compare(run_dirs, as_json=as_json)
+    workflow.compare(run_dirs, as_json=as_json, force=force)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from din_train.evaluation.compare import Comparison
 from din_train.logs.log import Progress as ReadProgress
 from din_train.samples.manifest import Manifest
 
@@ -86,18 +86,31 @@ def build_metrics_table(metrics: dict[str, Any]) -> Table:
     return table
 
 
-def build_comparison_table(comparison: pd.DataFrame) -> Table:
+def show_comparison(comparison: Comparison) -> None:
+    """The runs in a table, what they differ by in sentences, and what is wrong with comparing them."""
+    show_table(build_comparison_table(comparison))
+    for difference in comparison.differences:
+        if difference.metric == "gauc":
+            Console().print(f"{difference.sentence}.", highlight=False, markup=False, soft_wrap=True)
+    for warning in comparison.warnings:
+        say(f"warning: forced: {warning}")
+
+
+def build_comparison_table(comparison: Comparison) -> Table:
     """One row a run; RelaImpr is of GAUC, against the first."""
+    weighting = comparison.runs[0].metrics["gauc_weighting"]
     table = Table("run", "model", "AUC", "GAUC", "logloss", "RelaImpr")
+    if weighting != "impressions":
+        table.title = f"GAUC weighted by {weighting}"
     for column in table.columns[2:]:
         column.justify = "right"
-    for name, row in comparison.iterrows():
-        rela_impr = f"{row['rela_impr']:+.2f} %" if pd.notna(row["rela_impr"]) else "undefined"
-        numbers = [format_metric(row[key]) for key in ("auc", "gauc", "logloss")]
-        table.add_row(escape(str(name)), row["model"], *numbers, rela_impr)
+    for run in comparison.runs:
+        rela_impr = "undefined" if run.rela_impr is None else f"{run.rela_impr:+.2f} %"
+        numbers = [format_metric(run.metrics[key]) for key in ("auc", "gauc", "logloss")]
+        table.add_row(escape(run.name), run.metrics["model"], *numbers, rela_impr)
     return table
 
 
 def format_metric(value: float | None) -> str:
     """Six digits, or `undefined`."""
-    return "undefined" if value is None or pd.isna(value) else f"{value:.6f}"
+    return "undefined" if value is None else f"{value:.6f}"
