@@ -12,6 +12,8 @@ from log_factory import write_log
 from workplace import Workplace
 
 from din_train.config import load_config
+from din_train.evaluation.metrics import compute_gauc
+from din_train.evaluation.scores import read_scores
 
 
 def read_history(workplace: Workplace, run: str = "runs/small") -> list[dict[str, float]]:
@@ -39,6 +41,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
         "runs/small/history.jsonl",
         "runs/small/metrics.json",
         "runs/small/report.html",
+        "runs/small/scores.test.parquet",
         "small.yaml",
     ]
     assert (workplace.folder / "runs/latest").readlink() == Path("small")
@@ -230,12 +233,62 @@ def test_compare_puts_runs_side_by_side(workplace: Workplace) -> None:
     assert result.exit_code == 0
     for name in ("base", "small"):
         assert f"{workplace.read_json(f'runs/{name}/metrics.json')['gauc']:.6f}" in result.stdout
-    rows = orjson.loads(workplace.run("compare", "runs/base", "runs/small", "--json").stdout)
-    assert [row["run"] for row in rows] == ["runs/base", "runs/small"]
+    compared = orjson.loads(workplace.run("compare", "runs/base", "runs/small", "--json").stdout)
+    assert [run["name"] for run in compared["runs"]] == ["runs/base", "runs/small"]
+    (gauc,) = (each for each in compared["differences"] if each["metric"] == "gauc")
+    metrics = [workplace.read_json(f"runs/{name}/metrics.json")["gauc"] for name in ("small", "base")]
+    assert gauc["value"] == pytest.approx(metrics[0] - metrics[1], abs=1e-12)
+    assert gauc["sentence"] in result.stdout
     workplace.fit("--set", "data.protocol=paper", "--set", "name=paper")
     refused = workplace.run("compare", "runs/base", "runs/paper")
     assert refused.exit_code == 2
     assert "their numbers do not compare" in refused.stderr
+    forced = workplace.run("compare", "runs/base", "runs/paper", "--force")
+    assert forced.exit_code == 0
+    assert "warning: forced: runs/paper: protocol is 'paper', but 'holdout' in runs/base" in forced.stderr
+    assert orjson.loads(workplace.run("compare", "runs/base", "runs/paper", "--force", "--json").stdout)["warnings"]
+
+
+def test_a_run_on_other_negatives_does_not_compare_though_its_protocol_is_the_same(workplace: Workplace) -> None:
+    workplace.fit()
+    workplace.fit("--set", "negatives.seed=2", "--set", "data.prepared=prepared/other", "--set", "name=other")
+    refused = workplace.run("compare", "runs/small", "runs/other")
+    assert refused.exit_code == 2
+    assert "runs/other: hash of the scored rows is " in refused.stderr
+
+
+def test_a_run_keeps_its_scores_and_eval_writes_the_same(workplace: Workplace) -> None:
+    workplace.fit()
+    rows = read_scores(Path("runs/small/scores.test.parquet"))
+    metrics = workplace.read_json("runs/small/metrics.json")
+    assert compute_gauc(rows.user_id, rows.label, rows.logit).value == metrics["gauc"]
+    assert metrics["num_samples"] == len(rows)
+    before = Path("runs/small/scores.test.parquet").read_bytes()
+    assert workplace.run("eval").exit_code == 0
+    assert Path("runs/small/scores.test.parquet").read_bytes() == before
+    assert workplace.read_json("runs/small/metrics.test.json") == metrics
+    low, high = metrics["intervals"]["gauc"]
+    assert low < metrics["gauc"] < high
+    for parts in metrics["slices"].values():
+        assert sum(each["num_samples"] for each in parts) == len(rows)
+
+
+def test_eval_weighs_users_as_asked_and_says_so(workplace: Workplace) -> None:
+    workplace.fit()
+    result = workplace.run("eval", "--set", "metrics.gauc_weighting=uniform", "--set", "metrics.resamples=0", "--json")
+    got, fitted = orjson.loads(result.stdout), workplace.read_json("runs/small/metrics.json")
+    assert (got["gauc_weighting"], got["intervals"]) == ("uniform", None)
+    assert got["metric_definition"] != fitted["metric_definition"]
+    assert got["auc"] == fitted["auc"]
+
+
+def test_eval_finds_the_data_set_where_it_is_said_to_be(workplace: Workplace) -> None:
+    workplace.fit()
+    (workplace.folder / "prepared").rename(workplace.folder / "moved")
+    assert workplace.run("eval").exit_code == 1
+    result = workplace.run("eval", "--set", "data.prepared=moved/small")
+    assert result.exit_code == 0
+    assert workplace.read_json("runs/small/metrics.test.json") == workplace.read_json("runs/small/metrics.json")
 
 
 def test_fresh_negatives_reach_training_from_the_second_epoch_on(workplace: Workplace) -> None:

@@ -142,16 +142,29 @@ def test_missing_checkpoint_files(workplace: Workplace, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contents", "expected"), [("{", "damaged (unexpected"), ('{"auc": 1}', "data_fingerprint, gauc")]
+    ("contents", "expected"), [("{", "damaged (unexpected"), ('{"auc": 1}', "gauc, gauc_weighting")]
 )
 def test_damaged_metrics(workplace: Workplace, contents: str, expected: str) -> None:
     workplace.fit()
     (workplace.folder / "runs/small/metrics.json").write_text(contents)
-    result = workplace.run("compare", "runs/small", "runs/small")
+    result = workplace.run("compare", "runs/small")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: runs/small/metrics.json: damaged (")
     assert expected in line
+
+
+def test_a_run_is_not_compared_with_itself(workplace: Workplace) -> None:
+    workplace.fit()
+    result = workplace.run("compare", "runs/small", "runs/small")
+    assert (result.exit_code, result.stderr) == (2, "error: compare: received a run twice; name different ones\n")
+
+
+def test_eval_takes_no_key_that_changes_what_was_trained(workplace: Workplace) -> None:
+    workplace.fit()
+    result = workplace.run("eval", "--set", "model.name=base")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --set model.name=base: would change what was trained; ")
 
 
 @pytest.mark.parametrize(("key", "path"), [("data.prepared", "file/prepared"), ("name", "small")])

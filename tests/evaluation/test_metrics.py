@@ -1,10 +1,23 @@
-"""AUC, GAUC, logloss: hand-computed values, scikit-learn as the oracle, every undefined case."""
+"""Every metric: hand-computed values, scikit-learn as the oracle, every undefined case."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from din_train.evaluation.metrics import Gauc, compute_auc, compute_gauc, compute_logloss, compute_rela_impr
+from din_train.evaluation.metrics import (
+    DEFINITIONS,
+    ECE_BINS,
+    Gauc,
+    compute_auc,
+    compute_click_probabilities,
+    compute_ece,
+    compute_gauc,
+    compute_logloss,
+    compute_normalised_entropy,
+    compute_pcoc,
+    compute_rela_impr,
+    hash_definition,
+)
 
 
 def arrays(*columns: list[float]) -> list[np.ndarray]:
@@ -37,6 +50,26 @@ def test_gauc_by_hand_weighs_users_by_impressions() -> None:
     labels = np.array([1, 1, 0, 0, 0, 1])
     scores = np.array([0.9, 0.5, 0.1, 0.4, 0.6, 0.7])
     assert compute_gauc(users, labels, scores) == Gauc((2 * 1.0 + 3 * 0.5) / 5, users=2, skipped=1)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "expected"),
+    [("impressions", (2 * 1.0 + 4 * 0.5) / 6), ("positives", (1 * 1.0 + 2 * 0.5) / 3), ("uniform", 0.75)],
+)
+def test_gauc_by_hand_under_each_weighting(weighting: str, expected: float) -> None:
+    # user 5: 2 impressions, 1 positive, AUC 1; user 3: 4 impressions, 2 positives, AUC 1/2
+    users = np.array([5, 5, 3, 3, 3, 3])
+    labels = np.array([1, 0, 1, 1, 0, 0])
+    scores = np.array([0.9, 0.1, 0.9, 0.1, 0.5, 0.6])
+    assert compute_gauc(users, labels, scores, weighting).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_weightings_differ_by_positives_not_only_by_impressions() -> None:
+    # user 1: 4 impressions, 3 positives, AUC 1; user 2: 4 impressions, 1 positive, AUC 0
+    users, labels = np.repeat([1, 2], 4), np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    scores = np.array([2, 2, 2, 1, 1, 2, 2, 2.0])
+    values = [compute_gauc(users, labels, scores, each).value for each in ("impressions", "positives", "uniform")]
+    assert values == [0.5, 0.75, 0.5]
 
 
 def test_a_tie_counts_one_half() -> None:
@@ -89,6 +122,53 @@ def test_logloss_equals_scikit_learn_and_is_finite_where_a_probability_is_not() 
     labels, logits = random.integers(0, 2, 500), random.normal(0, 3, 500)
     assert compute_logloss(labels, logits) == pytest.approx(log_loss(labels, 1 / (1 + np.exp(-logits))), abs=1e-12)
     assert compute_logloss(np.array([0]), np.array([2000.0], np.float32)) == 2000.0
+
+
+def test_probabilities_do_not_overflow() -> None:
+    got = compute_click_probabilities(np.array([-2000.0, 0.0, 2000.0], np.float32))
+    assert got.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_normalised_entropy_is_one_for_the_constant_share_and_defined_for_both_classes_only() -> None:
+    labels = np.array([1, 0, 0, 0])
+    share = np.full(4, np.log(0.25 / 0.75))
+    assert compute_normalised_entropy(labels, share) == pytest.approx(1.0, abs=1e-12)
+    # logloss of logit 0 is log 2; the entropy of a quarter is 0.5623351446
+    assert compute_normalised_entropy(labels, np.zeros(4)) == pytest.approx(np.log(2) / 0.5623351446, abs=1e-9)
+    assert compute_normalised_entropy(np.ones(3), np.zeros(3)) is None
+    assert compute_normalised_entropy(np.empty(0), np.empty(0)) is None
+
+
+def test_pcoc_by_hand() -> None:
+    assert compute_pcoc(np.array([1, 0, 0, 0]), np.zeros(4)) == pytest.approx(2.0)  # 4 * 0.5 predicted, 1 seen
+    assert compute_pcoc(np.zeros(3), np.zeros(3)) is None
+
+
+def test_ece_by_hand() -> None:
+    # two bins' worth of equal probabilities: 0.5 with a share of 1/4, 0.8 with a share of 1: 4/8 * 0.25 + 4/8 * 0.2
+    labels = np.array([1, 0, 0, 0, 1, 1, 1, 1])
+    logits = np.array([0.0] * 4 + [np.log(4.0)] * 4)
+    assert compute_ece(labels, logits) == pytest.approx(0.5 * 0.25 + 0.5 * 0.2, abs=1e-12)
+    assert compute_ece(np.empty(0), np.empty(0)) is None
+
+
+def test_ece_has_bins_of_equally_many_rows_and_no_order() -> None:
+    random = np.random.default_rng(3)
+    logits = random.normal(-2, 1, ECE_BINS * 50)
+    labels = (random.random(len(logits)) < 0.2).astype(np.int8)
+    probabilities = compute_click_probabilities(logits)
+    bins = np.argsort(probabilities).reshape(ECE_BINS, 50)
+    expected = np.mean([abs(labels[rows].mean() - probabilities[rows].mean()) for rows in bins])
+    assert compute_ece(labels, logits) == pytest.approx(expected, abs=1e-12)
+    order = random.permutation(len(logits))
+    assert compute_ece(labels[order], logits[order]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_definition_hash_changes_with_the_weighting_and_names_every_metric() -> None:
+    hashes = {hash_definition(each) for each in ("impressions", "positives", "uniform")}
+    assert len(hashes) == 3
+    named = {line.partition(":")[0] for line in DEFINITIONS}
+    assert named == {"auc", "gauc", "logloss", "normalised_entropy", "pcoc", "ece"}
 
 
 def test_rela_impr_of_the_papers_own_figures() -> None:
