@@ -51,6 +51,13 @@ def test_two_impressions_of_a_user_have_targets_of_their_own() -> None:
     assert find_targets(samples).tolist() == [5, 5, 7, 7]
 
 
+def test_histories_cut_to_one_length_are_told_apart_by_where_they_begin() -> None:
+    samples = make_samples(
+        user=[2, 2, 2, 2], item=[5, 6, 7, 8], label=[1, 0, 1, 0], length=[9, 9, 9, 9], start=[0, 0, 1, 1]
+    )
+    assert find_targets(samples).tolist() == [5, 5, 7, 7]
+
+
 def test_slices_by_length_popularity_and_novelty() -> None:
     #                        id: 0  1  2  3  4  5    6  7  8  9
     data = data_with([0, 0, 1, 1, 1, 120, 4, 7, 3, 0])
