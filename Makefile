@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics bench gpu-check test check format lock ci clean
+.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test check format lock ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,16 @@ quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, 
 
 data-electronics: ## Download Amazon Electronics (2014 release, 5-core) into data/electronics
 	scripts/download_amazon.sh Electronics data/electronics
+
+# What is not in its usual place is fetched; with DATA_DIR nothing is.
+DATA ?= electronics,movielens
+SEEDS ?= 5
+reproduce-paper: setup ## Run the paper's tables (DATA=electronics,movielens|sports|sample DATA_DIR=FOLDER SEEDS=5)
+ifndef DATA_DIR
+	@case ",$(DATA)," in *,electronics,*) scripts/download_amazon.sh Electronics data/electronics || true ;; esac
+	@case ",$(DATA)," in *,movielens,*) scripts/download_movielens.sh ml-20m data || true ;; esac
+endif
+	$(DIN_TRAIN) reproduce --suite all --data "$(DATA)" --seeds $(SEEDS) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 
 bench: setup ## Measure training and scoring speed against a textbook DIN and the matrix products alone
 	$(BIN)/python scripts/bench_training.py --json bench.json

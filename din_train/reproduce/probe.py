@@ -1,0 +1,94 @@
+"""How fast this machine trains DIN on a prepared data set: a few seconds of training, from which the plan's times come.
+
+    python -m din_train.reproduce.probe CONFIG
+
+trains the first rows of a shuffled order for two short epochs, and prints a JSON line with the figures of the second.
+"""
+
+import contextlib
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from din_train.config import load_config
+from din_train.errors import RunError
+from din_train.samples.split import Split
+from din_train.samples.store import open_store
+
+STEPS = {"many": 300, "few": 60}  # of an epoch: batches below 256 rows, and others
+
+
+@dataclass(frozen=True)
+class Probe:
+    """samples_per_second: training, batches included. parameters: trainable numbers. peak_bytes: of the process."""
+
+    samples_per_second: float
+    parameters: int
+    peak_bytes: int
+
+
+def run_probe(config_file: Path) -> Probe:
+    """Measure in a process of its own, so that the plan's process never starts TensorFlow.
+
+    Raises:
+        RunError: if it fails, with the last line it said.
+    """
+    command = [sys.executable, "-m", "din_train.reproduce.probe", str(config_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RunError(f"{config_file}: the probe for the plan's times failed: {last}")
+    return Probe(**orjson.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(config_file: Path) -> Probe:
+    """The measurement itself."""
+    import numpy as np
+
+    from din_train.tensorflow_setup import start_tensorflow
+
+    config = load_config(config_file, ["training.epochs=2", "training.select_on=none", "training.refit=false"])
+    start_tensorflow(config.training.device)
+    from din_train.batches import TrainingBatches, choose_parts
+    from din_train.model.build import build_model
+    from din_train.run_directory import RunDirectory
+    from din_train.tensorflow_setup import uses_xla
+    from din_train.training.regularization import build_regularizer
+    from din_train.training.trainer import fit_model
+
+    data = open_store(config.data.prepared)
+    samples = data.samples(Split.TRAIN, config.data.max_history_length)
+    batch_size = config.training.batch_size
+    rows = batch_size * STEPS["many" if batch_size < 256 else "few"]
+    samples = samples.take(np.random.default_rng(0).permutation(len(samples))[:rows])
+    padded = uses_xla(config.training)
+    batches = TrainingBatches(
+        data,
+        samples,
+        batch_size=batch_size,
+        max_history_length=config.data.max_history_length,
+        unknown_rate=config.vocabulary.unknown_rate,
+        seed=config.seed,
+        parts=choose_parts(batch_size, padded=padded),
+    )
+    model = build_model(config.model, data, seed=config.seed, precision=config.training.precision, padded=padded)
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(Path(folder))
+        run.checkpoints.mkdir()
+        regularizer = build_regularizer(config.training.regularization, model, data, samples)
+        fit_model(model, batches, config, run, watched=None, data_fingerprint=data.fingerprint, regularizer=regularizer)
+        second = run.read_history()[1]
+    parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Probe(second["samples_per_second"], parameters, peak)
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):
+        figures = measure(Path(sys.argv[1]))
+    print(orjson.dumps(asdict(figures)).decode(), flush=True)

@@ -1,0 +1,62 @@
+"""The published GAUC of Table 3's models, with where each stands; nothing here decides anything but a comparison.
+
+`PAPER`: Zhou et al., KDD 2018 (arXiv 1706.06978v4), Table 3, mean of 5. `CORRECTED`: the authors' README of 2020.
+`BARS`: the leaderboard AmazonElectronics_x1, whose validation set is its test set; its DIN has Dice, so it stands
+beside that row.
+"""
+
+PAPER = {
+    "movielens": {
+        "lr": 0.7263,
+        "base": 0.7300,
+        "wide-deep": 0.7304,
+        "pnn": 0.7321,
+        "deepfm": 0.7324,
+        "din": 0.7337,
+        "din-dice": 0.7348,
+    },
+    "electronics": {
+        "lr": 0.7742,
+        "base": 0.8624,
+        "wide-deep": 0.8637,
+        "pnn": 0.8679,
+        "deepfm": 0.8683,
+        "din": 0.8818,
+        "din-dice": 0.8871,
+    },
+}
+CORRECTED = {"electronics": {"pnn": 0.8679, "deepfm": 0.8683, "din": 0.8698, "din-dice": 0.8711}}
+BARS = {"electronics": {"deepfm": 0.878890, "din-dice": 0.883526}}
+
+WITHDRAWN = {("electronics", "din"), ("electronics", "din-dice")}
+WITHDRAWN_REASON = (
+    "withdrawn by the authors in 2020: their evaluation sent negatives through a second batch norm layer that training "
+    "never touched, so the layer itself gave the label away"
+)
+
+
+def find_published(dataset: str | None, row: str) -> float | None:
+    """The paper's value, withdrawn or not."""
+    return PAPER.get(dataset or "", {}).get(row)
+
+
+def find_corrected(dataset: str | None, row: str) -> float | None:
+    """The authors' own correction."""
+    return CORRECTED.get(dataset or "", {}).get(row)
+
+
+def find_bars(dataset: str | None, row: str) -> float | None:
+    """The leaderboard's."""
+    return BARS.get(dataset or "", {}).get(row)
+
+
+def is_withdrawn(dataset: str | None, row: str) -> bool:
+    return (dataset, row) in WITHDRAWN
+
+
+def find_reference(dataset: str | None, row: str) -> float | None:
+    """What a measured value is compared with: the correction, else the paper's; never a withdrawn one."""
+    corrected = find_corrected(dataset, row)
+    if corrected is not None or is_withdrawn(dataset, row):
+        return corrected
+    return find_published(dataset, row)
