@@ -176,7 +176,7 @@ def _build_markdown_row(line: Line) -> str:
         _format(line.mean, ".4f"),
         _format(line.sd, ".4f"),
         _format(line.auc_mean, ".4f"),
-        _format(line.rela_impr, "+.2f", " %"),
+        _format(line.rela_impr, "+.2f", " %").replace("+0.00", "0.00"),
         f"~~{shown}~~" if line.withdrawn else shown,
         _format(line.corrected, ".4f"),
         _format(line.bars, ".4f"),

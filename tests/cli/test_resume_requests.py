@@ -184,3 +184,11 @@ def test_paper_has_no_rows_to_refit_on(workplace: Workplace) -> None:
     result = workplace.fit("--set", "training.refit=true", "--set", "data.protocol=paper")
     assert result.exit_code == 2
     assert "training.refit: received true, but protocol 'paper' has no validation rows" in result.stderr
+
+
+def test_a_run_whose_config_names_a_preset_is_resumed_with_it(workplace: Workplace) -> None:
+    workplace.write_config(preset="din", training={"epochs": 1})
+    assert workplace.fit().exit_code == 0
+    result = workplace.fit("--resume")
+    assert result.exit_code == 0, result.output
+    assert "nothing to resume" in result.stderr
