@@ -10,13 +10,15 @@ DATASETS = ("electronics", "movielens", "sports", "sample", "rehearsal")
 RECIPES = ("ours", "paper", "official")
 
 Names = tuple[str, ...]
+MODELS: Names = ("lr", "base", "wide-deep", "pnn", "deepfm", "din", "din-dice")
+MODELS += ("base-none", "base-dropout", "base-filter", "base-aware")
 
 
 def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Context, click.Parameter, str], Names]:
     """`a,b` -> (a, b) in the order of `allowed`; `all` stands for all of them where it may."""
 
     def parse(ctx: click.Context, param: click.Parameter, text: str) -> Names:
-        names = [part.strip() for part in text.split(",")]
+        names = [part.strip() for part in text.split(",")] if text else []
         if all_word and names == ["all"]:
             return allowed
         if not set(names) <= set(allowed):
@@ -54,6 +56,13 @@ def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Co
     help="ours: honest selection; paper: its settings; official: the authors' code, chosen on the test set.",
 )
 @click.option(
+    "--models",
+    default="",
+    metavar="NAME,...",
+    callback=parse_names(MODELS),
+    help=f"Only these rows. [default: all: {', '.join(MODELS)}]",
+)
+@click.option(
     "--data-dir",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
@@ -69,7 +78,14 @@ def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Co
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Show the plan and run nothing.")
 def command(
-    suite: Names, data: Names, seeds: int, recipes: Names, data_dir: Path | None, out: Path, plan_only: bool
+    suite: Names,
+    data: Names,
+    seeds: int,
+    recipes: Names,
+    models: Names,
+    data_dir: Path | None,
+    out: Path,
+    plan_only: bool,
 ) -> None:
     """Reproduce the paper's tables and set them beside the published values.
 
@@ -78,5 +94,7 @@ def command(
     """
     from din_train.reproduce import Request, reproduce
 
-    request = Request(suites=suite, datasets=data, recipes=recipes, seeds=seeds, data_dir=data_dir, out=out)
+    request = Request(
+        suites=suite, datasets=data, recipes=recipes, models=models, seeds=seeds, data_dir=data_dir, out=out
+    )
     reproduce(request, plan_only=plan_only)

@@ -1,9 +1,11 @@
 """A cell: one model, on one data set, by one recipe, with one seed; one run directory."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import orjson
 
 from din_train.config.yaml_text import dump_yaml
 from din_train.errors import ConfigError
@@ -11,6 +13,14 @@ from din_train.files import atomic_file, make_folder
 from din_train.reproduce.catalogue import RECIPES, Dataset, Recipe, Row, Suite, Values, load_recipe, merge
 from din_train.run_directory import RunDirectory
 from din_train.samples.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the processes of a cell took: seconds together, bytes of the largest."""
+
+    seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,24 @@ class Cell:
     def log_file(self) -> Path:
         """What `fit` said on stdout and stderr."""
         return self.out / "cells" / f"{self.name}.log"
+
+    @property
+    def cost_file(self) -> Path:
+        """Seconds, of all its starts together, and peak bytes of memory."""
+        return self.out / "cells" / f"{self.name}.cost.json"
+
+    def read_cost(self) -> Cost | None:
+        """What it has taken so far; None where it never ended by itself."""
+        try:
+            return Cost(**orjson.loads(self.cost_file.read_bytes()))
+        except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+            return None
+
+    def add_cost(self, cost: Cost) -> None:
+        before = self.read_cost() or Cost(0.0, 0)
+        total = Cost(before.seconds + cost.seconds, max(before.peak_bytes, cost.peak_bytes))
+        with atomic_file(self.cost_file) as temporary:
+            temporary.write_bytes(orjson.dumps(asdict(total)))
 
     def write_config(self) -> None:
         make_folder(self.config_file.parent)
@@ -80,12 +108,13 @@ def build_cells(
     manifests: dict[str, Manifest],
     *,
     seeds: int,
+    models: Collection[str] = (),
 ) -> list[Cell]:
     """Every cell of one data set once: recipe by recipe, in each seed by seed, so that a whole table comes early.
 
     Args:
         manifests: of the prepared data sets, by `Recipe.prepared`.
-        seeds: 1 to this, or to what a recipe or a suite has at most.
+        seeds: 1 to this, or to what a recipe or a suite has at most. models: only rows of these keys; none: all.
     """
     cells: dict[str, Cell] = {}
     for recipe in recipes:
@@ -94,7 +123,7 @@ def build_cells(
             for suite in suites
             if recipe.name in suite.recipes
             for row in suite.rows
-            if recipe.rows is None or row.key in recipe.rows
+            if (recipe.rows is None or row.key in recipe.rows) and (not models or row.key in models)
         ]
         training_rows = manifests[recipe.prepared]["samples"]["train"]
         for seed in range(1, seeds + 1):

@@ -23,11 +23,15 @@ from din_train.samples.manifest import Manifest, read_manifest
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: names of the catalogue, and places."""
+    """What is asked for: names of the catalogue, and places.
+
+    models: keys of rows; none: all.
+    """
 
     suites: tuple[str, ...]
     datasets: tuple[str, ...]
     recipes: tuple[str, ...]
+    models: tuple[str, ...]
     seeds: int
     data_dir: Path | None
     out: Path
@@ -39,6 +43,7 @@ class Request:
         words += ["--suite", "all" if self.suites == SUITES else ",".join(self.suites)]
         words += ["--data", ",".join(self.datasets), "--seeds", str(self.seeds)]
         words += [] if self.recipes == RECIPES else ["--recipes", ",".join(self.recipes)]
+        words += ["--models", ",".join(self.models)] if self.models else []
         words += ["--data-dir", str(self.data_dir)] if self.data_dir else []
         return shlex.join([*words, "--out", str(self.out)])
 
@@ -66,11 +71,20 @@ def reproduce(request: Request, *, plan_only: bool) -> None:
             if recipe.prepared not in of_data:
                 of_data[recipe.prepared] = _prepare(request.out, dataset, recipe, files[dataset.name], suites)
         manifests.update({(dataset.name, name): manifest for name, manifest in of_data.items()})
-        cells += build_cells(request.out, dataset, files[dataset.name], recipes, suites, of_data, seeds=request.seeds)
+        cells += build_cells(
+            request.out,
+            dataset,
+            files[dataset.name],
+            recipes,
+            suites,
+            of_data,
+            seeds=request.seeds,
+            models=request.models,
+        )
     if not cells:
         raise ConfigError(
             f"--recipes {','.join(request.recipes)}: suite {','.join(request.suites)} on {','.join(request.datasets)} "
-            "has no cell by it; add ours"
+            "has no cell by it; add ours, or leave --models out"
         )
     for cell in cells:
         cell.write_config()

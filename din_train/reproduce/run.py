@@ -18,7 +18,7 @@ from din_train.config import find_differences, load_config
 from din_train.errors import Interrupted, RunError
 from din_train.files import make_folder
 from din_train.report.terminal import say
-from din_train.reproduce.cells import Cell
+from din_train.reproduce.cells import Cell, Cost
 from din_train.reproduce.plan import Plan, format_seconds
 from din_train.signals import interrupted_exit_code, received_signal
 
@@ -81,17 +81,29 @@ def _run_cell(cell: Cell, lock: int, clock: "_Clock", how_to_go_on: str) -> str 
             start_new_session=True,  # so that Ctrl-C comes to it once, from here
             pass_fds=[lock],  # held as long as it lives, even if this process is killed
         )
+    started = time.monotonic()
     try:
-        while child.poll() is None:
-            clock.show(cell)
-            time.sleep(_POLL_SECONDS)
+        peak_bytes = _wait(child, lambda: clock.show(cell))
+        cell.add_cost(Cost(time.monotonic() - started, peak_bytes))
     except KeyboardInterrupt:
         _stop(child)
-        message = f"the cell {cell.name} has saved its state; go on with `{how_to_go_on}`"
+        cell.add_cost(Cost(time.monotonic() - started, 0))
+        message = f"reproduction stopped in cell {cell.name}; go on with `{how_to_go_on}`"
         raise Interrupted(message, interrupted_exit_code()) from None
     if child.returncode == 0:
         return None
     return _last_line(cell.log_file) or f"ended with exit code {child.returncode}"
+
+
+def _wait(child: "subprocess.Popen[bytes]", show: Callable[[], None]) -> int:
+    """Until it ends, calling `show` now and then; bytes of its largest resident set."""
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        show()
+        time.sleep(_POLL_SECONDS)
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
