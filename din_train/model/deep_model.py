@@ -47,7 +47,7 @@ class DeepModel(RankingModel):
         context_fields = context_embedding.field_names if context_embedding else ()
         super().__init__(item_embedding=item_embedding, context_fields=context_fields, **kwargs)
         self.mlp = mlp
-        self.logit = keras.layers.Dense(1, name="logit")
+        self.logit = keras.layers.Dense(1, name="logit", dtype="float32")  # bfloat16 would tie scores that differ
         self.pooling = pooling
         self.user_candidate_product = user_candidate_product
         self.interest_norm = build_normalization(interest_normalization, self.dtype_policy)

@@ -228,6 +228,8 @@ def test_bfloat16_is_close_and_keeps_weights_and_logits_in_float32(config: Confi
     assert {weight.dtype for weight in rough.trainable_weights} == {"float32"}
     assert scores.numpy() == pytest.approx(exact.score(inputs).numpy(), abs=0.05)
     assert scores.numpy().tolist() != exact.score(inputs).numpy().tolist() or config.model.name == "lr"
+    rounded = tf.cast(tf.cast(scores, tf.bfloat16), tf.float32)
+    assert (scores.numpy() != rounded.numpy()).mean() > 0.5  # not float32 by type alone: ties would count one half
 
 
 def test_order_and_company_change_no_score(model: RankingModel, data: PreparedData) -> None:

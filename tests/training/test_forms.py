@@ -25,18 +25,21 @@ def without_determinism() -> None:
     disable_op_determinism()
 
 
-def train(folder: Path, name: str, **training: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+def train(
+    folder: Path, name: str, model: dict[str, Any] | None = None, **training: Any
+) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """The history and the weights of two epochs."""
     data, _ = prepare_events(folder, EVENTS)
     config = make_config(
         folder,
-        model={"name": "din", "local_activation_unit": {"hidden_units": [6]}, "mlp": {"hidden_units": [8]}},
+        model={"name": "din", "local_activation_unit": {"hidden_units": [6]}, "mlp": {"hidden_units": [8]}}
+        | (model or {}),
         training={"epochs": 2, "batch_size": 64, "select_on": "none", **training},
     )
     padded = uses_xla(config.training)
     run = RunDirectory(folder / name)
     run.checkpoints.mkdir(parents=True)
-    model = build_model(config.model, data, seed=1, precision=config.training.precision, padded=padded)
+    built = build_model(config.model, data, seed=1, precision=config.training.precision, padded=padded)
     batches = TrainingBatches(
         data,
         data.samples(Split.TRAIN, 100),
@@ -46,8 +49,8 @@ def train(folder: Path, name: str, **training: Any) -> tuple[list[dict[str, Any]
         seed=1,
         parts=choose_parts(64, padded=padded),
     )
-    fit_model(model, batches, config, run, watched=None, data_fingerprint="x")
-    return run.read_history(), [weight.numpy() for weight in model.trainable_weights]
+    fit_model(built, batches, config, run, watched=None, data_fingerprint="x")
+    return run.read_history(), [weight.numpy() for weight in built.trainable_weights]
 
 
 def test_xla_on_padded_blocks_takes_the_same_steps(tmp_path: Path) -> None:
@@ -67,6 +70,15 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
     assert [each["loss"] for each in rough] == pytest.approx([each["loss"] for each in exact], abs=0.05)
     assert rough[-1]["loss"] < rough[0]["loss"]
     assert {each.dtype.name for each in weights} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["din", "base", "lr", "wide_deep", "pnn", "deepfm"])
+def test_bfloat16_trains_under_xla(tmp_path: Path, name: str) -> None:
+    """What `jit_compile: auto` comes to on a GPU."""
+    (flat, _), (padded, _) = (
+        train(tmp_path, form, model={"name": name}, jit_compile=form, precision="bfloat16") for form in ("off", "on")
+    )
+    assert [each["loss"] for each in padded] == pytest.approx([each["loss"] for each in flat], abs=0.01)
 
 
 def test_weight_decay_leaves_tables_alone(tmp_path: Path) -> None:
