@@ -76,7 +76,7 @@ class RankingModel(keras.Model):
 
         Keras takes the mean of the replicas' means.
         """
-        inputs, labels = data
+        inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(data)  # there are no weights
         rows = tf.cast(tf.shape(labels)[0], tf.float32)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:
@@ -87,7 +87,8 @@ class RankingModel(keras.Model):
         self.optimizer.apply_gradients(
             zip(tape.gradient(of_batch, self.trainable_weights), self.trainable_weights, strict=True)
         )
-        return self.compute_metrics(inputs, labels, logits)
+        metrics: dict[str, tf.Tensor] = self.compute_metrics(inputs, labels, logits)
+        return metrics
 
     def _maybe_symbolic_build(self, iterator: object = None, data_batch: object = None) -> None:
         """Nothing: all is built. Keras would average the replicas' batches first, which have to be of one size."""
