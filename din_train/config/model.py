@@ -104,6 +104,13 @@ class ModelConfig(Section):
                 "different fields with each other; give both the same width",
             )
         interest = values.get("interest")
+        units = interest.get("units") if isinstance(interest, dict) else None
+        if name in PAIRWISE and isinstance(units, int) and isinstance(sizes[0], int) and units % max(sizes[0], 1):
+            yield (
+                "interest.units",
+                f"received {units} beside an item_embedding_size of {sizes[0]}, but '{name}' multiplies fields of that "
+                "width with each other; use a multiple of it",
+            )
         if (
             values.get("user_candidate_product") is True
             and isinstance(interest, dict)
