@@ -79,6 +79,14 @@ class ModelConfig(Section):
     field_embedding_size: Annotated[
         int, Field(ge=1, description="width of a row of any other item, user or context field")
     ] = 16
+    min_item_count: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="items with fewer training events share the unknown item's row; their category and other "
+            "fields stay their own, and so do vocabulary, samples and negatives",
+        ),
+    ] = 0
     user_candidate_product: Annotated[
         bool, Field(description="also feed interest * candidate to the MLP (the authors' 2020 code)")
     ] = False

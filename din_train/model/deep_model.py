@@ -127,5 +127,5 @@ class DeepModel(RankingModel):
         del interest, candidate
         if self.item_bias is None:
             return logit
-        bias = tf.gather(self.item_bias.value, part.inputs["target_item_id"])  # [B_i, 1]
+        bias = tf.gather(self.item_bias.value, self.item_embedding.find_rows(part.inputs["target_item_id"]))  # [B_i, 1]
         return logit + tf.cast(tf.squeeze(bias, axis=1), logit.dtype)
