@@ -198,7 +198,7 @@ def test_wide_deep_adds_a_number_a_pair_of_categories(tmp_path: Path, data: Prep
     history = inputs["history_item_ids"][0, : inputs["history_length"][0]]
     pairs = int(categories[inputs["target_item_id"][0]]) * 1_000_003 + categories[history].astype(np.int64)
     crosses = np.zeros((model.cross_buckets, 1), np.float32)
-    crosses[np.unique(pairs % model.cross_buckets)] = 0.25
+    crosses[np.unique(1 + pairs % (model.cross_buckets - 1))] = 0.25
     model.crosses.assign(crosses)
     assert model.score(inputs).numpy()[0] == pytest.approx(before + 0.25 * len(history), abs=1e-5)
 
