@@ -25,7 +25,7 @@ from typing import Any
 
 import click
 import numpy as np
-from peers.child import MB, PeerError, run_child
+from child_process import MB, MeasurementError, run_child
 from peers.environment import PEERS, provide_environment
 from peers.measure import Settings
 from peers.padded_samples import draw_padded_samples
@@ -111,7 +111,7 @@ def measure_in_turn(
                     file.write_text(json.dumps({**task, "scratch": own}, default=str), encoding="utf-8")
                     result = run_child([python, worker, file], Path(own))
                 check_result(result)
-            except PeerError as error:
+            except MeasurementError as error:
                 fail(failures, name, error)
                 results[name] = []
                 continue
@@ -121,7 +121,7 @@ def measure_in_turn(
     return {name: each for name, each in results.items() if each}
 
 
-def fail(failures: dict[str, str], name: str, error: PeerError) -> None:
+def fail(failures: dict[str, str], name: str, error: MeasurementError) -> None:
     """Remember why this one is not measured, and say so."""
     failures[name] = str(error)
     say(f"{name}: {error}", err=True)
@@ -131,12 +131,12 @@ def check_result(result: Figures) -> None:
     """Refuse what is no figure: a worker that did not train is not to be compared with.
 
     Raises:
-        PeerError: if something is missing or is not a number.
+        MeasurementError: if something is missing or is not a number.
     """
     for key in ("samples_per_second", "loss"):
         value = result.get(key)
         if not isinstance(value, float) or not np.isfinite(value):
-            raise PeerError(f"its worker gave {value} for {key}, expected a number")
+            raise MeasurementError(f"its worker gave {value} for {key}, expected a number")
 
 
 def measure(
@@ -167,7 +167,7 @@ def measure(
         say(f"{name}: providing its environment")
         try:
             programs[name] = (provide_environment(PEERS[name], work), SCRIPTS / "peers" / PEERS[name].worker)
-        except PeerError as error:
+        except MeasurementError as error:
             fail(failures, name, error)
     task = {"samples": scratch / "samples.npz", "settings": asdict(settings), "prepared": prepared}
     results = summarise(measure_in_turn(programs, task, scratch, rounds, failures))
@@ -309,7 +309,7 @@ def main(
         if json_path is not None:
             with atomic_file(json_path) as temporary:
                 temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    except (DinTrainError, PeerError, OSError) as error:
+    except (DinTrainError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if figures["failures"]:
         raise SystemExit(1)

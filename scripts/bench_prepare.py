@@ -14,10 +14,8 @@ code is 0 whether or not the targets are reached.
 import ast
 import gzip
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +25,7 @@ from typing import Any
 
 import click
 import numpy as np
+from child_process import MB, run_child
 from numpy.typing import NDArray
 from work_folder import work_folder
 
@@ -34,7 +33,6 @@ Ints = NDArray[np.int64]
 Figures = dict[str, Any]
 
 MAKE_SAMPLE = Path(__file__).with_name("make_sample.py")
-MB = 1_000_000
 PADDED_LENGTH = 100  # of the histories of the padded arrays that are not written
 
 # UserBehavior.csv: 100,150,807 events.
@@ -190,19 +188,19 @@ def measure_electronics(folder: Path, preset: str) -> Figures:
     reviews, metadata = (logs / f"{kind}_{preset.capitalize()}.json.gz" for kind in ("reviews", "meta"))
     if not (reviews.exists() and metadata.exists()):
         say(f"generating {logs}")
-        run_measured([MAKE_SAMPLE, "--preset", preset, logs], folder)
+        run_child([sys.executable, MAKE_SAMPLE, "--preset", preset, logs], folder)
     ours = prepare(
         {"source": "amazon-2014", "reviews": reviews, "items": metadata, "prepared": prepared, "protocol": "paper"},
         folder,
     )
-    plain = run_measured([__file__, "run", "plain", reviews, metadata], folder)
+    plain = run_child([sys.executable, __file__, "run", "plain", reviews, metadata], folder)
     counts = json.loads((prepared / "manifest.json").read_bytes())["counts"]
     padded = counts["samples"] * PADDED_LENGTH * 2 * 4  # item and category ids, int32
     figures = {
         "part": "electronics",
         "events": counts["events"],
         "samples": counts["samples"],
-        "plain_samples": plain["result"]["samples"],
+        "plain_samples": plain["samples"],
         "seconds": ours["seconds"],
         "peak_mb": ours["peak_mb"],
         "plain_seconds": plain["seconds"],
@@ -233,7 +231,7 @@ def measure_taobao(folder: Path, events: int, memory_limit: str) -> Figures:
     if not log.exists():
         log.parent.mkdir(parents=True, exist_ok=True)
         say(f"generating {log}")
-        made = run_measured([__file__, "run", "write-taobao", log, events], folder)
+        made = run_child([sys.executable, __file__, "run", "write-taobao", log, events], folder)
         say(f"  {made['seconds']:.1f} s, {log.stat().st_size / MB:,.0f} MB, peak {made['peak_mb']:,.0f} MB")
     ours = prepare(
         {
@@ -272,9 +270,11 @@ def measure_reading(prepared: Path, batch_size: int, max_history_length: int) ->
     if not prepared.is_dir():
         raise click.ClickException(f"{prepared}: no prepared data set; run the part electronics first, or --prepared")
     with tempfile.TemporaryDirectory() as folder:
-        done = run_measured([__file__, "run", "read", prepared, batch_size, max_history_length], Path(folder))
-    result = done["result"]
-    figures = {"part": "read", "batch_size": batch_size, **result, "peak_mb": done["peak_mb"]}
+        command = [sys.executable, __file__, "run", "read", prepared, batch_size, max_history_length]
+        result = run_child(command, Path(folder))
+    figures = {"part": "read", "batch_size": batch_size, **result}
+    for of_process in ("seconds", "cores_used", "load_before"):
+        del figures[of_process]
     say(f"read {prepared}: {result['samples']:,} training samples, batches of {batch_size:,}")
     say(f"  first batch after {result['first_batch_seconds']:.2f} s (opened after {result['open_seconds']:.2f} s)")
     say(f"  an epoch's batches      {result['samples_per_second']:,.0f} samples/s")
@@ -291,31 +291,7 @@ def prepare(data: dict[str, Any], folder: Path) -> Figures:
     text = json.dumps(sections, default=str)  # JSON is YAML
     config.write_text(text, encoding="utf-8")
     say(f"preparing {data['prepared']}")
-    return run_measured(["-m", "din_train", "prepare", "--force", "--config", config], folder)
-
-
-def run_measured(arguments: list[Any], folder: Path) -> Figures:
-    """Run Python with these arguments: its seconds and peak MB, and what its last line of output is as JSON."""
-    output = folder / "output.txt"
-    with output.open("wb") as file:
-        started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-    text = output.read_text(encoding="utf-8", errors="replace")
-    if process.returncode:
-        raise click.ClickException(
-            f"exit code {process.returncode} of {' '.join(map(str, arguments))}:\n{text[-2000:]}"
-        )
-    last = (text.splitlines() or [""])[-1]
-    result = json.loads(last) if last.startswith("{") else None
-    return {"seconds": seconds, "peak_mb": usage.ru_maxrss * 1024 / MB, "result": result}
+    return run_child([sys.executable, "-m", "din_train", "prepare", "--force", "--config", config], folder)
 
 
 def measure_folder(folder: Path) -> float:

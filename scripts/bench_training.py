@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from peers.child import PeerError, run_child
+from child_process import run_child
 from rich.console import Console
 from rich.table import Table
 from work_folder import work_folder
@@ -199,22 +199,19 @@ def main(folder: Path | None, prepared: Path | None, parts: str, rounds: int, js
     """Measure the named parts and print them."""
     figures: Figures = {}
     with work_folder(folder) as work:
-        try:
-            data = prepared.resolve() if prepared else provide_data(work / "electronics", [])
-            for part in parts.split(","):
-                match part:
-                    case "speed":
-                        figures[part] = measure_speed(work, data, rounds)
-                    case "scoring":
-                        figures[part] = measure_scoring(work, data, rounds)
-                    case "fit":
-                        figures[part] = measure_fit(work, data)
-                    case "growth":
-                        figures[part] = measure_growth(work, rounds)
-                    case _:
-                        raise click.BadParameter(f"received '{part}', expected speed, scoring, fit or growth")
-        except PeerError as error:
-            raise click.ClickException(str(error)) from None
+        data = prepared.resolve() if prepared else provide_data(work / "electronics", [])
+        for part in parts.split(","):
+            match part:
+                case "speed":
+                    figures[part] = measure_speed(work, data, rounds)
+                case "scoring":
+                    figures[part] = measure_scoring(work, data, rounds)
+                case "fit":
+                    figures[part] = measure_fit(work, data)
+                case "growth":
+                    figures[part] = measure_growth(work, rounds)
+                case _:
+                    raise click.BadParameter(f"received '{part}', expected speed, scoring, fit or growth")
     if "speed" in figures:
         Console().print(build_table(figures["speed"]))
     if json_path:

@@ -79,6 +79,14 @@ class ModelConfig(Section):
     field_embedding_size: Annotated[
         int, Field(ge=1, description="width of a row of any other item, user or context field")
     ] = 16
+    min_item_count: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="items with fewer training events share the unknown item's row; their category and other "
+            "fields stay their own, and so do vocabulary, samples and negatives",
+        ),
+    ] = 0
     user_candidate_product: Annotated[
         bool, Field(description="also feed interest * candidate to the MLP (the authors' 2020 code)")
     ] = False
@@ -104,6 +112,13 @@ class ModelConfig(Section):
                 "different fields with each other; give both the same width",
             )
         interest = values.get("interest")
+        units = interest.get("units") if isinstance(interest, dict) else None
+        if name in PAIRWISE and isinstance(units, int) and isinstance(sizes[0], int) and units % max(sizes[0], 1):
+            yield (
+                "interest.units",
+                f"received {units} beside an item_embedding_size of {sizes[0]}, but '{name}' multiplies fields of that "
+                "width with each other; use a multiple of it",
+            )
         if (
             values.get("user_candidate_product") is True
             and isinstance(interest, dict)

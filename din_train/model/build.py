@@ -22,7 +22,7 @@ from din_train.model.pnn import PNN
 from din_train.model.ranking_model import RankingModel
 from din_train.model.wide_deep import WideDeep
 from din_train.samples.store import PreparedData
-from din_train.samples.vocabulary import FIRST_REAL_ID
+from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -53,10 +53,14 @@ def build_model(
 
 def _build(config: ModelConfig, data: PreparedData, padded: bool) -> RankingModel:
     if config.name == "lr":
-        return LR(linear=_build_linear(data), padded=padded, name=config.name)
+        return LR(linear=_build_linear(data, config.min_item_count), padded=padded, name=config.name)
     shared = {
         "item_embedding": _build_items(
-            data, config.item_embedding_size, config.category_embedding_size, config.field_embedding_size
+            data,
+            config.item_embedding_size,
+            config.category_embedding_size,
+            config.field_embedding_size,
+            config.min_item_count,
         ),
         **_build_user_and_context(data, config.field_embedding_size),
         "mlp": Mlp(**config.mlp.model_dump()),
@@ -72,17 +76,21 @@ def _build(config: ModelConfig, data: PreparedData, padded: bool) -> RankingMode
         case "base":
             return BaseModel(**shared)
         case "wide_deep":
-            return WideDeep(linear=_build_linear(data), cross_buckets=config.cross_buckets, **shared)
+            return WideDeep(
+                linear=_build_linear(data, config.min_item_count), cross_buckets=config.cross_buckets, **shared
+            )
         case "pnn":
             return PNN(**shared)
         case "deepfm":
-            return DeepFM(linear=_build_linear(data), **shared)
+            return DeepFM(linear=_build_linear(data, config.min_item_count), **shared)
         case "din":
             unit = LocalActivationUnit(**config.local_activation_unit.model_dump())
             return DIN(local_activation_unit=unit, **shared)
 
 
-def _build_items(data: PreparedData, item_size: int, category_size: int, field_size: int) -> ItemEmbedding:
+def _build_items(
+    data: PreparedData, item_size: int, category_size: int, field_size: int, min_count: int
+) -> ItemEmbedding:
     others = [name for name in data.item_fields if name != "category"]
     return ItemEmbedding(
         num_items=len(data.item_category_ids),
@@ -90,8 +98,18 @@ def _build_items(data: PreparedData, item_size: int, category_size: int, field_s
         item_size=item_size,
         category_size=category_size,
         item_category_ids=data.item_category_ids,
+        item_row_ids=compute_item_rows(data.training_events, min_count) if min_count else None,
         other_fields=_build_fields(data, others, field_size, data.item_fields),
     )
+
+
+def compute_item_rows(training_events: NDArray[np.int64], min_count: int) -> NDArray[np.int32]:
+    """[num_items] the row of each item id: the unknown item's where it has fewer than `min_count` training events."""
+    rows = np.arange(len(training_events), dtype=np.int32)
+    rare = training_events < min_count
+    rare[:FIRST_REAL_ID] = False
+    rows[rare] = UNKNOWN_ID
+    return rows
 
 
 def _build_user_and_context(data: PreparedData, size: int) -> dict[str, Any]:
@@ -101,11 +119,11 @@ def _build_user_and_context(data: PreparedData, size: int) -> dict[str, Any]:
     }
 
 
-def _build_linear(data: PreparedData) -> LinearTerms:
+def _build_linear(data: PreparedData, min_count: int) -> LinearTerms:
     fields = _build_user_and_context(data, 1)
     return LinearTerms(
-        candidate=_build_items(data, 1, 1, 1),
-        behaviours=_build_items(data, 1, 1, 1),
+        candidate=_build_items(data, 1, 1, 1, min_count),
+        behaviours=_build_items(data, 1, 1, 1, min_count),
         profile=fields["profile_embedding"],
         context=fields["context_embedding"],
     )

@@ -47,7 +47,7 @@ class DeepModel(RankingModel):
         context_fields = context_embedding.field_names if context_embedding else ()
         super().__init__(item_embedding=item_embedding, context_fields=context_fields, **kwargs)
         self.mlp = mlp
-        self.logit = keras.layers.Dense(1, name="logit")
+        self.logit = keras.layers.Dense(1, name="logit", dtype="float32")  # bfloat16 would tie scores that differ
         self.pooling = pooling
         self.user_candidate_product = user_candidate_product
         self.interest_norm = build_normalization(interest_normalization, self.dtype_policy)
@@ -127,5 +127,5 @@ class DeepModel(RankingModel):
         del interest, candidate
         if self.item_bias is None:
             return logit
-        bias = tf.gather(self.item_bias.value, part.inputs["target_item_id"])  # [B_i, 1]
+        bias = tf.gather(self.item_bias.value, self.item_embedding.find_rows(part.inputs["target_item_id"]))  # [B_i, 1]
         return logit + tf.cast(tf.squeeze(bias, axis=1), logit.dtype)

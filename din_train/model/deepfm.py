@@ -27,7 +27,8 @@ class DeepFM(DeepModel):
         """[B_i]."""
         logit = super().add_to_logit(logit, part, interest, candidate)
         fields = [*self.embed_profile(part), interest, candidate, *self.embed_context(part)]
-        second_order = compute_factorization(stack_fields(fields, self.item_embedding.item_size))
+        # a difference of two large sums, so in the logit's precision
+        second_order = compute_factorization(tf.cast(stack_fields(fields, self.item_embedding.item_size), logit.dtype))
         return (
             logit
             + second_order

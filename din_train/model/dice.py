@@ -35,8 +35,7 @@ class Dice(MovingStatistics):
         Args:
             weights: [N_i, 1] of each part, 1 where a row is valid, None where all are.
         """
-        weights = weights or [None] * len(parts)
-        inputs = [to_statistics_type(part) for part in parts]
+        inputs, weights = to_statistics_type(parts, weights)
         if training:
             outputs, rows, mean, variance = _apply_with_batch_statistics(
                 inputs, weights, tf.convert_to_tensor(self.alpha.value)

@@ -21,6 +21,8 @@ class ItemEmbedding(keras.layers.Layer):
         num_items, num_categories: table lengths, the reserved ids 0 (padding) and 1 (unknown) included.
         item_size, category_size: widths.
         item_category_ids: [num_items] category of each item id; saved with the weights. Left out when loading.
+        item_row_ids: [num_items] row of each item id where some share one; saved with the weights. None: its own.
+        shares_rows: given when loading, in place of `item_row_ids`.
         other_fields: looks up the rows of the other fields by item id; None without any.
     """
 
@@ -32,6 +34,8 @@ class ItemEmbedding(keras.layers.Layer):
         item_size: int,
         category_size: int,
         item_category_ids: NDArray[np.int32] | None = None,
+        item_row_ids: NDArray[np.int32] | None = None,
+        shares_rows: bool = False,
         other_fields: FieldEmbedding | None = None,
         **kwargs: Any,
     ) -> None:
@@ -41,6 +45,7 @@ class ItemEmbedding(keras.layers.Layer):
             "num_categories": num_categories,
             "item_size": item_size,
             "category_size": category_size,
+            "shares_rows": shares_rows or item_row_ids is not None,
         }
         self.num_items, self.item_size = num_items, item_size
         initializer = keras.initializers.RandomNormal(stddev=0.01)
@@ -55,16 +60,36 @@ class ItemEmbedding(keras.layers.Layer):
         )
         if item_category_ids is not None:
             self.item_category_ids.assign(item_category_ids)
+        self.item_row_ids = (
+            self.add_weight(
+                name="item_row_ids", shape=(num_items,), dtype="int32", initializer="zeros", trainable=False
+            )
+            if self._config["shares_rows"]
+            else None
+        )
+        if self.item_row_ids is not None and item_row_ids is not None:
+            self.item_row_ids.assign(item_row_ids)
         self.other_fields = other_fields
         self.built = True
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[n] -> [n, E]."""
         category_ids = tf.gather(self.item_category_ids.value, item_ids)
-        parts = [tf.gather(self.items.value, item_ids), tf.gather(self.categories.value, category_ids)]
+        rows = tf.gather(self.items.value, self.find_rows(item_ids))
+        parts = [rows, tf.gather(self.categories.value, category_ids)]
         if self.other_fields is not None:
             parts.append(self.other_fields(item_ids))
         return tf.concat(parts, axis=1)
+
+    def find_rows(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Item ids -> the rows that they have in a table of items."""
+        return item_ids if self.item_row_ids is None else tf.gather(self.item_row_ids.value, item_ids)
+
+    def sum_by_row(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[num_items] counts of item ids -> of the rows."""
+        if self.item_row_ids is None:
+            return counts
+        return np.bincount(self.item_row_ids.numpy(), weights=counts, minlength=self.num_items).astype(np.int64)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -80,6 +80,14 @@ def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     return context.all_reduce("SUM", value)
 
 
-def to_statistics_type(tensor: tf.Tensor) -> tf.Tensor:
-    """At least float32, in which statistics are computed whatever the precision of the layer."""
-    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
+def to_statistics_type(parts: Parts, weights: Weights | None) -> tuple[Parts, Weights]:
+    """Parts and their weights (None: all rows are valid) in the type of statistics: float32 at least.
+
+    Keras casts what a layer is given to the layer's precision.
+    """
+    inputs = [tf.cast(part, tf.float32) if part.dtype.size < 4 else part for part in parts]
+    if weights is None:
+        return inputs, [None] * len(inputs)
+    return inputs, [
+        None if weight is None else tf.cast(weight, part.dtype) for part, weight in zip(inputs, weights, strict=True)
+    ]

@@ -28,8 +28,7 @@ class BatchNorm(MovingStatistics):
 
     def call(self, parts: Parts, weights: Weights | None = None, training: bool = False) -> list[tf.Tensor]:
         """Parts of [N_i, U] to as many of the same shape; `weights` as in `Dice`."""
-        weights = weights or [None] * len(parts)
-        inputs = [to_statistics_type(part) for part in parts]
+        inputs, weights = to_statistics_type(parts, weights)
         if training:
             rows, mean, variance = compute_statistics(inputs, weights)
             self.update_averages(rows, tf.stop_gradient(mean), tf.stop_gradient(variance))

@@ -70,22 +70,23 @@ class PaddedPositions:
 
     def __init__(self, history_length: tf.Tensor, width: tf.Tensor, dtype: str) -> None:
         self._shape = (tf.shape(history_length)[0], width)
-        self._valid = tf.sequence_mask(history_length, width, dtype=dtype)  # [B, T]
-        self.weights: tf.Tensor | None = tf.reshape(self._valid, [-1, 1])
+        self._valid = tf.sequence_mask(history_length, width)  # [B, T]
+        self.weights: tf.Tensor | None = tf.reshape(tf.cast(self._valid, dtype), [-1, 1])
 
     def spread(self, values: tf.Tensor) -> tf.Tensor:
         return tf.repeat(values, self._shape[1], axis=0)
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
-        masked = tf.reshape(values * self.weights, [*self._shape, values.shape[-1]])  # [B, T, U]
+        weights = tf.cast(self.weights, values.dtype)
+        masked = tf.reshape(values * weights, [*self._shape, values.shape[-1]])  # [B, T, U]
         return tf.reduce_sum(masked, axis=1)
 
     def softmax(self, scores: tf.Tensor) -> tf.Tensor:
         table = tf.reshape(scores, self._shape)  # [B, T]
         lowest = tf.constant(scores.dtype.min, scores.dtype)
-        highest = tf.reduce_max(tf.where(self._valid > 0, tf.stop_gradient(table), lowest), axis=1, keepdims=True)
+        highest = tf.reduce_max(tf.where(self._valid, tf.stop_gradient(table), lowest), axis=1, keepdims=True)
         # padding is set to the highest before exp, which must not overflow: its product with 0 would be no number
-        exponents = tf.exp(tf.where(self._valid > 0, table, highest) - highest) * self._valid
+        exponents = tf.exp(tf.where(self._valid, table, highest) - highest) * tf.cast(self._valid, table.dtype)
         totals = tf.reduce_sum(exponents, axis=1, keepdims=True)
         return tf.reshape(tf.math.divide_no_nan(exponents, totals), [-1])
 

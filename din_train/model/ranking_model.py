@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from din_train.batches import build_signature
 from din_train.model.embedding import ItemEmbedding
+from din_train.model.moving_statistics import sum_over_replicas
 from din_train.model.positions import Positions, flatten_history, pad_history
 
 Inputs = Mapping[str, tf.Tensor]
@@ -69,6 +70,28 @@ class RankingModel(keras.Model):
     def compute_logits(self, parts: Sequence[Part], training: bool) -> list[tf.Tensor]:
         """[B_i] logits of each part."""
         raise NotImplementedError
+
+    def train_step(self, data: tuple[Inputs | Sequence[Inputs], tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Keras's own, with the loss's mean taken over the rows of all replicas: shares of a batch may differ by one.
+
+        Keras takes the mean of the replicas' means.
+        """
+        inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(data)  # there are no weights
+        rows = tf.cast(tf.shape(labels)[0], tf.float32)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            logits = self(inputs, training=True)
+            loss = self.compute_loss(inputs, labels, logits)  # of this replica's rows, over the number of replicas
+            of_batch = loss * (replicas * rows / sum_over_replicas(rows)) if replicas > 1 else loss
+        self._loss_tracker.update_state(replicas * loss, sample_weight=rows)
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(of_batch, self.trainable_weights), self.trainable_weights, strict=True)
+        )
+        metrics: dict[str, tf.Tensor] = self.compute_metrics(inputs, labels, logits)
+        return metrics
+
+    def _maybe_symbolic_build(self, iterator: object = None, data_batch: object = None) -> None:
+        """Nothing: all is built. Keras would average the replicas' batches first, which have to be of one size."""
 
     def _locate(self, inputs: Inputs, *, padded: bool) -> Part:
         ids, length = inputs["history_item_ids"], inputs["history_length"]

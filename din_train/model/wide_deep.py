@@ -8,6 +8,7 @@ import tensorflow as tf
 from din_train.model.deep_model import DeepModel
 from din_train.model.linear import LinearTerms
 from din_train.model.ranking_model import Part
+from din_train.samples.vocabulary import PAD_ID
 
 # Spreads the pairs (candidate category, behaviour category) over the buckets.
 _PRIME = 1_000_003
@@ -18,7 +19,7 @@ class WideDeep(DeepModel):
     """logit = BaseModel's + linear terms + sum over behaviours of w[category of candidate x category of behaviour].
 
     The paper takes "the cross product of user behaviours and candidates" as the wide input; here a pair of categories
-    is hashed to one of `cross_buckets` numbers.
+    is hashed to one of `cross_buckets` numbers, the first of which is padding's, as in every table.
 
     Args:
         linear: the wide part's single ids.
@@ -42,4 +43,5 @@ class WideDeep(DeepModel):
         of_candidate = tf.gather(categories, part.inputs["target_item_id"])  # [B_i]
         of_behaviour = tf.cast(tf.gather(categories, part.history), tf.int64)  # [N_i]
         pairs = tf.cast(part.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
-        return tf.squeeze(part.positions.sum(tf.gather(self.crosses.value, pairs % self.cross_buckets)), axis=1)
+        buckets = tf.where(part.history == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
+        return tf.squeeze(part.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)

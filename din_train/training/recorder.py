@@ -170,7 +170,11 @@ def read_learning_rate(model: keras.Model) -> float:
 
 
 def compute_embedding_norm(model: RankingModel) -> float:
-    """Mean L2 norm of the item table's rows, those of padding and the unknown item left out."""
-    rows = keras.ops.convert_to_numpy(model.item_embedding.items)[FIRST_REAL_ID:]  # [items, width]
+    """Mean L2 norm of the item table's rows that are looked up, those of padding and the unknown item left out."""
+    embedding = model.item_embedding
+    rows = keras.ops.convert_to_numpy(embedding.items)[FIRST_REAL_ID:]  # [items, width]
+    if embedding.item_row_ids is not None:
+        own = keras.ops.convert_to_numpy(embedding.item_row_ids)[FIRST_REAL_ID:] >= FIRST_REAL_ID
+        rows = rows[own]
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
-    return float(np.sqrt(squares).mean())
+    return float(np.sqrt(squares).mean()) if len(rows) else 0.0

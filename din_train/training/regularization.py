@@ -1,6 +1,7 @@
 """L2 regularisation of embedding tables, as a gradient (paper section 5.2, equations 4 to 8)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ from din_train.model.embedding import ItemEmbedding
 from din_train.model.fields import FieldEmbedding
 from din_train.model.ranking_model import RankingModel
 from din_train.samples.store import PreparedData, Samples
+from din_train.samples.vocabulary import PAD_ID, UNKNOWN_ID
 
 
 class TableRegularizer:
@@ -38,6 +40,8 @@ class TableRegularizer:
             for path, counts in occurrences.items()
         }
         self._factors = {path: each.astype(np.float32) for path, each in factors.items()}
+        for each in self._factors.values():
+            each[PAD_ID] = 0.0  # a padded batch names that row, with a gradient of zeros; it is in no batch
 
     def add_to(
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, path: str
@@ -53,45 +57,87 @@ class TableRegularizer:
 
 
 def build_regularizer(
-    config: RegularizationConfig, model: RankingModel, data: PreparedData, samples: Samples
+    config: RegularizationConfig,
+    model: RankingModel,
+    data: PreparedData,
+    samples: Samples,
+    *,
+    unknown_rate: float = 0.0,
 ) -> TableRegularizer | None:
-    """The configured regulariser of all the model's tables; None without one."""
+    """The configured regulariser of all the model's tables; None without one.
+
+    Args:
+        samples: those to train on.
+        unknown_rate: share of their item ids that training replaces by the unknown id.
+    """
     if config.name == "none":
         return None
-    return TableRegularizer(config.name, config.strength, count_table_rows(model, data, samples))
+    counts = count_table_rows(model, data, samples, unknown_rate=unknown_rate)
+    return TableRegularizer(config.name, config.strength, counts)
 
 
-def count_table_rows(model: RankingModel, data: PreparedData, samples: Samples) -> dict[str, NDArray[np.int64]]:
+def count_table_rows(
+    model: RankingModel, data: PreparedData, samples: Samples, *, unknown_rate: float = 0.0
+) -> dict[str, NDArray[np.int64]]:
     """Occurrences of every id of every embedding table in the training samples: n_j.
 
-    An id occurs as often as it is looked up: an item twice in a history counts twice.
+    An id occurs as often as it is looked up: an item twice in a history counts twice, in a table of candidates alone
+    only as a candidate, and the unknown item where it takes another's place, as expected from `unknown_rate`.
     """
-    items = count_items(data, samples)
+    num_items = len(data.item_category_ids)
+    targets = np.bincount(samples.target_item_ids, minlength=num_items)
+    behaviours = count_behaviours(data, samples)
+    targets, behaviours = (_replace_by_unknown(each, unknown_rate) for each in (targets, behaviours))
     users = np.bincount(samples.user_ids, minlength=len(data.user_starts))
+    linear = getattr(model, "linear", None)
     counts: dict[str, NDArray[np.int64]] = {}
-    for layer in model._flatten_layers():
-        if isinstance(layer, ItemEmbedding):
-            counts[layer.items.path] = items
-            counts[layer.categories.path] = _count_values(data.item_category_ids, items, layer.categories.shape[0])
-        elif isinstance(layer, FieldEmbedding):
-            for table, name in zip(layer.tables, layer.field_names, strict=True):
-                if not layer.lookups:
-                    counts[table.path] = np.bincount(samples.context[name], minlength=table.shape[0])
-                elif name in data.user_fields:
-                    counts[table.path] = _count_values(data.user_fields[name], users, table.shape[0])
-                else:
-                    counts[table.path] = _count_values(data.item_fields[name], items, table.shape[0])
+    for layer in _find_layers(model, ItemEmbedding):
+        items = targets + behaviours
+        if linear is not None:
+            items = targets if layer is linear.candidate else behaviours if layer is linear.behaviours else items
+        counts[layer.items.path] = layer.sum_by_row(items)
+        counts[layer.categories.path] = _count_values(data.item_category_ids, items, layer.categories.shape[0])
+        if layer.other_fields is not None:
+            counts |= _count_field_rows(layer.other_fields, data.item_fields, items)
+    for layer in _find_layers(model, FieldEmbedding):
+        if layer.tables[0].path in counts:
+            continue  # an item's
+        if layer.lookups:
+            counts |= _count_field_rows(layer, data.user_fields, users)
+        else:
+            counts |= _count_field_rows(layer, samples.context, np.ones(len(samples), np.int64))
     return counts
 
 
-def count_items(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
-    """[items] how often each item id is a target or in a history of `samples`, each history being a slice of events."""
+def count_behaviours(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
+    """[items] how often each item id is in a history of `samples`, each history being a slice of events."""
     num_items, num_events = len(data.item_category_ids), len(data.event_item_ids)
     opened = np.bincount(samples.history_start, minlength=num_events + 1)
     closed = np.bincount(samples.history_start + samples.history_length, minlength=num_events + 1)
     covered = np.cumsum(opened - closed)[:num_events]  # samples whose history holds the event
-    in_histories = np.bincount(data.event_item_ids, weights=covered, minlength=num_items)
-    return np.bincount(samples.target_item_ids, minlength=num_items) + in_histories.astype(np.int64)
+    return np.bincount(data.event_item_ids, weights=covered, minlength=num_items).astype(np.int64)
+
+
+def _replace_by_unknown(counts: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
+    """Expected occurrences when each is the unknown item's with probability `rate`."""
+    expected = (1.0 - rate) * counts
+    expected[UNKNOWN_ID] += rate * counts.sum()
+    rounded: NDArray[np.int64] = np.rint(expected).astype(np.int64)
+    return rounded
+
+
+def _find_layers(model: RankingModel, kind: type[Any]) -> list[Any]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+
+
+def _count_field_rows(
+    layer: FieldEmbedding, ids_by_key: Mapping[str, NDArray[np.int32]], keys: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Of each field's table, from the counts of the keys (items, users, or samples) that have the fields' ids."""
+    return {
+        table.path: _count_values(ids_by_key[name], keys, table.shape[0])
+        for table, name in zip(layer.tables, layer.field_names, strict=True)
+    }
 
 
 def _count_values(values: NDArray[np.int32], counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:

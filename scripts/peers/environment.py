@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers.child import PeerError
+from child_process import MeasurementError
 
 MARKER = "complete.json"  # written last: what the environment was made of
 
@@ -47,7 +47,7 @@ def provide_environment(peer: Peer, folder: Path) -> Path:
     """The Python of the peer's environment in `folder`, built unless a complete one of the same packages is there.
 
     Raises:
-        PeerError: if there is no Python for it, or pip fails. What was begun is removed.
+        MeasurementError: if there is no Python for it, or pip fails. What was begun is removed.
     """
     base = find_python(peer.newest_python)
     environment = folder / f"env-{peer.name}"
@@ -74,7 +74,7 @@ def find_python(newest: tuple[int, int] | None) -> str:
     """Ours, or where that is newer than `newest` a python3.<minor> on the path that starts.
 
     Raises:
-        PeerError: if there is none.
+        MeasurementError: if there is none.
     """
     if newest is None or sys.version_info[:2] <= newest:
         return sys.executable
@@ -82,7 +82,7 @@ def find_python(newest: tuple[int, int] | None) -> str:
         found = shutil.which(f"python3.{minor}")
         if found is not None and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603
             return found
-    raise PeerError(f"needs Python 3.9 to 3.{newest[1]}; put a python3.{newest[1]} on the path")
+    raise MeasurementError(f"needs Python 3.9 to 3.{newest[1]}; put a python3.{newest[1]} on the path")
 
 
 def _run(command: list[object], failure: str) -> None:
@@ -90,4 +90,4 @@ def _run(command: list[object], failure: str) -> None:
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR:")] or lines or [f"exit code {done.returncode}"]
-        raise PeerError(f"{failure}: {errors[-1].removeprefix('ERROR:').strip()}")
+        raise MeasurementError(f"{failure}: {errors[-1].removeprefix('ERROR:').strip()}")

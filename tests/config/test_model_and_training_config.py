@@ -91,6 +91,11 @@ def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> N
             "candidate, 128 wide; use 128",
         ),
         (
+            ["model.name=deepfm", "model.interest.units=80"],
+            "model.interest.units: received 80 beside an item_embedding_size of 64, but 'deepfm' multiplies fields of "
+            "that width with each other; use a multiple of it",
+        ),
+        (
             ["training.optimizer.schedule.name=step"],
             "training.optimizer.schedule.steps: missing, expected the steps after which the rate is multiplied, such "
             "as [336000]",

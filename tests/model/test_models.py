@@ -198,7 +198,7 @@ def test_wide_deep_adds_a_number_a_pair_of_categories(tmp_path: Path, data: Prep
     history = inputs["history_item_ids"][0, : inputs["history_length"][0]]
     pairs = int(categories[inputs["target_item_id"][0]]) * 1_000_003 + categories[history].astype(np.int64)
     crosses = np.zeros((model.cross_buckets, 1), np.float32)
-    crosses[np.unique(pairs % model.cross_buckets)] = 0.25
+    crosses[np.unique(1 + pairs % (model.cross_buckets - 1))] = 0.25
     model.crosses.assign(crosses)
     assert model.score(inputs).numpy()[0] == pytest.approx(before + 0.25 * len(history), abs=1e-5)
 
@@ -228,6 +228,8 @@ def test_bfloat16_is_close_and_keeps_weights_and_logits_in_float32(config: Confi
     assert {weight.dtype for weight in rough.trainable_weights} == {"float32"}
     assert scores.numpy() == pytest.approx(exact.score(inputs).numpy(), abs=0.05)
     assert scores.numpy().tolist() != exact.score(inputs).numpy().tolist() or config.model.name == "lr"
+    rounded = tf.cast(tf.cast(scores, tf.bfloat16), tf.float32)
+    assert (scores.numpy() != rounded.numpy()).mean() > 0.5  # not float32 by type alone: ties would count one half
 
 
 def test_order_and_company_change_no_score(model: RankingModel, data: PreparedData) -> None:

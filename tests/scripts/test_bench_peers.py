@@ -16,7 +16,7 @@ from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-MODULES = ("bench_peers", "peers.child", "peers.environment", "peers.measure", "peers.padded_samples")
+MODULES = ("bench_peers", "child_process", "peers.environment", "peers.measure", "peers.padded_samples")
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_a_package_that_pip_does_not_find_is_one_line_and_leaves_nothing(
     modules: SimpleNamespace, tmp_path: Path
 ) -> None:
     peer = modules.environment.Peer(name="nobody", worker="", requirements=("no-such-package==1.0",))
-    with pytest.raises(modules.child.PeerError) as caught:
+    with pytest.raises(modules.child_process.MeasurementError) as caught:
         modules.environment.provide_environment(peer, tmp_path)
     assert str(caught.value) == "cannot be installed: No matching distribution found for no-such-package==1.0"
     assert not list(tmp_path.iterdir())
@@ -286,7 +286,9 @@ def test_an_old_enough_python_is_needed_where_ours_is_too_new(
     find = modules.environment.find_python
     assert find(None) == find((99, 0)) == sys.executable
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(modules.child.PeerError, match=r"needs Python 3.9 to 3.10; put a python3.10 on the path"):
+    with pytest.raises(
+        modules.child_process.MeasurementError, match=r"needs Python 3.9 to 3.10; put a python3.10 on the path"
+    ):
         find((3, 10))
 
 

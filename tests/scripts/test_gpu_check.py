@@ -1,12 +1,13 @@
 """The check of a GPU, run on the CPU: what it compares, refuses and writes, never how fast anything is."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,14 @@ KINDS = {
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     return load_script("gpu_check")
+
+
+@pytest.fixture(scope="module")
+def checks(script: ModuleType) -> SimpleNamespace:
+    """The modules of `gpu_checks`, which are importable once the script is."""
+    del script
+    names = ("comparison", "model_checks", "scope", "synthetic_data", "unit_checks")
+    return SimpleNamespace(**{name: importlib.import_module(f"gpu_checks.{name}") for name in names})
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -111,34 +120,34 @@ def test_a_wrong_unit_fails_the_checks(script: ModuleType, tmp_path: Path, monke
     assert all(not check["passed"] for check in report["checks"] if check["what"] == "unit")
 
 
-def test_forms_that_differ_fail_the_check_of_the_model(script: ModuleType) -> None:
+def test_forms_that_differ_fail_the_check_of_the_model(checks: SimpleNamespace) -> None:
     flat = {"loss": np.array([0.7])}, {"trained 0": np.array([0.003, -0.001]), "not trained 1": np.array([1.0])}
     other = {"loss": np.array([0.7])}, {"trained 0": np.array([0.003, -0.00097]), "not trained 1": np.array([1.0])}
     forms = {False: flat, True: other}
-    assert script.measure_model("loss", lambda padded: forms[padded]) == 0
-    assert script.measure_model("weights", lambda padded: forms[padded]) == pytest.approx(0.01)
+    assert checks.model_checks.measure_model("loss", lambda padded: forms[padded]) == 0
+    assert checks.model_checks.measure_model("weights", lambda padded: forms[padded]) == pytest.approx(0.01)
 
 
-def test_what_tensorflow_refuses_is_a_failed_check(script: ModuleType) -> None:
+def test_what_tensorflow_refuses_is_a_failed_check(checks: SimpleNamespace) -> None:
     def refuse() -> float:
         raise tf.errors.ResourceExhaustedError(None, None, "no memory\nand more")
 
-    check = script.compare("unit", "din, mixed", "padded", "float32", 1.0, refuse)
+    check = checks.comparison.compare("unit", "din, mixed", "padded", "float32", 1.0, refuse)
     assert (check.passed, check.max_error) == (False, None)
     assert check.problem == "ResourceExhaustedError: no memory"
-    assert not script.compare("unit", "din, mixed", "padded", "float32", 1.0, lambda: float("nan")).passed
+    assert not checks.comparison.compare("unit", "din, mixed", "padded", "float32", 1.0, lambda: float("nan")).passed
 
 
-def test_errors_are_relative_to_large_values_only(script: ModuleType) -> None:
+def test_errors_are_relative_to_large_values_only(checks: SimpleNamespace) -> None:
     expected = {"large": np.array([100.0, -200.0]), "small": np.array([0.5])}
     values = {"large": np.array([100.0, -198.0]), "small": np.array([0.496])}
-    assert script.compute_error(values, expected) == pytest.approx(2 / 200)
-    assert script.compute_error({**values, "large": expected["large"]}, expected) == pytest.approx(0.004)
-    assert np.isnan(script.compute_error({**values, "small": np.array([np.nan])}, expected))
+    assert checks.comparison.compute_error(values, expected) == pytest.approx(2 / 200)
+    assert checks.comparison.compute_error({**values, "large": expected["large"]}, expected) == pytest.approx(0.004)
+    assert np.isnan(checks.comparison.compute_error({**values, "small": np.array([np.nan])}, expected))
 
 
-def test_lengths_are_as_electronics_has_them(script: ModuleType) -> None:
-    lengths = script.draw_lengths(np.random.default_rng(0), 200_000)
+def test_lengths_are_as_electronics_has_them(checks: SimpleNamespace) -> None:
+    lengths = checks.synthetic_data.draw_lengths(np.random.default_rng(0), 200_000)
     assert (lengths.min(), lengths.max()) == (1, 100)
     assert np.quantile(lengths, [0.5, 0.9, 0.99]).tolist() == [4, 15, pytest.approx(58, abs=1)]
     assert lengths.mean() == pytest.approx(7.7, abs=0.7)
@@ -151,7 +160,7 @@ def test_a_bad_batch_size_is_refused(script: ModuleType, sizes: str) -> None:
     assert f"received '{sizes}', expected numbers of samples such as 1024,8192" in done.output
 
 
-def test_every_preset_is_checked(script: ModuleType) -> None:
+def test_every_preset_is_checked(checks: SimpleNamespace) -> None:
     presets = Path(__file__).parents[2] / "din_train" / "config" / "presets"
-    assert script.FULL.presets == tuple(sorted(path.stem for path in presets.iterdir()))
-    assert set(script.FULL.lengths) == set(script.build_lengths())
+    assert checks.scope.FULL.presets == tuple(sorted(path.stem for path in presets.iterdir()))
+    assert set(checks.scope.FULL.lengths) == set(checks.unit_checks.build_lengths())

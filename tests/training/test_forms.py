@@ -5,15 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from log_factory import make_config, prepare_events
 from tensorflow.python.framework.config import disable_op_determinism
 
-from din_train.batches import TrainingBatches, choose_parts
+from din_train.batches import Parts, TrainingBatches, choose_parts
+from din_train.config import OptimizerConfig
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.samples.split import Split
 from din_train.samples.store import open_store
 from din_train.tensorflow_setup import uses_xla
+from din_train.training.loss import LogLoss
+from din_train.training.sparse_optimizers import build_optimizer
 from din_train.training.trainer import fit_model
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(210)]
@@ -25,18 +29,21 @@ def without_determinism() -> None:
     disable_op_determinism()
 
 
-def train(folder: Path, name: str, **training: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+def train(
+    folder: Path, name: str, model: dict[str, Any] | None = None, **training: Any
+) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """The history and the weights of two epochs."""
     data, _ = prepare_events(folder, EVENTS)
     config = make_config(
         folder,
-        model={"name": "din", "local_activation_unit": {"hidden_units": [6]}, "mlp": {"hidden_units": [8]}},
+        model={"name": "din", "local_activation_unit": {"hidden_units": [6]}, "mlp": {"hidden_units": [8]}}
+        | (model or {}),
         training={"epochs": 2, "batch_size": 64, "select_on": "none", **training},
     )
     padded = uses_xla(config.training)
     run = RunDirectory(folder / name)
     run.checkpoints.mkdir(parents=True)
-    model = build_model(config.model, data, seed=1, precision=config.training.precision, padded=padded)
+    built = build_model(config.model, data, seed=1, precision=config.training.precision, padded=padded)
     batches = TrainingBatches(
         data,
         data.samples(Split.TRAIN, 100),
@@ -46,8 +53,8 @@ def train(folder: Path, name: str, **training: Any) -> tuple[list[dict[str, Any]
         seed=1,
         parts=choose_parts(64, padded=padded),
     )
-    fit_model(model, batches, config, run, watched=None, data_fingerprint="x")
-    return run.read_history(), [weight.numpy() for weight in model.trainable_weights]
+    fit_model(built, batches, config, run, watched=None, data_fingerprint="x")
+    return run.read_history(), [weight.numpy() for weight in built.trainable_weights]
 
 
 def test_xla_on_padded_blocks_takes_the_same_steps(tmp_path: Path) -> None:
@@ -67,6 +74,47 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
     assert [each["loss"] for each in rough] == pytest.approx([each["loss"] for each in exact], abs=0.05)
     assert rough[-1]["loss"] < rough[0]["loss"]
     assert {each.dtype.name for each in weights} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["din", "base", "lr", "wide_deep", "pnn", "deepfm"])
+def test_bfloat16_trains_under_xla(tmp_path: Path, name: str) -> None:
+    """What `jit_compile: auto` comes to on a GPU."""
+    (flat, _), (padded, _) = (
+        train(tmp_path, form, model={"name": name}, jit_compile=form, precision="bfloat16") for form in ("off", "on")
+    )
+    assert [each["loss"] for each in padded] == pytest.approx([each["loss"] for each in flat], abs=0.01)
+
+
+def test_wide_deep_takes_the_same_steps_with_few_cross_buckets(tmp_path: Path) -> None:
+    """Rows that XLA needs to fill a shape name row 0, which therefore must be padding's: here one in four."""
+    model = {"name": "wide_deep", "cross_buckets": 4}
+    optimizer = {"name": "adam", "learning_rate": 0.01}
+    (_, weights), (_, other) = (
+        train(tmp_path, form, model=model, jit_compile=form, optimizer=optimizer) for form in ("off", "on")
+    )
+    (crosses,), (same,) = ([each for each in some if each.shape == (4, 1)] for some in (weights, other))
+    assert same == pytest.approx(crosses, abs=1e-4)
+    assert crosses[0].tolist() == [0]
+    assert np.abs(crosses[1:]).min() > 1e-3
+
+
+def test_the_loss_of_an_epoch_is_its_samples_mean_whatever_the_parts(tmp_path: Path) -> None:
+    """A batch in two parts, and a last one of a single row, whose first part has none."""
+    data, _ = prepare_events(tmp_path, EVENTS)
+    samples = data.samples(Split.TRAIN, 100)
+    model = build_model(make_config(tmp_path).model, data, seed=1)
+    model.compile(optimizer=build_optimizer(OptimizerConfig(name="sgd", learning_rate=1e-12)), loss=LogLoss())
+    table = model.item_embedding.items
+    table.assign(table.numpy() * 1000)  # losses that differ
+    sizes = {"batch_size": len(samples) - 1, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
+    batches = TrainingBatches(data, samples, parts=Parts((0.5,)), **sizes)
+    losses = [
+        float(tf.reduce_mean(model.compute_loss(None, labels, model(inputs, training=True)))) * len(labels)
+        for inputs, labels in batches
+    ]
+    history = model.fit(batches.to_dataset(), shuffle=False, verbose=0).history
+    assert history["loss"] == pytest.approx([sum(losses) / len(samples)], rel=1e-5)
+    assert abs(losses[1] - losses[0] / (len(samples) - 1)) > 0.01
 
 
 def test_weight_decay_leaves_tables_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from din_train.config import RegularizationConfig
 from din_train.model.build import build_model
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
-from din_train.training.regularization import TableRegularizer, build_regularizer, count_items, count_table_rows
+from din_train.training.regularization import TableRegularizer, build_regularizer, count_table_rows
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]
 COUNTS = {"table": np.array([0, 3, 1, 4, 2])}
@@ -28,15 +28,17 @@ def regularize(name: str, rows: list[int], values: np.ndarray) -> np.ndarray:
 
 
 def test_l2_equals_dense_l2_when_every_id_is_in_the_batch() -> None:
-    values = np.random.default_rng(0).normal(size=(5, 2))
-    order = [3, 0, 4, 1, 2]
-    assert regularize("l2", order, values) == pytest.approx(regularize("dense_l2", order, values))
+    values = np.random.default_rng(0).normal(size=(4, 2))
+    order = [3, 4, 1, 2]  # 0 is padding, which is in no batch
+    assert regularize("l2", order, values)[1:] == pytest.approx(regularize("dense_l2", order, values)[1:])
     assert regularize("l2", order, values)[order] == pytest.approx(values + 0.5 * TABLE[order], abs=1e-6)
+    assert regularize("l2", [0, 1], np.zeros((2, 2)))[0].tolist() == [0, 0]
 
 
 def test_mini_batch_aware_equals_a_dense_l2_with_each_row_over_its_count_when_every_id_is_in_the_batch() -> None:
     values = np.zeros((5, 2))
     expected = 0.5 * TABLE / np.maximum(COUNTS["table"], 1)[:, None]
+    expected[0] = 0  # padding's
     assert regularize("mini_batch_aware", [0, 1, 2, 3, 4], values) == pytest.approx(expected)
 
 
@@ -64,7 +66,6 @@ def test_occurrences_equal_a_slow_count(tmp_path: Path, data: PreparedData) -> N
         start = samples.history_start[row]
         for item in data.event_item_ids[start : start + samples.history_length[row]]:
             expected[item] += 1
-    assert count_items(data, samples).tolist() == expected.tolist()
     model = build_model(make_config(tmp_path).model, data, seed=1)
     counts = count_table_rows(model, data, samples)
     assert counts[model.item_embedding.items.path].tolist() == expected.tolist()
@@ -83,3 +84,43 @@ def test_every_embedding_table_is_counted(tmp_path: Path, data: PreparedData, na
     assert regularizer is not None
     assert tables == set(counts)
     assert build_regularizer(RegularizationConfig(), model, data, samples) is None
+
+
+def test_tables_of_candidates_and_of_behaviours_are_counted_apart(tmp_path: Path, data: PreparedData) -> None:
+    """The linear terms of a target and of a behaviour are different numbers, looked up in different places."""
+    model = build_model(make_config(tmp_path, model={"name": "deepfm"}).model, data, seed=1)
+    samples = data.samples(Split.TRAIN, 7)
+    counts = count_table_rows(model, data, samples)
+    linear = model.linear
+    targets = np.bincount(samples.target_item_ids, minlength=len(data.item_category_ids))
+    assert counts[linear.candidate.items.path].tolist() == targets.tolist()
+    assert counts[linear.candidate.items.path].sum() == len(samples)
+    assert counts[linear.behaviours.items.path].sum() == samples.history_length.sum()
+    assert counts[linear.behaviours.categories.path].sum() == samples.history_length.sum()
+    both = counts[linear.candidate.items.path] + counts[linear.behaviours.items.path]
+    assert counts[model.item_embedding.items.path].tolist() == both.tolist()
+
+
+def test_the_unknown_item_occurs_as_often_as_it_takes_anothers_place(tmp_path: Path, data: PreparedData) -> None:
+    model = build_model(make_config(tmp_path).model, data, seed=1)
+    samples = data.samples(Split.TRAIN, 100)
+    exact, expected = (count_table_rows(model, data, samples, unknown_rate=rate) for rate in (0.0, 0.2))
+    path = model.item_embedding.items.path
+    assert exact[path][1] == 0
+    assert expected[path][1] == pytest.approx(0.2 * exact[path].sum(), abs=1)
+    assert expected[path][2:] == pytest.approx(0.8 * exact[path][2:], abs=1)  # of targets and of behaviours, rounded
+    assert expected[model.item_embedding.categories.path][1] == expected[path][1]
+
+
+def test_rows_that_items_share_are_counted_together(tmp_path: Path, data: PreparedData) -> None:
+    samples = data.samples(Split.TRAIN, 100)
+    own, shared = (
+        build_model(make_config(tmp_path, model={"min_item_count": count}).model, data, seed=1) for count in (0, 12)
+    )
+    counts, merged = (count_table_rows(each, data, samples)[each.item_embedding.items.path] for each in (own, shared))
+    rare = data.training_events < 12
+    rare[:2] = False
+    assert 0 < rare.sum() < len(rare) - 2
+    assert merged[rare].tolist() == [0] * rare.sum()
+    assert merged[1] == counts[rare].sum() > 0
+    assert merged[~rare][2:].tolist() == counts[~rare][2:].tolist()

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from din_train.config import OptimizerConfig
+from din_train.training.regularization import TableRegularizer
 from din_train.training.sparse_optimizers import LazyAdam, build_optimizer
 
 
@@ -127,6 +128,22 @@ def test_static_shapes_leave_the_padding_row_as_it_is() -> None:
     optimizer.build([table])
     optimizer.apply([tf.IndexedSlices(tf.ones([4, 2]), tf.constant([3, 3, 1, 3]), [5, 2])])
     assert table.numpy()[[0, 2, 4]].tolist() == [[0, 1], [4, 5], [8, 9]]
+
+
+@pytest.mark.parametrize("name", ["l2", "dense_l2", "mini_batch_aware"])
+def test_static_shapes_change_no_regularised_and_clipped_step(name: str) -> None:
+    """The rows left over name the padding id: they add nothing to the norm, and its row has no regularisation."""
+    tables = []
+    for static_shapes in (False, True):
+        regularizer = TableRegularizer(name, 0.5, {"table": np.array([0, 3, 1, 4, 2])})
+        table = keras.Variable(np.full((5, 2), 3, np.float32), name="table")
+        config = OptimizerConfig(name="sgd", learning_rate=1.0, clip_norm=0.5)
+        optimizer = build_optimizer(config, regularizer=regularizer, static_shapes=static_shapes)
+        optimizer.build([table])
+        optimizer.apply([tf.IndexedSlices(tf.ones([6, 2]), tf.constant([3, 3, 1, 3, 3, 1]), [5, 2])])
+        tables.append(table.numpy())
+    assert tables[0] == pytest.approx(tables[1], abs=1e-6)
+    assert np.ptp(tables[0]) > 0.1
 
 
 def test_a_step_schedule_changes_the_rate_after_its_step() -> None:

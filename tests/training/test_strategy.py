@@ -25,7 +25,7 @@ from din_train.samples.split import Split
 from din_train.training.regularization import build_regularizer
 from din_train.training.trainer import fit_model
 
-folder, optimizer = Path(sys.argv[1]), json.loads(sys.argv[2])
+folder, optimizer, batch_size = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 events = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(210)]
 data, _ = prepare_events(folder, events)
 results = []
@@ -34,19 +34,18 @@ for strategy in ("none", "mirrored"):
         folder,
         model={"name": "din", "mlp": {"batch_normalization": True, "hidden_units": [8, 4]}},
         training={
-            "epochs": 2, "batch_size": 8, "strategy": strategy, "select_on": "none",
+            "epochs": 2, "batch_size": batch_size, "strategy": strategy, "select_on": "none",
             "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"},
         },
     )
     samples = data.samples(Split.TRAIN, 100)
-    assert len(samples) % 8 == 0, len(samples)
     run = RunDirectory(folder / strategy)
     run.checkpoints.mkdir(parents=True)
     with strategy_scope(strategy):
         model = build_model(config.model, data, seed=1)
         fit_model(
             model,
-            TrainingBatches(data, samples, batch_size=8, max_history_length=100, unknown_rate=0.01, seed=1),
+            TrainingBatches(data, samples, batch_size=batch_size, max_history_length=100, unknown_rate=0.01, seed=1),
             config, run, watched=None, data_fingerprint="x",
             regularizer=build_regularizer(config.training.regularization, model, data, samples),
         )
@@ -54,21 +53,31 @@ for strategy in ("none", "mirrored"):
 (loss, weights), (mirrored_loss, mirrored_weights) = results
 print(json.dumps({
     "loss": loss,
+    "samples": len(samples),
     "loss_difference": float(np.abs(np.subtract(loss, mirrored_loss)).max()),
     "weight_difference": max(float(np.abs(one - other).max()) for one, other in zip(weights, mirrored_weights)),
 }))
 """
 
 
+SGD = {"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}
+
+
 @pytest.mark.parametrize(
-    "optimizer",
-    [{"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}, {"name": "adagrad", "learning_rate": 0.01}],
-    ids=lambda optimizer: optimizer["name"],
+    ("optimizer", "batch_size", "left_over"),
+    [
+        pytest.param(SGD, 8, 0, id="sgd"),
+        pytest.param({"name": "adagrad", "learning_rate": 0.01}, 8, 0, id="adagrad"),
+        pytest.param(SGD, 7, 5, id="shares-of-4-and-3"),
+        pytest.param(SGD, 263, 1, id="a-replica-without-rows"),
+    ],
 )
-def test_two_replicas_equal_one_device(tmp_path: Path, optimizer: dict[str, object]) -> None:
+def test_two_replicas_equal_one_device(
+    tmp_path: Path, optimizer: dict[str, object], batch_size: int, left_over: int
+) -> None:
     environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(optimizer)],
+        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(optimizer), str(batch_size)],
         check=False,
         capture_output=True,
         text=True,
@@ -76,6 +85,7 @@ def test_two_replicas_equal_one_device(tmp_path: Path, optimizer: dict[str, obje
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
+    assert result["samples"] % batch_size == left_over
     assert result["loss"][1] < result["loss"][0]
     assert result["loss_difference"] < 1e-5
     assert result["weight_difference"] < 1e-4

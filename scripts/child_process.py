@@ -1,4 +1,4 @@
-"""Run a program to its end: what it prints at last, and what it took."""
+"""Run a program to its end, in a process of its own: what it prints at last, and what it took."""
 
 import json
 import os
@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 MB = 1_000_000
 
 
-class PeerError(Exception):
-    """Something that cannot be measured; the message is one line, without its name."""
+class MeasurementError(click.ClickException):
+    """Something that cannot be measured; the message is one line, without its name. Uncaught, it ends the command."""
 
 
 def run_child(command: Sequence[object], folder: Path) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def run_child(command: Sequence[object], folder: Path) -> dict[str, Any]:
     same time, the one is low and the other high.
 
     Raises:
-        PeerError: with the last line of its output, if it fails.
+        MeasurementError: with the last line of its output, if it fails.
     """
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONNOUSERSITE": "1"}
     with tempfile.TemporaryFile(dir=folder) as output:
@@ -43,7 +45,8 @@ def run_child(command: Sequence[object], folder: Path) -> dict[str, Any]:
         lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "no output"
     if process.returncode:
-        raise PeerError(f"{Path(str(command[1])).name} ended with exit code {process.returncode}: {last}")
+        program = command[2] if command[1] == "-m" else Path(str(command[1])).name
+        raise MeasurementError(f"{program} ended with exit code {process.returncode}: {last}")
     result = json.loads(last) if last.startswith("{") else {}
     return {
         **result,
