@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from din_train.evaluation.compare import Comparison
 from din_train.evaluation.audit.check import Check
+from din_train.evaluation.compare import Comparison
 from din_train.logs.log import Progress as ReadProgress
 from din_train.samples.manifest import Manifest
 

@@ -31,6 +31,9 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool) -> None:
         RunError: one line a failed check.
     """
     opened = open_run(run_dir)
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
     from din_train.evaluation.audit.check import Status
     from din_train.evaluation.audit.checks import run_checks
 
@@ -70,6 +73,7 @@ def build_subject(opened: OpenedRun, *, most_rows: int, seed: int) -> "Subject":
         history=opened.run.read_history(),
         stored=_read_stored(opened),
         refit=opened.checkpoint.refit,
+        scored_on_gpu=_may_be_of_a_gpu(opened),
         samples=samples,
         rows=choose_rows(samples.user_ids, most_rows, seed),
         seed=seed,
@@ -81,6 +85,15 @@ def _read_stored(opened: OpenedRun) -> "ScoredRows | None":
 
     path = opened.run.scores_file("test")
     return read_scores(path) if path.exists() else None
+
+
+def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
+    """By environment.json, else by whether there is one here."""
+    import tensorflow as tf
+
+    if opened.run.environment_file.exists():
+        return "gpu" in str(orjson.loads(opened.run.environment_file.read_bytes()).get("device")).lower()
+    return bool(tf.config.get_visible_devices("GPU"))
 
 
 def _load_again(opened: OpenedRun) -> "RankingModel":

@@ -124,7 +124,7 @@ def _check_presampled(subject: Subject, name: str) -> Check:
     bound = following + _DEVIATIONS * float(error) + _REPEATS_MARGIN
     finding = (
         f"{rows:,} positives with a history: {share:.2%} are their history's newest item (bound {bound:.2%}: an item "
-        f"follows itself in {following:.2%}, and a margin); {outside:,} histories outside their user's list; ready-made "
+        f"follows itself in {following:.2%}, and a margin); {outside:,} histories outside their user's list; such "
         "samples have no timestamps, so more cannot be seen"
     )
     passed = share <= bound and not outside

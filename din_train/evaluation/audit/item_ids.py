@@ -51,8 +51,8 @@ def check_odd_ids(subject: Subject) -> Check:
     variance = float(np.sum(odds * (count - odds) / count * spread / np.maximum(count - 1, 1)))
     deviations = abs(excess) / np.sqrt(variance) if variance > 0 else 0.0
     finding = (
-        f"{len(items):,} items in {len(count):,} groups of equal training events: odd ids have {excess:+.4f} more of the "
-        f"positives than of the negatives, {deviations:.1f} standard deviations (bound {_DEVIATIONS:g})"
+        f"{len(items):,} items in {len(count):,} groups of equal training events: odd ids have {excess:+.4f} more of "
+        f"the positives than of the negatives, {deviations:.1f} standard deviations (bound {_DEVIATIONS:g})"
     )
     measured = {"excess": excess, "deviations": float(deviations), "bound": _DEVIATIONS}
     return judge("leak: odd ids", deviations <= _DEVIATIONS, finding, items=len(items), **measured)
@@ -78,8 +78,12 @@ def check_item_roles(subject: Subject) -> Check:
     if not subject.is_sampled:
         shown = "; ".join(wrong) or "no kind of item has one label only"
         return note("leak: kinds of items", f"{shown}; which items are shown is the log's doing", **measured)
-    shown = "; ".join(wrong) + ", as in training: the kind tells the label" if wrong else "no kind of item tells the label"
-    kinds = ", ".join(f"{role}: {each['test_positives']} to {each['test_negatives']}" for role, each in measured.items())
+    shown = (
+        "; ".join(wrong) + ", as in training: the kind tells the label" if wrong else "no kind of item tells the label"
+    )
+    kinds = ", ".join(
+        f"{role}: {each['test_positives']} to {each['test_negatives']}" for role, each in measured.items()
+    )
     finding = f"{shown} (test positives to negatives: {kinds})"
     return judge("leak: kinds of items", not wrong, finding, **measured)
 
@@ -87,7 +91,7 @@ def check_item_roles(subject: Subject) -> Check:
 def note_popularity(subject: Subject) -> Check:
     """The AUC of an item's clicks in training: the fair part of what ids say."""
     clicks = subject.data.training_events[subject.samples.target_item_ids]
-    value = compute_auc(subject.samples.labels, clicks)
+    value = compute_auc(subject.samples.labels, clicks.astype(np.float64))
     if value is None:
         return skip("leak: popularity", "the test split has one class only")
     model = subject.metrics.get("auc")
@@ -112,8 +116,8 @@ def note_repeated_items(subject: Subject) -> Check:
     positive = samples.labels == 1
     shares = [float(np.mean(inside[each])) for each in (positive, ~positive)]
     finding = (
-        f"{shares[0]:.2%} of the positives and {shares[1]:.2%} of the negatives are in their own history: that alone has "
-        f"AUC {value:.4f}"
+        f"{shares[0]:.2%} of the positives and {shares[1]:.2%} of the negatives are in their history: that alone has AUC "
+        f"{value:.4f}"
     )
     if subject.is_sampled:
         finding += "; negatives never are by negatives.exclude, so repeats score higher here than in use"

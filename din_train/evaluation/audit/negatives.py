@@ -5,6 +5,7 @@ their ids alone, and a model learns to.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,8 @@ def check_negatives_pool(subject: Subject) -> Check:
     split = max(drawn, key=lambda each: drawn[each].largest)
     worst = drawn[split]
     finding = (
-        f"{rows:,} negatives of {len(drawn)} splits: {own:,} are items their user chose, {unclicked:,} items without an "
-        f"event (bound 0); by ranges of ids the farthest from the {subject.config.negatives.distribution} draw is off "
+        f"{rows:,} negatives of {len(drawn)} splits: {own:,} are items their user chose, {unclicked:,} items without "
+        f"an event (bound 0); by ranges of ids the farthest from the {subject.config.negatives.distribution} draw is off "
         f"by {worst.largest:.1f} standard deviations ({worst.bin}, {split.name.lower()}; bound {_DEVIATIONS:g})"
     )
     passed = not own and not unclicked and worst.largest <= _DEVIATIONS
@@ -75,7 +76,7 @@ def check_negatives_differ_only_in_item(subject: Subject) -> Check:
         of = np.maximum.accumulate(np.where(positive, np.arange(len(positive)), -1))  # [S] row of the row's target
         counts["without a positive before them"] = counts.get("without a positive before them", 0) + int(np.sum(of < 0))
         rows = np.flatnonzero(of >= 0)
-        columns = {
+        columns: dict[str, NDArray[np.integer]] = {
             "user": samples.user_ids,
             "history": samples.history_start,
             "history length": samples.history_length,
@@ -111,7 +112,9 @@ def _compare(subject: Subject, split: Split) -> Drawn:
         items = samples.target_item_ids[target + 1 : end]
         user = int(samples.user_ids[target])
         first, last = int(places.first[user]), int(places.end[user])
-        position = find_last_excluded(negatives, samples.history_length[[target]].astype(np.int64), np.array([last - first]))
+        position = find_last_excluded(
+            negatives, samples.history_length[[target]].astype(np.int64), np.array([last - first])
+        )
         chosen = np.unique(places.item_ids[first : first + int(position[0]) + 1])
         own += int(np.isin(items, chosen).sum())
         unclicked += int((~has_event[items]).sum())
@@ -122,9 +125,7 @@ def _compare(subject: Subject, split: Split) -> Drawn:
             expected[what] += len(items) * share
             variance[what] += len(items) * share * (1 - share)
             found[what] += float(inside[items].sum())
-    deviations = {
-        what: abs(found[what] - expected[what]) / np.sqrt(max(variance[what], 1.0)) for what in bins
-    }
+    deviations = {what: abs(found[what] - expected[what]) / np.sqrt(max(variance[what], 1.0)) for what in bins}
     worst = max(deviations, key=lambda what: deviations[what])
     return Drawn(rows, own, unclicked, float(deviations[worst]), worst)
 
@@ -133,5 +134,5 @@ def _make_bins(num_ids: int) -> Bins:
     """[num_ids] masks: ranges of ids, and the odd ones."""
     ids = np.arange(num_ids)
     edges = np.linspace(FIRST_REAL_ID, num_ids, _RANGES + 1).astype(int)
-    ranges = {f"ids {low} to {high - 1}": (ids >= low) & (ids < high) for low, high in zip(edges, edges[1:], strict=False)}
+    ranges = {f"ids {low} to {high - 1}": (ids >= low) & (ids < high) for low, high in pairwise(edges.tolist())}
     return {**ranges, "odd ids": ids % 2 == 1}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
+from din_train.config import GaucWeighting
 from din_train.evaluation.audit.check import Check, judge
 from din_train.evaluation.audit.subject import Subject, choose_rows
 from din_train.evaluation.metrics import compute_gauc
@@ -32,7 +33,7 @@ def check_metrics(subject: Subject) -> Check:
     if len(samples) != len(subject.samples):
         finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
         return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")
-    weighting = str(subject.metrics.get("gauc_weighting", "impressions"))
+    weighting: GaucWeighting = subject.metrics.get("gauc_weighting", "impressions")
     chosen = choose_rows(samples.user_ids, _MOST_ROWS, subject.seed)
     recomputed = _recompute(samples, logits)
     if len(chosen) == len(samples):
@@ -96,7 +97,9 @@ def _compute_logloss(labels: Any, logits: Any, probabilities: Sequence[float]) -
         return None
     if max(abs(float(np.max(logits))), abs(float(np.min(logits)))) < 15:
         return float(log_loss(labels, probabilities, labels=[0, 1]))
-    terms = (math.log1p(math.exp(-abs(x))) + max(x, 0.0) - y * x for x, y in zip(map(float, logits), labels, strict=True))
+    terms = (
+        math.log1p(math.exp(-abs(x))) + max(x, 0.0) - y * x for x, y in zip(map(float, logits), labels, strict=True)
+    )
     return math.fsum(terms) / len(labels)
 
 

@@ -41,7 +41,7 @@ def check_equal_scores(subject: Subject) -> Check:
         "gauc": compute_gauc(samples.user_ids, samples.labels, constant).value,
     }
     shown = ", ".join(f"{name.upper()} {'undefined' if value is None else value}" for name, value in values.items())
-    finding = f"equal scores for all of {subject.describe_rows()}: {shown} (must be 0.5)"
+    finding = f"equal scores for {subject.describe_rows()}: {shown} (must be 0.5)"
     return judge("labels: equal scores", all(value in (None, 0.5) for value in values.values()), finding, **values)
 
 
@@ -70,7 +70,11 @@ def _check(
     values, variances = [], []
     for _ in range(SHUFFLES):
         labels = shuffle(groups, samples.labels, random)
-        value = compute_gauc(groups, labels, subject.logits).value if metric == "GAUC" else compute_auc(labels, subject.logits)
+        value = (
+            compute_gauc(groups, labels, subject.logits).value
+            if metric == "GAUC"
+            else compute_auc(labels, subject.logits)
+        )
         deviation = compute_null_deviation(groups, labels, subject.logits)
         if value is None or deviation is None:
             return skip(name, f"{metric} is undefined on these rows: one class only")

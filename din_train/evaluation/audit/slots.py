@@ -43,7 +43,12 @@ def check_slots(subject: Subject) -> Check:
 def check_equal_rows(subject: Subject) -> Check:
     """Rows with the same inputs have the same stored score, whatever their label."""
     samples, logits = subject.scored
-    columns = [samples.user_ids, samples.target_item_ids, samples.history_start, samples.history_length]
+    columns: list[NDArray[np.integer]] = [
+        samples.user_ids,
+        samples.target_item_ids,
+        samples.history_start,
+        samples.history_length,
+    ]
     columns += list(samples.context.values())
     order = np.lexsort((logits, *columns))
     same = np.all([column[order][1:] == column[order][:-1] for column in columns], axis=0)
@@ -69,4 +74,9 @@ def _list_splits(samples: Samples, *, sampled: bool) -> Iterator[tuple[str, Rows
         groups = targets[rows]
         begins = np.searchsorted(groups, groups, side="left")
         ends = np.searchsorted(groups, groups, side="right")
-        yield "a target's first negatives", rows, groups, ((np.arange(len(rows)) - begins) * 2 < ends - begins).astype(int)
+        yield (
+            "a target's first negatives",
+            rows,
+            groups,
+            ((np.arange(len(rows)) - begins) * 2 < ends - begins).astype(int),
+        )

@@ -77,7 +77,9 @@ def check_disjoint_users(subject: Subject) -> Check:
     }
     protocol = subject.config.data.protocol
     if protocol != "user":
-        finding = f"{len(test):,} test users, {shared['train']:,} of them in training too, as protocol '{protocol}' has it"
+        finding = (
+            f"{len(test):,} test users, {shared['train']:,} of them in training too, as protocol '{protocol}' has it"
+        )
         return note(name, finding, users=len(test), **shared)
     finding = (
         f"{len(test):,} test users: {shared['train']:,} in training, {shared['validation']:,} in validation, and "
@@ -87,7 +89,7 @@ def check_disjoint_users(subject: Subject) -> Check:
 
 
 def _mark_test_events(subject: Subject) -> NDArray[np.bool_]:
-    """[events]: the test targets; under `time` whatever is in the test split's time, under `user` all of a test user's."""
+    """[events]: the test targets; under `time` all in the test split's time, under `user` all of the test users."""
     places, config = subject.places, subject.config.data
     held_out = np.zeros(len(places.item_ids), np.bool_)
     windows = find_windows(places, config, Split.TEST)
@@ -102,7 +104,7 @@ def _mark_test_events(subject: Subject) -> NDArray[np.bool_]:
 
 
 def _check_presampled(subject: Subject, name: str) -> Check:
-    """Ready-made rows have no place in a log: a test positive may not be there with the same history, or in a longer."""
+    """Ready-made rows have no place in a log: no test positive is there again, or in a longer history."""
     places = subject.places
     tests = _key_rows(subject.samples)
     counts = {}
