@@ -116,7 +116,7 @@ def note_repeated_items(subject: Subject) -> Check:
     positive = samples.labels == 1
     shares = [float(np.mean(inside[each])) for each in (positive, ~positive)]
     finding = (
-        f"{shares[0]:.2%} of the positives and {shares[1]:.2%} of the negatives are in their history: that alone has AUC "
+        f"{shares[0]:.2%} of the positives and {shares[1]:.2%} of the negatives are in their history: that has AUC "
         f"{value:.4f}"
     )
     if subject.is_sampled:

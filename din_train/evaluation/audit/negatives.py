@@ -53,8 +53,8 @@ def check_negatives_pool(subject: Subject) -> Check:
     worst = drawn[split]
     finding = (
         f"{rows:,} negatives of {len(drawn)} splits: {own:,} are items their user chose, {unclicked:,} items without "
-        f"an event (bound 0); by ranges of ids the farthest from the {subject.config.negatives.distribution} draw is off "
-        f"by {worst.largest:.1f} standard deviations ({worst.bin}, {split.name.lower()}; bound {_DEVIATIONS:g})"
+        f"an event (bound 0); by ids the farthest from the {subject.config.negatives.distribution} draw is off by "
+        f"{worst.largest:.1f} standard deviations ({worst.bin}, {split.name.lower()}; bound {_DEVIATIONS:g})"
     )
     passed = not own and not unclicked and worst.largest <= _DEVIATIONS
     return judge(

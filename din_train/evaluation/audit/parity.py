@@ -64,15 +64,14 @@ def check_stored_scores(subject: Subject) -> Check:
     }
     others = sum(int(np.sum(one != other)) for one, other in columns.values())
     was = stored.logit[subject.rows]
+    bound = subject.stored_tolerance
     largest, same = measure_distance(was, subject.logits), float(np.mean(was == subject.logits))
     finding = (
-        f"{subject.describe_rows()} scored again: largest difference {largest:.1e} (bound {subject.stored_tolerance:.0e}), "
+        f"{subject.describe_rows()} scored again: largest difference {largest:.1e} (bound {bound:.0e}), "
         f"{same:.2%} to the bit; {others:,} values of the rows themselves differ (bound 0)"
     )
-    passed = largest <= subject.stored_tolerance and not others
-    return judge(
-        name, passed, finding, largest=largest, same_bits=same, bound=subject.stored_tolerance, differing=others
-    )
+    passed = largest <= bound and not others
+    return judge(name, passed, finding, largest=largest, same_bits=same, bound=bound, differing=others)
 
 
 def _call(subject: Subject, rows: Rows) -> Floats:
