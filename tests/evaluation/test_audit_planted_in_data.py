@@ -211,11 +211,11 @@ def change_negatives(
     return planted
 
 
-def test_negatives_from_the_tail_alone(planted: Any) -> None:
+def test_negatives_from_the_popular_half_alone(planted: Any) -> None:
     subject = planted("holdout", change_negatives(lambda old, random: random.integers(2, 32, len(old)), Split.TEST))
     check = check_negatives_pool(subject)
     assert has_failed(check)
-    assert check.measured["deviations"] > 10
+    assert check.measured["deviations"] > 7
 
 
 def test_a_users_own_items_as_negatives(planted: Any) -> None:

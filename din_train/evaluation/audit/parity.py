@@ -7,9 +7,12 @@ import tensorflow as tf
 
 from din_train.batches import Inputs, choose_parts
 from din_train.evaluation.audit.check import Check, judge, skip
-from din_train.evaluation.audit.subject import Floats, Rows, Subject, measure_distance
+from din_train.evaluation.audit.subject import Floats, Rows, Subject, measure_distance, widen
 from din_train.model.positions import Positions, flatten_history, pad_history
 from din_train.model.ranking_model import Part
+
+# Positions of padding that every row has at least, so that it is looked at whatever the histories.
+_PADDING = 4
 
 Locate = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, Positions]]
 
@@ -86,7 +89,7 @@ def _score_in_parts(subject: Subject, rows: Rows, locate: Locate, *, padded: boo
     cut = [each for each in choose_parts(size, padded=padded).cut(np.arange(len(rows)), lengths) if len(each)]
     parts = []
     for each in cut:
-        inputs = _as_tensors(subject.build_inputs(rows[each]))
+        inputs = _as_tensors(widen(subject.build_inputs(rows[each]), _PADDING))
         history, positions = locate(inputs["history_item_ids"], inputs["history_length"])
         parts.append(Part(inputs, history, positions))
     logits = subject.model.compute_logits(parts, training=False)

@@ -77,6 +77,21 @@ def find_target_places(places: Places, data: DataConfig, split: Split, samples: 
     return np.where(same, rows, NOWHERE)
 
 
+def find_stray_targets(places: Places, samples: Samples, targets: Rows) -> Rows:
+    """The event rows of positives that are not where the protocol puts them: the first of their item after the history.
+
+    Args:
+        targets: [S] of `find_target_places`.
+    """
+    found = []
+    for row in np.flatnonzero((samples.labels == 1) & (targets == NOWHERE)).tolist():
+        start = int(samples.history_start[row] + samples.history_length[row])
+        later = places.item_ids[start : places.end[samples.user_ids[row]]] == samples.target_item_ids[row]
+        if later.any():
+            found.append(start + int(np.argmax(later)))
+    return np.array(found, np.int64)
+
+
 def mark_histories(places: Places, samples: Samples) -> NDArray[np.bool_]:
     """[events] whether some sample's history holds the event."""
     steps = np.zeros(len(places.item_ids) + 1, np.int64)

@@ -9,9 +9,9 @@ import numpy as np
 
 from din_train.batches import Inputs, build_batch
 from din_train.evaluation.audit.check import Check, judge, skip
-from din_train.evaluation.audit.subject import Floats, Rows, Subject, measure_distance
+from din_train.evaluation.audit.subject import Floats, Rows, Subject, measure_distance, widen
 from din_train.samples.split import Split
-from din_train.samples.vocabulary import FIRST_REAL_ID, PAD_ID
+from din_train.samples.vocabulary import FIRST_REAL_ID
 
 _BATCH_SIZES = (3, 64)
 _ALONE = 100  # rows scored one at a time
@@ -54,13 +54,13 @@ def check_padding(subject: Subject) -> Check:
     last = FIRST_REAL_ID + subject.data.num_items
 
     def fill(inputs: Inputs) -> Inputs:
-        wide = _widen(inputs, _WIDER)
+        wide = widen(inputs, _WIDER)
         history = wide["history_item_ids"]
         is_padding = np.arange(history.shape[1]) >= wide["history_length"][:, None]
         junk = random.integers(FIRST_REAL_ID, last, history.shape, dtype=np.int32)
         return {**wide, "history_item_ids": np.where(is_padding, junk, history)}
 
-    wider = subject.score(rows, alter=lambda inputs: _widen(inputs, _WIDER))
+    wider = subject.score(rows, alter=lambda inputs: widen(inputs, _WIDER))
     return _compare(subject, "scores: padding", {"wider": wider, "ids in the padding": subject.score(rows, alter=fill)})
 
 
@@ -120,13 +120,8 @@ def _score_among_training_rows(subject: Subject, rows: Rows) -> Floats:
 
 def _interleave(others: Inputs, inputs: Inputs) -> Inputs:
     width = max(each["history_item_ids"].shape[1] for each in (others, inputs))
-    one, two = (_widen(each, width - each["history_item_ids"].shape[1]) for each in (others, inputs))
+    one, two = (widen(each, width - each["history_item_ids"].shape[1]) for each in (others, inputs))
     return {
         name: np.stack([one[name], two[name]], axis=1).reshape(-1, *two[name].shape[1:])  # other, own, other, ...
         for name in inputs
     }
-
-
-def _widen(inputs: Inputs, by: int) -> Inputs:
-    history = np.pad(inputs["history_item_ids"], [(0, 0), (0, by)], constant_values=PAD_ID)
-    return {**inputs, "history_item_ids": history}

@@ -16,6 +16,7 @@ from din_train.evaluation.scores import ScoredRows
 from din_train.model.ranking_model import RankingModel
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, Samples
+from din_train.samples.vocabulary import PAD_ID
 
 # Longer than any history: the whole of it.
 NO_CAP = 2**31 - 1
@@ -151,3 +152,9 @@ def choose_rows(user_ids: NDArray[np.int32], most: int, seed: int, among: Rows |
 def measure_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
     """The largest |one - other| / max(1, |one|); 0 for no rows."""
     return float(np.max(np.abs(one - other) / np.maximum(1.0, np.abs(one)), initial=0.0))
+
+
+def widen(inputs: Inputs, by: int) -> Inputs:
+    """A batch with as many more positions of padding."""
+    history = np.pad(inputs["history_item_ids"], [(0, 0), (0, by)], constant_values=PAD_ID)
+    return {**inputs, "history_item_ids": history}

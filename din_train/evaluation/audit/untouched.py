@@ -4,7 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.evaluation.audit.check import Check, judge, note, skip
-from din_train.evaluation.audit.places import NOWHERE, find_target_places, find_windows, mark_histories
+from din_train.evaluation.audit.places import (
+    NOWHERE,
+    find_stray_targets,
+    find_target_places,
+    find_windows,
+    mark_histories,
+)
 from din_train.evaluation.audit.subject import Subject
 from din_train.samples.names import hash_rows
 from din_train.samples.refit import join_for_refit
@@ -32,7 +38,8 @@ def check_test_events(subject: Subject) -> Check:
     for split in (Split.TRAIN, Split.VALIDATION):
         samples = subject.samples_of(split)
         targets = find_target_places(subject.places, subject.config.data, split, samples)
-        targets = targets[targets != NOWHERE]
+        stray = find_stray_targets(subject.places, samples, targets)
+        targets = np.concatenate([targets[targets != NOWHERE], stray])
         of = split.name.lower()
         counts[f"{of} targets"] = int(np.sum(held_out[targets]))
         counts[f"behaviours of {of} histories"] = int(np.sum(held_out & mark_histories(subject.places, samples)))
