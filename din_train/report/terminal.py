@@ -1,6 +1,6 @@
 """Numbers as compact tables on the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from din_train.evaluation.audit.check import Check
 from din_train.evaluation.compare import Comparison
 from din_train.logs.log import Progress as ReadProgress
 from din_train.samples.manifest import Manifest
@@ -114,3 +115,16 @@ def build_comparison_table(comparison: Comparison) -> Table:
 def format_metric(value: float | None) -> str:
     """Six digits, or `undefined`."""
     return "undefined" if value is None else f"{value:.6f}"
+
+
+_STATUS_STYLES = {"passed": "green", "failed": "bold red", "note": "cyan", "skipped": "dim"}
+
+
+def build_audit_table(run: str, rows: str, checks: Sequence[Check]) -> Table:
+    """One row a check of `din-train audit`."""
+    table = Table("check", "", "measured", title=f"audit of {escape(run)}: {escape(rows)}", show_lines=False)
+    table.columns[0].no_wrap = True
+    for each in checks:
+        style = _STATUS_STYLES[each.status]
+        table.add_row(escape(each.name), f"[{style}]{each.status}[/]", escape(each.finding))
+    return table

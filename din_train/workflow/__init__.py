@@ -1,8 +1,9 @@
 """The only place that wires the stages together: one function a command."""
 
+from din_train.workflow.audit import audit
 from din_train.workflow.compare import compare
 from din_train.workflow.evaluate import evaluate
 from din_train.workflow.fit import fit
 from din_train.workflow.prepare import prepare
 
-__all__ = ["compare", "evaluate", "fit", "prepare"]
+__all__ = ["audit", "compare", "evaluate", "fit", "prepare"]

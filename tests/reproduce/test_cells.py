@@ -76,9 +76,11 @@ def test_recipe_ours_never_looks_at_the_test_split(tmp_path: Path) -> None:
                 assert config.data.protocol in ("holdout", "user")
 
 
-def test_recipe_ours_trains_all_models_the_same_way(tmp_path: Path) -> None:
+def test_recipe_ours_trains_all_models_the_same_way_but_for_the_l2_of_lr(tmp_path: Path) -> None:
     configs = [resolve(cell, tmp_path) for cell in cells_of("electronics", "table3", recipes=("ours",), seeds=1)]
-    assert len({str(config.training) for config in configs}) == 1
+    assert [config.training.regularization.name for config in configs] == ["none"] + ["dense_l2"] * 6
+    assert len({str(config.training) for config in configs[1:]}) == 1
+    assert configs[0].training.optimizer == configs[1].training.optimizer
     assert configs[0].training.optimizer.schedule.steps == (3 * 2_172,)  # 2,223,958 rows in batches of 1,024
     sizes = {(config.model.item_embedding_size, config.model.mlp.hidden_units) for config in configs}
     assert len(sizes) == 1

@@ -1,0 +1,39 @@
+"""`din-train audit`: whether a run's numbers can be trusted."""
+
+from pathlib import Path
+
+import click
+
+from din_train.cli.options import json_option
+
+
+@click.command("audit")
+@click.option(
+    "--run-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    default=Path("runs/latest"),
+    show_default=True,
+    help="The run to check.",
+)
+@click.option(
+    "--rows",
+    "most_rows",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=100_000,
+    show_default=True,
+    help="Score at most this many test rows again: whole users, drawn at random.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of everything the audit draws at random."
+)
+@json_option
+def command(run_dir: Path, most_rows: int, seed: int, as_json: bool) -> None:
+    """Check a finished run for leaks and wrong numbers; exit with 1 if a check fails.
+
+    Writes audit.json in the run directory. docs/audit.md says what each check can show and what it cannot.
+    """
+    from din_train import workflow
+
+    workflow.audit(run_dir, most_rows=most_rows, seed=seed, as_json=as_json)

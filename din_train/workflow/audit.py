@@ -1,0 +1,123 @@
+"""`din-train audit`: whether a run's numbers can be trusted."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from din_train.errors import RunError
+from din_train.files import atomic_file
+from din_train.report import terminal
+from din_train.samples.split import Split
+from din_train.workflow.scoring import OpenedRun, build_configured_model, build_evaluation_batches, open_run
+
+if TYPE_CHECKING:
+    from din_train.evaluation.audit.check import Check
+    from din_train.evaluation.audit.subject import Subject
+    from din_train.evaluation.scores import ScoredRows
+    from din_train.model.ranking_model import RankingModel
+
+
+def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool) -> None:
+    """Check a finished run, show every check, and write them to audit.json.
+
+    Args:
+        most_rows: test rows that are scored again; of more, whole users are drawn.
+        seed: of everything drawn.
+
+    Raises:
+        RunError: one line a failed check.
+    """
+    opened = open_run(run_dir)
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
+    from din_train.evaluation.audit.check import Status
+    from din_train.evaluation.audit.checks import run_checks
+
+    subject = build_subject(opened, most_rows=most_rows, seed=seed)
+    checks = run_checks(subject)
+    failed = [check for check in checks if check.status is Status.FAILED]
+    written = _describe(subject, checks, passed=not failed)
+    with atomic_file(opened.run.audit_file) as temporary:
+        temporary.write_bytes(orjson.dumps(written, option=_JSON) + b"\n")
+    if as_json:
+        print(orjson.dumps(written, option=_JSON).decode())
+    else:
+        terminal.show_table(terminal.build_audit_table(str(run_dir), subject.describe_rows(), checks))
+    if failed:
+        raise RunError([f"{run_dir}: audit: {check.name}: {check.finding}" for check in failed])
+
+
+_JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+
+
+def build_subject(opened: OpenedRun, *, most_rows: int, seed: int) -> "Subject":
+    """The run's test split, metrics and scores.
+
+    Raises:
+        RunError: if the run has not finished, or a file of it is damaged.
+    """
+    from din_train.evaluation.audit.subject import Subject, choose_rows
+
+    metrics = opened.run.read_metrics()
+    samples, _ = build_evaluation_batches(opened.config, opened.data, Split.TEST)
+    return Subject(
+        config=opened.config,
+        data=opened.data,
+        model=opened.model,
+        reload=lambda: _load_again(opened),
+        metrics=metrics,
+        history=opened.run.read_history(),
+        stored=_read_stored(opened),
+        refit=opened.checkpoint.refit,
+        scored_on_gpu=_may_be_of_a_gpu(opened),
+        samples=samples,
+        rows=choose_rows(samples.user_ids, most_rows, seed),
+        seed=seed,
+    )
+
+
+def _read_stored(opened: OpenedRun) -> "ScoredRows | None":
+    from din_train.evaluation.scores import read_scores
+
+    path = opened.run.scores_file("test")
+    return read_scores(path) if path.exists() else None
+
+
+def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
+    """By environment.json, else by whether there is one here."""
+    import tensorflow as tf
+
+    if opened.run.environment_file.exists():
+        return "gpu" in str(orjson.loads(opened.run.environment_file.read_bytes()).get("device")).lower()
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+def _load_again(opened: OpenedRun) -> "RankingModel":
+    from din_train.training.checkpoint import load_weights
+
+    model = build_configured_model(opened.config, opened.data)
+    load_weights(opened.run.checkpoints, model)
+    return model
+
+
+def _describe(subject: "Subject", checks: "Sequence[Check]", *, passed: bool) -> dict[str, Any]:
+    return {
+        "passed": passed,
+        "counts": Counter(str(check.status) for check in checks),
+        "model": subject.config.model.name,
+        "protocol": subject.config.data.protocol,
+        "split": "test",
+        "rows": len(subject.samples),
+        "rows_audited": len(subject.rows),
+        "rows_scored_in_other_ways": len(subject.probe),
+        "seed": subject.seed,
+        "data_fingerprint": subject.data.fingerprint,
+        "checks": [
+            {"name": each.name, "status": each.status, "finding": each.finding, "measured": each.measured}
+            for each in checks
+        ],
+    }
