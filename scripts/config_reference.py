@@ -82,7 +82,7 @@ def _first_paragraph(docstring: str, key: str) -> Iterator[str]:
 def _describe_key(dotted: str, field: FieldInfo, below: type[Section] | None) -> str:
     if below is None:
         values, meaning = "; ".join([_describe_type(field.annotation), *_describe_bounds(field.metadata)]), ""
-        default = _show(field.default)
+        default = _show(field.get_default(call_default_factory=True))
     else:
         values, meaning = "section", f"[its keys](#{_anchor(dotted)})"
         default = "left out" if field.default is None else "its own"
