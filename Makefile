@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test check format lock ci clean
+.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test check docs docs-check format lock ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,11 +54,18 @@ gpu-check: setup ## Check and time the kernels on whatever GPU there is
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-check: setup ## Check formatting, lint, types and the import rule
+check: setup ## Check formatting, lint, types, the import rule and the figures in the documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/docs_check.py
+
+docs: setup ## Write docs/config.md anew from the config's schema
+	$(BIN)/python scripts/config_reference.py
+
+docs-check: setup ## Compare the figures in the documents with docs/results; nothing is measured again
+	$(BIN)/python scripts/docs_check.py
 
 format: setup ## Format the code and fix what lint can
 	$(BIN)/ruff format .

@@ -6,22 +6,39 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from scripts_factory import load_script
+from tensorflow.errors import ResourceExhaustedError
 
-from din_train.cli import cli
+from din_train.cli import COMMANDS as COMMAND_NAMES
+from din_train.cli import cli, describe_failure
 from din_train.cli.init import DEFAULT_PATH
 from din_train.config import load_config
+from din_train.errors import ConfigError
 from din_train.tensorflow_setup import start_tensorflow
 
 REPOSITORY = Path(__file__).parents[1]
+READMES = ("README.md", "README.zh-CN.md")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-COMMANDS = [
-    line.partition("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]  # fmt: skip
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/sample/README.md")
+DOCUMENTS = (
+    *("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/sample/README.md"),
+    *("docs/results/README.md", *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md")))),
+)
 
 start_tensorflow("cpu")
+
+
+def read(document: str) -> str:
+    return (REPOSITORY / document).read_text(encoding="utf-8")
+
+
+def list_commands(document: str) -> list[str]:
+    """The lines of its shell blocks, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", read(document), re.DOTALL)
+    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+COMMANDS = list_commands("README.md")
 
 
 def test_the_first_two_commands() -> None:
@@ -29,11 +46,64 @@ def test_the_first_two_commands() -> None:
 
 
 def test_every_make_target_named_is_there() -> None:
-    text = "\n".join((REPOSITORY / name).read_text(encoding="utf-8") for name in DOCUMENTS)
+    text = "\n".join(map(read, DOCUMENTS))
     named = set(re.findall(r"`make ([\w-]+)", text)) | set(re.findall(r"^make ([\w-]+)", text, re.MULTILINE))
     targets = set(re.findall(r"^([\w-]+):.*## ", MAKEFILE, re.MULTILINE))
     assert named - targets == set()
-    assert {"help", "setup", "quickstart", "test", "check", "ci", "clean"} <= targets
+    assert {"help", "setup", "quickstart", "test", "check", "docs", "docs-check", "ci", "clean"} <= targets
+
+
+def test_the_readmes_have_the_same_commands_tables_and_sections() -> None:
+    assert list_commands("README.zh-CN.md") == COMMANDS
+    ours, theirs = ([line for line in read(name).splitlines() if line.startswith(("#", "|"))] for name in READMES)
+    assert [line.count("|") for line in theirs] == [line.count("|") for line in ours]
+    assert [line.partition(" ")[0] for line in theirs] == [line.partition(" ")[0] for line in ours]
+    ours, theirs = (re.findall(r"```text\n(.*?)```", read(name), re.DOTALL) for name in READMES)
+    assert theirs == ours
+
+
+def test_the_readmes_name_the_same_keys_options_and_files() -> None:
+    ours, theirs = (
+        set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", read(name), flags=re.DOTALL))) for name in READMES
+    )
+    assert {name for name in ours - theirs if " " not in name} == set()
+    assert theirs - ours == set()
+
+
+def test_the_readmes_have_the_same_figures() -> None:
+    compare = load_script("docs_check").compare_translation
+    assert list(compare("README.zh-CN.md", read("README.zh-CN.md"), REPOSITORY / "README.md")) == []
+    assert [f"({name})" in read(other) for name, other in (READMES, READMES[::-1])] == [True, True]
+
+
+def test_every_command_of_a_result_file_is_there() -> None:
+    results, problems = load_script("result_files").read_results(REPOSITORY)
+    assert problems == []
+    assert len(results) > 5
+    targets = set(re.findall(r"^([\w-]+):.*## ", MAKEFILE, re.MULTILINE))
+    for name, file in results.items():
+        command = file.command or ""
+        assert set(re.findall(r"\bmake ([\w-]+)", command)) <= targets, name
+        assert set(re.findall(r"\bdin-train (\w+)", command)) <= set(COMMAND_NAMES), name
+        for path in re.findall(r"\b(?:scripts|configs)/[\w./-]+", command):
+            assert (REPOSITORY / path).exists(), f"{name}: {path}"
+        assert file.command is None or re.match(r"make |python scripts/|din-train ", command), name
+
+
+def test_the_gpu_page_has_the_lines_that_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _kind: [])
+    with pytest.raises(ConfigError) as no_gpu:
+        start_tensorflow("gpu")
+    lines = [f"error: {no_gpu.value.problems[0]}", load_script("gpu_check").NO_GPU]
+    for other in ("deterministic=true", "strategy=mirrored"):
+        with pytest.raises(ConfigError) as excluded:
+            load_config(REPOSITORY / "configs/sample.yaml", [f"training.{other}", "training.jit_compile=on"])
+        lines.append(str(excluded.value.problems[0]).partition(": ")[2])
+    full, _ = describe_failure(ResourceExhaustedError(None, None, "..."))
+    bug, _ = describe_failure(ZeroDivisionError())
+    page = read("docs/gpu.md")
+    for line in (*lines, *full, bug[0].partition(" (")[0]):
+        assert line in page
 
 
 def test_every_din_train_command_of_the_readme_runs_in_its_order(
@@ -61,13 +131,12 @@ def test_every_shipped_config_loads_and_its_header_names_it(path: Path) -> None:
 
 def test_every_path_a_document_links_to_is_there() -> None:
     for name in DOCUMENTS:
-        document = REPOSITORY / name
-        for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{name}: {target}"
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", read(name)):
+            assert ((REPOSITORY / name).parent / target).exists(), f"{name}: {target}"
 
 
 def test_the_tour_names_every_folder_and_the_import_rule_is_the_checked_one() -> None:
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = read("CONTRIBUTING.md")
     for folder in (REPOSITORY / "din_train").iterdir():
         if (folder / "__init__.py").exists():
             assert f"`din_train/{folder.name}/`" in text

@@ -72,6 +72,8 @@ def describe_failure(error: BaseException) -> tuple[list[str], int]:
             return lines, interrupted_exit_code()
         case MemoryError():
             return ["error: out of memory; lower training.batch_size or data.memory_limit, or use a larger machine"], 1
+        case Exception() if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, not imported for it
+            return [f"error: the device is out of memory; lower training.batch_size ({_on_one_line(error)})"], 1
         case OSError(filename=str() as path, strerror=str() as reason):
             return [f"error: {path}: {reason}"], 1
         case OSError(strerror=str() as reason):

@@ -16,7 +16,7 @@ Behaviour = Literal["pv", "buy", "cart", "fav"]
 AMAZON_SOURCES = ("amazon-2014", "amazon-2018", "amazon-2023")
 
 # Of each source: the keys it needs, and those it may have besides.
-_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(AMAZON_SOURCES, (("reviews", "items"), ())),
     "movielens": (("events", "items"), ("users", "click_rating")),
     "taobao": (("events",), ("behaviours",)),
@@ -24,7 +24,7 @@ _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "x1": (("train", "test"), ()),
 }
 # What is filled in where a source's own key is left out, so that a resolved config shows what happens.
-_FILLED_IN: dict[str, dict[str, Any]] = {"movielens": {"click_rating": 4.0}, "taobao": {"behaviours": ["pv"]}}
+FILLED_IN: dict[str, dict[str, Any]] = {"movielens": {"click_rating": 4.0}, "taobao": {"behaviours": ["pv"]}}
 
 # The fields that a source has besides the category; a table has its columns.
 ITEM_FIELDS = {
@@ -209,7 +209,7 @@ class DataConfig(Section):
         if not isinstance(values, dict):
             return values
         source, protocol = values.get("source"), resolve_protocol(values)
-        filled = dict(_FILLED_IN.get(source, {})) if isinstance(source, str) else {}
+        filled = dict(FILLED_IN.get(source, {})) if isinstance(source, str) else {}
         filled["protocol"] = protocol
         if protocol == "user":
             filled["user_split"] = {}
@@ -223,8 +223,8 @@ class DataConfig(Section):
             yield from _find_protocol_problems(values, source, protocol)
         if not isinstance(source, str) or source not in get_args(Source):
             return
-        needed, allowed = _KEYS[source]
-        for key in dict.fromkeys(key for keys in _KEYS.values() for group in keys for key in group):
+        needed, allowed = SOURCE_KEYS[source]
+        for key in dict.fromkeys(key for keys in SOURCE_KEYS.values() for group in keys for key in group):
             given = values.get(key) is not None
             if key in needed and not given:
                 yield key, f"missing; source '{source}' needs it"

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from din_train import __version__
 from din_train.cli import COMMANDS, CommandLine, cli, describe_failure
 from din_train.errors import ConfigError, DataError, Interrupted, RunError
+from din_train.tensorflow_setup import start_tensorflow
 
 HEAVY = ("pydantic", "yaml", "numpy", "pandas", "pyarrow", "duckdb", "ibis", "rich", "keras", "tensorflow")
 
@@ -142,6 +143,18 @@ def failing(error: BaseException) -> click.Group:
 def test_errors_become_lines_and_exit_codes(error: BaseException, exit_code: int, stderr: str) -> None:
     result = CliRunner().invoke(failing(error), ["fail"])
     assert (result.exit_code, result.stderr, result.stdout) == (exit_code, stderr, "")
+
+
+def test_a_full_device_is_no_bug() -> None:
+    start_tensorflow("cpu")
+    import tensorflow as tf
+
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\ntensor with shape[9,9]")
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: the device is out of memory; lower training.batch_size (OOM when allocating tensor with shape[9,9])\n"
+    )
 
 
 @pytest.mark.parametrize("error", [ConfigError("a: wrong"), ZeroDivisionError("zero")], ids=["user's", "ours"])
