@@ -11,10 +11,9 @@ from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.logs.row_files import Chunk
 from din_train.model.ranking_model import RankingModel
+from din_train.samples.request_columns import ADDED
 from din_train.samples.requests import RequestParser, Requests
 from din_train.samples.vocabulary import UNKNOWN_ID
-
-CLICK_PROBABILITY, LOGIT = "click_probability", "logit"
 
 
 @dataclass
@@ -51,7 +50,9 @@ class Summary:
 
 def add_score_columns(schema: pa.Schema) -> pa.Schema:
     """The output's columns: the file's own, then the probability and the logit, null in a bad row."""
-    return schema.append(pa.field(CLICK_PROBABILITY, pa.float32())).append(pa.field(LOGIT, pa.float32()))
+    for name in ADDED:
+        schema = schema.append(pa.field(name, pa.float32()))
+    return schema
 
 
 @dataclass(frozen=True)

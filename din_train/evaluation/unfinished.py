@@ -69,11 +69,13 @@ class UnfinishedTable:
                     table = pa.ipc.open_file(file).read_all().replace_schema_metadata(schema.metadata)
                     writer.write_table(table, row_group_size=max(table.num_rows, 1))
         whole.replace(output)
-        _remove_chunks(self.folder)
-        for name in (REQUEST, LOCK):
-            (self.folder / name).unlink()
-        with contextlib.suppress(OSError):  # something else is in it
-            self.folder.rmdir()
+        self.remove_chunks()
+
+    def remove_chunks(self) -> None:
+        """Also those that a killed process left half-written."""
+        for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{REQUEST}", WHOLE):
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
     def _chunk_file(self, number: int) -> Path:
         return self.folder / f"chunk-{number:07}.arrow"
@@ -82,6 +84,8 @@ class UnfinishedTable:
 @contextmanager
 def open_unfinished(output: Path, request: Request, *, overwrite: bool) -> Iterator[UnfinishedTable]:
     """The folder beside `output`, new or as the same request left it, held against other processes.
+
+    It is gone afterwards if it holds no chunk.
 
     Args:
         request: everything that decides what the chunks hold, as JSON has it.
@@ -98,11 +102,17 @@ def open_unfinished(output: Path, request: Request, *, overwrite: bool) -> Itera
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"{folder}: another din-train is at work on {output}; wait for it, or stop it") from None
-        _start_or_go_on(folder, request, overwrite=overwrite)
-        yield UnfinishedTable(folder)
+        unfinished = UnfinishedTable(folder)
+        _start_or_go_on(unfinished, request, overwrite=overwrite)
+        try:
+            yield unfinished
+        finally:
+            if not unfinished.count_chunks():
+                _remove(folder)
 
 
-def _start_or_go_on(folder: Path, request: Request, *, overwrite: bool) -> None:
+def _start_or_go_on(unfinished: UnfinishedTable, request: Request, *, overwrite: bool) -> None:
+    folder = unfinished.folder
     before = _read_request(folder)
     if before == request:
         return
@@ -112,16 +122,16 @@ def _start_or_go_on(folder: Path, request: Request, *, overwrite: bool) -> None:
             f"{folder}: begun with another {changed.replace('_', ' ')}, so it cannot go on; run that command again, "
             "remove the folder, or give --overwrite to begin anew"
         )
-    _remove_chunks(folder)
+    unfinished.remove_chunks()
     with atomic_file(folder / REQUEST) as temporary:
         temporary.write_bytes(orjson.dumps(request, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def _remove_chunks(folder: Path) -> None:
-    """Also those that a killed process left half-written."""
-    for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{REQUEST}"):
-        for path in folder.glob(pattern):
-            path.unlink()
+def _remove(folder: Path) -> None:
+    for name in (REQUEST, LOCK):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else is in it
+        folder.rmdir()
 
 
 def _read_request(folder: Path) -> Request | None:

@@ -60,7 +60,10 @@ def open_row_file(path: Path) -> RowFile:
     Raises:
         DataError: where the file cannot be read, has no header, or names a column twice.
     """
-    if read_magic(path).startswith(b"PAR1"):
+    magic = read_magic(path)
+    if magic.startswith(b"{"):
+        raise DataError(f"{path}: looks like JSON, expected CSV, TSV (plain or gzip) or Parquet; convert it")
+    if magic.startswith(b"PAR1"):
         try:
             file = RowFile(path, pq.read_schema(path), "Parquet", None)
         except (pa.ArrowException, OSError) as error:

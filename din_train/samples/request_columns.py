@@ -73,6 +73,12 @@ def find_request_columns(file: RowFile, data: DataConfig, given: Mapping[str, st
     elif data.source == "x1":
         usual |= _OF_X1
     names = {**usual, **given}
+    taken = [name for name in ADDED if name in file.schema.names]
+    if taken:
+        raise ConfigError(
+            f"{file.path}: has a column '{taken[0]}' already, which the output is to have; rename it, or score the "
+            "file that this one was made from"
+        )
     context = tuple(name for name in data.context_fields if name not in TIME_FIELDS)
     time_fields = tuple(name for name in data.context_fields if name in TIME_FIELDS)
     optional = [role for role in ROLES if role not in NEEDED and role not in given]

@@ -77,7 +77,8 @@ def predict(
         summary, chunks = _score_chunks(file, predictor, unfinished, chunk_rows)
         after = source.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise DataError(f"{source}: has changed while it was scored; run the command again, with --overwrite")
+            unfinished.remove_chunks()
+            raise DataError(f"{source}: has changed while it was scored; run the command again")
         _check_bad_rows(file, summary, config, unfinished.folder)
         schema = add_score_columns(file.schema)
         made_from = orjson.dumps({**request, "run": str(run_dir)}, option=orjson.OPT_SORT_KEYS)
@@ -143,12 +144,15 @@ def _score_chunks(
                     )
                 unfinished.write_chunk(number - 1, table, summary.to_json())
                 total.add(summary)
+    except DataError:
+        unfinished.remove_chunks()  # of a file that has to be another
+        raise
     except KeyboardInterrupt:
         signal = received_signal()
         by = signal.name if signal and signal != SIGINT else "Ctrl-C"
+        kept_rows = f"{total.rows:,} rows are kept in {unfinished.folder}" if total.rows else "no chunk finished yet"
         raise Interrupted(
-            f"scoring stopped by {by}: {total.rows:,} rows are kept in {unfinished.folder}; run the same command again "
-            "to go on",
+            f"scoring stopped by {by}: {kept_rows}; run the same command again to go on",
             interrupted_exit_code(),
         ) from None
     return total, number
