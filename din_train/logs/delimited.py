@@ -60,7 +60,7 @@ def parse_lines(
         parse: a line -> its record; raises BadLine or SkippedLine.
     """
     for number, line in enumerate(split_lines(block), first):
-        if _is_blank(line, delimiter):
+        if is_blank(line, delimiter):
             continue
         rejects.report.lines += 1
         try:
@@ -75,20 +75,29 @@ def parse_lines(
 
 
 def parse_header(line: bytes, wanted: Mapping[str, str], path: Path) -> Header:
-    """Delimiter, names and places of the wanted columns of a header line: between tabs if it has one, else commas.
+    """Delimiter, names and places of the wanted columns of a header line.
 
     Raises:
         DataError: where it is no header, or lacks a wanted column.
     """
+    delimiter, names = parse_names(line, path)
+    return delimiter, names, find_columns(wanted, names, path, FORMS[delimiter])
+
+
+def parse_names(line: bytes, path: Path) -> tuple[str, list[str]]:
+    """Delimiter and names of a header line: between tabs if it has one, else commas.
+
+    Raises:
+        DataError: where it is no header.
+    """
     delimiter = "\t" if b"\t" in line else ","
     try:
-        names = split_fields(line, delimiter)
+        return delimiter, split_fields(line, delimiter)
     except BadLine as bad:
         raise DataError(
             f"{path}: its first line is no header ({bad.reason}); expected a CSV, TSV or Parquet file in UTF-8 "
             "with lines ended by newlines; check the path in the config"
         ) from None
-    return delimiter, names, find_columns(wanted, names, path, FORMS[delimiter])
 
 
 def split_row(line: bytes, delimiter: str, width: int) -> list[str]:
@@ -167,7 +176,7 @@ def _split_quoted(block: bytes, delimiter: str, width: int, places: Sequence[int
     return [pa.array([row[place] for row in rows], pa.string()) for place in places]
 
 
-def _is_blank(line: bytes, delimiter: str) -> bool:
+def is_blank(line: bytes, delimiter: str) -> bool:
     """Whether a line has nothing on it; tabs between no fields are something."""
     return not line.strip() and delimiter.encode() not in line
 

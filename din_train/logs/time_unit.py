@@ -25,6 +25,30 @@ def guess_unit(value: int) -> str | None:
     return None
 
 
+def has_unix_seconds(values: NDArray[np.int64]) -> bool:
+    """Whether any value is in the range of seconds."""
+    return bool(_in_range(values, 1).any())
+
+
+def to_unix_seconds(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """[n] unix times, each in the unit that its size tells -> [n] seconds, and where there is no telling.
+
+    What is below every range is taken for seconds.
+    """
+    seconds = values.copy()
+    known = values < _FIRST_SECOND
+    for ticks in TICKS.values():
+        found = _in_range(values, ticks)
+        seconds = np.where(found, values // ticks, seconds)
+        known |= found
+    return seconds, ~known
+
+
+def _in_range(values: NDArray[np.int64], ticks: int) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (values >= _FIRST_SECOND * ticks) & (values < _LAST_SECOND * ticks)
+    return found
+
+
 class TimeUnit:
     """What is known of a log's unit so far; one for all files of a log.
 
@@ -55,9 +79,7 @@ class TimeUnit:
 
     def find_other(self, values: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
         """Reason -> [n] where a value looks like a time in another unit than the log's; empty if none does."""
-        in_range = {
-            unit: (values >= _FIRST_SECOND * ticks) & (values < _LAST_SECOND * ticks) for unit, ticks in TICKS.items()
-        }
+        in_range = {unit: _in_range(values, ticks) for unit, ticks in TICKS.items()}
         found: dict[str, Any] = {unit: mask for unit, mask in in_range.items() if mask.any()}
         if self.unit is None and found:
             self.unit = min(found, key=lambda unit: int(np.argmax(found[unit])))

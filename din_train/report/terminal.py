@@ -31,12 +31,12 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def reading_progress(total_bytes: int) -> Iterator[ReadProgress]:
-    """A bar over the bytes of the logs, on stderr, gone when done."""
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+def reading_progress(total_bytes: int, doing: str = "reading") -> Iterator[ReadProgress]:
+    """A bar over the bytes of the input, on stderr, gone when done."""
+    columns = (TextColumn(doing), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=total_bytes)
+        task = bar.add_task(doing, total=total_bytes)
         yield lambda count: bar.advance(task, count)
 
 

@@ -4,6 +4,7 @@ from din_train.workflow.audit import audit
 from din_train.workflow.compare import compare
 from din_train.workflow.evaluate import evaluate
 from din_train.workflow.fit import fit
+from din_train.workflow.predict import predict
 from din_train.workflow.prepare import prepare
 
-__all__ = ["audit", "compare", "evaluate", "fit", "prepare"]
+__all__ = ["audit", "compare", "evaluate", "fit", "predict", "prepare"]

@@ -17,13 +17,19 @@ from din_train.run_directory import (
     create_run_directory,
     reopen_run_directory,
 )
-from din_train.samples.refit import join_for_refit
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
 from din_train.workflow.prepare import prepare
-from din_train.workflow.scoring import Metrics, Scored, build_configured_model, build_evaluation_batches, score_split
+from din_train.workflow.scoring import (
+    Metrics,
+    Scored,
+    build_configured_model,
+    build_evaluation_batches,
+    read_training_samples,
+    score_split,
+)
 
 if TYPE_CHECKING:
     from din_train.batches import TrainingBatches
@@ -98,7 +104,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
     from din_train.training.checkpoint import load_weights, read_checkpoint
     from din_train.training.trainer import Refit
 
-    training = data.samples(Split.TRAIN, config.data.max_history_length)
+    training = read_training_samples(config, data, refit=False)
     if not len(training):
         raise DataError(
             f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; every user has "
@@ -116,7 +122,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
         plateau = config.training.optimizer.schedule.name == "plateau"
         epochs = read_checkpoint(run.checkpoints).epoch
         rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if plateau else None
-        joined = _join_for_refit(config, data, training)
+        joined = read_training_samples(config, data, refit=True)
         model = _train(config, data, run, joined, refit=Refit(epochs, rates), state=of_refit)
     if model is None:
         model = build_configured_model(config, data)
@@ -198,12 +204,6 @@ def _training_batches(config: Config, data: PreparedData, samples: "Samples") ->
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
         parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
     )
-
-
-def _join_for_refit(config: Config, data: PreparedData, training: "Samples") -> "Samples":
-    validation = data.samples(Split.VALIDATION, config.data.max_history_length)
-    sampled = data.manifest["negatives"] == "sampled"
-    return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 
 def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored: "Scored") -> None:

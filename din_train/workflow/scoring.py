@@ -12,6 +12,7 @@ from din_train.errors import ConfigError, DataError
 from din_train.evaluation.metrics import hash_definition
 from din_train.run_directory import RunDirectory, open_run_directory
 from din_train.samples.names import hash_rows, read_names
+from din_train.samples.refit import join_for_refit
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, Samples, open_store
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 Metrics = dict[str, Any]
 
 
-# What may differ from the training's config when a run is opened again: where the data are, how scores become numbers.
-_CHANGEABLE = ("data.prepared", "metrics.", "training.device", "training.evaluation_batch_size")
+# What may differ from the training's config when a run is opened again: where the data are, how scores become numbers,
+# how many rows of new data may be bad.
+_CHANGEABLE = (
+    "data.prepared", "data.max_bad_share", "metrics.", "training.device", "training.evaluation_batch_size"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,16 @@ def build_configured_model(config: Config, data: PreparedData) -> "RankingModel"
         precision=config.training.precision,
         padded=uses_xla(config.training),
     )
+
+
+def read_training_samples(config: Config, data: PreparedData, *, refit: bool) -> Samples:
+    """The rows that a model is trained on; of a refit also the validation rows."""
+    training = data.samples(Split.TRAIN, config.data.max_history_length)
+    if not refit:
+        return training
+    validation = data.samples(Split.VALIDATION, config.data.max_history_length)
+    sampled = data.manifest["negatives"] == "sampled"
+    return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 
 def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":

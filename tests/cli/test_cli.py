@@ -37,7 +37,18 @@ ALL_COMMANDS = dict(commands(cli))
 
 
 def test_the_commands_in_the_order_a_user_meets_them() -> None:
-    assert list(COMMANDS) == ["init", "data", "config", "prepare", "fit", "eval", "compare", "reproduce"]
+    assert list(COMMANDS) == [
+        "init",
+        "data",
+        "config",
+        "prepare",
+        "fit",
+        "eval",
+        "compare",
+        "predict",
+        "audit",
+        "reproduce",
+    ]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
     assert [line.split()[0] for line in shown if line] == list(COMMANDS)
 
@@ -84,6 +95,9 @@ def test_version() -> None:
         ["fit", "--config", "c.yaml", "--seeds", ""],
         ["eval", "--split", "train"],
         ["compare"],
+        ["predict", "--input", "a.csv"],
+        ["predict", "--input", "a.csv", "--output", "b.parquet", "--positive-share", "1"],
+        ["predict", "--input", "a.csv", "--output", "b.parquet", "--chunk-rows", "0"],
         ["config", "validate"],
         ["data", "inspect"],
         ["init", "--source", "csv"],

@@ -1,0 +1,83 @@
+"""`din-train predict`: score new rows with a finished run."""
+
+from pathlib import Path
+
+import click
+
+from din_train.cli.options import set_option
+
+
+@click.command("predict")
+@click.option(
+    "--run-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    default=Path("runs/latest"),
+    show_default=True,
+    help="The run to score with.",
+)
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Users and items to score: CSV or TSV (plain or .gz) or Parquet, in raw ids.",
+)
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE.parquet",
+    type=click.Path(path_type=Path),
+    help="Where the rows go, with click_probability and logit.",
+)
+@click.option(
+    "--columns",
+    multiple=True,
+    metavar="ROLE=COLUMN,...",
+    help="Which column is which: user, item, and history and timestamp if there are; an empty name: not used.",
+)
+@click.option(
+    "--positive-share",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="The share of clicks among the rows to be scored: corrects the probabilities for sampled negatives.",
+)
+@click.option(
+    "--chunk-rows",
+    metavar="ROWS",
+    type=click.IntRange(min=1),
+    default=1 << 16,
+    show_default=True,
+    help="Rows in memory at once, and between two states to go on from.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the output, and begin anew where another request was begun.")
+@set_option
+def command(
+    run_dir: Path,
+    source: Path,
+    output: Path,
+    columns: tuple[str, ...],
+    positive_share: float | None,
+    chunk_rows: int,
+    overwrite: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Score new logs or candidate lists with a finished run.
+
+    A row's history is its history column, else the user's stored events before its timestamp, else all of them.
+    Ids that training did not see are unknown ones, which training prepared for. A command that was stopped or killed
+    goes on when it is run again. --set takes data.prepared=FOLDER, data.max_bad_share=SHARE and the like.
+    """
+    from din_train import workflow
+
+    workflow.predict(
+        run_dir,
+        source,
+        output,
+        columns=columns,
+        positive_share=positive_share,
+        chunk_rows=chunk_rows,
+        overwrite=overwrite,
+        overrides=overrides,
+    )

@@ -1,0 +1,113 @@
+"""New rows -> the same rows with their logits and click probabilities, a chunk at a time, the way a split is scored."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from din_train.batches import EvaluationBatches
+from din_train.evaluation.evaluate import compute_scores
+from din_train.evaluation.metrics import compute_click_probabilities
+from din_train.logs.row_files import Chunk
+from din_train.model.ranking_model import RankingModel
+from din_train.samples.request_columns import ADDED
+from din_train.samples.requests import RequestParser, Requests
+from din_train.samples.vocabulary import UNKNOWN_ID
+
+
+@dataclass
+class Summary:
+    """What became of rows; sums, so that those of chunks add up.
+
+    bad: reason -> how many, and the first one's number, from 1.
+    """
+
+    rows: int = 0
+    scored: int = 0
+    unknown_users: int = 0
+    unknown_items: int = 0
+    without_history: int = 0
+    probabilities: float = 0.0
+    bad: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, other: Self) -> None:
+        """Count the rows that follow."""
+        for reason, (count, first) in other.bad.items():
+            known = self.bad.setdefault(reason, [0, self.rows + first])
+            known[0] += count
+        for name in ("rows", "scored", "unknown_users", "unknown_items", "without_history", "probabilities"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def num_bad(self) -> int:
+        return self.rows - self.scored
+
+    def to_json(self) -> dict[str, Any]:
+        """What `Summary(**...)` takes."""
+        return asdict(self)
+
+
+def add_score_columns(schema: pa.Schema) -> pa.Schema:
+    """The output's columns: the file's own, then the probability and the logit, null in a bad row."""
+    for name in ADDED:
+        schema = schema.append(pa.field(name, pa.float32()))
+    return schema
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One model, ready for chunks of one file.
+
+    batch_size: rows scored at once. prior_shift: added to every logit (see `compute_prior_shift`).
+    """
+
+    model: RankingModel
+    parser: RequestParser
+    batch_size: int
+    prior_shift: float
+
+    def predict(self, chunk: Chunk) -> tuple[pa.Table, Summary]:
+        """The chunk with `add_score_columns`, in its order.
+
+        Raises:
+            RunError: see `compute_scores`.
+        """
+        requests = self.parser.parse(chunk)
+        batches = EvaluationBatches(
+            replace(self.parser.data, event_item_ids=requests.event_item_ids),
+            requests.samples,
+            batch_size=self.batch_size,
+            max_history_length=self.parser.max_history_length,
+        )
+        logits = compute_scores(self.model, batches)
+        if self.prior_shift:
+            logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
+        probabilities = compute_click_probabilities(logits)
+        columns = [_spread(values, requests.rows, chunk.table.num_rows) for values in (probabilities, logits)]
+        table = pa.table([*chunk.table.columns, *columns], schema=add_score_columns(chunk.table.schema))
+        return table, _summarise(requests, chunk.table.num_rows, float(probabilities.sum()))
+
+
+def _spread(values: Any, rows: Any, size: int) -> pa.Array:
+    """[G] values -> [size] float32, null in other rows."""
+    spread = np.zeros(size, np.float32)
+    spread[rows] = values
+    missing = np.ones(size, bool)
+    missing[rows] = False
+    return pa.array(spread, mask=missing)
+
+
+def _summarise(requests: Requests, size: int, probabilities: float) -> Summary:
+    samples = requests.samples
+    summary = Summary(
+        rows=size,
+        scored=len(samples),
+        unknown_users=int(np.sum(samples.user_ids == UNKNOWN_ID)),
+        unknown_items=int(np.sum(samples.target_item_ids == UNKNOWN_ID)),
+        without_history=int(np.sum(samples.history_length == 0)),
+        probabilities=probabilities,
+    )
+    for place, reason in requests.bad.items():
+        summary.bad.setdefault(reason, [0, place + 1])[0] += 1
+    return summary

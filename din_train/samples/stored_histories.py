@@ -1,0 +1,75 @@
+"""Each user's stored events as the history of something new: all of them, or those before a moment."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train.logs.time_unit import has_unix_seconds
+from din_train.samples.column_file import map_columns
+from din_train.samples.split import SPLITS
+from din_train.samples.store import PreparedData
+
+_EVENTS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredHistories:
+    """starts, ends: [num_users + 2] a user's first event row, and the row after the last.
+
+    times: [events] as stored, ascending within a user; None where the data set has none.
+    in_unix_seconds: whether they are that.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    times: NDArray[np.int64] | None
+    in_unix_seconds: bool
+
+    @classmethod
+    def of(cls, data: PreparedData) -> Self:
+        """Those of a prepared data set.
+
+        Of ready-made samples, where a user's events are the histories of several rows, it is the longest of them.
+        """
+        times = map_columns(data.folder / "events.arrow").get("timestamp")
+        starts = data.user_starts
+        ends = np.append(starts[1:], len(data.event_item_ids))
+        if data.manifest["protocol"] == "presampled":
+            ends = starts + _find_longest(data)
+        return cls(starts, ends, times, times is not None and _has_unix_seconds(times))
+
+    def find_ends(self, user_ids: NDArray[np.int32], before: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """[S] the event row after each history's newest event.
+
+        Args:
+            before: [S] times; only events strictly before them count. None: all do.
+        """
+        low, high = self.starts[user_ids], self.ends[user_ids]
+        if before is None:
+            return high
+        if self.times is None:
+            raise ValueError("a data set without times has no history before a moment")
+        while (searching := low < high).any():  # a binary search in all rows at once
+            middle = (low + high) // 2
+            earlier = searching & (self.times[np.where(searching, middle, 0)] < before)
+            low = np.where(earlier, middle + 1, low)
+            high = np.where(searching & ~earlier, middle, high)
+        return low
+
+
+def _find_longest(data: PreparedData) -> NDArray[np.int64]:
+    """[num_users + 2] length of the longest history that begins at the user's first event."""
+    longest = np.zeros(len(data.user_starts), np.int64)
+    for split in SPLITS:
+        samples = data.samples(split, np.iinfo(np.int32).max)
+        first = samples.history_start == data.user_starts[samples.user_ids]
+        np.maximum.at(longest, samples.user_ids[first], samples.history_length[first])
+    return longest
+
+
+def _has_unix_seconds(times: NDArray[np.int64]) -> bool:
+    """Preparation stores seconds where any timestamp looked like a unix time, so one that does now tells."""
+    starts = range(0, len(times), _EVENTS_AT_ONCE)
+    return any(has_unix_seconds(times[start : start + _EVENTS_AT_ONCE]) for start in starts)
