@@ -36,7 +36,7 @@ ALL_COMMANDS = dict(commands(cli))
 
 
 def test_the_commands_in_the_order_a_user_meets_them() -> None:
-    assert list(COMMANDS) == ["init", "data", "config", "prepare", "fit", "eval", "compare", "reproduce"]
+    assert list(COMMANDS) == ["init", "data", "config", "prepare", "fit", "eval", "compare", "audit", "reproduce"]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
     assert [line.split()[0] for line in shown if line] == list(COMMANDS)
 
