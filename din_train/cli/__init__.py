@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "din_train.cli.compare",
     "predict": "din_train.cli.predict",
     "audit": "din_train.cli.audit",
+    "explain": "din_train.cli.explain",
     "reproduce": "din_train.cli.reproduce",
 }
 

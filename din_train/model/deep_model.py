@@ -64,6 +64,12 @@ class DeepModel(RankingModel):
         """[B_i] each."""
         candidates, behaviours = self.embed(parts)
         interests = self.compute_user_interest(parts, candidates, behaviours, training)
+        return self.compute_logits_of_interests(parts, candidates, interests, training)
+
+    def compute_logits_of_interests(
+        self, parts: Sequence[Part], candidates: list[tf.Tensor], interests: list[tf.Tensor], training: bool
+    ) -> list[tf.Tensor]:
+        """[B_i] each, from pooled histories [B_i, E]."""
         if self.interest_norm is not None:
             interests = self.interest_norm(interests, training=training)
         if self.interest_dense is not None:

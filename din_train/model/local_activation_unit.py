@@ -55,6 +55,7 @@ class LocalActivationUnit(keras.layers.Layer):
             "dropout": dropout,
         }
         self.inputs = tuple(inputs)
+        self.normalization = normalization
         self.batch_norms = [BatchNorm(dtype=self.dtype_policy) for _ in inputs if batch_normalization]
         self.activations = [Activation(activation, self.dtype_policy) for _ in hidden_units]
         self.dropouts = [keras.layers.Dropout(dropout, dtype=self.dtype_policy) for _ in hidden_units if dropout]
@@ -100,7 +101,7 @@ class LocalActivationUnit(keras.layers.Layer):
         scores = [tf.squeeze(each, axis=1) for each in hidden]  # [N_i]
         if self._config["scale"]:
             scores = [each / self._width**0.5 for each in scores]
-        match self._config["normalization"]:
+        match self.normalization:
             case "softmax":
                 return [place.softmax(score) for place, score in zip(positions, scores, strict=True)]
             case "sigmoid":

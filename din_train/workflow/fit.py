@@ -21,6 +21,7 @@ from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
+from din_train.workflow.attention import write_attention
 from din_train.workflow.prepare import prepare
 from din_train.workflow.scoring import (
     Metrics,
@@ -129,6 +130,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
     checkpoint = load_weights(run.checkpoints, model)
     scored = score_split(model, config, data, Split.TEST, checkpoint)
     write_scores(run.scores_file("test"), scored.rows)
+    write_attention(run, config, data, model, scored.rows.logit)
     _write_report(run, config, data, scored)
     run.write_metrics(scored.metrics)  # last: what says that the run is finished
     terminal.show_table(terminal.build_metrics_table(scored.metrics))

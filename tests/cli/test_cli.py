@@ -47,6 +47,7 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "compare",
         "predict",
         "audit",
+        "explain",
         "reproduce",
     ]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
@@ -98,6 +99,8 @@ def test_version() -> None:
         ["predict", "--input", "a.csv"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--positive-share", "1"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--chunk-rows", "0"],
+        ["explain"],
+        ["explain", "--user", "u"],
         ["config", "validate"],
         ["data", "inspect"],
         ["init", "--source", "csv"],

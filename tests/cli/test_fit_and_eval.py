@@ -34,6 +34,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
         "prepared/small/rejected.jsonl",
         *(f"prepared/small/samples.{split}.arrow" for split in ("test", "train", "validation")),
         *(f"prepared/small/{name}.parquet" for name in ("users", "vocabularies")),
+        "runs/small/attention.json",
         "runs/small/checkpoints/best.json",
         "runs/small/checkpoints/best.weights.h5",
         *(f"runs/small/checkpoints/state-{epoch}-0.{suffix}" for epoch in (1, 2) for suffix in ("json", "npz")),

@@ -1,0 +1,186 @@
+"""`din-train explain` on a small run, `attention.json` at the end of `fit`, and everything that is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import tensorflow as tf
+from workplace import EVENTS, Workplace
+
+from din_train.model.din import DIN
+from din_train.report import attention
+from din_train.workflow.scoring import open_run
+
+USER = "u3"
+CLICKED = [item for user, item, _, _ in EVENTS if user == USER]
+
+
+def explain(workplace: Workplace, *arguments: str) -> Any:
+    result = workplace.run("explain", "--user", USER, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return orjson.loads(result.stdout)
+
+
+def test_a_test_target_is_explained_from_what_came_before_it(workplace: Workplace) -> None:
+    workplace.fit()
+    explained = explain(workplace, "--item", CLICKED[-1])
+    assert [each["item"] for each in explained["behaviours"]] == CLICKED[:-1]
+    assert explained["history"] == "as the test split has them for this item, which the user clicked"
+    assert explained["normalization"] == "softmax"
+    weights = [each["weight"] for each in explained["behaviours"]]
+    assert sum(weights) == pytest.approx(1, abs=1e-6)
+    assert weights[explained["top"]] == max(weights)
+    for each in explained["behaviours"]:
+        assert each["predicted_without"] == pytest.approx(each["click_probability_without"], abs=1e-4)
+    scores = open_run(Path("runs/small"))
+    from din_train.evaluation.scores import read_scores
+    from din_train.samples.description import Describer
+
+    rows = read_scores(scores.run.scores_file("test"))
+    describer = Describer(scores.data)
+    row = (rows.user_id == describer.find_user(USER)) & (rows.target_item_id == describer.find_item(CLICKED[-1]))
+    assert explained["candidate"]["click_probability"] == pytest.approx(
+        float(rows.click_probabilities[row][0]), abs=1e-6
+    )
+
+
+def test_any_other_item_is_explained_from_all_events(workplace: Workplace) -> None:
+    workplace.write_config(data={"max_history_length": 6})
+    workplace.fit()
+    clicked_by_others = [item for user, item, _, _ in EVENTS if user == "u8" and item not in CLICKED]
+    explained = [explain(workplace, "--item", item) for item in dict.fromkeys(clicked_by_others)]
+    assert {each["history"] for each in explained} >= {"all the user's events"}
+    for each in explained:
+        newest = CLICKED if each["history"] == "all the user's events" else CLICKED[:-1]
+        assert [behaviour["item"] for behaviour in each["behaviours"]] == newest[-6:]
+
+
+def test_the_terminal_shows_table_and_check(workplace: Workplace) -> None:
+    workplace.fit()
+    expected = explain(workplace, "--item", CLICKED[-1])
+    result = workplace.run("explain", "--user", USER, "--item", CLICKED[-1], "--run-dir", "runs/small")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    places = [next(n for n, line in enumerate(lines) if f"│ {item} " in line) for item in CLICKED[:-1]]
+    assert places == sorted(places)  # newest last
+    top = expected["behaviours"][expected["top"]]
+    assert (
+        f"without the top behaviour ({top['item']}, weight {top['weight']:.4f}): click probability "
+        f"{top['click_probability_without']:.4f}; the weights predict {top['predicted_without']:.4f}" in lines
+    )
+    assert lines[-1].startswith("checked for each behaviour left out: logits differ by at most ")
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"), [("a.svg", b"<?xml"), ("b/a.html", b"<!doctype html>"), ("a.PNG", b"\x89PNG")]
+)
+def test_pictures_are_written_whole(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, name: str, beginning: bytes
+) -> None:
+    workplace.fit()
+    arguments = ("explain", "--user", USER, "--item", CLICKED[-1], "--output", name)
+    result = workplace.run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == f"{name}: written\n"
+    written = Path(name).read_bytes()
+    assert written.startswith(beginning)
+    before = workplace.list_files()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(attention, "_render_svg" if "PNG" not in name else "_plain_text", fail)
+    assert workplace.run(*arguments).exit_code == 1
+    assert Path(name).read_bytes() == written
+    assert workplace.list_files() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--user", "nobody", "--item", "i0"), "--user nobody: not in prepared/small/users.parquet"),
+        (("--user", USER, "--item", "nothing"), "--item nothing: not in prepared/small/items.parquet"),
+        (("--user", USER, "--item", "i0", "--output", "a.pdf"), "--output a.pdf: expected a name that ends in .svg"),
+        (
+            ("--user", USER, "--item", "i0", "--output", "prepared.svg"),
+            "--output prepared.svg: is not an ordinary file",
+        ),
+        (("--user", USER, "--item", "i0", "--run-dir", "runs/none"), "runs/none: not a run directory"),
+    ],
+)
+def test_what_is_refused_is_one_line(workplace: Workplace, arguments: tuple[str, ...], message: str) -> None:
+    Path("prepared.svg").mkdir()
+    workplace.fit("--set", "training.epochs=1")
+    result = workplace.run("explain", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("model", ["base", "lr"])
+def test_a_model_without_attention_has_neither_file_nor_explanation(workplace: Workplace, model: str) -> None:
+    assert workplace.fit("--set", f"model.name={model}", "--set", "training.epochs=1").exit_code == 0
+    assert not Path("runs/small/attention.json").exists()
+    result = workplace.run("explain", "--user", USER, "--item", "i0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: runs/latest: model '{model}' has no activation weights to explain; give --run-dir a run of "
+        "model.name=din\n"
+    )
+
+
+def test_fit_ends_with_examples_that_explain_agrees_with(workplace: Workplace) -> None:
+    workplace.fit()
+    examples = workplace.read_json("runs/small/attention.json")["examples"]
+    assert len(examples) == len({each["user"] for each in examples}) == 6
+    for example in examples[:2]:
+        for key in ("clicked", "sampled"):
+            arguments = ("--user", example["user"], "--item", example[key]["item"], "--json")
+            explained = orjson.loads(workplace.run("explain", *arguments).stdout)
+            assert explained["candidate"] == pytest.approx(example[key], abs=1e-6)
+            weights = [each["weight"] for each in explained["behaviours"]]
+            assert [each[f"weight_{key}"] for each in example["behaviours"]] == pytest.approx(weights, abs=1e-6)
+    clicked = {user: item for user, item, _, _ in EVENTS}  # the last
+    assert all(example["clicked"]["item"] == clicked[example["user"]] for example in examples)
+
+
+def test_the_examples_depend_on_the_seed_alone(workplace: Workplace) -> None:
+    files = []
+    for name in ("one", "two"):
+        workplace.fit("--set", f"name={name}", "--set", "training.epochs=1")
+        files.append((workplace.folder / f"runs/{name}/attention.json").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_wrong_weights_end_explain_and_leave_fit_without_examples(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workplace.write_config(training={"epochs": 12, "batch_size": 64, "optimizer": {"learning_rate": 0.02}})
+    workplace.fit()
+    compute = DIN.compute_activation_weights
+
+    def shift(model: DIN, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        weights, rows = compute(model, inputs)
+        return tf.roll(weights, 1, axis=0), rows
+
+    monkeypatch.setattr(DIN, "compute_activation_weights", shift)
+    result = workplace.run("explain", "--user", USER, "--item", CLICKED[-1], "--output", "a.svg")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: activation weights: with ")
+    assert not Path("a.svg").exists()
+    again = workplace.fit("--overwrite")
+    assert again.exit_code == 0
+    assert "runs/small/attention.json: not written; activation weights: with " in again.stderr
+    assert not Path("runs/small/attention.json").exists()
+    assert Path("runs/small/metrics.json").exists()
+
+
+def test_the_run_is_left_as_it_was(workplace: Workplace) -> None:
+    workplace.fit()
+    before = {path: (workplace.folder / path).read_bytes() for path in workplace.list_files()}
+    explain(workplace, "--item", CLICKED[-1])
+    assert {path: (workplace.folder / path).read_bytes() for path in workplace.list_files()} == before
