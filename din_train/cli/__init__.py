@@ -25,9 +25,9 @@ COMMANDS = {
     "fit": "din_train.cli.fit",
     "eval": "din_train.cli.evaluate",
     "compare": "din_train.cli.compare",
+    "explain": "din_train.cli.explain",
     "predict": "din_train.cli.predict",
     "audit": "din_train.cli.audit",
-    "explain": "din_train.cli.explain",
     "reproduce": "din_train.cli.reproduce",
 }
 

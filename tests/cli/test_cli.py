@@ -45,9 +45,9 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "fit",
         "eval",
         "compare",
+        "explain",
         "predict",
         "audit",
-        "explain",
         "reproduce",
     ]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
