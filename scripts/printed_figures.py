@@ -100,7 +100,11 @@ def find_figures(markdown: str) -> Iterator[Figure]:
             number=-number if match["sign"] in ("-", "−") else number,
             step=_find_step(digits) * Decimal("1" + (match["exponent"] or "")),
             scales=_SCALES.get(unit, (Decimal(1),)),
-            is_count=in_sentence and not unit and digits.isdecimal() and number <= 10,
+            is_count=in_sentence
+            and not unit
+            and match["number"].isdecimal()
+            and not match["exponent"]
+            and number <= 10,
         )
 
 

@@ -125,7 +125,7 @@ def test_blocks_of_text_have_figures_and_lines_are_those_of_the_document(script:
 
 
 def test_counts_are_small_whole_numbers_of_sentences(script: ModuleType) -> None:
-    text = "3 seeds, 11 runs, 0.5, 4 %, 2 k\n| 3 |\n```text\n3\n```\n"
+    text = "3 seeds, 11 runs, 0.5, 4 %, 2 k, 1e-5\n| 3 |\n```text\n3\n```\n"
     counts = {(figure.line, figure.text): figure.is_count for figure in script.find_figures(text)}
     assert counts == {
         (1, "3"): True,
@@ -133,6 +133,7 @@ def test_counts_are_small_whole_numbers_of_sentences(script: ModuleType) -> None
         (1, "0.5"): False,
         (1, "4 %"): False,
         (1, "2 k"): False,
+        (1, "1e-5"): False,
         (2, "3"): False,
         (4, "3"): False,
     }
