@@ -87,7 +87,7 @@ def test_every_command_of_a_result_file_is_there() -> None:
         assert set(re.findall(r"\bdin-train (\w+)", command)) <= set(COMMAND_NAMES), name
         for path in re.findall(r"\b(?:scripts|configs)/[\w./-]+", command):
             assert (REPOSITORY / path).exists(), f"{name}: {path}"
-        assert file.command is None or re.match(r"make |python scripts/|din-train ", command), name
+        assert file.command is None or re.match(r"(time )?(make |python scripts/|din-train )", command), name
 
 
 def test_the_gpu_page_has_the_lines_that_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
