@@ -115,7 +115,7 @@ def test_every_din_train_command_of_the_readme_runs_in_its_order(
     (tmp_path / "data/events.csv").write_text("user_id,item_id,category,timestamp\n" + "\n".join(rows) + "\n")
     commands = [shlex.split(line) for line in COMMANDS if line.startswith("din-train ")]
     (tmp_path / "data/candidates.csv").write_text("user_id,item_id,timestamp\nu7,i49,600\nu7,i50,600\nnobody,i1,600\n")
-    assert {command[1] for command in commands} == set(COMMAND_MODULES) - {"reproduce"}  # that has a make target
+    assert {command[1] for command in commands} == set(COMMAND_NAMES) - {"reproduce"}  # that has a make target
     for command in commands:
         result = CliRunner().invoke(cli, command[1:])
         assert result.exit_code == 0, (command, result.output)
