@@ -80,7 +80,9 @@ def measure(config_file: Path) -> Probe:
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.checkpoints.mkdir()
-        regularizer = build_regularizer(config.training.regularization, model, data, samples)
+        regularizer = build_regularizer(
+            config.training.regularization, model, data, samples, unknown_rate=config.vocabulary.unknown_rate
+        )
         fit_model(model, batches, config, run, watched=None, data_fingerprint=data.fingerprint, regularizer=regularizer)
         second = run.read_history()[1]
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

@@ -62,7 +62,7 @@ def build_regularizer(
     data: PreparedData,
     samples: Samples,
     *,
-    unknown_rate: float = 0.0,
+    unknown_rate: float,
 ) -> TableRegularizer | None:
     """The configured regulariser of all the model's tables; None without one.
 

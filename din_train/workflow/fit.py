@@ -159,7 +159,9 @@ def _train(
         run,
         watched=None if refit else _watch(model, config, data),
         data_fingerprint=data.fingerprint,
-        regularizer=build_regularizer(config.training.regularization, model, data, samples),
+        regularizer=build_regularizer(
+            config.training.regularization, model, data, samples, unknown_rate=config.vocabulary.unknown_rate
+        ),
         refit=refit,
         state=state,
     )

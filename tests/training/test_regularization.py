@@ -67,7 +67,7 @@ def test_occurrences_equal_a_slow_count(tmp_path: Path, data: PreparedData) -> N
         for item in data.event_item_ids[start : start + samples.history_length[row]]:
             expected[item] += 1
     model = build_model(make_config(tmp_path).model, data, seed=1)
-    counts = count_table_rows(model, data, samples)
+    counts = count_table_rows(model, data, samples, unknown_rate=0.0)
     assert counts[model.item_embedding.items.path].tolist() == expected.tolist()
     of_categories = counts[model.item_embedding.categories.path]
     for category in range(len(of_categories)):
@@ -78,19 +78,19 @@ def test_occurrences_equal_a_slow_count(tmp_path: Path, data: PreparedData) -> N
 def test_every_embedding_table_is_counted(tmp_path: Path, data: PreparedData, name: str) -> None:
     model = build_model(make_config(tmp_path, model={"name": name}).model, data, seed=1)
     samples = data.samples(Split.TRAIN, 100)
-    regularizer = build_regularizer(RegularizationConfig(name="l2"), model, data, samples)
-    counts = count_table_rows(model, data, samples)
+    regularizer = build_regularizer(RegularizationConfig(name="l2"), model, data, samples, unknown_rate=0.0)
+    counts = count_table_rows(model, data, samples, unknown_rate=0.0)
     tables = {each.path for each in model.trainable_weights if each.path.endswith(("/items", "/categories"))}
     assert regularizer is not None
     assert tables == set(counts)
-    assert build_regularizer(RegularizationConfig(), model, data, samples) is None
+    assert build_regularizer(RegularizationConfig(), model, data, samples, unknown_rate=0.0) is None
 
 
 def test_tables_of_candidates_and_of_behaviours_are_counted_apart(tmp_path: Path, data: PreparedData) -> None:
     """The linear terms of a target and of a behaviour are different numbers, looked up in different places."""
     model = build_model(make_config(tmp_path, model={"name": "deepfm"}).model, data, seed=1)
     samples = data.samples(Split.TRAIN, 7)
-    counts = count_table_rows(model, data, samples)
+    counts = count_table_rows(model, data, samples, unknown_rate=0.0)
     linear = model.linear
     targets = np.bincount(samples.target_item_ids, minlength=len(data.item_category_ids))
     assert counts[linear.candidate.items.path].tolist() == targets.tolist()

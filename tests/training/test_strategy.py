@@ -47,7 +47,7 @@ for strategy in ("none", "mirrored"):
             model,
             TrainingBatches(data, samples, batch_size=batch_size, max_history_length=100, unknown_rate=0.01, seed=1),
             config, run, watched=None, data_fingerprint="x",
-            regularizer=build_regularizer(config.training.regularization, model, data, samples),
+            regularizer=build_regularizer(config.training.regularization, model, data, samples, unknown_rate=0.0),
         )
     results.append(([each["loss"] for each in run.read_history()], [weight.numpy() for weight in model.weights]))
 (loss, weights), (mirrored_loss, mirrored_weights) = results
