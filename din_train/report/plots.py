@@ -53,6 +53,9 @@ _STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+# It would hold for the whole page; the page says the same of its figures.
+_GLOBAL_STYLE = re.compile(r"\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
+
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -85,10 +88,7 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
         name: comes before every id inside, so that figures of one page keep theirs apart.
         description: what it shows, for those who do not see it.
     """
-    svg = _render(figure)
-    for fixed in (INK, "#000000"):
-        svg = _in_tags(svg, lambda tag, fixed=fixed: tag.replace(fixed, "currentColor"))  # type: ignore[misc]
-    svg = _in_tags(svg, lambda tag: re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', rf"\g<0>{name}-", tag))
+    svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name))
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)  # HTML has no use for them
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
 
@@ -117,6 +117,13 @@ def _render(figure: Figure) -> str:
         figure.savefig(text, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = text.getvalue()
     return svg[svg.index("<svg") :]  # without the XML header, which has no place inside a page
+
+
+def _fit_into_page(tag: str, name: str) -> str:
+    for fixed in (INK, "#000000"):
+        tag = tag.replace(fixed, "currentColor")
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    return re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', rf"\g<0>{name}-", tag)
 
 
 def _in_tags(svg: str, change: Callable[[str], str]) -> str:
