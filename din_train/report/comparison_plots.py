@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -26,7 +27,7 @@ def plot_differences(metric: str, differences: Sequence[Difference]) -> Figure:
                 fontsize=9,
             )  # fmt: skip
         axes.axvline(0, color=QUIET, linewidth=0.8)
-        _name_rows(axes, [each.run for each in differences])
+        _name_rows(axes, [clip_text(each.run) for each in differences])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.08)
     return figure
@@ -48,7 +49,7 @@ def plot_runs(metric: str, runs: Sequence[ComparedRun]) -> Figure | None:
                 axes.annotate(
                     f"{value:.4f}", (value, place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9
                 )
-        _name_rows(axes, [each.name for each in runs])
+        _name_rows(axes, [clip_text(each.name) for each in runs])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.08)
     return figure
@@ -64,7 +65,7 @@ def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure |
     names = [each["name"] for each in first if each in largest]
     with figure_style():
         figure, axes = new_figure(
-            1.3 + 0.3 * len(names) + 0.2 * len(runs), title=f"{metric.upper()} by {name_dimension(dimension)}"
+            1.3 + 0.4 * len(names) + 0.2 * len(runs), title=f"{metric.upper()} by {name_dimension(dimension)}"
         )
         for number, run in enumerate(runs):
             of_run = {each["name"]: each[metric] for each in run.metrics.get("slices", {}).get(dimension, ())}
@@ -76,15 +77,16 @@ def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure |
                     color=COLORS[number % len(COLORS)],
                     label=clip_text(run.name, 36),
                 )
-        _name_rows(axes, names)
+        rows = {each["name"]: each["num_samples"] for each in first}
+        _name_rows(axes, [f"{clip_text(name, 16)}\n{rows[name]:,} rows" for name in names])
         axes.grid(visible=True)
         figure.legend(loc="outside lower left")
     return figure
 
 
-def _name_rows(axes: Any, names: Sequence[str]) -> None:
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """A row a name, the first at the top."""
-    axes.set_yticks(range(len(names)), [clip_text(name) for name in names])
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.7)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

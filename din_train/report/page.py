@@ -8,23 +8,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from din_train.report.plots import to_svg
+from din_train.report.plots import INK, to_svg
 from din_train.report.terminal import format_interval, format_metric
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption, and what it shows for those who do not see it."""
+    """A figure with its caption, and what it shows for those who do not see it; `ink` is what its texts are drawn in."""
 
     name: str
     figure: Figure
     caption: str
     description: str
+    ink: str = INK
 
     @property
     def svg(self) -> Markup:
         """The element; matplotlib has escaped the texts in it."""
-        return Markup(to_svg(self.figure, name=self.name, description=self.description))  # noqa: S704
+        svg = to_svg(self.figure, name=self.name, description=self.description, ink=self.ink)
+        return Markup(svg)  # noqa: S704
 
 
 def render_page(template: str, **values: Any) -> str:

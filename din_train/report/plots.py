@@ -79,7 +79,7 @@ def new_figure(height: float = 3.2, *, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def to_svg(figure: Figure, *, name: str, description: str) -> str:
+def to_svg(figure: Figure, *, name: str, description: str, ink: str = INK) -> str:
     """An `<svg>` element to stand in a page, the same for the same figure.
 
     It has the colours and the fonts of the page's text, and refers to nothing outside itself.
@@ -87,8 +87,9 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
     Args:
         name: comes before every id inside, so that figures of one page keep theirs apart.
         description: what it shows, for those who do not see it.
+        ink: the colour to replace by that of the page's text.
     """
-    svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name))
+    svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name, ink))
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)  # HTML has no use for them
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
 
@@ -119,8 +120,8 @@ def _render(figure: Figure) -> str:
     return svg[svg.index("<svg") :]  # without the XML header, which has no place inside a page
 
 
-def _fit_into_page(tag: str, name: str) -> str:
-    for fixed in (INK, "#000000"):
+def _fit_into_page(tag: str, name: str, ink: str) -> str:
+    for fixed in (ink, "#000000"):
         tag = tag.replace(fixed, "currentColor")
     tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
     return re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', rf"\g<0>{name}-", tag)

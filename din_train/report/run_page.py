@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from din_train.evaluation.scores import ScoredRows
 from din_train.report import run_plots, words
+from din_train.report.attention import TEXT_COLOUR
 from din_train.report.page import Picture, render_page
 from din_train.report.run_plots import choose_metric, name_dimension
 from din_train.report.terminal import format_metric
@@ -92,6 +93,7 @@ def build_run_pictures(report: RunReport) -> RunPictures:
                 figure,
                 f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
                 f"Activation weights of the behaviours of user {user}",
+                TEXT_COLOUR,
             )
             for number, (user, figure) in enumerate(report.attention.items(), 1)
         ),
