@@ -18,7 +18,9 @@ _MOST_SLICES = 12  # of a dimension, in one figure
 def plot_differences(metric: str, differences: Sequence[Difference]) -> Figure:
     """Each run's difference from the first, with its interval; right of the line it is better."""
     with figure_style():
-        figure, axes = new_figure(1.1 + 0.42 * len(differences), title=f"{metric.upper()}, difference from the first run")
+        figure, axes = new_figure(
+            1.1 + 0.42 * len(differences), title=f"{metric.upper()}, difference from the first run"
+        )
         for place, each in enumerate(differences):
             axes.plot([each.low, each.high], [place, place], color=COLORS[0], linewidth=2.5, solid_capstyle="round")
             axes.plot(each.value, place, "o", color=COLORS[0])

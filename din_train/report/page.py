@@ -14,7 +14,7 @@ from din_train.report.terminal import format_interval, format_metric
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption, and what it shows for those who do not see it; `ink` is what its texts are drawn in."""
+    """A figure, its caption, and what it shows for those who do not see it; `ink` is what its texts are drawn in."""
 
     name: str
     figure: Figure

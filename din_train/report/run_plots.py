@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 
 from din_train.evaluation.metrics import compute_calibration_bins
 from din_train.evaluation.scores import ScoredRows
-from din_train.report.plots import COLORS, QUIET, clip_text, figure_style, new_figure
+from din_train.report.plots import COLORS, QUIET, WIDTH, clip_text, figure_style, new_figure
 
 History = Sequence[Mapping[str, Any]]
 Slice = Mapping[str, Any]
@@ -89,10 +89,9 @@ def plot_reliability(rows: ScoredRows) -> Figure | None:
     bins = compute_calibration_bins(rows.label, probabilities)
     top = min(1.0, 1.05 * float(max(bins.mean_probability.max(), bins.share.max(), 0.05)))
     with figure_style():
-        figure, axes = new_figure(4.4, title="Reliability")
-        above, below = axes, figure.add_subplot(2, 1, 2)
-        above.set_subplotspec(below.get_gridspec()[0])
-        below.get_gridspec().set_height_ratios([3, 1])
+        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        above, below = figure.subplots(2, 1, height_ratios=[3, 1])
+        above.set_title("Reliability")
         above.plot([0, top], [0, top], ":", color=QUIET, label="perfect")
         above.plot(bins.mean_probability, bins.share, "o-", color=COLORS[0], label="model")
         above.set(xlabel="mean predicted probability", ylabel="share of targets", xlim=(0, top), ylim=(0, top))
