@@ -8,7 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test check docs docs-check format lock ci clean
+.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check \
+  format lock ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,12 @@ gpu-check: setup ## Check and time the kernels on whatever GPU there is
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# Playwright drives a Chromium that is installed (`apt-get install chromium`, say); without one the tests are skipped.
+test-browser: setup ## Open a run's report and a comparison in a headless browser; screenshots go to screenshots/
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(PIP) install --constraint requirements.lock -e '.[browser]' || \
+	  echo 'warning: playwright cannot be installed' >&2
+	$(BIN)/python -m pytest -m browser tests/browser
 
 check: setup ## Check formatting, lint, types, the import rule and the figures in the documents
 	$(BIN)/ruff format --check .

@@ -42,7 +42,8 @@ _NAMES = {
     "plots", "checkpoints", "tensorboard",
 }  # fmt: skip
 
-_TEMPORARY = re.compile(r"\.\d+-.+")  # of `atomic_file`, where a process was killed
+# Of `atomic_file` and of `atomic_folder`, where a process was killed.
+_TEMPORARY = re.compile(r"\.\d+-.+|\.plots\.(tmp|old)")
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ def reopen_run_directory(path: Path) -> RunDirectory:
     """A run directory to go on in: without what a killed process left half-written; `runs/latest` points at it."""
     run = RunDirectory(path)
     make_folder(run.checkpoints)
+    remove_leftovers(run.plots)
     for folder in (path, run.checkpoints):
         for each in folder.iterdir():
             if _TEMPORARY.fullmatch(each.name):

@@ -25,6 +25,7 @@ COMMANDS = {
     "fit": "din_train.cli.fit",
     "eval": "din_train.cli.evaluate",
     "compare": "din_train.cli.compare",
+    "report": "din_train.cli.report",
     "explain": "din_train.cli.explain",
     "predict": "din_train.cli.predict",
     "audit": "din_train.cli.audit",

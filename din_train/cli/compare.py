@@ -10,8 +10,14 @@ from din_train.cli.options import json_option
 @click.command("compare")
 @click.argument("run_dirs", metavar="RUN_A RUN_B ...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Also compare numbers of other rows, protocols or definitions.")
+@click.option(
+    "--report",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the comparison as a page with figures.",
+)
 @json_option
-def command(run_dirs: tuple[Path, ...], force: bool, as_json: bool) -> None:
+def command(run_dirs: tuple[Path, ...], force: bool, report: Path | None, as_json: bool) -> None:
     """Show the test metrics of several runs side by side, and what they differ by.
 
     The first run is the reference that the others are compared with. Differences come with intervals: users are drawn
@@ -19,4 +25,4 @@ def command(run_dirs: tuple[Path, ...], force: bool, as_json: bool) -> None:
     """
     from din_train import workflow
 
-    workflow.compare(run_dirs, as_json=as_json, force=force)
+    workflow.compare(run_dirs, as_json=as_json, force=force, report=report)

@@ -171,19 +171,43 @@ def compute_pcoc(labels: Integers, logits: Floats) -> float | None:
     return float(np.sum(compute_click_probabilities(logits)) / positives) if positives else None
 
 
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Of each bin, lowest probabilities first: mean_probability [b], share [b] of positives, rows [b]."""
+
+    mean_probability: NDArray[np.float64]
+    share: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+def compute_calibration_bins(labels: Integers, probabilities: Floats) -> CalibrationBins:
+    """`ECE_BINS` bins of equally many rows, so that none is nearly empty; rows of equal probability are in one bin.
+
+    Args:
+        labels: [S] of 0 and 1. probabilities: [S].
+    """
+    if not len(labels):
+        nothing = np.empty(0, np.float64)
+        return CalibrationBins(nothing, nothing, np.empty(0, np.int64))
+    edges = np.quantile(probabilities, np.linspace(0, 1, ECE_BINS + 1)[1:-1], method="inverted_cdf")
+    bins = np.searchsorted(edges, probabilities, side="left")
+    rows = np.bincount(bins)
+    full = rows > 0
+    rows = rows[full]
+    means, shares = (np.bincount(bins, weights=each)[full] / rows for each in (probabilities, labels))
+    return CalibrationBins(means, shares, rows)
+
+
 def compute_ece(labels: Integers, logits: Floats) -> float | None:
     """Expected calibration error: sum_b rows_b / rows * |share of positives in b - mean probability in b|.
 
-    `ECE_BINS` bins b of equally many rows (so that none is nearly empty), rows of equal probability in one bin
-    (Nguyen and O'Connor, 2015; bins of equal width would be Guo et al., 2017). None where empty.
+    Over bins of equally many rows (Nguyen and O'Connor, 2015; bins of equal width would be Guo et al., 2017). None
+    where empty.
     """
     if not len(labels):
         return None
-    probabilities = compute_click_probabilities(logits)
-    edges = np.quantile(probabilities, np.linspace(0, 1, ECE_BINS + 1)[1:-1], method="inverted_cdf")
-    bins = np.searchsorted(edges, probabilities, side="left")
-    gaps = np.bincount(bins, weights=labels - probabilities)  # rows_b * (share - mean)
-    return float(np.sum(np.abs(gaps)) / len(labels))
+    bins = compute_calibration_bins(labels, compute_click_probabilities(logits))
+    return float(np.sum(bins.rows * np.abs(bins.share - bins.mean_probability)) / len(labels))
 
 
 def compute_rela_impr(value: float | None, base: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """Numbers as compact tables on the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from din_train.evaluation.audit.check import Check
 from din_train.evaluation.compare import Comparison
 from din_train.logs.log import Progress as ReadProgress
+from din_train.report.words import TITLES
 from din_train.samples.manifest import Manifest
 
 _FILE_WIDTH = 120
@@ -71,19 +72,46 @@ def build_preparation_table(manifest: Manifest) -> Table:
     return table
 
 
-def build_metrics_table(metrics: dict[str, Any]) -> Table:
-    """One run's metrics on one split, with what they stand on."""
-    table = Table(
-        "metric", "value", title=f"{metrics['model']}: {metrics['split']} split, protocol {metrics['protocol']}"
-    )
+def show_metrics(metrics: Mapping[str, Any]) -> None:
+    """One run's metrics on one split, and those of its slices."""
+    show_table(build_metrics_table(metrics))
+    if metrics.get("slices"):
+        show_table(build_slices_table(metrics["slices"]))
+
+
+def build_metrics_table(metrics: Mapping[str, Any]) -> Table:
+    """One run's metrics on one split, with what they stand on; metrics of an older version may lack some."""
+    intervals = metrics.get("intervals") or {}
+    title = f"{metrics['model']}: {metrics['split']} split, protocol {metrics['protocol']}"
+    interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
+    table = Table("metric", "value", interval, title=title)
     table.columns[1].justify = "right"
-    for key in ("auc", "gauc", "logloss"):
-        table.add_row(key.upper() if key != "logloss" else key, format_metric(metrics[key]))
-    table.add_row("samples", f"{metrics['num_samples']:,}")
+    for key, name in TITLES.items():
+        if key in metrics:
+            table.add_row(name, format_metric(metrics[key]), format_interval(intervals.get(key)))
+    users = f" of {metrics['num_users']:,} users" if "num_users" in metrics else ""
+    table.add_row("rows", f"{metrics['num_samples']:,}", f"{metrics['num_positives']:,} targets{users}")
     table.add_row(
-        "users in GAUC", f"{metrics['gauc_users']:,} ({metrics['gauc_users_skipped']:,} with one class left out)"
+        "users in GAUC",
+        f"{metrics['gauc_users']:,}",
+        f"{metrics['gauc_users_skipped']:,} with one class left out; weighted by {metrics['gauc_weighting']}",
     )
-    table.add_row("epoch chosen", f"{metrics['best_epoch']} (on: {metrics['selected_on']})")
+    table.add_row("epoch chosen", str(metrics["best_epoch"]), f"on: {metrics['selected_on']}")
+    return table
+
+
+def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """A row a slice, what it stands on first."""
+    table = Table("slice", "rows", "users in GAUC", "GAUC", "AUC", "logloss", "NE", "PCOC", "ECE")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for dimension, parts in slices.items():
+        table.add_section()
+        for each in parts:
+            keys = ("gauc", "auc", "logloss", "normalised_entropy", "pcoc", "ece")
+            numbers = ["-" if each[key] is None else f"{each[key]:.4f}" for key in keys]
+            name = escape(f"{dimension.replace('_', ' ')}: {each['name']}")
+            table.add_row(name, f"{each['num_samples']:,}", f"{each['gauc_users']:,}", *numbers)
     return table
 
 
@@ -110,6 +138,11 @@ def build_comparison_table(comparison: Comparison) -> Table:
         numbers = [format_metric(run.metrics[key]) for key in ("auc", "gauc", "logloss")]
         table.add_row(escape(run.name), run.metrics["model"], *numbers, rela_impr)
     return table
+
+
+def format_interval(bounds: Sequence[float] | None) -> str:
+    """`0.8743 to 0.8932`; nothing where there is none."""
+    return "" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
 
 
 def format_metric(value: float | None) -> str:

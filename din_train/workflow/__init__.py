@@ -7,5 +7,6 @@ from din_train.workflow.explain import explain
 from din_train.workflow.fit import fit
 from din_train.workflow.predict import predict
 from din_train.workflow.prepare import prepare
+from din_train.workflow.report import report
 
-__all__ = ["audit", "compare", "evaluate", "explain", "fit", "predict", "prepare"]
+__all__ = ["audit", "compare", "evaluate", "explain", "fit", "predict", "prepare", "report"]

@@ -23,5 +23,5 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
     if as_json:
         print(orjson.dumps(scored.metrics, option=orjson.OPT_INDENT_2).decode())
     else:
-        terminal.show_table(terminal.build_metrics_table(scored.metrics))
+        terminal.show_metrics(scored.metrics)
     return scored.metrics

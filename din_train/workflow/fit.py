@@ -7,7 +7,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
-from din_train.config import Config, dump_config
+from din_train.config import Config
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.report import terminal
 from din_train.run_directory import (
@@ -22,7 +22,9 @@ from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
 from din_train.workflow.attention import write_attention
+from din_train.workflow.environment import recorded_environment
 from din_train.workflow.prepare import prepare
+from din_train.workflow.report import write_report
 from din_train.workflow.scoring import (
     Metrics,
     Scored,
@@ -87,7 +89,7 @@ def fit(
 def _show_finished(run: RunDirectory) -> Metrics:
     metrics = run.read_metrics()
     terminal.say(f"{run.path}: finished before, so there is nothing to resume; its metrics:")
-    terminal.show_table(terminal.build_metrics_table(metrics))
+    terminal.show_metrics(metrics)
     return metrics
 
 
@@ -101,10 +103,6 @@ def _check_apart(run_dir: Path, prepared: Path) -> None:
 
 
 def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> Metrics:
-    from din_train.evaluation.scores import write_scores
-    from din_train.training.checkpoint import load_weights, read_checkpoint
-    from din_train.training.trainer import Refit
-
     training = read_training_samples(config, data, refit=False)
     if not len(training):
         raise DataError(
@@ -115,6 +113,23 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
         if split is not None:
             build_evaluation_batches(config, data, split)  # refuses an empty split before anything is written
     run, state = _open_run(config, data, folder, resume=resume)
+    with recorded_environment(run):
+        scored = _train_and_score(config, data, run, training, state)
+    write_report(run, config, scored.metrics)
+    run.write_metrics(scored.metrics)  # last: what says that the run is finished
+    terminal.show_metrics(scored.metrics)
+    terminal.say(f"run directory: {run.path} (report: {run.report_file})")
+    return scored.metrics
+
+
+def _train_and_score(
+    config: Config, data: PreparedData, run: RunDirectory, training: "Samples", state: "State | None"
+) -> Scored:
+    """Train what is still to train, score the test split with the weights that were kept, and write the scores."""
+    from din_train.evaluation.scores import write_scores
+    from din_train.training.checkpoint import load_weights, read_checkpoint
+    from din_train.training.trainer import Refit
+
     of_refit = state if state and state.position.phase == "refit" else None
     model = None
     if of_refit is None and not (state and state.done):
@@ -131,11 +146,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
     scored = score_split(model, config, data, Split.TEST, checkpoint)
     write_scores(run.scores_file("test"), scored.rows)
     write_attention(run, config, data, model, scored.rows.logit)
-    _write_report(run, config, data, scored)
-    run.write_metrics(scored.metrics)  # last: what says that the run is finished
-    terminal.show_table(terminal.build_metrics_table(scored.metrics))
-    terminal.say(f"run directory: {run.path} (report: {run.report_file})")
-    return scored.metrics
+    return scored
 
 
 def _train(
@@ -208,23 +219,6 @@ def _training_batches(config: Config, data: PreparedData, samples: "Samples") ->
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
         parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
     )
-
-
-def _write_report(run: RunDirectory, config: Config, data: PreparedData, scored: "Scored") -> None:
-    from din_train.report.html import RunReport, build_html
-
-    page = build_html(
-        RunReport(
-            name=run.path.name,
-            metrics=scored.metrics,
-            history=[each for each in run.read_history() if "phase" not in each],
-            labels=scored.rows.label,
-            logits=scored.rows.logit,
-            manifest=data.manifest,
-            config=dump_config(config),
-        )
-    )
-    run.write_report(page)
 
 
 def _describe_resuming(config: Config, run: RunDirectory, folder: Path, seeds: Sequence[int] | None) -> str:

@@ -1,0 +1,25 @@
+"""`din-train report`: a run's page and plots again."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.option(
+    "--run-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    default=Path("runs/latest"),
+    show_default=True,
+    help="The run to report on.",
+)
+def command(run_dir: Path) -> None:
+    """Write a finished run's report.html and plots again, and show its numbers.
+
+    From the run's files alone: nothing is trained or scored. report.html is one page that needs nothing beside it;
+    the run's folder plots/ has each plot as SVG and PNG.
+    """
+    from din_train import workflow
+
+    workflow.report(run_dir)

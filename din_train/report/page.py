@@ -1,0 +1,54 @@
+"""The frame of every page: templates that escape what they are given, one style, nothing loaded from elsewhere."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from din_train.report.plots import INK, to_svg
+from din_train.report.terminal import format_interval, format_metric
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, its caption, and what it shows for those who do not see it; `ink` is what its texts are drawn in."""
+
+    name: str
+    figure: Figure
+    caption: str
+    description: str
+    ink: str = INK
+
+    @property
+    def svg(self) -> Markup:
+        """The element; matplotlib has escaped the texts in it."""
+        svg = to_svg(self.figure, name=self.name, description=self.description, ink=self.ink)
+        return Markup(svg)  # noqa: S704
+
+
+def render_page(template: str, **values: Any) -> str:
+    """`templates/<template>.html`, filled; every value is escaped.
+
+    Raises:
+        jinja2.UndefinedError: where the template wants another value.
+    """
+    return _build_environment().get_template(f"{template}.html").render(values)
+
+
+@cache
+def _build_environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("din_train.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["metric"] = format_metric
+    environment.filters["interval"] = format_interval
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["words"] = lambda name: name.replace("_", " ")
+    return environment

@@ -1,0 +1,251 @@
+"""`report.html` of a run: its numbers and what they mean, its figures, and how it came about."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from din_train.evaluation.scores import ScoredRows
+from din_train.report import run_plots, words
+from din_train.report.attention import TEXT_COLOUR
+from din_train.report.page import Picture, render_page
+from din_train.report.run_plots import choose_metric, name_dimension
+from din_train.report.terminal import format_metric
+from din_train.samples.manifest import Manifest
+
+_SECTIONS = {
+    "numbers": "Numbers",
+    "learning": "Learning curves",
+    "slices": "Slices",
+    "scores": "Scores",
+    "attention": "Attention",
+    "data": "Prepared data",
+    "environment": "Environment",
+    "again": "To train it again",
+    "config": "Config",
+}
+_COUNTS = ("num_samples", "num_positives", "gauc_users", "gauc_users_skipped")
+_COUNT_TITLES = ("rows", "targets", "users in GAUC", "users left out")
+_ENVIRONMENT = {
+    "din_train": "din-train",
+    "python": "Python",
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "numpy": "NumPy",
+    "platform": "platform",
+    "cpu_cores": "CPU cores",
+    "device": "device",
+    "started": "started",
+    "seconds": "seconds, from start to scores",
+}
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a report is made of; a file that a run may lack is None, and then `lacking` says why.
+
+    metrics: as in metrics.json. history: one record an epoch, as in history.jsonl. config: as YAML.
+    rows: of the test split. manifest: of the prepared data. environment: as in environment.json.
+    attention: pictures of some users' behaviours, by the user.
+    again: the command that trains the same.
+    lacking: part (`scores`, `data`, `environment`, `attention`) -> a sentence.
+    """
+
+    name: str
+    metrics: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    config: str
+    again: str
+    rows: ScoredRows | None = None
+    manifest: Manifest | None = None
+    environment: Mapping[str, Any] | None = None
+    attention: Mapping[str, Figure] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunPictures:
+    """A run's figures by the section they stand in."""
+
+    learning: tuple[Picture, ...]
+    slices: tuple[Picture, ...]
+    scores: tuple[Picture, ...]
+    attention: tuple[Picture, ...]
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All of them by name."""
+        pictures = (*self.learning, *self.slices, *self.scores, *self.attention)
+        return {each.name: each.figure for each in pictures}
+
+
+def build_run_pictures(report: RunReport) -> RunPictures:
+    """Every figure that the run's files have what it takes for."""
+    return RunPictures(
+        learning=_draw_learning(report),
+        slices=_draw_slices(report.metrics.get("slices", {})),
+        scores=_draw_scores(report),
+        attention=tuple(
+            Picture(
+                f"attention-{number}",
+                figure,
+                f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
+                f"Activation weights of the behaviours of user {user}",
+                TEXT_COLOUR,
+            )
+            for number, (user, figure) in enumerate(report.attention.items(), 1)
+        ),
+    )
+
+
+def build_run_page(report: RunReport, pictures: RunPictures) -> str:
+    """The page: HTML that needs nothing beside it."""
+    metrics = report.metrics
+    environment = report.environment
+    return render_page(
+        "run",
+        title=f"{report.name}: {metrics['model']}",
+        sections=_SECTIONS,
+        words=words,
+        metrics=metrics,
+        intervals=metrics.get("intervals") or {},
+        intervals_sentence=words.describe_intervals(metrics.get("intervals")),
+        rows_sentence=words.describe_rows(metrics),
+        selection_sentence=words.describe_selection(metrics),
+        training_negatives=words.describe_negatives(metrics["negatives"], "per_positive"),
+        learning=pictures.learning,
+        epochs=_tabulate_epochs(report.history),
+        slice_pictures=pictures.slices,
+        slice_sentences=list(_explain_slices(metrics)),
+        slice_titles=(*_COUNT_TITLES, *words.TITLES.values()),
+        score_pictures=pictures.scores,
+        score_sentences=list(_explain_scores(report)),
+        attention=pictures.attention,
+        attention_sentence=None if pictures.attention else report.lacking.get("attention"),
+        data=None if report.manifest is None else describe_data(report.manifest),
+        data_sentence=report.lacking.get("data"),
+        environment=environment and [(title, environment.get(key)) for key, title in _ENVIRONMENT.items()],
+        environment_sentence=report.lacking.get("environment"),
+        command=environment and environment.get("command"),
+        again=report.again,
+        config=report.config,
+    )
+
+
+def _draw_learning(report: RunReport) -> tuple[Picture, ...]:
+    history = report.history
+    if not history:
+        return ()
+    best = report.metrics.get("best_epoch")
+    selection = [each for each in history if "phase" not in each]
+    curves = (
+        (
+            "loss",
+            run_plots.plot_loss(history),
+            "Mean training loss of each epoch, without regularisation; with other shares of negatives the two curves "
+            "are not on one scale.",
+            "Loss by epoch",
+        ),
+        (
+            "watched",
+            run_plots.plot_watched(selection, best),
+            "On the split that was scored after every epoch.",
+            "AUC and GAUC of the watched split by epoch",
+        ),
+        ("learning-rate", run_plots.plot_learning_rate(history), "At each epoch's end.", "Learning rate by epoch"),
+    )
+    return tuple(Picture(name, figure, *texts) for name, figure, *texts in curves if figure is not None)
+
+
+def _draw_slices(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Picture, ...]:
+    pictures = []
+    for number, (dimension, parts) in enumerate(slices.items(), 1):
+        figure = run_plots.plot_slices(dimension, parts)
+        is_plain = re.fullmatch("[a-z][a-z0-9_]*", dimension)  # else it would not do as a file's name
+        if figure is not None:
+            metric = (choose_metric(parts) or "").upper()
+            values = "; ".join(f"{each['name']}: {format_metric(each[metric.lower()])}" for each in parts)
+            pictures.append(
+                Picture(
+                    f"slices-{dimension.replace('_', '-') if is_plain else number}",
+                    figure,
+                    f"{metric} of the rows of each slice by {name_dimension(dimension)}, from chance (0.5), with the "
+                    "number of rows; few rows give a loose figure.",
+                    f"{metric} by {name_dimension(dimension)}: {values}",
+                )
+            )
+    return tuple(pictures)
+
+
+def _draw_scores(report: RunReport) -> tuple[Picture, ...]:
+    rows = report.rows
+    if rows is None:
+        return ()
+    auc, ece, pcoc = (format_metric(report.metrics.get(key)) for key in ("auc", "ece", "pcoc"))
+    plots = (
+        (
+            "reliability",
+            run_plots.plot_reliability(rows),
+            f"Bins of equally many rows; on the diagonal predictions are right (ECE {ece}, PCOC {pcoc}). Below it, how "
+            "often each probability is predicted.",
+            f"Reliability diagram: ECE {ece}, PCOC {pcoc}",
+        ),
+        (
+            "score-histograms",
+            run_plots.plot_scores(rows),
+            "The further apart the two, the better targets are told from negatives.",
+            "Histograms of the predicted probability of targets and of negatives",
+        ),
+        ("roc", run_plots.plot_roc(rows), f"The area under the curve is the AUC, {auc}.", f"ROC curve: AUC {auc}"),
+        (
+            "history-length",
+            run_plots.plot_history_lengths(rows),
+            "Behaviours that the model sees before each row of the scored split.",
+            "Histogram of the history length",
+        ),
+    )
+    return tuple(Picture(name, figure, *texts) for name, figure, *texts in plots if figure is not None)
+
+
+def _explain_slices(metrics: Mapping[str, Any]) -> list[str]:
+    if "slices" not in metrics:
+        return ["metrics.json has no slices: an older version wrote it."]
+    undefined = [name_dimension(key) for key, parts in metrics["slices"].items() if choose_metric(parts) is None]
+    return [f"By {name} neither GAUC nor AUC is defined: no slice has both classes." for name in undefined]
+
+
+def _explain_scores(report: RunReport) -> list[str]:
+    if report.rows is None:
+        return [report.lacking.get("scores", "There are no scores of single rows.")]
+    return [] if report.metrics["auc"] is not None else ["The rows have one class only, so there is no ROC curve."]
+
+
+def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Titles and rows of what was recorded."""
+    watched = sorted({key for each in history for key in each if key.endswith(("_auc", "_gauc", "_logloss"))})
+    keys = ["loss", *watched, "learning_rate", "seconds"]
+
+    def show(value: float | None) -> str:
+        return "" if value is None else f"{value:.6g}"
+
+    names = [f"{each['epoch']}{' (refit)' if each.get('phase') == 'refit' else ''}" for each in history]
+    rows = [(name, *(show(each.get(key)) for key in keys)) for name, each in zip(names, history, strict=True)]
+    return {"titles": ["epoch", *(key.replace("_", " ") for key in keys)], "rows": rows}
+
+
+def describe_data(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Caption and rows of each table: what became of every line, what was dropped, what there is."""
+    tables = []
+    for log in manifest.get("read", []):
+        rows = [("lines", log["lines"]), ("kept", log["kept"])]
+        for title, key in (("rejected", "rejected"), ("left out", "skipped"), ("noted", "notes")):
+            rows += [(f"{title}: {reason}", count) for reason, count in log[key].items()]
+        tables.append((f"Read from {log['name']}", rows))
+    dropped = [(name.replace("_", " "), count) for name, count in manifest.get("dropped", {}).items()]
+    counts = [(name.replace("_", " "), count) for name, count in manifest["counts"].items()]
+    samples = [(f"rows: {name}", count) for name, count in manifest["samples"].items()]
+    lengths = [(f"history length, {name}", value) for name, value in manifest.get("history_length", {}).items()]
+    tables += [("Dropped after reading", dropped), ("What there is", [*counts, *samples, *lengths])]
+    return [(caption, [(name, f"{value:,}") for name, value in rows]) for caption, rows in tables if rows]
