@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -55,6 +56,8 @@ _STYLE = {
 }
 # It would hold for the whole page; the page says the same of its figures.
 _GLOBAL_STYLE = re.compile(r"\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
+
+_RENDERED: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
@@ -113,11 +116,16 @@ def clip_text(text: str, width: int = 24) -> str:
 
 
 def _render(figure: Figure) -> str:
+    """As SVG; a figure is laid out and drawn once, for its page and for its file."""
+    if figure in _RENDERED:
+        return _RENDERED[figure]
     text = io.StringIO()
     with figure_style():
         figure.savefig(text, format="svg", transparent=True, metadata=_NO_METADATA)
+    figure.set_layout_engine("none")  # it stays as it is laid out
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]  # without the XML header, which has no place inside a page
+    _RENDERED[figure] = svg[svg.index("<svg") :]  # without the XML header, which has no place inside a page
+    return _RENDERED[figure]
 
 
 def _fit_into_page(tag: str, name: str, ink: str) -> str:
