@@ -29,7 +29,8 @@ What that means for short users (`data.min_history` 1):
 In a log of impressions (events with labels) b1 .. bn are the clicks, and histories hold nothing else. Every impression
 is a candidate for a sample. It goes where the next click goes (that is: the click itself, and what was shown between
 the click before and it); what was shown after bn goes with bn, its history being b1 .. bn. Under `time` it goes by its
-own time. A user with too few clicks is dropped with all impressions.
+own time. A user with too few clicks is dropped with all impressions; under `user` with a `data.min_history` of 0 none
+is.
 
 `presampled` (source `x1`): rows are samples already, see `samples/presampled.py`.
 """
@@ -59,8 +60,13 @@ SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 
 
 def least_clicks(data: DataConfig) -> int:
-    """The least clicks a user needs: for a test target with enough history, and a validation target before it."""
-    least = max(1, data.min_history + 1)
+    """The least clicks a user needs: for a test target with enough history, and a validation target before it.
+
+    Under `user` with a `min_history` of 0 every impression is a sample, even of a user who never clicked.
+    """
+    if data.protocol == "user" and data.min_history == 0:
+        return 0
+    least = data.min_history + 1
     return least + 1 if data.protocol == "holdout" else least
 
 

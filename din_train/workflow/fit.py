@@ -109,7 +109,7 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) 
             f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; every user has "
             "too few events, use a longer log"
         )
-    for split in (_find_watched_split(config), Split.TEST):
+    for split in (_find_watched_split(config, data), Split.TEST):
         if split is not None:
             build_evaluation_batches(config, data, split)  # refuses an empty split before anything is written
     run, state = _open_run(config, data, folder, resume=resume)
@@ -240,7 +240,7 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     from din_train.evaluation.scores import ScoredRows
     from din_train.training.recorder import Watched
 
-    split = _find_watched_split(config)
+    split = _find_watched_split(config, data)
     if split is None:
         return None
     samples, batches = build_evaluation_batches(config, data, split)
@@ -251,7 +251,9 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     )
 
 
-def _find_watched_split(config: Config) -> Split | None:
+def _find_watched_split(config: Config, data: PreparedData) -> Split | None:
     if config.training.select_on == "test":
         return Split.TEST
+    if config.training.select_on == "none" and not data.manifest["samples"]["validation"]:
+        return None  # nothing to watch, and nothing is chosen by it
     return None if config.data.protocol == "paper" else Split.VALIDATION

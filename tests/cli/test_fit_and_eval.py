@@ -152,6 +152,16 @@ def test_holdout_without_selection_records_validation_and_keeps_the_last_epoch(w
     assert "validation_gauc" in read_history(workplace)[1]
 
 
+def test_users_without_a_validation_split_train_where_nothing_is_chosen_by_it(workplace: Workplace) -> None:
+    workplace.write_config(data={"protocol": "user", "user_split": {"validation": 0, "test": 10}})
+    assert workplace.fit("--set", "training.select_on=none").exit_code == 0
+    assert not any(key.startswith("validation") for key in read_history(workplace)[0])
+    assert workplace.read_json("runs/small/metrics.json")["best_epoch"] == 2
+    result = workplace.fit("--set", "name=choosing", "--set", "training.select_on=validation")
+    assert result.exit_code != 0
+    assert not (workplace.folder / "runs/choosing").exists()
+
+
 def test_a_used_run_directory_is_refused_and_overwritten_when_asked(workplace: Workplace) -> None:
     workplace.fit()
     before = workplace.read_json("runs/small/metrics.json")

@@ -32,7 +32,8 @@ def split_by_the_book(rows: list[tuple[str, str, int, int]], protocol: str, min_
     for user in dict.fromkeys(row[0] for row in rows):
         events = sorted((row for row in rows if row[0] == user), key=lambda row: row[2])
         clicks = [row for row in events if row[3]]
-        if len(clicks) < max(1, min_history + 1) + (protocol == "holdout"):
+        everyone = protocol == "user" and min_history == 0
+        if not everyone and len(clicks) < min_history + 1 + (protocol == "holdout"):
             continue
         before = 0  # clicks before the event
         for _, item, time, label in events:

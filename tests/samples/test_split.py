@@ -55,6 +55,25 @@ def test_golden_split_by_users(tmp_path: Path) -> None:
     assert len(set().union(*users.values())) == 11
 
 
+def test_a_user_without_a_click_is_shared_out_where_no_history_is_needed(tmp_path: Path) -> None:
+    rows = [(f"u{n}", item, n, int(n >= 4)) for n in range(10) for item in "ab"]  # u0 to u3 never clicked
+    write_table(tmp_path / "log.tsv", ["user", "item", "time", "label"], rows)
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
+    found = {}
+    for min_history in (0, 1):
+        split = {"validation": 0, "test": 3}
+        data = {"columns": columns, "protocol": "user", "min_history": min_history, "user_split": split}
+        config = make_config(tmp_path, data=data)
+        prepare_data(config, force=True, progress=lambda _: None)
+        prepared = open_store(config.data.prepared)
+        found[min_history] = [
+            {row["user"] for row in read_samples(prepared, each)}
+            for each in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+        ]
+    assert [len(users) for users in found[0]] == [7, 0, 3]  # all ten, so that the numbers are those asked for
+    assert set().union(*found[1]) == {f"u{n}" for n in range(4, 10)}
+
+
 def test_which_users_is_a_matter_of_the_seed(tmp_path: Path) -> None:
     events = [(f"u{n}", item, "x", time) for n in range(40) for time, item in enumerate("abc")]
 
