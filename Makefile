@@ -41,8 +41,7 @@ DATA ?= electronics,movielens
 SEEDS ?= 5
 reproduce-paper: setup ## Run the paper's tables (DATA=electronics,movielens|sports|sample DATA_DIR=FOLDER SEEDS=5)
 ifndef DATA_DIR
-	@case ",$(DATA)," in *,electronics,*) scripts/download_amazon.sh Electronics data/electronics || true ;; esac
-	@case ",$(DATA)," in *,movielens,*) scripts/download_movielens.sh ml-20m data || true ;; esac
+	@scripts/fetch_for_paper.sh "$(DATA)"
 endif
 	$(DIN_TRAIN) reproduce --suite all --data "$(DATA)" --seeds $(SEEDS) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 

@@ -1,8 +1,9 @@
 """The whole command: find the logs, prepare, plan, run, write the tables."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from din_train import workflow
@@ -11,12 +12,11 @@ from din_train.config.yaml_text import dump_yaml
 from din_train.errors import ConfigError, DataError, RunError
 from din_train.files import atomic_file, make_folder
 from din_train.report.terminal import say, show_table
+from din_train.reproduce.artefacts import write_artefacts
 from din_train.reproduce.catalogue import RECIPES, SUITES, Dataset, Recipe, Suite, Values, load_dataset, load_suite
 from din_train.reproduce.cells import Cell, build_cells, build_config, list_recipes, prepared_folder
-from din_train.reproduce.logs_at_hand import find_files
-from din_train.reproduce.order import describe_order
+from din_train.reproduce.logs_at_hand import describe_missing, find_files
 from din_train.reproduce.plan import build_plan, build_plan_table, describe_plan
-from din_train.reproduce.results import build_csv, build_markdown, collect_lines, write_text
 from din_train.reproduce.run import Failure, run_cells
 from din_train.samples.manifest import Manifest, read_manifest
 
@@ -93,24 +93,22 @@ def reproduce(request: Request, *, plan_only: bool) -> None:
     say(describe_plan(plan))
     if plan_only:
         return
-    write = _writer(request, suites, cells)
-    failures = run_cells(plan, how_to_go_on=request.command, finished=write)
-    write()
+    changed = partial(write_artefacts, request.out, cells)
+    failures = run_cells(plan, how_to_go_on=request.command, changed=changed)
     _end(request, failures, len(cells))
 
 
 def _find_all_files(datasets: Sequence[Dataset], data_dir: Path | None) -> dict[str, dict[str, Path]]:
-    """Of every data set, or one line for each whose logs are missing."""
-    files: dict[str, dict[str, Path]] = {}
-    problems: list[str] = []
-    for dataset in datasets:
-        try:
-            files[dataset.name] = find_files(dataset, data_dir)
-        except DataError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise DataError(problems)
-    return files
+    """Of every data set.
+
+    Raises:
+        DataError: with one line for all whose logs are missing.
+    """
+    files = {dataset.name: find_files(dataset, data_dir) for dataset in datasets}
+    missing = [dataset for dataset in datasets if files[dataset.name] is None]
+    if missing:
+        raise DataError(describe_missing(missing, data_dir))
+    return {name: found for name, found in files.items() if found is not None}
 
 
 def _prepare(out: Path, dataset: Dataset, recipe: Recipe, files: dict[str, Path], suites: Sequence[Suite]) -> Manifest:
@@ -133,31 +131,12 @@ def _prepare(out: Path, dataset: Dataset, recipe: Recipe, files: dict[str, Path]
     return manifest
 
 
-def _writer(request: Request, suites: Sequence[Suite], cells: Sequence[Cell]) -> Callable[[], None]:
-    """Writes every table from the run directories as they are."""
-    by_name = {suite.name: suite for suite in suites}
-
-    def write() -> None:
-        for name, base in (("table3", "base"), ("table4", "base-none")):
-            if name not in by_name:
-                continue
-            suite = by_name[name]
-            lines = collect_lines(cells, suite.rows, suite.recipes, base)
-            sentences = []
-            if name == "table3":
-                groups = dict.fromkeys((line.data, line.recipe) for line in lines)
-                of_groups = [[line for line in lines if (line.data, line.recipe) == group] for group in groups]
-                sentences = [sentence for each in of_groups if (sentence := describe_order(each))]
-            write_text(request.out / f"{name}.csv", build_csv(lines))
-            write_text(request.out / f"{name}.md", build_markdown(suite.title, lines, sentences))
-
-    return write
-
-
 def _end(request: Request, failures: Sequence[Failure], num_cells: int) -> None:
     tables = [request.out / f"{name}.md" for name in ("table3", "table4") if name in request.suites]
     for path in tables:
-        print(path.read_text(encoding="utf-8"))
+        if path.exists():
+            print(path.read_text(encoding="utf-8"))
+    say(f"the page: {request.out / 'index.html'}")
     if failures:
         raise RunError(
             [
