@@ -25,17 +25,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Cell:
-    """What `fit` is to do once.
-
-    config: of the run, complete. training_rows: of the prepared data set.
-    """
+    """What `fit` is to do once. config: of the run, complete."""
 
     dataset: Dataset
     recipe: Recipe
     row: Row
     seed: int
     config: Values
-    training_rows: int
     out: Path
 
     @property
@@ -59,6 +55,31 @@ class Cell:
     def cost_file(self) -> Path:
         """Seconds, of all its starts together, and peak bytes of memory."""
         return self.out / "cells" / f"{self.name}.cost.json"
+
+    @property
+    def failure_file(self) -> Path:
+        """Why it failed, in a line; there is none where it did not."""
+        return self.out / "cells" / f"{self.name}.failure.txt"
+
+    def read_failure(self) -> str | None:
+        """The last line that the cell said before it failed."""
+        try:
+            return self.failure_file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+
+    @property
+    def is_measured(self) -> bool:
+        """It has finished, and its numbers are those of this config."""
+        return self.run.is_finished and self.read_failure() is None
+
+    def record_failure(self, line: str | None) -> None:
+        """None: it has not failed, whatever an earlier start did."""
+        if line is None:
+            self.failure_file.unlink(missing_ok=True)
+            return
+        with atomic_file(self.failure_file) as temporary:
+            temporary.write_text(f"{line}\n", encoding="utf-8")
 
     def read_cost(self) -> Cost | None:
         """What it has taken so far; None where it never ended by itself."""
@@ -131,7 +152,7 @@ def build_cells(
                 if seed > last_seed:
                     continue
                 config = _complete(build_config(out, dataset, recipe, files, row), recipe, training_rows)
-                cell = Cell(dataset, recipe, row, seed, config, training_rows, out)
+                cell = Cell(dataset, recipe, row, seed, config, out)
                 cells.setdefault(
                     cell.name, Cell(**{**vars(cell), "config": {"name": cell.name, "seed": seed, **config}})
                 )

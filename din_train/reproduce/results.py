@@ -1,26 +1,18 @@
 """What the run directories say, set beside what is published."""
 
-import csv
-import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_rela_impr
-from din_train.files import atomic_file
 from din_train.report.terminal import say
 from din_train.reproduce import published
 from din_train.reproduce.catalogue import Row
 from din_train.reproduce.cells import Cell
 
 TOLERANCE = 0.005  # of GAUC: a difference of at most this, or of two standard deviations, is a reproduction
-COLUMNS = (
-    "data", "recipe", "model", "seeds", "gauc_mean", "gauc_sd", "auc_mean", "rela_impr", "published",
-    "corrected_2020", "bars", "difference", "verdict", "selection", "protocol", "note",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,10 +112,10 @@ def _build_line(row: Row, cell: Cell, measured: dict[int, dict[str, Any]], base_
 
 
 def _read(cells: Sequence[Cell]) -> dict[int, dict[str, Any]]:
-    """Seed -> metrics of the cells that have them."""
+    """Seed -> metrics of the cells that have them, and whose numbers are theirs."""
     found = {}
     for cell in cells:
-        if cell.run.is_finished:
+        if cell.is_measured:
             try:
                 found[cell.seed] = cell.run.read_metrics()
             except RunError as error:
@@ -136,65 +128,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.mean(known) if known else None
 
 
-def build_csv(lines: Sequence[Line]) -> str:
-    """Every number with six digits; empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for line in lines:
-        numbers = (line.mean, line.sd, line.auc_mean)
-        values = (line.published, line.corrected, line.bars, line.difference)
-        row = [line.data, line.recipe, line.model, len(line.gauc), *map(_six, numbers)]
-        row += [_format(line.rela_impr, "+.2f"), *map(_six, values)]
-        writer.writerow([*row, line.verdict, line.selection, line.protocol, line.note])
-    return text.getvalue()
-
-
-def build_markdown(title: str, lines: Sequence[Line], paragraphs: Sequence[str]) -> str:
-    """One table a data set and recipe, with what it stands on."""
-    parts = [f"# {title}", *paragraphs]
+def group_lines(lines: Sequence[Line]) -> list[list[Line]]:
+    """Those of one data set and recipe together."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.data, line.recipe), []).append(line)
-    for (data, recipe), group in groups.items():
-        parts.append(f"## {data}, recipe {recipe}\n\nProtocol {group[0].protocol}; {group[0].selection}.")
-        parts.append("\n".join([_HEADER, _RULE, *map(_build_markdown_row, group)]))
-    if any(line.withdrawn for line in lines):
-        parts.append(f"Struck through: {published.WITHDRAWN_REASON}.")
-    return "\n\n".join(parts) + "\n"
-
-
-_HEADER = "| Model | Seeds | GAUC | sd | AUC | RelaImpr | Published | Corrected 2020 | BARS | Difference | Verdict |"
-_RULE = "|---|" + "---:|" * 9 + "---|"
-
-
-def _build_markdown_row(line: Line) -> str:
-    shown = _format(line.published, ".4f")
-    cells = [
-        line.model,
-        str(len(line.gauc)),
-        _format(line.mean, ".4f"),
-        _format(line.sd, ".4f"),
-        _format(line.auc_mean, ".4f"),
-        _format(line.rela_impr, "+.2f", " %").replace("+0.00", "0.00"),
-        f"~~{shown}~~" if line.withdrawn else shown,
-        _format(line.corrected, ".4f"),
-        _format(line.bars, ".4f"),
-        _format(line.difference, "+.4f"),
-        line.verdict,
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _six(value: float | None) -> str:
-    return _format(value, ".6f")
-
-
-def _format(value: float | None, form: str, unit: str = "") -> str:
-    return "" if value is None else f"{value:{form}}{unit}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return list(groups.values())

@@ -33,29 +33,35 @@ class Failure:
     line: str
 
 
-def run_cells(plan: Plan, *, how_to_go_on: str, finished: Callable[[], None]) -> list[Failure]:
+def run_cells(plan: Plan, *, how_to_go_on: str, changed: Callable[[], None]) -> list[Failure]:
     """Run what is not done, in order.
 
     Args:
         how_to_go_on: the command that continues.
-        finished: called after each cell.
+        changed: called at the beginning and after each cell, by one process at a time.
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM; the cell under way has saved its state.
     """
     failures: list[Failure] = []
     with only_one_at_a_time(plan.cells[0].out) as lock, _progress(plan) as clock:
+        changed()
         for cell in plan.cells:
-            if cell.name in plan.finished and (line := _find_disagreement(cell)) is None:
-                continue
-            if cell.name not in plan.finished:
+            if cell.name in plan.finished:
+                line = _find_disagreement(cell)
+                cell.record_failure(line)
+                if line is None:
+                    continue
+            else:
+                cell.record_failure(None)
                 clock.begin(cell)
                 line = _run_cell(cell, lock, clock, how_to_go_on)
+                cell.record_failure(line)
                 clock.end(cell)
             if line is not None:
                 failures.append(Failure(cell, line))
                 say(f"{cell.name}: failed: {line}")
-            finished()
+            changed()
     return failures
 
 

@@ -1,0 +1,135 @@
+"""The command on a tiny log, with real trainings: stopped, killed, failing in one cell, gone on with, narrowed."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from scripts_factory import SCRIPTS
+
+from din_train.run_directory import RunDirectory
+
+OURS = ("reproduce", "--suite", "table3", "--data", "sample", "--recipes", "ours", "--seeds", "1")
+BASE, DICE = "sample-ours-base-seed1", "sample-ours-din-dice-seed1"
+
+
+@pytest.fixture(autouse=True)
+def _sigint_reaches_children() -> Iterator[None]:
+    """A test run started with `&` or `nohup` ignores SIGINT, and what it starts would, too."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With a tiny log of the sample's file names where the command looks for them."""
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log"
+    sizes = ("--users", "120", "--reviews", "1000", "--items", "150", "--metadata-rows", "150", "--categories", "10")
+    subprocess.run([sys.executable, SCRIPTS / "make_sample.py", *sizes, log], check=True, capture_output=True)
+    for name in ("reviews", "meta"):
+        (path,) = log.glob(f"{name}_*")
+        path.rename(log / f"{name}_Sample.json.gz")
+    return tmp_path
+
+
+def start(*more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "din_train", *OURS, "--data-dir", "log", "--out", "out", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def read_table() -> dict[str, dict[str, str]]:
+    with Path("out/table3.csv").open(newline="") as file:
+        return {row["model"]: row for row in csv.DictReader(file)}
+
+
+def find_training() -> int | None:
+    """The process that trains in `out`."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        here = (path.parent / "cwd").resolve() == Path.cwd().resolve() if b"fit" in words else False
+        if here and any(word.startswith(b"out/runs/") for word in words):
+            return int(path.parent.name)
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the training process by /proc")
+def test_stopped_killed_failing_and_gone_on_with(folder: Path) -> None:
+    runs = folder / "out" / "runs"
+    runs.mkdir(parents=True)
+    (runs / BASE).write_text("in the way")  # BaseModel's cell cannot be trained
+    models = ("--models", "base,din-dice")
+
+    dice = RunDirectory(runs / DICE)
+    with start(*models) as process:
+        wait_for(lambda: len(dice.read_history()) >= 1, process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    last = errors.splitlines()[-1]
+    go_on = "din-train reproduce --suite table3 --data sample --seeds 1 --recipes ours --models base,din-dice"
+    assert last == (f"interrupted; reproduction stopped in cell {DICE}; go on with `{go_on} --data-dir log --out out`")
+    assert not dice.is_finished
+    assert list(dice.checkpoints.glob("state-*"))
+
+    epochs = len(dice.read_history())
+    with start(*models) as process:
+        wait_for(lambda: len(dice.read_history()) > epochs or dice.is_finished, process)
+        training = find_training()
+        process.kill()
+        if training is not None:
+            os.kill(training, signal.SIGKILL)
+        process.communicate()
+    assert not dice.is_finished
+
+    with start(*models) as process:
+        _, errors = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert re.search(
+        rf"^error: {BASE}: .*cannot be made a folder.*\(see out/cells/{BASE}\.log\)$", errors, re.MULTILINE
+    )
+    assert f"1 of 2 cells failed; the others are in the tables. Run the failed ones again with `{go_on}" in errors
+    history = dice.read_history()
+    selection = [each["epoch"] for each in history if "phase" not in each]
+    assert selection == list(range(1, len(selection) + 1))  # gone on with, none twice
+    table = read_table()
+    assert (table["BaseModel"]["seeds"], table["BaseModel"]["verdict"]) == ("0", "not measured")
+    metrics = orjson.loads((runs / DICE / "metrics.json").read_bytes())
+    assert table["DIN with Dice"]["gauc_mean"] == f"{metrics['gauc']:.6f}"
+    page = Path("out/index.html").read_text()
+    assert f"<b>{BASE}</b>: " in page
+    log = Path(f"out/cells/{DICE}.log").read_text()
+    assert "going on after" in log
+
+    (runs / BASE).unlink()
+    with start("--models", "base") as process:  # a narrower command
+        output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    table = read_table()
+    base = orjson.loads((runs / BASE / "metrics.json").read_bytes())["gauc"]
+    assert table["BaseModel"]["gauc_mean"] == f"{base:.6f}"
+    assert table["DIN with Dice"]["gauc_mean"] == f"{metrics['gauc']:.6f}"
+    expected = ((metrics["gauc"] - 0.5) / (base - 0.5) - 1) * 100
+    assert float(table["DIN with Dice"]["rela_impr"]) == pytest.approx(expected, abs=0.006)
+    assert f"<b>{BASE}</b>: " not in Path("out/index.html").read_text()
+    assert f"| DIN with Dice | 1 | {metrics['gauc']:.4f} |" in output
+    assert {"index.html", "table3.md", "table3.csv", "sample.md", "sample"} <= {p.name for p in Path("out").iterdir()}
