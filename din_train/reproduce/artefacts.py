@@ -10,6 +10,7 @@ from pathlib import Path
 
 from din_train.errors import RunError
 from din_train.evaluation.examples import Example, read_examples
+from din_train.report.attention import TEXT_COLOUR, draw_attention
 from din_train.report.page import Picture
 from din_train.report.plots import write_figures
 from din_train.report.terminal import say
@@ -94,8 +95,6 @@ def _draw(data: str, cells: Sequence[Cell], lines_3: Sequence[Line], lines_4: Se
 
 
 def _draw_attention(data: str, cells: Sequence[Cell]) -> dict[str, Picture]:
-    from din_train.report.attention import draw_attention
-
     pictures = {}
     for place, example in enumerate(_read_examples(data, cells), 1):
         user = example["user"]
@@ -104,6 +103,7 @@ def _draw_attention(data: str, cells: Sequence[Cell]) -> dict[str, Picture]:
             draw_attention(example),
             f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
             f"Activation weights of the behaviours of user {user}",
+            ink=TEXT_COLOUR,
         )
     return pictures
 
