@@ -24,10 +24,9 @@ from din_train.reproduce.plots import plot_models
 from din_train.reproduce.results import Line, collect_lines
 from din_train.reproduce.tables import build_table_3_csv, build_table_4_csv, write_text
 
-TABLE_3_CAPTION = (
-    "GAUC by model; an error bar is one standard deviation of the seeds each way, and there is none for one seed"
-)
-TABLE_4_CAPTION = "GAUC of BaseModel by regularisation; error bars as above"
+ERROR_BARS = "an error bar is one standard deviation of the seeds each way, and there is none for one seed"
+TABLE_3_CAPTION = f"GAUC by model; {ERROR_BARS}"
+TABLE_4_CAPTION = f"GAUC of BaseModel by regularisation; {ERROR_BARS}"
 _IN_DOCUMENT = 4  # of the six examples, which go from the least likely click to the likeliest
 
 
@@ -87,7 +86,7 @@ def _draw(data: str, cells: Sequence[Cell], lines_3: Sequence[Line], lines_4: Se
     tables = (("table3", lines_3, "Table 3", TABLE_3_CAPTION), ("table4", lines_4, "Regularisation", TABLE_4_CAPTION))
     for name, lines, what, caption in tables:
         own = [line for line in lines if line.data == data]
-        figure = plot_models(f"{what}: {data}", own)
+        figure = plot_models(f"{what}: {data}", own, with_published=name == "table3")
         if figure is not None:
             values = "; ".join(f"{line.model}, {line.recipe}: {line.mean:.4f}" for line in own if line.mean is not None)
             pictures[name] = Picture(f"{name}-{data}", figure, f"{caption}.", f"{what} on {data}: {values}")

@@ -14,7 +14,7 @@ RECIPE_NAMES = {"ours": "ours", "paper": "paper", "official": "official (epoch c
 _SPREAD = 0.18  # of a row, between recipes
 
 
-def plot_models(title: str, lines: Sequence[Line]) -> Figure | None:
+def plot_models(title: str, lines: Sequence[Line], *, with_published: bool) -> Figure | None:
     """GAUC of one data set's lines, the first model at the top; None where nothing is measured.
 
     An error bar is a standard deviation of the seeds, each way.
@@ -29,7 +29,8 @@ def plot_models(title: str, lines: Sequence[Line]) -> Figure | None:
         for number, recipe in enumerate(recipes):
             offset = _SPREAD * (number - (len(recipes) - 1) / 2)
             _plot_recipe(axes, recipe, [line for line in lines if line.recipe == recipe], places, offset)
-        _plot_published(axes, lines, places)
+        if with_published:
+            _plot_published(axes, lines, places)
         axes.set_yticks(range(len(rows)), [clip_text(name, 28) for name in rows.values()])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("GAUC")

@@ -89,6 +89,7 @@ def test_pictures_are_in_the_page_and_beside_it(tmp_path: Path) -> None:
     legend = (tmp_path / "electronics" / "table3.svg").read_text()
     for each in ("published, withdrawn", "corrected 2020", "BARS", "official (epoch chosen on the test set)"):
         assert each in legend
+    assert "published" not in (tmp_path / "electronics" / "table4.svg").read_text()  # the paper's are on other data
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
