@@ -12,12 +12,12 @@ from din_train.errors import DataError
 from din_train.logs import Progress, read_log
 from din_train.samples.build import SampleBuilder
 from din_train.samples.database import connect
-from din_train.samples.negatives import build_distribution
+from din_train.samples.negatives import UnknownItems, build_distribution
 from din_train.samples.parts import StoreParts, number_fields
 from din_train.samples.relations import OrderedLog, describe_items, describe_users, order_log
 from din_train.samples.split import assign_users, least_clicks
 from din_train.samples.time_fields import VALUES
-from din_train.samples.vocabulary import FIRST_REAL_ID, build_vocabulary, number_codes
+from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
 
 
 def build_from_log(config: Config, scratch: Path, progress: Progress) -> StoreParts:
@@ -67,7 +67,8 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         for name in data.context_fields
     }
     training_events = counts.training_items[items.codes]
-    distribution = build_distribution(config.negatives, training_events)
+    unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
+    distribution = build_distribution(config.negatives, training_events, unknown_items)
     return StoreParts(
         event_columns=("user_id", "item_id", "timestamp"),
         sample_columns=(
@@ -85,9 +86,10 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         reports=log.reports,
         fields={"item": item_fields, "user": data.user_fields, "context": data.context_fields},
         negatives="in the log" if log.labelled else "sampled",
+        unknown_items=unknown_items,
         items_with_several_categories=several,
         count_short_histories=lambda: builder.report.targets_with_too_short_history,
-        count_dropped=lambda: _count_dropped(ordered, builder, int((counts.items > 0).sum()) - len(items.codes)),
+        count_dropped=lambda: _count_dropped(ordered, builder, unknown_items.items),
     )
 
 

@@ -7,7 +7,7 @@ import orjson
 
 from din_train.files import compute_sha256
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 
 Manifest = dict[str, Any]
@@ -26,7 +26,7 @@ def read_any_manifest(folder: Path) -> Manifest | None:
 
 def is_current(manifest: Manifest) -> bool:
     """Whether a manifest is of this version and whole."""
-    keys = {"recipe", "inputs", "fields", "fingerprint"}
+    keys = {"recipe", "inputs", "fields", "unknown_items", "fingerprint"}
     return manifest["schema_version"] == SCHEMA_VERSION and keys <= manifest.keys()
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from din_train.config import DataConfig
 from din_train.logs import FileReport, field_column
 from din_train.samples.build import Block
+from din_train.samples.negatives import UnknownItems
 from din_train.samples.vocabulary import FIRST_REAL_ID, number_buckets, number_values
 
 
@@ -30,6 +31,7 @@ class StoreParts:
     reports: Sequence[FileReport]
     fields: Mapping[str, Sequence[str]]
     negatives: str
+    unknown_items: UnknownItems
     items_with_several_categories: int
     count_short_histories: Callable[[], int]
     count_dropped: Callable[[], dict[str, int]]

@@ -3,7 +3,7 @@
 import hashlib
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,7 @@ def _summarize(parts: StoreParts, totals: Totals) -> dict[str, Any]:
             for report in parts.reports
         ],
         "negatives": parts.negatives,
+        "unknown_items": asdict(parts.unknown_items),
         "dropped": parts.count_dropped(),
         "counts": {
             "events": totals.events,

@@ -28,6 +28,7 @@ from din_train.config import Config
 from din_train.logs import Progress, read_x1
 from din_train.samples.build import BLOCK_ROWS, Block
 from din_train.samples.database import connect, load_table
+from din_train.samples.negatives import UnknownItems
 from din_train.samples.parts import StoreParts, number_fields
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
@@ -49,7 +50,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         connection.read_parquet(raw.rows, table_name="rows")
         events = _find_events(connection)
         samples = _find_samples(connection)
-        items, several, unknown = _number_items(connection, config.vocabulary.min_count)
+        items, several, unknown_items = _number_items(connection, config.vocabulary.min_count)
         events_path, samples_path = scratch / "events.parquet", scratch / "samples.parquet"
         item_ids = items.select("item", "item_id")
         events.left_join(item_ids, "item").order_by("user_id", "segment", "position").select(
@@ -81,9 +82,10 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         reports=raw.reports,
         fields={"item": ("category",), "user": (), "context": ()},
         negatives="in the log",
+        unknown_items=unknown_items,
         items_with_several_categories=several,
         count_short_histories=lambda: 0,
-        count_dropped=lambda: {"items_of_too_few_training_events": unknown},
+        count_dropped=lambda: {"items_of_too_few_training_events": unknown_items.items},
     )
 
 
@@ -173,8 +175,13 @@ def _find_samples(connection: ibis.BaseBackend) -> Table:
     )
 
 
-def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, int, int]:
-    """item, item_id, category, title, and events in all and in training; how many have several categories, or no id."""
+def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, int, UnknownItems]:
+    """Number the items.
+
+    Returns:
+        item, item_id, category, title, and events in all and in training; how many have several categories; those
+        without an id.
+    """
     samples, events = connection.table("placed_samples"), connection.table("history_events")
     training_users = samples.filter(_.split == int(Split.TRAIN)).group_by("user_id").agg(seen=_.history_length.max())
     histories = events.left_join(training_users, "user_id")
@@ -203,13 +210,15 @@ def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, 
     items = counts.left_join(categories, "item").drop("item_right")
     table = items.order_by("item").to_pyarrow()
     # Codes are by raw id: rows of several files have no one order to go by.
-    numbering = number_codes(np.maximum(table["total"].to_numpy(), 1), table["training"].to_numpy(), min_count)
+    training_events = table["training"].to_numpy()
+    numbering = number_codes(np.maximum(table["total"].to_numpy(), 1), training_events, min_count)
     known = table.take(pa.array(numbering.codes)).append_column(
         "item_id", pa.array(np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(numbering.codes), dtype=np.int32))
     )
     several = int(np.sum(table["kinds"].fill_null(0).to_numpy() > 1))
     numbered = load_table(connection, "numbered_items", known)
-    return numbered.mutate(title=ibis.null("string")), several, table.num_rows - len(numbering.codes)
+    unknown_items = UnknownItems.of(numbering.ids == UNKNOWN_ID, training_events)
+    return numbered.mutate(title=ibis.null("string")), several, unknown_items
 
 
 def _read_blocks(events_path: Path, samples_path: Path) -> Iterator[Block]:

@@ -34,6 +34,7 @@ from din_train.files import atomic_folder, compute_sha256
 from din_train.samples.build import Block
 from din_train.samples.column_file import ColumnWriter, map_columns
 from din_train.samples.manifest import MANIFEST, SCHEMA_VERSION, Manifest, find_damage, read_manifest
+from din_train.samples.negatives import UnknownItems
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
@@ -101,6 +102,11 @@ class PreparedData:
     def num_items(self) -> int:
         """Real items; their ids count up from 2."""
         return len(self.training_events) - FIRST_REAL_ID
+
+    @property
+    def unknown_items(self) -> UnknownItems:
+        """The log's items that have no id of their own."""
+        return UnknownItems(**self.manifest["unknown_items"])
 
     @property
     def item_category_ids(self) -> NDArray[np.int32]:

@@ -74,6 +74,17 @@ def test_popular_negatives_excluded_by_history_and_drawn_anew(tmp_path: Path) ->
     assert checks["leak: negatives' pool"].measured["deviations"] < 4
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+@pytest.mark.parametrize("exclude", ["all", "history"])
+def test_rare_items_that_are_unknown(tmp_path: Path, distribution: str, exclude: str) -> None:
+    negatives = {"distribution": distribution, "exclude": exclude, "resample": "epoch"}
+    checks = audit(tmp_path, "holdout", "lr", vocabulary={"min_count": 16}, negatives=negatives, training={"epochs": 1})
+    unknown = checks["leak: kinds of items"].measured["unknown"]
+    assert unknown["test_positives"] > 20
+    assert unknown["test_negatives"] > 60
+    assert checks["leak: negatives' pool"].measured["deviations"] < 4
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_the_null_deviation_is_that_of_shuffled_labels(ties: bool) -> None:
     random = np.random.default_rng(1)

@@ -1,6 +1,6 @@
 """Bugs planted in the samples: futures in histories, test rows in training, ids and negatives that tell the label."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from din_train.evaluation.audit.untouched import (
 from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, Samples, open_store
+from din_train.samples.vocabulary import UNKNOWN_ID
 
 Change = Callable[[Samples, Split], Samples]
 
@@ -46,17 +47,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def planted(runs: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Change], Subject]]:
+def planted(runs: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Change], Subject]:
     """A run whose data set gives changed samples."""
+    return lambda kind, change: plant(open_subject(runs(kind)), change, monkeypatch)
 
-    def open_planted(kind: str, change: Change) -> Subject:
-        subject, original = open_subject(runs(kind)), PreparedData.samples
-        monkeypatch.setattr(
-            PreparedData, "samples", lambda data, split, longest: change(original(data, split, longest), split)
-        )
-        return replace(subject, samples=subject.samples_of(Split.TEST))
 
-    return open_planted
+def plant(subject: Subject, change: Change, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    """From here on every data set gives changed samples."""
+    original = PreparedData.samples
+    monkeypatch.setattr(
+        PreparedData, "samples", lambda data, split, longest: change(original(data, split, longest), split)
+    )
+    return replace(subject, samples=subject.samples_of(Split.TEST))
 
 
 def has_failed(check: Check) -> bool:
@@ -261,13 +263,33 @@ def test_kinds_of_items_of_one_label(planted: Any, role: str) -> None:
     assert f"items {role} are" in check.finding
 
 
-def test_unknown_items_that_are_positives_only(tmp_path: Path) -> None:
-    """`vocabulary.min_count` above 1: rare items are unknown as targets, and unknown is never drawn as a negative."""
+def test_unknown_items_that_are_positives_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `vocabulary.min_count` rare items are unknown as targets; here negatives are of known items alone."""
     run = train(tmp_path / "made", "holdout", "lr", vocabulary={"min_count": 16}, training={"epochs": 1})
-    check = check_item_roles(open_subject(run))
-    assert has_failed(check)
-    assert "items unknown are positives" in check.finding
-    assert find_failed([check]) == {"leak: kinds of items": check.finding}
+    honest = open_subject(run)
+    assert not has_failed(check_item_roles(honest))
+    assert not has_failed(check_negatives_pool(honest))
+    last = 2 + honest.data.num_items
+
+    def draw_known(old: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        return np.where(old == UNKNOWN_ID, random.integers(2, last, len(old)), old)
+
+    subject = plant(honest, change_negatives(draw_known), monkeypatch)
+    roles = check_item_roles(subject)
+    assert has_failed(roles)
+    assert "items unknown are positives" in roles.finding
+    assert find_failed([roles]) == {"leak: kinds of items": roles.finding}
+    pool = check_negatives_pool(subject)
+    assert has_failed(pool)
+    assert "(unknown, train" in pool.finding
+
+
+def test_too_many_unknown_negatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(tmp_path / "made", "holdout", "lr", vocabulary={"min_count": 16}, training={"epochs": 1})
+    every = change_negatives(lambda old, random: np.where(random.random(len(old)) < 0.5, UNKNOWN_ID, old), Split.TEST)
+    pool = check_negatives_pool(plant(open_subject(run), every, monkeypatch))
+    assert has_failed(pool)
+    assert "(unknown, test" in pool.finding
 
 
 def test_notes_tell_what_a_property_is_worth(planted: Any) -> None:

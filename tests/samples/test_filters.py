@@ -77,7 +77,21 @@ def test_items_seen_only_after_training_become_unknown(tmp_path: Path) -> None:
     assert preparation.manifest["unknown_rate_in_test"] == 1.0
     assert preparation.manifest["dropped"]["items_of_too_few_training_events"] == 2
     assert preparation.manifest["counts"]["items"] == 3
-    # every known item is in both lists, so there is nothing to draw
+    assert preparation.manifest["unknown_items"] == {"items": 2, "training_events": 0}
+    # every known item is in both lists, so d and e are all there is to draw
+    assert preparation.manifest["dropped"]["negatives_with_no_item_left"] == 0
+    drawn = [
+        row["target"] for split in (Split.TRAIN, Split.TEST) for row in read_samples(data, split) if not row["label"]
+    ]
+    assert drawn == ["?"] * (4 * 3 + 2)
+
+
+def test_items_seen_only_after_training_are_not_drawn_by_popularity(tmp_path: Path) -> None:
+    events = [*events_of("u", "abcd"), *events_of("v", "bace")]
+    negatives = {"per_positive": 3, "distribution": "popularity"}
+    _, preparation = prepare_events(
+        tmp_path, events, data={"protocol": "paper"}, vocabulary={"min_count": 1}, negatives=negatives
+    )
     assert preparation.manifest["dropped"]["negatives_with_no_item_left"] == 4 * 3 + 2
 
 
@@ -87,6 +101,7 @@ def test_rare_items_become_unknown_in_histories_too(tmp_path: Path) -> None:
     assert read_raw_ids(data, "items", "item_id", "item") == {2: "a"}
     assert [row["history"] for row in read_samples(data, Split.TEST) if row["label"]] == [["a", "a", "?"]] * 2
     assert data.training_events.tolist() == [0, 0, 4]
+    assert preparation.manifest["unknown_items"] == {"items": 2, "training_events": 2}  # b twice, z only in the test
     assert preparation.manifest["unknown_rate_in_test"] == 0.5
 
 
@@ -107,3 +122,19 @@ def test_unknown_impressions_are_no_unknown_targets(tmp_path: Path) -> None:
     tests = read_samples(open_store(config.data.prepared), Split.TEST)
     assert [(row["target"], row["label"]) for row in tests] == [("?", 0), ("?", 0), ("b", 1)] * 2
     assert manifest["unknown_rate_in_test"] == 0
+    assert manifest["unknown_items"] == {"items": 4, "training_events": 0}
+
+
+def test_unknown_items_of_ready_made_samples(tmp_path: Path) -> None:
+    """A user's longest positive is validation's; training has a 3 times, b 2 times, f once, and no c, d, e."""
+    rows = ["u,b,c,a,c", "u,c,c,a^b,c^c", "x,a,c,b,c", "x,e,c,b^a,c^c", "y,a,c,f,c", "y,a,c,f^a,c^c"]
+    for name, lines in (("train", rows), ("test", ["u,d,c,a^b^c,c^c^c"])):
+        header = "label,user_id,item_id,cate_id,item_history,cate_history"
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *(f"1,{line}" for line in lines)]) + "\n")
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
+    data = {"source": "x1", "events": None, "columns": None, **files}
+    config = make_config(tmp_path, data=data, vocabulary={"min_count": 2})
+    manifest = prepare_data(config, force=False, progress=lambda _: None).manifest
+    assert read_raw_ids(open_store(config.data.prepared), "items", "item_id", "item") == {2: "a", 3: "b"}
+    assert manifest["unknown_items"] == {"items": 4, "training_events": 1}
+    assert manifest["dropped"]["items_of_too_few_training_events"] == 4

@@ -1,9 +1,20 @@
 """Negatives: never an excluded item, uniform over the rest, a pure function of (seed, epoch, sample)."""
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from din_train.samples.negatives import ChosenItems, ItemDistribution, draw_bits, draw_negatives
+from din_train.config import NegativesConfig
+from din_train.samples.negatives import (
+    ChosenItems,
+    ItemDistribution,
+    UnknownItems,
+    build_distribution,
+    draw_bits,
+    draw_negatives,
+)
+from din_train.samples.vocabulary import UNKNOWN_ID
 
 
 def draw(
@@ -14,11 +25,12 @@ def draw(
     seed: int = 1,
     epoch: int = 0,
     weights: list[int] | None = None,
+    unknown: int = 0,
 ) -> np.ndarray:
     rows = np.array(user_rows)
     return draw_negatives(
         chosen=chosen,
-        distribution=ItemDistribution(chosen.num_items, None if weights is None else np.array(weights)),
+        distribution=ItemDistribution(chosen.num_items, None if weights is None else np.array(weights), unknown),
         user_rows=rows,
         until=np.full(len(rows), until),
         samples=np.arange(len(rows)),
@@ -93,3 +105,67 @@ def test_a_user_who_chose_everything_that_can_be_drawn_gets_zero(chosen: ChosenI
     assert draw(chosen, [0] * 5, until=3, weights=[5, 5, 0, 5, 0, 0]).tolist() == [0] * 5
     assert draw(chosen, [0] * 5, until=3, weights=[0] * 6).tolist() == [0] * 5
     assert draw(chosen, [0] * 5, until=3, weights=[900, 900, 0, 900, 1, 0]).tolist() == [6] * 5
+
+
+def test_without_unknown_items_draws_are_what_they_were_before_there_were_any() -> None:
+    bits = draw_bits(1, 0, np.arange(10), 0)
+    assert ItemDistribution(50).draw(bits).tolist() == [16, 23, 36, 40, 11, 16, 16, 18, 50, 51]
+    by_popularity = ItemDistribution(5, np.array([5, 0, 1, 9, 2]))
+    assert by_popularity.draw(bits).tolist() == [5, 5, 4, 6, 4, 2, 5, 2, 5, 5]
+
+
+def test_what_the_unknown_items_weigh() -> None:
+    events, unknown_items = np.array([4, 3]), UnknownItems.of(np.array([False, True, True, False, True]), np.arange(5))
+    assert unknown_items == UnknownItems(items=3, training_events=7)
+    uniform = build_distribution(NegativesConfig(distribution="uniform"), events, unknown_items)
+    assert (uniform.weights, uniform.unknown, uniform.total) == (None, 3, 5)
+    popularity = build_distribution(NegativesConfig(distribution="popularity"), events, unknown_items)
+    assert popularity.weights is events
+    assert (popularity.unknown, popularity.total) == (7, 14)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(
+    weights=st.lists(st.integers(0, 20), min_size=1, max_size=40),
+    uniform=st.booleans(),
+    unknown=st.integers(0, 60),
+    num_chosen=st.integers(0, 40),
+    seed=st.integers(0, 2**32),
+)
+def test_the_unknown_id_has_its_share_of_what_the_user_has_not_chosen(
+    weights: list[int], uniform: bool, unknown: int, num_chosen: int, seed: int
+) -> None:
+    count = len(weights)
+    own = np.arange(2, 2 + min(num_chosen, count), dtype=np.int32)
+    own = np.append(own, np.int32(UNKNOWN_ID))  # of no effect
+    chosen = ChosenItems.of(np.zeros(len(own), np.int64), np.arange(len(own)), own, count)
+    drawn = draw(chosen, [0] * 2000, until=len(own), seed=seed, weights=None if uniform else weights, unknown=unknown)
+    left = sum([1] * count if uniform else weights) - sum(([1] * count if uniform else weights)[: len(own) - 1])
+    if not left + unknown:
+        assert not drawn.any()
+        return
+    share = unknown / (left + unknown)
+    assert not set(drawn.tolist()) & {0, *own[:-1].tolist()}
+    assert (drawn == UNKNOWN_ID).sum() == pytest.approx(2000 * share, abs=5 * np.sqrt(2000 * share * (1 - share)))
+
+
+def test_the_unknown_id_is_never_taken_for_the_last_item_of_the_user_before(chosen: ChosenItems) -> None:
+    users = np.array([0, 1, 2])
+    unknown = np.full(3, UNKNOWN_ID, np.int32)
+    assert chosen.contains(users, unknown, np.full(3, 9)).tolist() == [False] * 3
+    assert chosen.contains(users, np.full(3, 7, np.int32), np.full(3, 9)).tolist() == [False, True, False]
+
+
+def test_a_user_of_nearly_everything_gets_unknown_items_by_their_weight() -> None:
+    """One item and three unknown ones are left of 100,003: most samples run out of draws."""
+    items = np.arange(2, 100_001, dtype=np.int32)
+    most = ChosenItems.of(np.zeros(len(items), np.int64), np.arange(len(items)), items, num_items=100_000)
+    drawn = draw(most, [0] * 400, until=100_000, unknown=3)
+    assert set(drawn.tolist()) == {UNKNOWN_ID, 100_001}
+    assert (drawn == UNKNOWN_ID).sum() == pytest.approx(300, abs=45)
+
+
+def test_a_vocabulary_of_nothing_leaves_the_unknown_id() -> None:
+    nothing = ChosenItems.of(np.array([0]), np.array([0]), np.array([UNKNOWN_ID], np.int32), num_items=0)
+    assert draw(nothing, [0, 0], until=0, unknown=2).tolist() == [UNKNOWN_ID] * 2
+    assert draw(nothing, [0, 0], until=0).tolist() == [0, 0]

@@ -193,7 +193,7 @@ def test_what_somebody_put_into_the_data_set_is_not_lost(tmp_path: Path) -> None
     assert (data.folder / "thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("key", ["recipe", "inputs", "files", "fingerprint"])
+@pytest.mark.parametrize("key", ["recipe", "inputs", "files", "unknown_items", "fingerprint"])
 def test_a_manifest_without_a_key_is_no_manifest(tmp_path: Path, key: str) -> None:
     data, _ = prepare_events(tmp_path, EVENTS)
     manifest = orjson.loads((data.folder / "manifest.json").read_bytes())

@@ -13,12 +13,15 @@ from din_train.samples import resample
 from din_train.samples.resample import redraw_training_negatives
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
+from din_train.samples.vocabulary import UNKNOWN_ID
 
 EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", "x", n) for n in range(250)]
 
 
-def make(tmp_path: Path, **negatives: Any) -> tuple[PreparedData, NegativesConfig]:
-    data, _ = prepare_events(tmp_path, EVENTS, negatives={"resample": "epoch", **negatives})
+def make(tmp_path: Path, *, min_count: int = 0, **negatives: Any) -> tuple[PreparedData, NegativesConfig]:
+    data, _ = prepare_events(
+        tmp_path, EVENTS, negatives={"resample": "epoch", **negatives}, vocabulary={"min_count": min_count}
+    )
     return data, NegativesConfig(resample="epoch", **negatives)
 
 
@@ -32,6 +35,21 @@ def test_epoch_zero_gives_the_stored_ones(tmp_path: Path, exclude: Any, distribu
     other = redraw_training_negatives(data, negatives, 1)
     assert (other == drawn)[stored.labels == 1].all()
     assert (other != drawn)[stored.labels == 0].mean() > 0.8
+
+
+@pytest.mark.parametrize("exclude", ["all", "history"])
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_epoch_zero_gives_the_stored_ones_of_rare_items_too(tmp_path: Path, exclude: Any, distribution: Any) -> None:
+    data, negatives = make(tmp_path, min_count=3, per_positive=3, exclude=exclude, distribution=distribution)
+    stored = data.samples(Split.TRAIN, 100)
+    assert redraw_training_negatives(data, negatives, 0).tolist() == stored.target_item_ids.tolist()
+    unknown, known = data.unknown_items, data.num_items
+    assert unknown.items == 97 - known > 5
+    weight, total = unknown.items, 97
+    if distribution == "popularity":
+        weight, total = unknown.training_events, unknown.training_events + int(data.training_events.sum())
+    later = np.concatenate([redraw_training_negatives(data, negatives, n)[stored.labels == 0] for n in range(1, 6)])
+    assert (later == UNKNOWN_ID).mean() > 0.9 * weight / total  # own items are excluded where they are known
 
 
 def test_blocks_of_users_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def note_popularity(subject: Subject) -> Check:
 
 
 def note_repeated_items(subject: Subject) -> Check:
-    """The AUC of "the item is in the history": sampled negatives never are, positives may be."""
+    """The AUC of "the item is in the history": sampled negatives never are unless unknown, positives may be."""
     samples = subject.samples.take(subject.rows)
     events, end = subject.places.item_ids, samples.history_start + samples.history_length
     inside = np.array(
@@ -120,7 +120,7 @@ def note_repeated_items(subject: Subject) -> Check:
         f"{value:.4f}"
     )
     if subject.is_sampled:
-        finding += "; negatives never are by negatives.exclude, so repeats score higher here than in use"
+        finding += "; negatives of known items never are by negatives.exclude, so repeats score higher here than in use"
     return note("leak: repeated items", finding, auc=value, positives=shares[0], negatives=shares[1])
 
 

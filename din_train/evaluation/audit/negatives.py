@@ -14,7 +14,7 @@ from din_train.evaluation.audit.check import Check, judge, skip
 from din_train.evaluation.audit.subject import NO_CAP, Subject
 from din_train.samples.negatives import build_distribution, find_last_excluded
 from din_train.samples.split import SPLITS, Split
-from din_train.samples.vocabulary import FIRST_REAL_ID
+from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
 _RANGES = 10  # of ids; they count up by falling popularity
 _MOST_TARGETS = 3_000  # a split
@@ -42,7 +42,7 @@ class Drawn:
 
 
 def check_negatives_pool(subject: Subject) -> Check:
-    """Counts of negatives by ranges of ids and by odd ids, against the exact expectation of every draw."""
+    """Counts of negatives by ranges of ids, odd ids and the unknown id, against the exact expectation of every draw."""
     name = "leak: negatives' pool"
     if not subject.is_sampled:
         return skip(name, "the log has negatives of its own; which items were shown is not din-train's doing")
@@ -101,8 +101,12 @@ def _compare(subject: Subject, split: Split) -> Drawn:
         targets = np.sort(random.choice(targets, _MOST_TARGETS, replace=False))
     ends = np.append(np.flatnonzero(samples.labels == 1), len(samples))
     ends = ends[np.searchsorted(ends, targets, side="right")]  # [targets] the row after the target's negatives
-    weights = build_distribution(negatives, data.training_events[FIRST_REAL_ID:]).weights
-    whole = np.concatenate([np.zeros(FIRST_REAL_ID), np.ones(data.num_items) if weights is None else weights])
+    distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
+    whole = np.ones(FIRST_REAL_ID + data.num_items)  # [ids] weights
+    if distribution.weights is not None:
+        whole[FIRST_REAL_ID:] = distribution.weights
+    whole[:FIRST_REAL_ID] = 0
+    whole[UNKNOWN_ID] = distribution.unknown
     bins = _make_bins(len(whole))
     by_bin = {what: float(whole[each].sum()) for what, each in bins.items()}
     expected, variance, found = (dict.fromkeys(bins, 0.0) for _ in range(3))
@@ -116,6 +120,7 @@ def _compare(subject: Subject, split: Split) -> Drawn:
             negatives, samples.history_length[[target]].astype(np.int64), np.array([last - first])
         )
         chosen = np.unique(places.item_ids[first : first + int(position[0]) + 1])
+        chosen = chosen[chosen >= FIRST_REAL_ID]  # an unknown negative may be an unknown item of the user's: not told
         own += int(np.isin(items, chosen).sum())
         unclicked += int((~has_event[items]).sum())
         rows += len(items)
@@ -131,8 +136,8 @@ def _compare(subject: Subject, split: Split) -> Drawn:
 
 
 def _make_bins(num_ids: int) -> Bins:
-    """[num_ids] masks: ranges of ids, and the odd ones."""
+    """[num_ids] masks: ranges of ids, the odd ones, and the unknown one."""
     ids = np.arange(num_ids)
     edges = np.linspace(FIRST_REAL_ID, num_ids, _RANGES + 1).astype(int)
     ranges = {f"ids {low} to {high - 1}": (ids >= low) & (ids < high) for low, high in pairwise(edges.tolist())}
-    return {**ranges, "odd ids": ids % 2 == 1}
+    return {**ranges, "odd ids": (ids >= FIRST_REAL_ID) & (ids % 2 == 1), "unknown": ids == UNKNOWN_ID}
