@@ -38,7 +38,7 @@ def test_published_values_are_marked_as_what_they_are(tmp_path: Path) -> None:
         "BARS (chosen on the test set)": [0.878890, 0.883526],
     }
     (ours,) = figure.axes[0].containers
-    data, _, (bars,) = ours  # type: ignore[misc]
+    data, _, (bars,) = ours
     assert list(data.get_xdata()) == pytest.approx([0.865, 0.89])
     assert list(data.get_ydata()) == [1, 5]  # BaseModel and DIN among the seven, from the top
     ends = [segment[:, 0].tolist() for segment in bars.get_segments()]
