@@ -13,17 +13,12 @@ COSTS = {"lr": 0.4, "base": 0.6, "wide-deep": 0.7, "pnn": 0.6, "deepfm": 0.7}
 
 def test_the_projection_of_seven_models_and_five_seeds() -> None:
     rehearsal = load_script("rehearse_electronics")
-    cells = {
-        "base": {"seconds": 600.0, "seconds_with_all_epochs": 1_200.0},
-        "din-dice": {"seconds": 900.0, "seconds_with_all_epochs": 3_600.0},
-    }
+    cells = {"base": {"seconds_with_all_epochs": 600.0}, "din-dice": {"seconds_with_all_epochs": 900.0}}
     projection = rehearsal.project(cells)
-    measured = projection["as_measured"]["minutes_a_run"]
-    assert measured == pytest.approx(
+    assert projection["minutes_a_run"] == pytest.approx(
         {**{key: 10 * cost / 0.6 for key, cost in COSTS.items()}, "din": 15, "din-dice": 15}
     )
-    assert projection["as_measured"]["hours"] == pytest.approx(5 * (10 * 3.0 / 0.6 + 30) / 60)
-    assert projection["with_all_epochs"]["hours"] == pytest.approx(5 * (20 * 3.0 / 0.6 + 120) / 60)
+    assert projection["hours"] == pytest.approx(5 * (10 * 3.0 / 0.6 + 30) / 60)
 
 
 def test_a_tiny_rehearsal(tmp_path: Path) -> None:
@@ -40,8 +35,9 @@ def test_a_tiny_rehearsal(tmp_path: Path) -> None:
         cost = json.loads((tmp_path / "work" / "out" / "cells" / f"{name}.cost.json").read_text())
         assert cell["seconds"] == cost["seconds"]
         assert cell["peak_mb"] == cost["peak_bytes"] / 1e6 > 100
-        assert (cell["epochs_allowed"], cell["epochs"] % 2) == (16, cell["epochs"] % 2)
-        assert 2 <= cell["epochs"] <= 16
+        assert cell["epochs_allowed"] == 16
+        assert cell["epochs"] in (3, 4)  # one or two chosen of two, and as many again
         assert cell["seconds_with_all_epochs"] == pytest.approx(cell["seconds"] * 16 / cell["epochs"])
-    assert figures["projection"]["as_measured"]["minutes_a_run"]["din"] == pytest.approx(dice["seconds"] / 60)
-    assert f"one DIN run: {dice['seconds'] / 60:.1f} min (aim 20)" in done.stdout
+    minutes = dice["seconds"] * 16 / dice["epochs"] / 60
+    assert figures["projection"]["minutes_a_run"]["din-dice"] == pytest.approx(minutes)
+    assert f"one DIN run, all epochs: {minutes:.1f} min (aim 20)" in done.stdout
