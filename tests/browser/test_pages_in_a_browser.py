@@ -38,8 +38,10 @@ MEASURE = """() => {
   return {
     page: luminance(background),
     scroll: document.documentElement.scrollWidth,
-    wide: [...document.querySelectorAll('body *')].filter(each => !each.closest('svg, .scroll, pre'))
+    wide: [...document.querySelectorAll('body *')].filter(each => !each.closest('svg, .scroll, pre:not(.command)'))
       .filter(each => each.getBoundingClientRect().right > innerWidth + 0.5).map(each => each.outerHTML.slice(0, 80)),
+    hidden: [...document.querySelectorAll('.facts, .command')]
+      .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.className),
     body: contrast(getComputedStyle(document.body).color, background),
     figures: [...document.querySelectorAll('figure')].map(figure => {
       const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
@@ -120,6 +122,7 @@ def test_a_page_is_whole_and_readable(
     assert asked == [pages[name].as_uri()]
     assert found["scroll"] <= size["width"]
     assert found["wide"] == []
+    assert found["hidden"] == []
     assert found["page"] < 0.05 if scheme == "dark" else found["page"] > 0.9
     assert found["body"] > 7
     assert len(found["ids"]) == len(set(found["ids"]))
