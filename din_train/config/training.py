@@ -97,7 +97,7 @@ class TrainingConfig(Section):
         Literal["none", "mirrored"], Field(description="mirrored: one replica a GPU, each a share of the batch")
     ] = "none"
     deterministic: Annotated[
-        bool, Field(description="the same seed gives the same bits on the same machine; slower, without XLA")
+        bool, Field(description="the same seed gives the same bits on the same machine; without XLA")
     ] = False
     steps_per_execution: Annotated[int, Field(ge=1, le=10_000, description="steps in one call into TensorFlow")] = 8
     select_on: Annotated[
