@@ -157,11 +157,11 @@ def test_the_unknown_id_is_never_taken_for_the_last_item_of_the_user_before(chos
 
 
 def test_a_user_of_nearly_everything_gets_unknown_items_by_their_weight() -> None:
-    """One item and three unknown ones are left of 100,003: most samples run out of draws."""
-    items = np.arange(2, 100_001, dtype=np.int32)
-    most = ChosenItems.of(np.zeros(len(items), np.int64), np.arange(len(items)), items, num_items=100_000)
-    drawn = draw(most, [0] * 400, until=100_000, unknown=3)
-    assert set(drawn.tolist()) == {UNKNOWN_ID, 100_001}
+    """One item and three unknown ones are left of 5,003: most samples run out of draws."""
+    items = np.arange(2, 5_001, dtype=np.int32)
+    most = ChosenItems.of(np.zeros(len(items), np.int64), np.arange(len(items)), items, num_items=5_000)
+    drawn = draw(most, [0] * 400, until=5_000, unknown=3)
+    assert set(drawn.tolist()) == {UNKNOWN_ID, 5_001}
     assert (drawn == UNKNOWN_ID).sum() == pytest.approx(300, abs=45)
 
 
