@@ -26,7 +26,9 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
     files = workplace.list_files()
     events = [path for path in files if path.startswith("runs/small/tensorboard/train/events.out.tfevents.")]
     assert len(events) == 1
-    assert [path for path in files if path not in events and "/replaced-" not in path] == [
+    plots = [path for path in files if path.startswith("runs/small/plots/")]
+    assert {"runs/small/plots/roc.svg", "runs/small/plots/roc.png", "runs/small/plots/attention-1.svg"} <= set(plots)
+    assert [path for path in files if path not in events + plots and "/replaced-" not in path] == [
         "log.tsv",
         "prepared/small/events.arrow",
         "prepared/small/items.parquet",
@@ -39,6 +41,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
         "runs/small/checkpoints/best.weights.h5",
         *(f"runs/small/checkpoints/state-{epoch}-0.{suffix}" for epoch in (1, 2) for suffix in ("json", "npz")),
         "runs/small/config.yaml",
+        "runs/small/environment.json",
         "runs/small/history.jsonl",
         "runs/small/metrics.json",
         "runs/small/report.html",

@@ -196,6 +196,7 @@ MOMENTS = [
     "after state-at-an-end.json",
     "after state-refit-inside.json",
     "before state-refit-at-an-end.json",
+    "after scores.test.parquet",
     "before report.html",
     "before metrics.json",
 ]
@@ -218,7 +219,12 @@ def test_every_kind_of_moment_is_tried(uninterrupted: Uninterrupted) -> None:
         "before state-refit-inside.json": "after state-refit-inside.json",
         "before state-refit-at-an-end.npz": "before state-refit-at-an-end.json",
         "after state-refit-at-an-end.npz": "before state-refit-at-an-end.json",
-        "after state-refit-at-an-end.json": "before report.html",
+        "before environment.json": "nothing",  # and again at the end, as the next line has it
+        "after environment.json": "before report.html",
+        "after state-refit-at-an-end.json": "before scores.test.parquet",
+        "before scores.test.parquet": "after state-refit-at-an-end.json",
+        "before attention.json": "after scores.test.parquet",
+        "after attention.json": "before report.html",
         "before best.weights.h5": "before replaced.weights.h5",
         "after best.weights.h5": "before best.json",
         "after replaced.weights.h5": "before replaced.weights.h5",

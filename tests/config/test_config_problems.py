@@ -10,7 +10,7 @@ from din_train.errors import ConfigError
 
 Problems = Callable[..., list[str]]
 
-TOP_KEYS = "name, preset, seed, data, filters, vocabulary, negatives, model, training"
+TOP_KEYS = "name, preset, seed, data, filters, vocabulary, negatives, model, training, metrics"
 MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normalization"
 
 
@@ -80,8 +80,8 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, field_embedding_size, user_candidate_product, item_bias, pooling, cross_buckets, "
-            "local_activation_unit, interest, mlp",
+            "category_embedding_size, field_embedding_size, min_item_count, user_candidate_product, item_bias, "
+            "pooling, cross_buckets, local_activation_unit, interest, mlp",
         ),
         (
             "vocabulary.epochs=1",
