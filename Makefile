@@ -38,8 +38,8 @@ data-electronics: ## Download Amazon Electronics (2014 release, 5-core) into dat
 
 # What is not in its usual place is fetched; with DATA_DIR nothing is.
 DATA ?= electronics,movielens
-SEEDS ?= 5
-reproduce-paper: setup ## Run the paper's tables (DATA=electronics,movielens|sports|sample DATA_DIR=FOLDER SEEDS=5)
+SEEDS ?= $(if $(filter sample,$(DATA)),1,5)
+reproduce-paper: setup ## Run the paper's tables (DATA=electronics,movielens|sports|sample DATA_DIR=FOLDER SEEDS=N)
 ifndef DATA_DIR
 	@scripts/fetch_for_paper.sh "$(DATA)"
 endif

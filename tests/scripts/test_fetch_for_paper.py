@@ -30,7 +30,8 @@ def fetch(folder: Path, data: str, mirror: str) -> "subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("variables", "command"),
     [
-        (["DATA=sample", "SEEDS=1"], '.venv/bin/din-train reproduce --suite all --data "sample" --seeds 1'),
+        (["DATA=sample"], '.venv/bin/din-train reproduce --suite all --data "sample" --seeds 1'),
+        (["DATA=sample", "SEEDS=2"], '.venv/bin/din-train reproduce --suite all --data "sample" --seeds 2'),
         ([], '.venv/bin/din-train reproduce --suite all --data "electronics,movielens" --seeds 5'),
         (
             ["DATA=sports", "SEEDS=3", "DATA_DIR=my logs"],
