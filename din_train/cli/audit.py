@@ -4,18 +4,11 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import json_option
+from din_train.cli.options import json_option, run_dir_option
 
 
 @click.command("audit")
-@click.option(
-    "--run-dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    default=Path("runs/latest"),
-    show_default=True,
-    help="The run to check.",
-)
+@run_dir_option
 @click.option(
     "--rows",
     "most_rows",

@@ -4,18 +4,11 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import json_option
+from din_train.cli.options import json_option, run_dir_option
 
 
 @click.command("explain")
-@click.option(
-    "--run-dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    default=Path("runs/latest"),
-    show_default=True,
-    help="The run whose model is explained; a DIN.",
-)
+@run_dir_option
 @click.option("--user", required=True, metavar="ID", help="The user's id as the log has it.")
 @click.option("--item", required=True, metavar="ID", help="The candidate item's id as the log has it.")
 @click.option(

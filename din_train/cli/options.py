@@ -15,3 +15,11 @@ set_option = click.option(
     help="Override one config key, such as training.epochs=3; may be given several times.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+run_dir_option = click.option(
+    "--run-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    default=Path("runs/latest"),
+    show_default=True,
+    help="The run, as `fit` left it.",
+)

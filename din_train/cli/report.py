@@ -4,16 +4,11 @@ from pathlib import Path
 
 import click
 
+from din_train.cli.options import run_dir_option
+
 
 @click.command("report")
-@click.option(
-    "--run-dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    default=Path("runs/latest"),
-    show_default=True,
-    help="The run to report on.",
-)
+@run_dir_option
 def command(run_dir: Path) -> None:
     """Write a finished run's report.html and plots again, and show its numbers.
 
