@@ -296,6 +296,17 @@ def test_eval_weighs_users_as_asked_and_says_so(workplace: Workplace) -> None:
     assert got["auc"] == fitted["auc"]
 
 
+def test_intervals_are_of_the_confidence_asked_for(workplace: Workplace) -> None:
+    workplace.fit()
+    wide, narrow = (
+        orjson.loads(workplace.run("eval", "--set", f"metrics.confidence={each}", "--json").stdout)["intervals"]
+        for each in (0.95, 0.5)
+    )
+    assert (wide["confidence"], narrow["confidence"]) == (0.95, 0.5)
+    for metric in ("auc", "gauc"):
+        assert wide[metric][0] < narrow[metric][0] < narrow[metric][1] < wide[metric][1]
+
+
 def test_eval_finds_the_data_set_where_it_is_said_to_be(workplace: Workplace) -> None:
     workplace.fit()
     (workplace.folder / "prepared").rename(workplace.folder / "moved")

@@ -100,3 +100,10 @@ def test_a_slices_metrics_are_those_of_its_rows_alone() -> None:
     # user 2 (3 impressions): 3 > 2, 3 < 4: one half; user 3 (2 impressions): 2 > 1: one
     assert (first["name"], first["gauc"], first["num_samples"]) == ("first", pytest.approx((3 * 0.5 + 2 * 1) / 5), 5)
     assert (last["gauc"], last["gauc_users"], last["gauc_users_skipped"]) == (0.0, 1, 0)
+
+
+def test_a_slices_gauc_has_the_weights_asked_for() -> None:
+    rows = ScoredRows.of(SAMPLES, np.array([3, 2, 4, 1, 2, 0, 1, 2], np.float32))
+    config = MetricsConfig(gauc_weighting="uniform")
+    (first,) = compute_slice_metrics(rows, {"half": [("first", np.arange(8) < 5)]}, config)["half"]
+    assert first["gauc"] == pytest.approx((0.5 + 1) / 2)  # by impressions it would be (3 * 0.5 + 2 * 1) / 5
