@@ -52,31 +52,22 @@ def measure(config_file: Path) -> Probe:
 
     from din_train.tensorflow_setup import start_tensorflow
 
-    config = load_config(config_file, ["training.epochs=2", "training.select_on=none", "training.refit=false"])
+    fixed = ("training.epochs=2", "training.select_on=none", "training.refit=false", "negatives.resample=never")
+    config = load_config(config_file, fixed)
     start_tensorflow(config.training.device)
-    from din_train.batches import TrainingBatches, choose_parts
-    from din_train.model.build import build_model
     from din_train.run_directory import RunDirectory
-    from din_train.tensorflow_setup import uses_xla
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
+    from din_train.workflow.fit import build_training_batches
+    from din_train.workflow.scoring import build_configured_model
 
     data = open_store(config.data.prepared)
     samples = data.samples(Split.TRAIN, config.data.max_history_length)
     batch_size = config.training.batch_size
     rows = batch_size * STEPS["many" if batch_size < 256 else "few"]
     samples = samples.take(np.random.default_rng(0).permutation(len(samples))[:rows])
-    padded = uses_xla(config.training)
-    batches = TrainingBatches(
-        data,
-        samples,
-        batch_size=batch_size,
-        max_history_length=config.data.max_history_length,
-        unknown_rate=config.vocabulary.unknown_rate,
-        seed=config.seed,
-        parts=choose_parts(batch_size, padded=padded),
-    )
-    model = build_model(config.model, data, seed=config.seed, precision=config.training.precision, padded=padded)
+    batches = build_training_batches(config, data, samples)
+    model = build_configured_model(config, data)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.checkpoints.mkdir()

@@ -165,7 +165,7 @@ def _train(
     model = build_configured_model(config, data)
     fit_model(
         model,
-        _training_batches(config, data, samples),
+        build_training_batches(config, data, samples),
         config,
         run,
         watched=None if refit else _watch(model, config, data),
@@ -204,7 +204,8 @@ def _open_run(config: Config, data: PreparedData, folder: Path, *, resume: bool)
     return run, state
 
 
-def _training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
+def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
+    """The batches that the config trains on."""
     from din_train.batches import Parts, TrainingBatches, choose_parts
 
     padded = uses_xla(config.training)
