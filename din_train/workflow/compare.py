@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from din_train.config import Config, MetricsConfig, find_differences
+from din_train.config import Config, find_differences
 from din_train.errors import ConfigError
 from din_train.evaluation.compare import Comparison, compare_runs
 from din_train.evaluation.scores import read_scores
@@ -25,7 +25,7 @@ def compare(run_dirs: Sequence[Path], *, as_json: bool, force: bool, report: Pat
         raise ConfigError("compare: received a run twice; name different ones")
     opened = {str(path): open_run_directory(path) for path in run_dirs}
     metrics = {name: run.read_metrics() for name, (run, _) in opened.items()}
-    config = next(iter(opened.values()))[1].metrics if opened else MetricsConfig()
+    config = next(iter(opened.values()))[1].metrics
     rows = {name: read_scores(run.scores_file("test")) for name, (run, _) in opened.items()}
     comparison = compare_runs(metrics, rows, config, force=force)
     if as_json:
