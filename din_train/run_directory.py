@@ -96,6 +96,23 @@ class RunDirectory:
     def plots(self) -> Path:
         return self.path / "plots"
 
+    def read_environment(self) -> dict[str, Any]:
+        """What `fit` ran on.
+
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        path = self.environment_file
+        try:
+            environment = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise RunError(f"{path}: no such file; an older version has not written it") from None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise RunError(f"{path}: damaged ({error})") from None
+        if not isinstance(environment, dict):
+            raise RunError(f"{path}: damaged (not an object)")
+        return environment
+
     def append_history(self, epoch: dict[str, Any]) -> None:
         """Add one epoch's line."""
         with self.history_file.open("ab") as file:

@@ -28,18 +28,9 @@ _SECTIONS = {
 }
 _COUNTS = ("num_samples", "num_positives", "gauc_users", "gauc_users_skipped")
 _COUNT_TITLES = ("rows", "targets", "users in GAUC", "users left out")
-_ENVIRONMENT = {
-    "din_train": "din-train",
-    "python": "Python",
-    "tensorflow": "TensorFlow",
-    "keras": "Keras",
-    "numpy": "NumPy",
-    "platform": "platform",
-    "cpu_cores": "CPU cores",
-    "device": "device",
-    "started": "started",
-    "seconds": "seconds, from start to scores",
-}
+_ENVIRONMENT = (
+    *("din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device", "started", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,7 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
         attention_sentence=None if pictures.attention else report.lacking.get("attention"),
         data=None if report.manifest is None else describe_data(report.manifest),
         data_sentence=report.lacking.get("data"),
-        environment=environment and [(title, environment.get(key)) for key, title in _ENVIRONMENT.items()],
+        environment=environment and [(words.ENVIRONMENT[key], environment.get(key)) for key in _ENVIRONMENT],
         environment_sentence=report.lacking.get("environment"),
         command=environment and environment.get("command"),
         again=report.again,

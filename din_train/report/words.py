@@ -20,6 +20,21 @@ SELECTION = {
 }
 REFIT = "They come of a second training, on training and validation rows, for that many epochs."
 
+# Keys of environment.json.
+ENVIRONMENT = {
+    "din_train": "din-train",
+    "python": "Python",
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "numpy": "NumPy",
+    "platform": "platform",
+    "cpu_cores": "CPU cores",
+    "device": "device",
+    "processor": "processor",
+    "started": "started",
+    "seconds": "seconds, from start to scores",
+}
+
 TITLES = {
     "gauc": "GAUC",
     "auc": "AUC",

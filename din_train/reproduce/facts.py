@@ -6,28 +6,18 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from din_train.errors import RunError
+from din_train.report.words import ENVIRONMENT
 from din_train.reproduce.catalogue import RECIPES, SUITES, load_suite
 from din_train.reproduce.cells import Cell, list_recipes
+from din_train.run_directory import RunDirectory
+from din_train.workflow.environment import describe_machine
 
-# Key of environment.json -> as shown; the others differ from cell to cell.
-ENVIRONMENT = {
-    "din_train": "din-train",
-    "python": "Python",
-    "tensorflow": "TensorFlow",
-    "keras": "Keras",
-    "numpy": "NumPy",
-    "platform": "platform",
-    "cpu_cores": "CPU cores",
-    "device": "device",
-    "processor": "processor",
-}
+# Keys of environment.json whose values are shown; the others differ from cell to cell.
+_SHOWN = ("din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device", "processor")
 
 
 @dataclass(frozen=True)
@@ -91,32 +81,25 @@ def _find_day(path: Path) -> str:
 
 
 def _collect_environment(cells: Sequence[Cell]) -> tuple[tuple[str, str], ...]:
-    recorded = [found for cell in cells if (found := _read_environment(cell.run.environment_file))]
+    recorded = [found for cell in cells if (found := _read_environment(cell.run))]
     values: dict[str, dict[str, None]] = {}
     for each in recorded or [_describe_this_machine()]:
-        for key in ENVIRONMENT.keys() & each.keys():
+        for key in each.keys() & set(_SHOWN):
             values.setdefault(key, {})[str(each[key])] = None
-    return tuple((name, " and ".join(values[key])) for key, name in ENVIRONMENT.items() if key in values)
+    return tuple((ENVIRONMENT[key], " and ".join(values[key])) for key in _SHOWN if key in values)
 
 
-def _read_environment(path: Path) -> dict[str, Any]:
+def _read_environment(run: RunDirectory) -> dict[str, Any]:
+    """Nothing where it is missing or damaged."""
     try:
-        found = orjson.loads(path.read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        return run.read_environment()
+    except RunError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _describe_this_machine() -> dict[str, Any]:
     """For runs that recorded none: what writes the tables is where they were trained, unless they were moved."""
-    return {
-        "din_train": version("din-train"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
-        "platform": platform.platform(),
-        "cpu_cores": cpu_count(),
-        "processor": _name_processor(),
-    }
+    return {**describe_machine(), "processor": _name_processor()}
 
 
 def _name_processor() -> str:

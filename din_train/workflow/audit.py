@@ -92,7 +92,7 @@ def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
     import tensorflow as tf
 
     if opened.run.environment_file.exists():
-        return "gpu" in str(orjson.loads(opened.run.environment_file.read_bytes()).get("device")).lower()
+        return "gpu" in str(opened.run.read_environment().get("device")).lower()
     return bool(tf.config.get_visible_devices("GPU"))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from din_train.errors import RunError
 from din_train.files import atomic_file
 from din_train.run_directory import RunDirectory
 
@@ -28,11 +29,7 @@ def recorded_environment(run: RunDirectory) -> Iterator[None]:
     started = datetime.now(UTC)
     earlier = _read_earlier(run)
     environment = {
-        "din_train": version("din-train"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
-        "platform": platform.platform(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **describe_machine(),
         "device": _describe_device(),
         "command": earlier.get("command") or describe_command(sys.argv),
         "started": earlier.get("started") or started.isoformat(timespec="seconds"),
@@ -46,6 +43,17 @@ def recorded_environment(run: RunDirectory) -> Iterator[None]:
         _write(run, {**environment, "seconds": round(before + time.monotonic() - clock, 1)})
 
 
+def describe_machine() -> dict[str, Any]:
+    """The versions, the platform and the cores at hand; TensorFlow need not have started."""
+    return {
+        "din_train": version("din-train"),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
+        "platform": platform.platform(),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
 def describe_command(arguments: list[str]) -> str:
     """A process's arguments as one would type them: `din-train fit --config configs/sample.yaml`."""
     program = Path(arguments[0])
@@ -56,10 +64,9 @@ def describe_command(arguments: list[str]) -> str:
 def _read_earlier(run: RunDirectory) -> dict[str, Any]:
     """What an earlier process of the run wrote; nothing where that is missing or damaged: it stops no training."""
     try:
-        earlier = orjson.loads(run.environment_file.read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        return run.read_environment()
+    except RunError:
         return {}
-    return earlier if isinstance(earlier, dict) else {}
 
 
 def _write(run: RunDirectory, environment: dict[str, Any]) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
-
 from din_train.config import Config, dump_config
 from din_train.errors import RunError
 from din_train.report import terminal
@@ -60,7 +58,7 @@ def write_report(run: RunDirectory, config: Config, metrics: Mapping[str, Any]) 
         again=shlex.join(["din-train", "fit", "--config", str(path / "config.yaml"), "--run-dir", f"{path}-again"]),
         rows=find("scores", lambda: read_scores(run.scores_file("test"))),
         manifest=find("data", lambda: _read_data(config, metrics)),
-        environment=find("environment", lambda: _read_environment(run)),
+        environment=find("environment", run.read_environment),
         attention=find("attention", lambda: _draw_attention(run, metrics)) or {},
         lacking=lacking,
     )
@@ -76,19 +74,6 @@ def _read_data(config: Config, metrics: Mapping[str, Any]) -> Manifest:
     if manifest["fingerprint"] != metrics["data_fingerprint"]:
         raise RunError(f"{config.data.prepared}: no longer the data set that this run was trained on")
     return manifest
-
-
-def _read_environment(run: RunDirectory) -> dict[str, Any]:
-    path = run.environment_file
-    try:
-        environment = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file; an older version has not written it") from None
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise RunError(f"{path}: damaged ({error})") from None
-    if not isinstance(environment, dict):
-        raise RunError(f"{path}: damaged (not an object)")
-    return environment
 
 
 def _draw_attention(run: RunDirectory, metrics: Mapping[str, Any]) -> "dict[str, Figure]":
