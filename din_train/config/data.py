@@ -21,10 +21,20 @@ SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "movielens": (("events", "items"), ("users", "click_rating")),
     "taobao": (("events",), ("behaviours",)),
     "table": (("events", "columns"), ("items", "users")),
-    "x1": (("train", "test"), ()),
+    "x1": (("train", "test"), ("history_separator",)),
 }
 # What is filled in where a source's own key is left out, so that a resolved config shows what happens.
-FILLED_IN: dict[str, dict[str, Any]] = {"movielens": {"click_rating": 4.0}, "taobao": {"behaviours": ["pv"]}}
+FILLED_IN: dict[str, dict[str, Any]] = {
+    "movielens": {"click_rating": 4.0},
+    "taobao": {"behaviours": ["pv"]},
+    "x1": {"history_separator": "^"},
+}
+
+# What programs write for a value that is not there. `none` is not among them: MovieLens has an occupation of that name.
+NULL_VALUES = (
+    *("\\N", "NULL", "null", "Null", "(null)", "<null>", "None", "NONE", "nil", "undefined"),
+    *("NaN", "nan", "NAN", "-nan", "NaT", "NA", "N/A", "n/a", "#N/A", "<NA>", "<nil>"),
+)
 
 # The fields that a source has besides the category; a table has its columns.
 ITEM_FIELDS = {
@@ -103,8 +113,31 @@ class ColumnsConfig(Section):
     ] = None
     label: Annotated[
         str | None,
-        Field(min_length=1, description="the column of 0 and 1 of a log of impressions; without it all are clicks"),
+        Field(
+            min_length=1,
+            description="the column of a log of impressions that says what was clicked: 0 and 1, or true and false; "
+            "without it all are clicks",
+        ),
     ] = None
+    request: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="the column of request ids of a log of impressions: a user's rows of one id were shown "
+            "together; without it, a user's rows of one time were",
+        ),
+    ] = None
+
+    @classmethod
+    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Every role needs a column of its own, and requests are of impressions."""
+        if values.get("request") is not None and values.get("label") is None:
+            yield "request", "not used without data.columns.label: a log of clicks has no requests; remove it"
+        roles: dict[str, str] = {}
+        for role in cls.model_fields:
+            name = values.get(role)
+            if isinstance(name, str) and roles.setdefault(name, role) != role:
+                yield role, f"received '{name}', the column of data.columns.{roles[name]} already; name another one"
 
 
 class TimeSplitConfig(Section):
@@ -170,6 +203,28 @@ class DataConfig(Section):
         Names, Field(description="which of the item and user fields are numbers, to be cut into quantile buckets")
     ] = ()
     num_buckets: Annotated[int, Field(ge=2, le=10_000, description="buckets of each numeric field")] = 10
+    max_unread_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of a numeric field's values that may be no numbers; they are unknown"),
+    ] = 0.05
+    null_values: Annotated[
+        Annotated[tuple[str, ...], Field(strict=False)],
+        Field(description="texts that stand for no value, in ids, categories, fields, labels and times; [] for none"),
+    ] = NULL_VALUES
+    history_separator: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^A-Za-z0-9\[\]\"']{1,8}$",
+            description="x1: what joins the ids of a history, in quotes: '|'; lists such as [1, 2] are read as well",
+        ),
+    ] = None
+    unmatched: Annotated[
+        Literal["refuse", "allow"],
+        Field(
+            description="what to do where a table of items or users has no id of the log, or a named field or category "
+            "no value at all: refuse it, or allow it to be unknown everywhere"
+        ),
+    ] = "refuse"
     prepared: Annotated[FilePath, Field(description="folder of the prepared data set")]
     protocol: Annotated[
         Protocol,
@@ -183,6 +238,21 @@ class DataConfig(Section):
     min_history: Annotated[
         int, Field(ge=0, lt=2**31, description="least behaviours before an event for it to be a sample")
     ] = 1
+    history_lag: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=2**40,
+            description="a log of impressions: a request's history ends this many seconds before it (see docs/data.md)",
+        ),
+    ] = 0
+    ties: Annotated[
+        Literal["file_order", "apart"],
+        Field(
+            description="a log of clicks: of a user's events of one time, an event's history holds those above it in "
+            "the file (file_order), or none (apart)"
+        ),
+    ] = "file_order"
     max_history_length: Annotated[
         int, Field(ge=1, lt=2**31, description="the newest this many behaviours are kept")
     ] = 100
@@ -267,8 +337,27 @@ def _find_field_problems(values: dict[str, Any], source: str) -> Iterator[tuple[
             elif source != "table" and name not in names:
                 has = f"has {', '.join(names)}" if names else "has none"
                 yield key, f"received '{name}', but source '{source}' {has}"
+    yield from _find_role_problems(values, given)
     for name in given["numeric_fields"]:
         if name not in (*given["item_fields"], *given["user_fields"]):
             yield "numeric_fields", f"received '{name}', which is no item or user field; name it in one of those"
     if source == "movielens" and given["user_fields"] and values.get("users") is None:
         yield "users", "missing; data.user_fields needs the file they are in"
+
+
+def _find_role_problems(values: dict[str, Any], given: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    """A field must not be what another key says already: a label among the context fields would be the answer."""
+    columns = values.get("columns")
+    if not isinstance(columns, dict):
+        return
+    for key, names in given.items():
+        if key == "numeric_fields":
+            continue
+        # A table of its own has the id's column, and items also their category's; other names there mean other things.
+        of_table = {"item_fields": ("items", ("item", "category")), "user_fields": ("users", ("user",))}.get(key)
+        apart = of_table is not None and values.get(of_table[0]) is not None
+        roles = of_table[1] if of_table is not None and apart else tuple(ColumnsConfig.model_fields)
+        taken = {columns.get(role): role for role in roles}
+        for name in names:
+            if isinstance(name, str) and name in taken:
+                yield key, f"received '{name}', the column of data.columns.{taken[name]}; leave it out"

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from din_train.config.problems import describe_problems
 from din_train.config.schema import Config, Preset
-from din_train.config.yaml_text import dump_yaml, parse_yaml
+from din_train.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, dump_yaml, parse_yaml
 from din_train.errors import ConfigError
+from din_train.printable import shorten
 
 PRESETS = Path(__file__).with_name("presets")
 
@@ -68,7 +69,8 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            values = parse_yaml(file.read(MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file; `din-train init {path}` writes one to start from") from None
     except OSError as error:
@@ -81,7 +83,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        what = shorten(getattr(error, "problem", None) or " ".join(str(error).split()), 200)
         raise ConfigError(f"{path}{where}: not valid YAML: {what}") from None
     if not isinstance(values, dict):
         received = "nothing" if values is None else "a list" if isinstance(values, list) else "a single value"
@@ -93,13 +95,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _apply_override(values: dict[str, Any], override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
-    if not equals or not all(key.split(".")):
+    keys, override = key.split("."), shorten(override, 100)
+    if not equals or not all(keys):
         raise ConfigError(f"--set {override}: expected dotted.key=value, for example training.epochs=3")
+    if len(keys) > MAX_DEPTH:
+        raise ConfigError(f"--set {override}: a key of {len(keys):,} parts, expected at most {MAX_DEPTH}")
     try:
         value = parse_yaml(text)
     except yaml.YAMLError:  # an unquoted `*.csv`, say
         value = text
-    return _with_value(values, key.split("."), value, override)
+    return _with_value(values, keys, value, override)
 
 
 def _with_value(values: dict[str, Any], keys: list[str], value: Any, override: str) -> dict[str, Any]:

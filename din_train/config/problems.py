@@ -1,6 +1,7 @@
 """What pydantic found wrong with a config, one line a problem: dotted key, what was received, what is allowed."""
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from din_train.config.section import CROSS_FIELD
+from din_train.printable import shorten
 
 _YAML_NAMES = {None: "null", True: "true", False: "false"}
 _REWORDED = {
@@ -35,7 +37,7 @@ def describe_problems(schema: type[BaseModel], error: ValidationError) -> list[s
 
 def _describe(schema: type[BaseModel], details: ErrorDetails) -> str:
     location = details["loc"]
-    key = ".".join(str(part) for part in location)
+    key = shorten(".".join(str(part) for part in location), 200)
     received = _show(details["input"])
     match details["type"]:
         case type_ if type_ == CROSS_FIELD:  # states itself what was received
@@ -112,5 +114,17 @@ def _show(value: object) -> str:
         return "a mapping"
     if value is None or isinstance(value, bool):
         return _YAML_NAMES[value]
-    text = repr(value) if isinstance(value, (str, int, float, list, tuple)) else str(value)
+    text = _Cut().repr(value) if isinstance(value, (str, int, float, list, tuple)) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _Cut(reprlib.Repr):
+    """`repr` of values of any size, of which no more is made than is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = 20
+        self.maxlong = 200
+
+    def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002
+        return repr(x[:60])

@@ -110,6 +110,10 @@ def _find_sampling_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]
     labelled = source in ("movielens", "x1") or (isinstance(columns, dict) and columns.get("label") is not None)
     if labelled and isinstance(negatives, dict) and negatives.get("resample") == "epoch":
         yield "negatives.resample", "received 'epoch', but the log has negatives of its own, which are never drawn"
+    if labelled and data.get("ties") == "apart":
+        yield "data.ties", "received 'apart', but only a log of clicks alone has ties to break; remove it"
+    if data.get("history_lag") and (not labelled or source == "x1"):
+        yield "data.history_lag", "used only by a log of impressions (data.columns.label, MovieLens); remove it"
     if source == "x1":
         if isinstance(filters, dict):
             for key, value in filters.items():

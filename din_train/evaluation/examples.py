@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from din_train.checksums import indexed_file, read_indexed
 from din_train.errors import RunError
-from din_train.files import atomic_file
 from din_train.samples.description import EventDescription, ItemDescription
 from din_train.samples.store import Samples
 from din_train.samples.vocabulary import UNKNOWN_ID
@@ -102,7 +102,7 @@ def build_example(
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Write `attention.json` whole."""
-    with atomic_file(path) as temporary:
+    with indexed_file(path) as temporary:
         temporary.write_bytes(orjson.dumps({"examples": examples}, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -113,15 +113,7 @@ def read_examples(path: Path) -> list[Example]:
         RunError: if it is missing or damaged.
     """
     try:
-        contents = orjson.loads(path.read_bytes())
+        examples: list[Example] = orjson.loads(read_indexed(path, "train the run again"))["examples"]
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; only runs of model.name=din have one, and `fit` writes it") from None
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise RunError(f"{path}: damaged ({error}); remove it and train the run again") from None
-    keys = Example.__required_keys__
-    if not isinstance(contents, dict) or not isinstance(contents.get("examples"), list):
-        raise RunError(f"{path}: damaged (without examples); remove it and train the run again")
-    examples: list[Example] = contents["examples"]
-    if not all(isinstance(each, dict) and keys <= each.keys() for each in examples):
-        raise RunError(f"{path}: damaged (an example without {', '.join(sorted(keys))}); train the run again")
     return examples

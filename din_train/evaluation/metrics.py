@@ -4,6 +4,7 @@ Where a metric is undefined (no sample, or one class only) it is None, never NaN
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ ECE_BINS = 20
 DEFINITIONS = (
     "auc: all rows, a tie one half",
     "gauc: mean of the users' AUC over users with both classes, a tie one half",
+    "gauc_by_history: the same over groups of a user's rows with one history and equal time fields",
     "logloss: nats",
     "normalised_entropy: logloss over the entropy of the rows' own share of positives",
     "pcoc: sum of probabilities over positives",
@@ -137,6 +139,27 @@ def compute_user_aucs(user_ids: Integers, labels: Integers, scores: Floats) -> U
     p, n = positives[both], impressions[both] - positives[both]
     auc = (rank_sum[both] - p * (p + 1) / 2) / (p * n)
     return UserAucs(both, auc, impressions[both], p, len(impressions))
+
+
+def compute_gauc_by_history(
+    columns: Sequence[Integers], labels: Integers, scores: Floats, weighting: GaucWeighting = "impressions"
+) -> Gauc:
+    """GAUC over rows that differ in nothing but the candidate.
+
+    Where a user's rows have different histories, each made of the labels of earlier rows, a property of the history
+    (its length, say) tells labels across rows; within a group it is constant.
+
+    Args:
+        columns: [S] each, what the rows of a group have in common: user, history, and what else follows from the time.
+    """
+    order = np.lexsort(columns[::-1])
+    new = np.zeros(len(labels), np.bool_)
+    for column in columns:
+        ordered = column[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+    groups = np.empty(len(labels), np.int64)
+    groups[order] = np.cumsum(new)
+    return summarise_gauc(compute_user_aucs(groups, labels, scores), weighting)
 
 
 def compute_logloss(labels: Integers, logits: Floats) -> float | None:

@@ -1,6 +1,6 @@
 """New rows -> the same rows with their logits and click probabilities, a chunk at a time, the way a split is scored."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.logs.row_files import Chunk
 from din_train.model.ranking_model import RankingModel
 from din_train.samples.request_columns import ADDED
-from din_train.samples.requests import RequestParser, Requests
+from din_train.samples.requests import Match, RequestParser, Requests
 from din_train.samples.vocabulary import UNKNOWN_ID
 
 
@@ -20,7 +20,8 @@ from din_train.samples.vocabulary import UNKNOWN_ID
 class Summary:
     """What became of rows; sums, so that those of chunks add up.
 
-    bad: reason -> how many, and the first one's number, from 1.
+    at_stored_time: rows whose user has a stored event at the row's own time, which is not in the history.
+    bad: reason -> how many, and the first one's number, from 1. matches: role -> what `Match` takes.
     """
 
     rows: int = 0
@@ -28,16 +29,21 @@ class Summary:
     unknown_users: int = 0
     unknown_items: int = 0
     without_history: int = 0
+    at_stored_time: int = 0
     probabilities: float = 0.0
     bad: dict[str, list[int]] = field(default_factory=dict)
+    matches: dict[str, tuple[int, int, str | None]] = field(default_factory=dict)
 
     def add(self, other: Self) -> None:
         """Count the rows that follow."""
         for reason, (count, first) in other.bad.items():
             known = self.bad.setdefault(reason, [0, self.rows + first])
             known[0] += count
-        for name in ("rows", "scored", "unknown_users", "unknown_items", "without_history", "probabilities"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for role, match in other.matches.items():
+            self.matches[role] = astuple(Match(*self.matches.get(role, ())).add(Match(*match)))
+        for each in fields(self):
+            if each.name not in ("bad", "matches"):
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     @property
     def num_bad(self) -> int:
@@ -106,8 +112,10 @@ def _summarise(requests: Requests, size: int, probabilities: float) -> Summary:
         unknown_users=int(np.sum(samples.user_ids == UNKNOWN_ID)),
         unknown_items=int(np.sum(samples.target_item_ids == UNKNOWN_ID)),
         without_history=int(np.sum(samples.history_length == 0)),
+        at_stored_time=int(np.sum(requests.at_stored_time)),
         probabilities=probabilities,
     )
+    summary.matches = {role: astuple(match) for role, match in requests.matches.items()}
     for place, reason in requests.bad.items():
         summary.bad.setdefault(reason, [0, place + 1])[0] += 1
     return summary

@@ -1,14 +1,13 @@
 """Finished chunks of a table that is not yet whole, kept so that a stopped command can go on.
 
 <output>.unfinished/
+    .din-train           says that the folder is ours
     request.json         what the chunks were made from; another request does not go on with them
-    lock                 held by the process at work
+    checksums.json       SHA-256 of these files; a chunk that is not as it was written is not there
     chunk-0000000.arrow  one a chunk, whole or not there
     whole.parquet        the chunks put together, until it takes the output's name
 """
 
-import contextlib
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from din_train.errors import ConfigError, RunError
-from din_train.files import atomic_file, make_folder
+from din_train.checksums import INDEX, begin_index, indexed_file, read_indexed
+from din_train.errors import ConfigError, DamagedError
+from din_train.files import hold, make_marked_folder, named_errors, remove_empty, sync
 
-REQUEST, LOCK, WHOLE = "request.json", "lock", "whole.parquet"
+REQUEST, WHOLE = "request.json", "whole.parquet"
+MADE_FROM = b"din-train"  # in the output's metadata
 _SUMMARY = b"din-train summary"
 
 Request = dict[str, Any]
@@ -34,48 +35,55 @@ class UnfinishedTable:
 
     folder: Path
 
-    def count_chunks(self) -> int:
-        """Chunks that follow on one another from the first; what comes after a damaged one is made again."""
-        count = 0
-        while self.read_summary(count) is not None:
-            count += 1
-        return count
+    def has_chunks(self) -> bool:
+        """Whether there is any, whole or not."""
+        return any(self.folder.glob("chunk-*.arrow"))
 
     def write_chunk(self, number: int, table: pa.Table, summary: dict[str, Any]) -> None:
         """Keep a chunk, and what is to be remembered of it."""
         metadata = {**(table.schema.metadata or {}), _SUMMARY: orjson.dumps(summary)}
         table = table.replace_schema_metadata(metadata)
-        with atomic_file(self._chunk_file(number)) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        with indexed_file(self._chunk_file(number)) as temporary, pa.OSFile(str(temporary), "wb") as file:
             options = pa.ipc.IpcWriteOptions(compression="zstd")
             with pa.ipc.new_file(file, table.schema, options=options) as writer:
                 writer.write_table(table)
 
     def read_summary(self, number: int) -> dict[str, Any] | None:
-        """What was to be remembered of a chunk; None where it is missing or damaged."""
+        """What was to be remembered of a chunk; None where there is none.
+
+        Raises:
+            DamagedError: if it is not as it was written.
+        """
         try:
-            with pa.memory_map(str(self._chunk_file(number))) as file:
-                metadata = pa.ipc.open_file(file).schema.metadata or {}
-            summary: dict[str, Any] = orjson.loads(metadata[_SUMMARY])
-        except (OSError, pa.ArrowInvalid, KeyError, orjson.JSONDecodeError):
+            summary: dict[str, Any] = orjson.loads(self._read_chunk(number).schema.metadata[_SUMMARY])
+        except FileNotFoundError:
             return None
         return summary
 
     def publish(self, output: Path, schema: pa.Schema, chunks: int) -> None:
-        """Put the chunks together as a Parquet file, one row group each, whole or not at all; remove them."""
+        """Put the chunks together as a Parquet file, one row group each, whole or not at all; remove them.
+
+        Raises:
+            DamagedError: if a chunk is not as it was written.
+        """
         whole = self.folder / WHOLE
-        with pq.ParquetWriter(whole, schema, compression="zstd") as writer:
+        with named_errors(output, whole), pq.ParquetWriter(whole, schema, compression="zstd") as writer:
             for number in range(chunks):
-                with pa.memory_map(str(self._chunk_file(number))) as file:
-                    table = pa.ipc.open_file(file).read_all().replace_schema_metadata(schema.metadata)
-                    writer.write_table(table, row_group_size=max(table.num_rows, 1))
+                table = self._read_chunk(number).read_all().replace_schema_metadata(schema.metadata)
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        sync(whole)
         whole.replace(output)
+        sync(output.parent)
         self.remove_chunks()
 
     def remove_chunks(self) -> None:
         """Also those that a killed process left half-written."""
-        for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{REQUEST}", WHOLE):
+        for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{REQUEST}", f".*-{INDEX}", WHOLE):
             for path in self.folder.glob(pattern):
                 path.unlink()
+
+    def _read_chunk(self, number: int) -> pa.ipc.RecordBatchFileReader:
+        return pa.ipc.open_file(pa.BufferReader(read_indexed(self._chunk_file(number), "run the command again")))
 
     def _chunk_file(self, number: int) -> Path:
         return self.folder / f"chunk-{number:07}.arrow"
@@ -92,23 +100,32 @@ def open_unfinished(output: Path, request: Request, *, overwrite: bool) -> Itera
         overwrite: whether chunks of another request may be removed.
 
     Raises:
-        ConfigError: if it holds another request's chunks.
-        RunError: if another process is at work in it, or it cannot be made.
+        ConfigError: if it holds another request's chunks, or another process is at work on the output.
+        RunError: if it cannot be made, or something else has its name.
     """
-    folder = output.with_name(f"{output.name}.unfinished")
-    make_folder(folder)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{folder}: another din-train is at work on {output}; wait for it, or stop it") from None
+    folder = unfinished_folder(output)
+    with hold(output):
+        make_marked_folder(folder)
         unfinished = UnfinishedTable(folder)
         _start_or_go_on(unfinished, request, overwrite=overwrite)
         try:
             yield unfinished
         finally:
-            if not unfinished.count_chunks():
-                _remove(folder)
+            if not unfinished.has_chunks():
+                _remove(unfinished)
+
+
+def unfinished_folder(output: Path) -> Path:
+    """Where the chunks of an output are kept."""
+    return output.with_name(f"{output.name}.unfinished")
+
+
+def is_made_from(output: Path, made_from: bytes) -> bool:
+    """Whether a whole output is there that says so of itself."""
+    try:
+        return (pq.read_schema(output).metadata or {}).get(MADE_FROM) == made_from
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def _start_or_go_on(unfinished: UnfinishedTable, request: Request, *, overwrite: bool) -> None:
@@ -116,27 +133,29 @@ def _start_or_go_on(unfinished: UnfinishedTable, request: Request, *, overwrite:
     before = _read_request(folder)
     if before == request:
         return
-    if any(folder.glob("chunk-*.arrow")) and not overwrite:
-        changed = next(key for key in request if before is None or before.get(key) != request[key])
+    if unfinished.has_chunks() and not overwrite:
+        changed = [key.replace("_", " ") for key in request if before is not None and before.get(key) != request[key]]
+        why = f"begun with another {changed[0]}" if changed else f"without the {REQUEST} that it was begun with"
         raise ConfigError(
-            f"{folder}: begun with another {changed.replace('_', ' ')}, so it cannot go on; run that command again, "
-            "remove the folder, or give --overwrite to begin anew"
+            f"{folder}: {why}, so it cannot go on; run that command again, remove the folder, or give --overwrite to "
+            "begin anew"
         )
     unfinished.remove_chunks()
-    with atomic_file(folder / REQUEST) as temporary:
+    begin_index(folder)
+    with indexed_file(folder / REQUEST) as temporary:
         temporary.write_bytes(orjson.dumps(request, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def _remove(folder: Path) -> None:
-    for name in (REQUEST, LOCK):
-        (folder / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something else is in it
-        folder.rmdir()
+def _remove(unfinished: UnfinishedTable) -> None:
+    unfinished.remove_chunks()
+    for name in (REQUEST, INDEX):
+        (unfinished.folder / name).unlink(missing_ok=True)
+    remove_empty(unfinished.folder)
 
 
 def _read_request(folder: Path) -> Request | None:
     try:
-        request: Request = orjson.loads((folder / REQUEST).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        request: Request = orjson.loads(read_indexed(folder / REQUEST, ""))
+    except (FileNotFoundError, DamagedError):
         return None
     return request

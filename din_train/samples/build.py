@@ -18,8 +18,8 @@ from din_train.samples.negatives import (
     number_samples,
 )
 from din_train.samples.relations import OrderedLog, read_user_blocks
-from din_train.samples.split import SPLITS, Split, Targets, UserClicks, assign_splits
-from din_train.samples.time_fields import compute_time_field
+from din_train.samples.split import SPLITS, Split, Targets, UserEvents, assign_splits
+from din_train.samples.time_fields import SECONDS_A_DAY, compute_time_field
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering
 
 BLOCK_ROWS = 1_000_000
@@ -45,8 +45,12 @@ class EventCounts:
 class BuildReport:
     """What the blocks came to."""
 
-    negatives_not_drawn: int = 0
+    positives_without_a_negative: int = 0
     targets_with_too_short_history: int = 0
+    targets: int = 0
+    tied_targets: int = 0  # of clicks: whose history would be shorter if `data.ties` were `apart`
+    requests: int = 0  # of impressions
+    requests_at_midnight: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ class SampleBuilder:
             context={name: np.zeros(size, np.int64) for name, size in names.items()},
             training_context={name: np.zeros(size, np.int64) for name, size in names.items()},
         )
-        for rows, clicks, targets, _seconds in self._read_blocks():
-            training = _find_training_events(clicks, targets)
+        for rows, events, targets in self._read_blocks():
+            training = _find_training_events(events, targets)
             counts.items += np.bincount(rows["item_code"], minlength=len(counts.items))
             counts.training_items += np.bincount(rows["item_code"][training], minlength=len(counts.items))
             for name, size in names.items():
@@ -108,76 +112,103 @@ class SampleBuilder:
     ) -> Iterator[Block]:
         """The second pass: blocks of events and samples, user ids counting up from 2."""
         first_user, first_event = FIRST_REAL_ID, 0
-        for rows, clicks, targets, seconds in self._read_blocks():
+        for rows, events, targets in self._read_blocks():
             item_ids = items.ids[rows["item_code"]]
             ids = {name: _take(context[name].ids, rows[field_column(name)]) for name in context}
-            user_ids = (first_user + clicks.user_rows).astype(np.int32)
-            is_click = clicks.is_click
-            events = {
-                "user_id": user_ids[is_click],
-                "item_id": item_ids[is_click],
-                "timestamp": seconds[is_click],
+            user_ids = (first_user + events.user_rows).astype(np.int32)
+            clicks = events.click_rows
+            stored = {
+                "user_id": user_ids[clicks],
+                "item_id": item_ids[clicks],
+                "timestamp": events.click_times,
+                "ordinal": rows["ordinal"][clicks],
             }
-            samples = self._build_samples(clicks, targets, user_ids, item_ids, seconds, ids, distribution, first_event)
+            samples = self._build_samples(
+                events, targets, user_ids, item_ids, rows["ordinal"], ids, distribution, first_event
+            )
             self.report.targets_with_too_short_history += int((targets.splits == Split.HISTORY).sum())
-            yield Block(events, samples)
-            first_user += len(clicks.num_clicks)
-            first_event += int(is_click.sum())
+            self._count_requests(events, targets)
+            yield Block(stored, samples)
+            first_user += len(events.num_clicks)
+            first_event += len(clicks)
 
-    def _read_blocks(self) -> Iterator[tuple[Columns, UserClicks, Targets, Ints]]:
-        """Columns as they are stored, the users' clicks, the targets, and the [E] unix times."""
+    def _count_requests(self, events: UserEvents, targets: Targets) -> None:
+        """Of impressions, the requests; of clicks, the samples whose history the file's order decides."""
+        if self.labelled:
+            begins = np.append(True, np.diff(events.requests) != 0) | np.append(True, np.diff(events.user_rows) != 0)
+            self.report.requests += int(begins.sum())
+            self.report.requests_at_midnight += int((events.moments[begins] % SECONDS_A_DAY == 0).sum())
+            return
+        is_target = targets.splits != Split.HISTORY
+        self.report.targets += int(is_target.sum())
+        apart = events.count_clicks_before(events.moments)
+        self.report.tied_targets += int((is_target & (apart < events.positions)).sum())
+
+    def _read_blocks(self) -> Iterator[tuple[Columns, UserEvents, Targets]]:
+        """Columns as they are stored, whole users' events, and the targets."""
+        ticks = self.ticks or 1
         for rows in read_user_blocks(self.ordered.path, BLOCK_ROWS):
-            is_click = rows["label"] == 1 if self.labelled else np.ones(len(rows["user_code"]), np.bool_)
-            clicks = UserClicks.of(rows["user_code"], is_click)
-            user_splits = None if self.user_splits is None else self.user_splits[rows["user_code"][clicks.first_events]]
-            seconds = rows["timestamp"] // (self.ticks or 1)
-            targets = assign_splits(clicks, self.data, seconds=seconds, user_splits=user_splits)
-            yield rows, clicks, targets, seconds
+            users, times = rows["user_code"], rows["timestamp"]
+            if self.labelled:
+                events = UserEvents.of_impressions(
+                    users,
+                    rows["label"] == 1,
+                    requests=rows["request"],
+                    moments=rows["moment"],
+                    times=times,
+                    items=rows["item_code"],
+                    ticks=ticks,
+                )
+            else:
+                events = UserEvents.of_clicks(users, times // ticks)
+            user_splits = None if self.user_splits is None else self.user_splits[users[events.first_events]]
+            yield rows, events, assign_splits(events, self.data, labelled=self.labelled, user_splits=user_splits)
 
     def _build_samples(
         self,
-        clicks: UserClicks,
+        events: UserEvents,
         targets: Targets,
         user_ids: NDArray[np.int32],
         item_ids: NDArray[np.int32],
-        seconds: Ints,
+        ordinals: Ints,
         context: Columns,
         distribution: ItemDistribution,
         first_event: int,
     ) -> dict[Split, Columns]:
-        starts = np.cumsum(clicks.num_clicks) - clicks.num_clicks  # [users] first click among the block's clicks
-        click_times = seconds[clicks.is_click]
         chosen = None
         if not self.labelled:
-            chosen = ChosenItems.of(clicks.user_rows, clicks.clicks_before, item_ids, distribution.num_items)
+            chosen = ChosenItems.of(events.user_rows, events.positions, item_ids, distribution.num_items)
         parts: dict[Split, Columns] = {}
         for split in SPLITS:
             rows = np.flatnonzero(targets.splits == split)  # [P] places in the block
             candidates = item_ids[rows, None]  # [P, 1 + K]
             if chosen is not None:
-                drawn = self._draw(chosen, distribution, clicks, rows, first_event, split)
-                candidates = np.concatenate([candidates, drawn], axis=1)
-            kept = candidates.ravel() != 0
-            self.report.negatives_not_drawn += int((~kept).sum())
+                drawn = self._draw(chosen, distribution, events, rows, first_event, split)
+                has_negatives = drawn[:, 0] != 0  # all of a positive's are drawn from the same items, or none is
+                self.report.positives_without_a_negative += int((~has_negatives).sum())
+                rows = rows[has_negatives]
+                candidates = np.concatenate([candidates, drawn], axis=1)[has_negatives]
 
-            def repeat(values: Any, kept: Any = kept, width: int = candidates.shape[1]) -> Any:
-                return np.repeat(values, width)[kept]
+            def repeat(values: Any, width: int = candidates.shape[1]) -> Any:
+                return np.repeat(values, width)
 
             labels = np.zeros(candidates.shape, np.int8)
-            labels[:, 0] = clicks.is_click[rows]
-            length = targets.history_length[rows]
-            newest = starts[clicks.user_rows[rows]] + length - 1  # the history's newest click
-            last = np.where(length > 0, click_times[np.maximum(newest, 0)] if len(click_times) else 0, -1)
+            labels[:, 0] = events.is_click[rows]
+            length, moments = targets.history_length[rows], events.moments[rows]
             columns = {
                 "user_id": repeat(user_ids[rows]),
-                "target_item_id": candidates.ravel()[kept],
+                "target_item_id": candidates.ravel(),
                 "history_length": repeat(length),
-                "label": labels.ravel()[kept],
+                "label": labels.ravel(),
+                "event": repeat(ordinals[rows]),
             }
             if self.labelled:
-                columns["timestamp"] = repeat(seconds[rows])
+                columns |= {"timestamp": moments, "request": events.requests[rows]}
+            newest = events.click_starts[events.user_rows[rows]] + length - 1  # the history's newest click
+            last = np.full(len(rows), -1)
+            last[length > 0] = events.click_times[newest[length > 0]]
             for name in self.data.context_fields:
-                value = compute_time_field(name, seconds[rows], last) if name in TIME_FIELDS else context[name][rows]
+                value = compute_time_field(name, moments, last) if name in TIME_FIELDS else context[name][rows]
                 columns[name] = repeat(value)
             parts[split] = columns
         return parts
@@ -186,20 +217,18 @@ class SampleBuilder:
         self,
         chosen: ChosenItems,
         distribution: ItemDistribution,
-        clicks: UserClicks,
+        events: UserEvents,
         rows: Ints,
         first_event: int,
         split: Split,
     ) -> NDArray[np.int32]:
         """[P, K] negatives; without labels a place in the block is a click's row in `events`."""
         count = self.negatives.per_positive if split is Split.TRAIN else self.negatives.evaluation_per_positive
-        until = find_last_excluded(
-            self.negatives, clicks.clicks_before[rows], clicks.num_clicks[clicks.user_rows[rows]]
-        )
+        until = find_last_excluded(self.negatives, events.positions[rows], events.num_clicks[events.user_rows[rows]])
         return draw_negatives(
             chosen=chosen,
             distribution=distribution,
-            user_rows=np.repeat(clicks.user_rows[rows], count),
+            user_rows=np.repeat(events.user_rows[rows], count),
             until=np.repeat(until, count),
             samples=number_samples(np.repeat(first_event + rows, count), np.tile(np.arange(count), len(rows))),
             seed=self.negatives.seed,
@@ -207,12 +236,12 @@ class SampleBuilder:
         ).reshape(-1, count)
 
 
-def _find_training_events(clicks: UserClicks, targets: Targets) -> NDArray[np.bool_]:
+def _find_training_events(events: UserEvents, targets: Targets) -> NDArray[np.bool_]:
     """[E] events that are training samples, and clicks that are in the history of one."""
     in_training = targets.splits == Split.TRAIN
-    longest = np.zeros(len(clicks.num_clicks), np.int64)  # [users] clicks that some training sample sees
-    np.maximum.at(longest, clicks.user_rows[in_training], targets.history_length[in_training])
-    seen: NDArray[np.bool_] = clicks.is_click & (clicks.clicks_before < longest[clicks.user_rows])
+    longest = np.zeros(len(events.num_clicks), np.int64)  # [users] clicks that some training sample sees
+    np.maximum.at(longest, events.user_rows[in_training], targets.history_length[in_training])
+    seen: NDArray[np.bool_] = events.is_click & (events.positions < longest[events.user_rows])
     training: NDArray[np.bool_] = in_training | seen
     return training
 

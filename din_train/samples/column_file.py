@@ -3,13 +3,15 @@
 import io
 import mmap
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
+
+from din_train.files import check_space
 
 _PIECE_BYTES = 1 << 26
 
@@ -52,10 +54,12 @@ class ColumnWriter:
         if len(rows) != 1:
             raise ValueError(f"columns of different lengths: {rows}")
         for file, field in zip(self._files, self._schema, strict=True):
-            np.ascontiguousarray(columns[field.name], field.type.to_pandas_dtype()).tofile(file)
+            # not `tofile`, which does not say why it has failed
+            file.write(np.ascontiguousarray(columns[field.name], field.type.to_pandas_dtype()).data)
         self.rows += rows.pop()
 
     def _write(self) -> None:
+        check_space(self._path, sum(part.stat().st_size for part in self._parts))
         with ExitStack() as stack:
             maps = [_map_file(stack, part) for part in self._parts if self.rows]
             buffers = [pa.py_buffer(mapped) for mapped in maps] or [pa.py_buffer(b"")] * len(self._schema)
@@ -89,7 +93,14 @@ class _Sink(io.FileIO):
 
 def _map_file(stack: ExitStack, path: Path) -> mmap.mmap:
     with path.open("rb") as file:
-        return stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    stack.callback(_close, mapped)
+    return mapped
+
+
+def _close(mapped: mmap.mmap) -> None:
+    with suppress(BufferError):  # an error on its way out still looks at it, and is the one to be told
+        mapped.close()
 
 
 def map_columns(path: Path) -> dict[str, Any]:

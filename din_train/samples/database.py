@@ -1,5 +1,6 @@
 """The DuckDB that preparation works in, through Ibis."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +22,22 @@ def connect(data: DataConfig, scratch: Path) -> Iterator[ibis.BaseBackend]:
         RunError: if memory or disk run out inside.
     """
     threads = {} if data.threads is None else {"threads": data.threads}
-    connection = ibis.duckdb.connect(
-        scratch / "relations.duckdb", memory_limit=data.memory_limit, temp_directory=str(scratch / "spill"), **threads
-    )
     try:
-        yield connection
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"preparing in {scratch.parent}: {reason}; raise data.memory_limit or free disk space") from None
-    finally:
-        connection.disconnect()
+        connection = ibis.duckdb.connect(
+            scratch / "relations.duckdb",
+            memory_limit=data.memory_limit,
+            temp_directory=str(scratch / "spill"),
+            **threads,
+        )
+        try:
+            yield connection
+        finally:
+            connection.disconnect()
+    except duckdb.Error as error:
+        reason, free = str(error).splitlines()[0], shutil.disk_usage(scratch.parent).free
+        raise RunError(
+            f"preparing in {scratch.parent} ({free:,} bytes free): {reason}; raise data.memory_limit or free disk space"
+        ) from error
 
 
 def load_table(connection: ibis.BaseBackend, name: str, table: pa.Table) -> Table:

@@ -34,7 +34,7 @@ class Describer:
 
     def __init__(self, data: PreparedData) -> None:
         self._data = data
-        self._names = read_names(data.folder)
+        self._names = read_names(data)
         self._categories = self._names.values("category")
         self._timestamps = map_columns(data.folder / "events.arrow").get("timestamp")
 

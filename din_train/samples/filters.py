@@ -14,10 +14,13 @@ def filter_events(
     """The events that are left, and how many events, or users, were left out by reason.
 
     Args:
-        events: a table of the database: user_code, item_code, timestamp, ordinal, label where the log has one; it is
-            replaced by smaller ones.
+        events: a table of the database: user_code, item_code, timestamp, ordinal, label where the log has one, request
+            (text or null) where it names them; it is replaced by smaller ones.
         ticks: timestamps a second, None where they are no unix times.
-        min_clicks: the least clicks (events, where the log has no labels) the protocol needs of a user.
+        min_clicks: the least requests with a click (events, where the log has no labels) the protocol needs of a user.
+
+    Returns:
+        Where the log has labels, with the columns moment and request (see `number_requests`) in place of request.
 
     Raises:
         DataError: if no user has enough events.
@@ -26,6 +29,8 @@ def filter_events(
     events = _filter_window(connection, events, filters, ticks, dropped)
     events = _filter_duplicates(connection, events, filters, dropped)
     events = _filter_k_core(connection, events, filters.k_core, dropped)
+    if "label" in events.columns:
+        events = _replace(connection, events, number_requests(events, ticks or 1), "with_requests", None, dropped)
     return _filter_short_users(connection, events, min_clicks, dropped), dropped
 
 
@@ -49,7 +54,11 @@ def _filter_duplicates(
         return events
     keys = ["user_code", "item_code", *(["timestamp"] if filters.duplicates == "drop-same-time" else [])]
     keys += ["label"] if "label" in events.columns else []
-    first = events.group_by(keys).agg(ordinal=_.ordinal.min()).select("ordinal")
+    if filters.duplicates == "drop-same-item":  # of the first time; where that is twice, the first in the file
+        earliest = events.group_by(keys).agg(timestamp=_.timestamp.min())
+        first = events.semi_join(earliest, [*keys, "timestamp"]).group_by(keys).agg(ordinal=_.ordinal.min())
+    else:
+        first = events.group_by(keys).agg(ordinal=_.ordinal.min())
     return _replace(connection, events, events.semi_join(first, "ordinal"), "distinct", "duplicate_events", dropped)
 
 
@@ -70,25 +79,48 @@ def _filter_k_core(connection: ibis.BaseBackend, events: Table, k: int, dropped:
 
 
 def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks: int, dropped: dict[str, int]) -> Table:
-    per_user = connection.create_table(
-        "per_user",
-        events.group_by("user_code").agg(
-            clicks=_.label.sum().cast("int64") if "label" in events.columns else _.count(), events=_.count()
-        ),
-    )
+    per_user = events.group_by("user_code").agg(events=_.count())
+    if "label" in events.columns:
+        clicked = _clicks(events).select("user_code", "request").distinct().group_by("user_code").agg(clicks=_.count())
+        per_user = per_user.left_join(clicked, "user_code").drop("user_code_right")
+        per_user = per_user.mutate(clicks=_.clicks.fill_null(0))
+    else:
+        per_user = per_user.mutate(clicks=_.events)
+    per_user = connection.create_table("per_user", per_user)
     short = per_user.filter(_.clicks < min_clicks)
     all_users, short_users = count_rows(per_user), count_rows(short)
     if short_users == all_users:
-        what = "clicks" if "label" in events.columns else "events"
+        left_out = "".join(f"; {name.replace('_', ' ')}: {count:,}" for name, count in dropped.items() if count)
+        what = "requests with a click" if "label" in events.columns else "events"
         raise DataError(
             f"no user has the {min_clicks} {what} the protocol needs (the log has {count_rows(events):,} events of "
-            f"{all_users:,} users); check data.columns, or use a longer log"
+            f"{all_users:,} users{left_out and f' left{left_out}'}); check "
+            f"{'filters, ' if left_out else ''}data.columns, or use a longer log"
         )
     dropped["users_with_too_few_events"] = short_users
     dropped["events_of_those_users"] = int(short.events.sum().to_pyarrow().as_py() or 0)
     if not short_users:
         return events
     return events.semi_join(per_user.filter(_.clicks >= min_clicks), "user_code")
+
+
+def number_requests(events: Table, ticks: int) -> Table:
+    """Impressions with moment (the time of the request's earliest row) and request.
+
+    Request numbers a user's requests in order of moment, then of request id, so that the order of the lines says
+    nothing; in a log that names no requests, and where a row has none, the second is the request.
+
+    Args:
+        ticks: timestamps a second.
+    """
+    second = (_.timestamp - _.timestamp % ticks).cast("int64")
+    if "request" not in events.columns:
+        return events.mutate(moment=second, request=second)
+    key = ibis.coalesce("id " + events.request, "at " + (events.timestamp // ticks).cast("string"))
+    keyed = events.mutate(key=key).drop("request")
+    requests = keyed.group_by("user_code", "key").agg(moment=_.timestamp.min())
+    requests = requests.mutate(request=ibis.row_number().over(order_by=["user_code", "moment", "key"]).cast("int64"))
+    return keyed.inner_join(requests, ["user_code", "key"]).drop("key")
 
 
 def _clicks(events: Table) -> Table:

@@ -1,6 +1,7 @@
 """A log of events -> the parts of a data set: read, filter and sort, number, split, draw negatives."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +11,16 @@ from din_train.config import Config
 from din_train.config.data import TIME_FIELDS
 from din_train.errors import DataError
 from din_train.logs import Progress, read_log
+from din_train.samples.account import Account, FieldValues
 from din_train.samples.build import SampleBuilder
 from din_train.samples.database import connect
+from din_train.samples.joins import count_joins, count_odd_ids
+from din_train.samples.moments import Moments, check_cuts
 from din_train.samples.negatives import UnknownItems, build_distribution
+from din_train.samples.one_class import check_labels
 from din_train.samples.parts import StoreParts, number_fields
 from din_train.samples.relations import OrderedLog, describe_items, describe_users, order_log
+from din_train.samples.repeats import count_repeats
 from din_train.samples.split import assign_users, least_clicks
 from din_train.samples.time_fields import VALUES
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
@@ -28,11 +34,16 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
     """
     data = config.data
     log = read_log(data, scratch, progress)
+    moments = Moments.of(log.events, log.ticks)
+    account = Account(moments, remarks=check_cuts(config, moments))
+    if log.labelled:
+        check_labels(data, log.events)
     needing_time = [name for name in data.context_fields if name in TIME_FIELDS]
     if log.ticks is None and needing_time:
         raise DataError(
             f"data.context_fields: {needing_time[0]}: needs unix times, but no timestamp of the log looks like one "
-            "(from 1979 to 2128, in seconds, milliseconds, microseconds or nanoseconds); leave the field out"
+            f"(from 1979 to 2128, in seconds, milliseconds, microseconds or nanoseconds): they go {moments}; leave the "
+            "field out"
         )
     with connect(data, scratch) as connection:
         ordered = order_log(
@@ -43,6 +54,9 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             context_columns=[name for name in data.context_fields if name not in TIME_FIELDS],
             scratch=scratch,
         )
+        account.joins += count_joins(connection, data, log)
+        account.remarks += count_odd_ids(connection.table("coded_users").user, connection.table("coded_items").item)
+        account.repeated_rows = count_repeats(connection, ordered.path)
         builder = SampleBuilder(ordered, data, config.negatives, log.ticks, log.labelled)
         user_codes = builder.read_user_codes()
         if data.user_split is not None:
@@ -57,9 +71,12 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         item_table, several = describe_items(connection, log, _pair_ids("item", items.codes), data.item_fields)
         user_table = describe_users(connection, log, _pair_ids("user", user_codes), data.user_fields)
     item_fields = ("category", *data.item_fields)
-    item_table, of_items = number_fields(item_table, item_fields, counts.items[items.codes], data)
+    item_table, of_items = number_fields(item_table, item_fields, counts.items[items.codes], data, account, "items")
     user_weights = np.ones(user_table.num_rows, np.int64)
-    user_table, of_users = number_fields(user_table, data.user_fields, user_weights, data)
+    user_table, of_users = number_fields(user_table, data.user_fields, user_weights, data, account, "users")
+    events = int(counts.items.sum())
+    for name, total in counts.context.items():
+        account.add_field(name, FieldValues("events", events, events - int(total.sum())), data)
     of_context = {
         name: ordered.context[name]["value"].take(pa.array(context[name].codes)).to_pylist()
         if name in context
@@ -70,10 +87,10 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
     unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
     distribution = build_distribution(config.negatives, training_events, unknown_items)
     return StoreParts(
-        event_columns=("user_id", "item_id", "timestamp"),
+        event_columns=("user_id", "item_id", "timestamp", "ordinal"),
         sample_columns=(
-            *("user_id", "target_item_id", "history_length", "label"),
-            *(("timestamp",) if log.labelled else ()),
+            *("user_id", "target_item_id", "history_length", "label", "event"),
+            *(("timestamp", "request") if log.labelled else ()),
             *data.context_fields,
         ),
         blocks=builder.build(items, context, distribution),
@@ -90,7 +107,21 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         items_with_several_categories=several,
         count_short_histories=lambda: builder.report.targets_with_too_short_history,
         count_dropped=lambda: _count_dropped(ordered, builder, unknown_items.items),
+        describe_histories=lambda: _describe_histories(builder),
+        account=account,
     )
+
+
+def _describe_histories(builder: SampleBuilder) -> dict[str, Any]:
+    report = builder.report
+    if builder.labelled:
+        return {
+            "lag": builder.data.history_lag,
+            "requests": report.requests,
+            "requests_at_midnight": report.requests_at_midnight if builder.ticks else None,
+        }
+    share = round(report.tied_targets / report.targets, 6) if report.targets else None
+    return {"ties": builder.data.ties, "tied_targets": report.tied_targets, "tied_share": share}
 
 
 def _pair_ids(kind: str, codes: NDArray[np.int64]) -> pa.Table:
@@ -102,5 +133,5 @@ def _count_dropped(ordered: OrderedLog, builder: SampleBuilder, unknown_items: i
     return {
         **ordered.dropped,
         "items_of_too_few_training_events": unknown_items,
-        "negatives_with_no_item_left": builder.report.negatives_not_drawn,
+        "positives_without_a_negative": builder.report.positives_without_a_negative,
     }

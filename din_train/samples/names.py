@@ -2,13 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from din_train.samples.store import PreparedData, Samples
+from din_train.errors import DataError
+from din_train.samples.manifest import read_manifest
+from din_train.samples.store import TABLES, PreparedData, Samples
 from din_train.samples.vocabulary import FIRST_REAL_ID
 
 _ROWS_AT_ONCE = 1_000_000
@@ -32,14 +33,24 @@ class Names:
         return [None] * FIRST_REAL_ID + list(of_field["value"].to_pylist())
 
 
-def read_names(folder: Path) -> Names:
-    """The names of the prepared data set in a folder."""
-    items, users = (pq.read_table(folder / f"{name}.parquet") for name in ("items", "users"))
+def read_names(data: PreparedData) -> Names:
+    """The names of a prepared data set.
+
+    Raises:
+        DataError: if another one has taken its place since it was opened.
+    """
+    items, users, vocabularies = (pq.read_table(data.folder / f"{name}.parquet") for name in TABLES)
+    manifest = read_manifest(data.folder)
+    if manifest is None or manifest["fingerprint"] != data.fingerprint:
+        raise DataError(
+            f"{data.folder}: another process has prepared another data set here since this command began; prepare this "
+            "one again, each in a folder of its own (data.prepared), and run the command again (fit: with --resume)"
+        )
     return Names(
         items=_by_id(items, "item"),
         titles=_by_id(items, "title"),
         users=_by_id(users, "user"),
-        _vocabularies=pq.read_table(folder / "vocabularies.parquet"),
+        _vocabularies=vocabularies,
     )
 
 
@@ -48,7 +59,7 @@ def hash_rows(data: PreparedData, samples: Samples) -> str:
 
     Items out of the vocabulary have no raw id here; they are all alike.
     """
-    names = read_names(data.folder)
+    names = read_names(data)
     digest = hashlib.sha256()
     for start in range(0, len(samples), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)

@@ -8,6 +8,7 @@ id too, and an id that only positives have tells the label.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from din_train.config import NegativesConfig
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
-# Draws before falling back to listing what is left; reached only by users who own most of the items.
+# Draws before drawing among what is left; reached only by users who own most of the items.
 _MAX_ATTEMPTS = 64
 
 # A negative's number is its target's row in `events` shifted by these bits, plus its own number among the target's.
@@ -57,21 +58,18 @@ class ItemDistribution:
         """The sum of all weights; 0 if nothing can be drawn."""
         return (self.num_items if self.weights is None else int(self.weights.sum())) + self.unknown
 
+    @cached_property
+    def cumulative_weights(self) -> Ints:
+        """[num_items + 1] the weight of the items before each, and of all real items at the end."""
+        weights = np.ones(self.num_items, np.int64) if self.weights is None else self.weights
+        return np.concatenate([[0], np.cumsum(weights)])
+
     def draw(self, bits: NDArray[np.uint64]) -> Ids:
         """[S] random bits -> [S] item ids."""
-        places = _pick(bits, self.num_items, self.weights, self.unknown)
-        ids = places.astype(np.int32) + np.int32(FIRST_REAL_ID)
-        ids[places >= self.num_items] = UNKNOWN_ID
-        return ids
-
-    def draw_among(self, bits: NDArray[np.uint64], item_ids: Ids) -> int:
-        """One of a few real ids or the unknown one; 0 if none of them can be drawn."""
-        weights = None if self.weights is None else self.weights[item_ids - FIRST_REAL_ID]
-        among = ItemDistribution(len(item_ids), weights, self.unknown)
-        if not among.total:
-            return 0
-        place = int(_pick(bits, among.num_items, among.weights, among.unknown)[0])
-        return int(item_ids[place]) if place < len(item_ids) else UNKNOWN_ID
+        numbers = (bits % np.uint64(self.total)).astype(np.int64)
+        if self.weights is not None:
+            numbers = np.searchsorted(self.cumulative_weights[1:], numbers, side="right")
+        return _to_ids(numbers, self.num_items)
 
 
 def build_distribution(
@@ -88,13 +86,11 @@ def build_distribution(
     return ItemDistribution(len(training_events), None, unknown_items.items)
 
 
-def _pick(bits: NDArray[np.uint64], count: int, weights: Ints | None, unknown: int) -> Ints:
-    """Places in 0 .. count - 1, and `count` or beyond for an unknown item."""
-    if weights is None:
-        return (bits % np.uint64(count + unknown)).astype(np.int64)
-    up_to = np.cumsum(weights)
-    total = int(weights.sum()) + unknown
-    return np.searchsorted(up_to, (bits % np.uint64(total)).astype(np.int64), side="right")
+def _to_ids(places: Ints, num_items: int) -> Ids:
+    """Places in 0 .. num_items - 1 -> real ids; what lies beyond is the unknown one."""
+    ids = places.astype(np.int32) + np.int32(FIRST_REAL_ID)
+    ids[places >= num_items] = UNKNOWN_ID
+    return ids
 
 
 def draw_bits(seed: int, epoch: int, samples: Ints, attempt: int) -> NDArray[np.uint64]:
@@ -141,12 +137,12 @@ class ChosenItems:
         found: NDArray[np.bool_] = (self.keys[place] == wanted) & (self.first_positions[place] <= until)
         return found & (item_ids >= FIRST_REAL_ID)  # the unknown id has no key; it would be another user's
 
-    def remaining(self, user_row: int, until: int) -> Ids:
-        """The real item ids the user has not chosen by position `until`."""
-        low, high = np.searchsorted(self.keys, [user_row * self.num_items, (user_row + 1) * self.num_items])
-        taken = self.keys[low:high][self.first_positions[low:high] <= until] % self.num_items
-        free = np.setdiff1d(np.arange(self.num_items), taken)
-        return (free + FIRST_REAL_ID).astype(np.int32)
+    def of_users(self, users: Ints) -> tuple[Ints, Ints, Ints]:
+        """The pairs of a few distinct users: [users] how many, [P] item places, [P] first positions."""
+        low, high = np.searchsorted(self.keys, [users * self.num_items, (users + 1) * self.num_items])
+        counts = high - low
+        pairs = np.repeat(high - np.cumsum(counts), counts) + np.arange(counts.sum())
+        return counts, self.keys[pairs] % self.num_items, self.first_positions[pairs]
 
 
 def draw_negatives(
@@ -184,10 +180,64 @@ def draw_negatives(
             return drawn
         drawn[pending] = distribution.draw(draw_bits(seed, epoch, samples[pending], attempt))
         pending = pending[chosen.contains(user_rows[pending], drawn[pending], until[pending])]
-    for row in pending:
-        free = chosen.remaining(int(user_rows[row]), int(until[row]))
-        drawn[row] = distribution.draw_among(draw_bits(seed, epoch, samples[row : row + 1], _MAX_ATTEMPTS), free)
+    if pending.size:
+        bits = draw_bits(seed, epoch, samples[pending], _MAX_ATTEMPTS)
+        drawn[pending] = _draw_unchosen(chosen, distribution, user_rows[pending], until[pending], bits)
     return drawn
+
+
+def _draw_unchosen(
+    chosen: ChosenItems, distribution: ItemDistribution, user_rows: Ints, until: Ints, bits: NDArray[np.uint64]
+) -> Ids:
+    """[S] items among what each sample's user has not chosen by `until`, in proportion to their weights; 0 if none.
+
+    Nothing is listed. `number` of the unchosen weight lies behind exactly those chosen items that have no more than
+    it of unchosen weight before them: a binary search over the user's P chosen items finds them, all samples in step,
+    in O((P + S) log^2 P). What a block of chosen items weighs by `until` is a difference of cumulative sums over the
+    blocks' items in order of their first positions.
+    """
+    users, owners = np.unique(user_rows, return_inverse=True)
+    counts, items, first = chosen.of_users(users)
+    starts = np.cumsum(counts) - counts
+    places = np.arange(len(items)) - np.repeat(starts, counts)  # [P] among the user's chosen items
+    before_item = distribution.cumulative_weights
+    weights = np.diff(before_item)[items]  # [P]
+    width = 1 << int(counts.max() - 1).bit_length()
+    span = int(first.max()) + 2
+    until = np.clip(until, -1, span - 2)
+
+    def weigh_blocks(width: int, blocks: Ints, blocks_a_user: int) -> Ints:
+        """[S] the weight of the items chosen by `until` in one block of `width` of the user's chosen items."""
+        of_pairs = np.repeat(np.arange(len(users)), counts) * blocks_a_user + places // width
+        keys = of_pairs * span + first + 1
+        order = np.argsort(keys)
+        sums = np.concatenate([[0], np.cumsum(weights[order])])
+        block = (owners * blocks_a_user + blocks) * span
+        begin, end = np.searchsorted(keys[order], [block, block + until + 1], side="right")
+        weight: Ints = sums[end] - sums[begin]
+        return weight
+
+    blocks = np.zeros(len(user_rows), np.int64)
+    unchosen = before_item[-1] - weigh_blocks(width, blocks, 1)
+    total = unchosen + distribution.unknown
+    number = (bits % np.maximum(total, 1).astype(np.uint64)).astype(np.int64)
+    before = np.zeros(len(user_rows), np.int64)  # the chosen weight that lies before
+    blocks_a_user = 1
+    while width > 1:
+        width, blocks, blocks_a_user = width // 2, 2 * blocks, 2 * blocks_a_user
+        left = weigh_blocks(width, blocks, blocks_a_user)
+        middle = (blocks + 1) * width
+        item = items[starts[owners] + np.minimum(middle, counts[owners] - 1)]
+        is_right = (middle < counts[owners]) & (before_item[item] - before - left <= number)
+        blocks = blocks + is_right
+        before += np.where(is_right, left, 0)
+    nearest = starts[owners] + blocks
+    is_before = (first[nearest] <= until) & (before_item[items[nearest]] - before <= number)
+    before += np.where(is_before, weights[nearest], 0)
+    ids = _to_ids(np.searchsorted(before_item[1:], number + before, side="right"), distribution.num_items)
+    ids[number >= unchosen] = UNKNOWN_ID
+    ids[total == 0] = 0
+    return ids
 
 
 def number_samples(event_rows: Ints, slots: Ints) -> Ints:

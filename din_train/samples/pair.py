@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from din_train.samples.split import SPLITS, Split
-from din_train.samples.store import PreparedData, Samples
+from din_train.samples.store import NO_EVENT, PreparedData, Samples
+from din_train.samples.stored_histories import StoredHistories
 from din_train.samples.vocabulary import UNKNOWN_ID
-
-_UNCUT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -43,29 +42,16 @@ def find_pair(data: PreparedData, user_id: int, item_id: int, max_history_length
         rows = np.flatnonzero(of_pair) if split is Split.TEST and not len(clicked) else clicked
         if len(rows):
             return Pair(samples.take(rows[-1:]), split)
-    start, length = _find_events(data, user_id)
-    kept = min(length, max_history_length)
+    stored = StoredHistories.of(data)
+    start, end = int(stored.starts[user_id]), int(stored.ends[user_id])
+    kept = min(end - start, max_history_length)
     samples = Samples(
         user_ids=np.array([user_id], np.int32),
         target_item_ids=np.array([item_id], np.int32),
-        history_start=np.array([start + length - kept], np.int64),
+        history_start=np.array([end - kept], np.int64),
         history_length=np.array([kept], np.int32),
         labels=np.zeros(1, np.int8),
+        events=np.full(1, NO_EVENT),
         context={name: np.array([UNKNOWN_ID], np.int32) for name in data.context_fields},
     )
     return Pair(samples, None)
-
-
-def _find_events(data: PreparedData, user_id: int) -> tuple[int, int]:
-    """First event row and number of a user's events that are one history."""
-    if data.manifest["protocol"] != "presampled":
-        stop = data.user_starts[user_id + 1] if user_id + 1 < len(data.user_starts) else len(data.event_item_ids)
-        start = int(data.user_starts[user_id])
-        return start, int(stop) - start
-    longest = (0, 0)
-    for split in SPLITS:
-        samples = data.samples(split, _UNCUT)
-        for row in np.flatnonzero(samples.user_ids == user_id):
-            if samples.history_length[row] > longest[1]:
-                longest = int(samples.history_start[row]), int(samples.history_length[row])
-    return longest

@@ -26,14 +26,17 @@ from ibis import Table, _
 
 from din_train.config import Config
 from din_train.logs import Progress, read_x1
+from din_train.samples.account import Account
 from din_train.samples.build import BLOCK_ROWS, Block
-from din_train.samples.database import connect, load_table
+from din_train.samples.database import connect, count_rows, load_table
+from din_train.samples.joins import count_odd_ids
 from din_train.samples.negatives import UnknownItems
+from din_train.samples.one_class import check_sample_labels
 from din_train.samples.parts import StoreParts, number_fields
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
 
-_SAMPLE_COLUMNS = ("user_id", "target_item_id", "history_start", "history_length", "label")
+_SAMPLE_COLUMNS = ("user_id", "target_item_id", "history_start", "history_length", "label", "event")
 
 
 def build_presampled(config: Config, scratch: Path, progress: Progress) -> StoreParts:
@@ -47,7 +50,8 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         raise ValueError("DataConfig lets no x1 log be without train and test")
     raw = read_x1(data, data.train, data.test, scratch, progress)
     with connect(data, scratch) as connection:
-        connection.read_parquet(raw.rows, table_name="rows")
+        rows = connection.read_parquet(raw.rows, table_name="rows")
+        check_sample_labels(rows, {"train": data.train, "test": data.test})
         events = _find_events(connection)
         samples = _find_samples(connection)
         items, several, unknown_items = _number_items(connection, config.vocabulary.min_count)
@@ -62,13 +66,18 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             "history_start",
             "history_length",
             "label",
+            event="ordinal",
             target_item_id=_.item_id.fill_null(UNKNOWN_ID),
         ).to_parquet(samples_path)
         item_table = items.order_by("item_id").select("item_id", "item", "category", "title", "total", "training")
         known = item_table.to_pyarrow()
+        account = Account(remarks=count_odd_ids(connection.table("users").user_id_raw, items.item))
+        account.remarks += _count_shared_rows(rows)
         users = connection.table("users").order_by("user_id").select("user_id", user="user_id_raw").to_pyarrow()
     training_events = known["training"]
-    table, of_items = number_fields(known.drop(["total", "training"]), ("category",), known["total"].to_numpy(), data)
+    table, of_items = number_fields(
+        known.drop(["total", "training"]), ("category",), known["total"].to_numpy(), data, account, "items"
+    )
     return StoreParts(
         event_columns=("user_id", "item_id"),
         sample_columns=_SAMPLE_COLUMNS,
@@ -86,7 +95,17 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         items_with_several_categories=several,
         count_short_histories=lambda: 0,
         count_dropped=lambda: {"items_of_too_few_training_events": unknown_items.items},
+        describe_histories=lambda: {"given": True},
+        account=account,
     )
+
+
+def _count_shared_rows(rows: Table) -> list[str]:
+    """A line where test rows are training rows too."""
+    of_test = rows.filter(rows.split == "test")
+    shared = of_test.semi_join(rows.filter(rows.split == "train"), ["user_id", "item_id", "item_history"])
+    count = count_rows(shared)
+    return [f"{count:,} of {count_rows(of_test):,} test rows are in the training file too"] if count else []
 
 
 def measure_history(history: ibis.Value) -> ibis.Value:

@@ -20,6 +20,11 @@ class RawIds:
     def __init__(self, names: Sequence[str | None]) -> None:
         self._index = pd.Index(np.array(names[FIRST_REAL_ID:], object))
 
+    @property
+    def first(self) -> str | None:
+        """A raw id that there is, as an example."""
+        return str(self._index[0]) if len(self._index) else None
+
     def find(self, raw: Any) -> NDArray[np.int32]:
         """[S] strings or nulls -> [S] ids; unknown where there is none."""
         distinct = raw.dictionary_encode()

@@ -1,8 +1,9 @@
 """Relational work on a raw log, as Ibis expressions on embedded DuckDB: codes, order, what is said of items and users.
 
-A code is a provisional number for a raw id, by first appearance; the final ids come later, when it is known which
-events are kept and which are training events. Every expression ends in a total order whose last key is `ordinal`,
-the event's place in the log, so the result does not depend on the engine's threads.
+A code is a provisional number for a raw id: by first appearance, or in a log of impressions by the raw id itself, since
+there the order of the lines says nothing. The final ids come later, when it is known which events are kept and which
+are training events. Every expression ends in a total order whose last key is `ordinal`, the event's place in the log,
+so the result does not depend on the engine's threads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +28,9 @@ class OrderedLog:
     """A log's kept events in codes.
 
     path: Parquet, sorted by user, time and place in the log: user_code, item_code int32, timestamp int64 (the log's own
-        unit), label int8 where the log has one, and an int32 column `field_column(name)` of codes a context field
-        (null where it has no value).
+        unit), ordinal int64, and an int32 column `field_column(name)` of codes a context field (null where it has no
+        value). Of a log of impressions also label int8, moment int64 (likewise) and request int64, which numbers a
+        user's requests in order of moment; that is sorted by user, request and item.
     num_users, num_items: codes run from 0 to these, of users and items that may have lost all their events.
     context: field -> table of code and value.
     dropped: reason -> how many events, or users, were left out.
@@ -60,8 +62,10 @@ def order_log(
         DataError: if no user has enough events.
     """
     raw = connection.read_parquet(log.events, table_name="raw_events")
-    users = connection.create_table("coded_users", _code(raw.group_by("user").agg(first=_.ordinal.min()), "user_code"))
-    items = connection.create_table("coded_items", _code(raw.group_by("item").agg(first=_.ordinal.min()), "item_code"))
+    by = {key: key if log.labelled else "first" for key in ("user", "item", "value")}  # what codes go by
+    first_seen = {key: raw.group_by(key).agg(first=_.ordinal.min()) for key in ("user", "item")}
+    users = connection.create_table("coded_users", _code(first_seen["user"], by["user"], "user_code"))
+    items = connection.create_table("coded_items", _code(first_seen["item"], by["item"], "item_code"))
     events = raw.inner_join(users.select("user", "user_code"), "user").inner_join(
         items.select("item", "item_code"), "item"
     )
@@ -69,16 +73,21 @@ def order_log(
     for place, name in enumerate(context_columns):
         column = field_column(name)
         values = raw.filter(raw[column].notnull()).group_by(value=raw[column]).agg(first=_.ordinal.min())
-        codes = connection.create_table(f"context_{place}", _code(values, "code"))
+        codes = connection.create_table(f"context_{place}", _code(values, by["value"], "code"))
         context[name] = codes.order_by("code").select("code", "value").to_pyarrow()
         events = events.left_join(codes.select("value", **{f"context_{place}": "code"}), events[column] == codes.value)
         events = events.drop("value")
-    columns = ["user_code", "item_code", "timestamp", *(["label"] if log.labelled else [])]
     codes_of = {field_column(name): f"context_{place}" for place, name in enumerate(context)}
-    kept = connection.create_table("coded_events", events.select(*columns, "ordinal", **codes_of))
+    columns = ["user_code", "item_code", "timestamp", "ordinal", *(["label"] if log.labelled else [])]
+    request = [name for name in ("request",) if name in raw.columns]
+    kept = connection.create_table("coded_events", events.select(*columns, *request, **codes_of))
     kept, dropped = filter_events(connection, kept, filters, ticks=log.ticks, min_clicks=min_clicks)
     path = scratch / "ordered.parquet"
-    kept.order_by("user_code", "timestamp", "ordinal").select(*columns, *codes_of).to_parquet(path)
+    order = ["user_code", "timestamp", "ordinal"]
+    if log.labelled:
+        columns += ["moment", "request"]
+        order = ["user_code", "request", "item_code", "timestamp", "label", *codes_of, "ordinal"]
+    kept.order_by(*order).select(*columns, *codes_of).to_parquet(path)
     return OrderedLog(path, count_rows(users), count_rows(items), context, dropped)
 
 
@@ -112,7 +121,10 @@ def describe_users(connection: ibis.BaseBackend, log: RawLog, user_ids: pa.Table
 def _describe(
     connection: ibis.BaseBackend, table: Table, path: Path | None, key: str, wanted: Sequence[str]
 ) -> tuple[Table, int]:
-    """`table` with the wanted columns: from the file at `path`, else the first value the events have, else null."""
+    """`table` with the wanted columns: from the file at `path`, else the first value the events have, else null.
+
+    First in the file, or in a log of impressions in time; of one time the least.
+    """
     side = None if path is None else connection.read_parquet(path, table_name=f"raw_{key}s")
     events = connection.table("raw_events")
     in_side = [name for name in wanted if side is not None and name in side.columns]
@@ -123,13 +135,12 @@ def _describe(
     for place, name in enumerate(in_events):
         # In two steps, since an aggregate over all events that holds strings grows beyond the memory limit.
         present = events.filter(events[name].notnull())
-        pairs = connection.create_table(
-            f"{key}_values_{place}", present.group_by(key, name).agg(first=present.ordinal.min())
+        since = present.timestamp if "label" in events.columns else present.ordinal
+        pairs = connection.create_table(f"{key}_values_{place}", present.group_by(key, name).agg(first=since.min()))
+        ranked = pairs.mutate(
+            rank=ibis.row_number().over(group_by=key, order_by=["first", name]), count=pairs.count().over(group_by=key)
         )
-        found = connection.create_table(
-            f"described_{key}s_{place}",
-            pairs.group_by(key).agg(count=pairs.count(), **{name: pairs[name].argmin(pairs["first"])}),
-        )
+        found = connection.create_table(f"described_{key}s_{place}", ranked.filter(ranked["rank"] == 0))
         table = table.left_join(found.select(key, name), key).drop(f"{key}_right")
         if name == "category":
             several = count_rows(found.semi_join(table, key).filter(found["count"] > 1))
@@ -137,9 +148,9 @@ def _describe(
     return table.mutate(**nulls) if nulls else table, several
 
 
-def _code(first_seen: Table, name: str) -> Table:
-    """0, 1, 2, ... by first appearance."""
-    return first_seen.mutate(**{name: ibis.row_number().over(order_by="first").cast("int32")})
+def _code(first_seen: Table, by: str, name: str) -> Table:
+    """0, 1, 2, ... in order of the column `by`."""
+    return first_seen.mutate(**{name: ibis.row_number().over(order_by=by).cast("int32")})
 
 
 def read_user_blocks(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from din_train.config import NegativesConfig
 from din_train.samples.build import BLOCK_ROWS
+from din_train.samples.column_file import map_columns
 from din_train.samples.negatives import (
     ChosenItems,
     build_distribution,
@@ -28,6 +29,7 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
     targets = samples.target_item_ids.copy()
     distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
     ends = np.append(data.user_starts[1:], len(data.event_item_ids))  # by user id
+    ordinals = map_columns(data.folder / "events.arrow")["ordinal"]
     first = 0
     while first < len(samples):
         last = _end_of_users(samples.user_ids, first)
@@ -43,20 +45,25 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
         rows = np.arange(last - first)
         slots = rows - np.maximum.accumulate(np.where(positive, rows, 0)) - 1  # 0 for the first after its positive
         drawn = np.flatnonzero(~positive)
-        length = samples.history_length[first:last][drawn].astype(np.int64)  # the target's position
         of_users = users[drawn].astype(np.int64) - low
-        target_rows = data.user_starts[users[drawn]] + length
+        target_rows = start + find_rows(ordinals[start:end], samples.events[first:last][drawn])
         targets[first + drawn] = draw_negatives(
             chosen=chosen,
             distribution=distribution,
             user_rows=of_users,
-            until=find_last_excluded(negatives, length, counts[of_users]),
+            until=find_last_excluded(negatives, target_rows - data.user_starts[users[drawn]], counts[of_users]),
             samples=number_samples(target_rows, slots[drawn]),
             seed=negatives.seed,
             epoch=epoch,
         )
         first = last
     return targets
+
+
+def find_rows(ordinals: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[S] the row of `ordinals`, distinct numbers in any order, that holds each wanted one; all of them are there."""
+    order = np.argsort(ordinals)
+    return order[np.searchsorted(ordinals, wanted, sorter=order)]
 
 
 def _end_of_users(user_ids: NDArray[np.int32], first: int) -> int:

@@ -1,10 +1,13 @@
 """The prepared data set on disk, and a manifest that proves what it was made from.
 
-events.arrow               user_id, item_id, timestamp (unix seconds, or as the log has it where it is no unix time);
-                           the clicks, sorted by user, time, order in the log
-samples.<split>.arrow      user_id, target_item_id, history_length, label, context fields; a history is the user's first
-                           `history_length` events, so it is stored once, never copied. In a log of impressions also
-                           timestamp; of ready-made samples also history_start, the history's first row in events
+events.arrow               user_id, item_id, timestamp (unix seconds, or as the log has it where it is no unix time),
+                           ordinal (the row of the log); the clicks, sorted by user, time, then place in the log or, of
+                           impressions, raw item id
+samples.<split>.arrow      user_id, target_item_id, history_length, label, event (the row of the log; of a sampled
+                           negative its positive's), context fields; a history is the user's first `history_length`
+                           events, so it is stored once, never copied. In a log of impressions also timestamp (the
+                           request's moment) and request (which of the user's); of ready-made samples also
+                           history_start, the history's first row in events
 items.parquet              item_id, item (raw id), category_id, title, <field>_id of each item field, training_events
 users.parquet              user_id, user (raw id), <field>_id of each user field
 vocabularies.parquet       field (category, ...), id, value
@@ -33,18 +36,29 @@ from din_train.errors import DataError
 from din_train.files import atomic_folder, compute_sha256
 from din_train.samples.build import Block
 from din_train.samples.column_file import ColumnWriter, map_columns
-from din_train.samples.manifest import MANIFEST, SCHEMA_VERSION, Manifest, find_damage, read_manifest
+from din_train.samples.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Manifest,
+    find_damage,
+    read_manifest,
+    write_manifest,
+)
 from din_train.samples.negatives import UnknownItems
+from din_train.samples.repeats import count_seen_targets
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
 REJECTED = "rejected.jsonl"
 TABLES = ("items", "users", "vocabularies")
 
+# The row of the log of a sample that is of none.
+NO_EVENT = -1
+
 # Of the lengths of histories that are shown.
 QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
-_TYPES = {"label": pa.int8(), "timestamp": pa.int64(), "history_start": pa.int64()}
+_TYPES = {"label": pa.int8(), **dict.fromkeys(("timestamp", "history_start", "event", "ordinal"), pa.int64())}
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class Samples:
 
     user_ids, target_item_ids: [S] int32. labels: [S] int8.
     history_start: [S] int64, first event row of the history. history_length: [S] int32, 0 if there is none.
+    events: [S] int64, the row of the log that a sample is of, or `NO_EVENT`.
     context: [S] int32 ids of each context field.
     """
 
@@ -61,7 +76,14 @@ class Samples:
     history_start: NDArray[np.int64]
     history_length: NDArray[np.int32]
     labels: NDArray[np.int8]
+    events: NDArray[np.int64]
     context: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+
+    @property
+    def history_ends(self) -> NDArray[np.int64]:
+        """[S] the event row after the history: of one user, equal for equal histories, however few of it are kept."""
+        ends: NDArray[np.int64] = self.history_start + self.history_length
+        return ends
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -133,6 +155,7 @@ class PreparedData:
             history_start=start + (full_length - length),
             history_length=length,
             labels=columns["label"],
+            events=columns["event"],
             context={name: columns[name] for name in self.context_fields},
         )
 
@@ -145,6 +168,7 @@ class Totals:
     samples: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     positives: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     unknown_test_targets: int = 0  # positives whose item is unknown
+    seen_test_targets: int = 0  # positives whose item is in their history
     samples_by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def add(self, block: Block) -> None:
@@ -211,6 +235,12 @@ def write_store(
                     _check_ids(columns["target_item_id"], num_items)
                     samples[split].append(columns)
                 totals.add(block)
+        written_events = map_columns(temporary / "events.arrow")
+        totals.seen_test_targets = count_seen_targets(
+            written_events,
+            map_columns(temporary / _samples_file(Split.TEST)),
+            _start_rows(written_events["user_id"], tables["users"].num_rows + FIRST_REAL_ID),
+        )
         for name in TABLES:
             pq.write_table(tables[name], temporary / f"{name}.parquet", compression="zstd")
         shutil.copyfile(rejected, temporary / REJECTED)
@@ -225,20 +255,30 @@ def write_store(
             "files": hashes,
             "fingerprint": hashlib.sha256(contents).hexdigest(),
         }
-        (temporary / MANIFEST).write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2) + b"\n")
+        write_manifest(temporary, written)
     return written
 
 
-def open_store(folder: Path) -> PreparedData:
+def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData:
     """Open a prepared data set after checking every file's SHA-256.
 
+    Args:
+        checked: of the data set whose files this process has just checked or written, if it has: once is enough.
+
     Raises:
-        DataError: where there is none, or a file is missing or changed.
+        DataError: where there is none, or another than the checked one, or a file is missing or changed.
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise DataError(f"{folder}: no prepared data set here; run `din-train prepare --config ...` first")
-    damaged = find_damage(folder, manifest)
+        file = folder.absolute() / MANIFEST
+        missing = f"{folder.absolute()}: no prepared data set here"
+        what = f"{file}: damaged, or of another version" if file.exists() else missing
+        raise DataError(f"{what}; run `din-train prepare --config ...` first")
+    if checked is not None and manifest["fingerprint"] != checked["fingerprint"]:
+        raise DataError(
+            f"{folder}: another process has prepared another data set here; give each a folder (data.prepared)"
+        )
+    damaged = None if checked is not None else find_damage(folder, manifest)
     if damaged is not None:
         raise DataError(f"{folder / damaged}: missing or changed since it was prepared; run `din-train prepare` again")
     tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}

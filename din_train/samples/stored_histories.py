@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from din_train.logs.time_unit import has_unix_seconds
 from din_train.samples.column_file import map_columns
+from din_train.samples.histories import find_history_ends
 from din_train.samples.split import SPLITS
 from din_train.samples.store import PreparedData
 
@@ -19,13 +20,14 @@ class StoredHistories:
     """starts, ends: [num_users + 2] a user's first event row, and the row after the last.
 
     times: [events] as stored, ascending within a user; None where the data set has none.
-    in_unix_seconds: whether they are that.
+    in_unix_seconds: whether they are that. lag: `data.history_lag`.
     """
 
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     times: NDArray[np.int64] | None
     in_unix_seconds: bool
+    lag: int
 
     @classmethod
     def of(cls, data: PreparedData) -> Self:
@@ -38,25 +40,26 @@ class StoredHistories:
         ends = np.append(starts[1:], len(data.event_item_ids))
         if data.manifest["protocol"] == "presampled":
             ends = starts + _find_longest(data)
-        return cls(starts, ends, times, times is not None and _has_unix_seconds(times))
+        lag = int(data.manifest["histories"].get("lag", 0))
+        return cls(starts, ends, times, times is not None and _has_unix_seconds(times), lag)
 
-    def find_ends(self, user_ids: NDArray[np.int32], before: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    def find_ends(self, user_ids: NDArray[np.int32], moments: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """[S] the event row after each history's newest event.
 
         Args:
-            before: [S] times; only events strictly before them count. None: all do.
+            moments: [S] times; only events before them count (see `samples/histories.py`). None: all do.
         """
-        low, high = self.starts[user_ids], self.ends[user_ids]
-        if before is None:
-            return high
+        return self.ends[user_ids] if moments is None else self._find(user_ids, moments - self.lag)
+
+    def has_event_at(self, user_ids: NDArray[np.int32], moments: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[S] whether the user has a stored event at that very time."""
+        at: NDArray[np.bool_] = self._find(user_ids, moments) < self._find(user_ids, moments + 1)
+        return at
+
+    def _find(self, user_ids: NDArray[np.int32], before: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.times is None:
             raise ValueError("a data set without times has no history before a moment")
-        while (searching := low < high).any():  # a binary search in all rows at once
-            middle = (low + high) // 2
-            earlier = searching & (self.times[np.where(searching, middle, 0)] < before)
-            low = np.where(earlier, middle + 1, low)
-            high = np.where(searching & ~earlier, middle, high)
-        return low
+        return find_history_ends(self.times, self.starts[user_ids], self.ends[user_ids], before)
 
 
 def _find_longest(data: PreparedData) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,15 +58,14 @@ def number_values(values: pa.Array, weights: NDArray[np.int64]) -> tuple[NDArray
     return ids, encoded.dictionary.take(pa.array(order)).to_pylist()
 
 
-def number_buckets(values: pa.Array, num_buckets: int) -> tuple[NDArray[np.int32], list[str]]:
-    """Ids of quantile buckets of numbers given as text, the smallest first; what is no number is unknown.
+def number_buckets(numbers: NDArray[np.float64], num_buckets: int) -> tuple[NDArray[np.int32], list[str]]:
+    """Ids of quantile buckets of numbers, the smallest first; NaN is unknown.
 
     Buckets hold about equally many items or users; where one value fills several, they are one.
 
     Returns:
         [n] ids, and the buckets by id from 2, such as `[5, 9.5)`.
     """
-    numbers = np.array([_to_number(text) for text in values.to_pylist()], np.float64)
     present = np.isfinite(numbers)
     if not present.any():
         return np.full(len(numbers), UNKNOWN_ID, np.int32), []
@@ -94,10 +92,3 @@ def build_vocabulary(fields: dict[str, list[str]]) -> pa.Table:
         for name, values in fields.items()
     ]
     return pa.concat_tables([VOCABULARY_SCHEMA.empty_table(), *tables]).combine_chunks()
-
-
-def _to_number(text: Any) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return float("nan")

@@ -8,6 +8,7 @@ from din_train.evaluation.audit.future import (
     check_histories_end_before_targets,
     note_future_changes_scores,
 )
+from din_train.evaluation.audit.history_properties import check_history_alone
 from din_train.evaluation.audit.item_ids import (
     check_item_roles,
     check_odd_ids,
@@ -71,6 +72,7 @@ CHECKS: Sequence[Callable[[Subject], Check]] = (
     note_popularity,
     note_repeated_items,
     note_row_properties,
+    check_history_alone,
 )
 
 

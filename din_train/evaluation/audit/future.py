@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from din_train.evaluation.audit.check import Check, judge, note, skip
-from din_train.evaluation.audit.places import NOWHERE, find_target_places, find_windows
-from din_train.evaluation.audit.subject import NO_CAP, Subject, measure_distance
+from din_train.evaluation.audit.places import NOWHERE, find_history_bounds, find_target_places
+from din_train.evaluation.audit.subject import NO_CAP, Rows, Subject, measure_distance
 from din_train.samples.column_file import map_columns
 from din_train.samples.split import SPLITS, Split
 from din_train.samples.store import Samples
@@ -77,27 +77,44 @@ def note_future_changes_scores(subject: Subject) -> Check:
 def _count_problems(subject: Subject, split: Split, samples: Samples) -> dict[str, int]:
     """What is wrong with how many samples."""
     places, config = subject.places, subject.config.data
-    users, end = samples.user_ids, samples.history_start + samples.history_length
-    targets = find_target_places(places, config, split, samples)
-    positive, found = samples.labels == 1, targets != NOWHERE
-    outside = (samples.history_start < places.first[users]) | (end > places.end[users])
+    users, end = samples.user_ids, samples.history_ends
+    stored = map_columns(subject.data.folder / f"samples.{split.name.lower()}.arrow")
+    moments = None if subject.is_sampled else stored["timestamp"]
+    targets = find_target_places(places, samples)
+    found = targets != NOWHERE
+    bounds = find_history_bounds(places, config, split, samples, moments)
     counts = {
-        "outside their user's list": int(np.sum(outside)),
-        "not followed by their target": int(np.sum(positive & ~found)),
+        "outside their user's list": int(
+            np.sum((samples.history_start < places.first[users]) | (end > places.end[users]))
+        ),
+        "of a target that is not in the log": int(np.sum((samples.labels == 1) & ~found)),
         "holding their target": int(np.sum(found & (targets < end))),
+        "ending elsewhere than the protocol says": 0 if bounds is None else int(np.sum(end != bounds)),
     }
     times = places.timestamps
     if times is None:
         return counts
     newest = np.where(samples.history_length > 0, times[np.clip(end - 1, 0, max(len(times) - 1, 0))], -(2**62))
     counts["newer than their target"] = int(np.sum(found & (newest > times[np.maximum(targets, 0)])))
-    own = map_columns(subject.data.folder / f"samples.{split.name.lower()}.arrow").get("timestamp")
-    if own is not None:
-        counts["newer than their impression"] = int(np.sum(newest > own))
-    windows = find_windows(places, config, split)
-    if windows is not None and split is not Split.TRAIN:
-        counts["reaching into their split's time"] = int(np.sum(end > windows[0][users]))
+    if moments is not None:
+        counts["at or after their request's moment"] = int(np.sum(newest >= moments))
+        counts |= _count_in_requests(samples, stored["request"], targets)
     return counts
+
+
+def _count_in_requests(samples: Samples, requests: Rows, targets: Rows) -> dict[str, int]:
+    """Rows of a request must not see its clicks, and see one history."""
+    keys = samples.user_ids.astype(np.int64) << 32 | requests
+    _, places = np.unique(keys, return_inverse=True)  # [S] which request of all users'
+    count = int(places.max(initial=-1)) + 1
+    first_click, first_end = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).max)
+    found = targets != NOWHERE
+    np.minimum.at(first_click, places[found], targets[found])
+    np.minimum.at(first_end, places, samples.history_ends)
+    return {
+        "holding a click of their own request": int(np.sum(samples.history_ends > first_click[places])),
+        "longer than another row's of their request": int(np.sum(samples.history_ends > first_end[places])),
+    }
 
 
 def _check_presampled(subject: Subject, name: str) -> Check:
@@ -122,10 +139,14 @@ def _check_presampled(subject: Subject, name: str) -> Check:
     share = repeated / max(rows, 1)
     error = np.sqrt(max(following * (1 - following), 1e-12) / max(rows, 1))
     bound = following + _DEVIATIONS * float(error) + _REPEATS_MARGIN
+    test = subject.samples
+    ends = np.unique(np.stack([test.user_ids.astype(np.int64), test.history_ends]), axis=1)[0]
+    several = int(np.sum(np.unique(ends, return_counts=True)[1] > 1))
     finding = (
         f"{rows:,} positives with a history: {share:.2%} are their history's newest item (bound {bound:.2%}: an item "
-        f"follows itself in {following:.2%}, and a margin); {outside:,} histories outside their user's list; such "
-        "samples have no timestamps, so more cannot be seen"
+        f"follows itself in {following:.2%}, and a margin); {outside:,} histories outside their user's list; "
+        f"{several:,} users' test rows have different histories; such samples have no times, so more cannot be seen"
     )
     passed = share <= bound and not outside
-    return judge(name, passed, finding, positives=rows, share=share, bound=bound, outside=outside)
+    measured = {"share": share, "bound": bound, "outside": outside, "users_of_several_histories": several}
+    return judge(name, passed, finding, positives=rows, **measured)

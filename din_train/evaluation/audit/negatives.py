@@ -99,6 +99,9 @@ def _compare(subject: Subject, split: Split) -> Drawn:
     if len(targets) > _MOST_TARGETS:
         random = np.random.default_rng(subject.seed)
         targets = np.sort(random.choice(targets, _MOST_TARGETS, replace=False))
+    users = samples.user_ids[targets]
+    positions = places.find_events(samples.take(targets)) - places.first[users]
+    excluded = find_last_excluded(negatives, positions, places.end[users] - places.first[users])
     ends = np.append(np.flatnonzero(samples.labels == 1), len(samples))
     ends = ends[np.searchsorted(ends, targets, side="right")]  # [targets] the row after the target's negatives
     distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
@@ -112,14 +115,11 @@ def _compare(subject: Subject, split: Split) -> Drawn:
     expected, variance, found = (dict.fromkeys(bins, 0.0) for _ in range(3))
     has_event = np.bincount(places.item_ids, minlength=len(whole)) > 0
     rows = own = unclicked = 0
-    for target, end in zip(targets.tolist(), ends.tolist(), strict=True):
+    for target, end, last_excluded in zip(targets.tolist(), ends.tolist(), excluded.tolist(), strict=True):
         items = samples.target_item_ids[target + 1 : end]
         user = int(samples.user_ids[target])
-        first, last = int(places.first[user]), int(places.end[user])
-        position = find_last_excluded(
-            negatives, samples.history_length[[target]].astype(np.int64), np.array([last - first])
-        )
-        chosen = np.unique(places.item_ids[first : first + int(position[0]) + 1])
+        first = int(places.first[user])
+        chosen = np.unique(places.item_ids[first : first + last_excluded + 1])
         chosen = chosen[chosen >= FIRST_REAL_ID]  # an unknown negative may be an unknown item of the user's: not told
         own += int(np.isin(items, chosen).sum())
         unclicked += int((~has_event[items]).sum())

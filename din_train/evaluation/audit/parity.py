@@ -63,6 +63,8 @@ def check_stored_scores(subject: Subject) -> Check:
         "user_id": (stored.user_id, samples.user_ids),
         "target_item_id": (stored.target_item_id, samples.target_item_ids),
         "history_length": (stored.history_length, samples.history_length),
+        "history_end": (stored.history_end, samples.history_ends),
+        "event": (stored.event, samples.events),
         "label": (stored.label, samples.labels),
     }
     others = sum(int(np.sum(one != other)) for one, other in columns.values())

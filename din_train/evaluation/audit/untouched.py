@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from din_train.evaluation.audit.check import Check, judge, note, skip
 from din_train.evaluation.audit.places import (
     NOWHERE,
+    find_cut,
     find_stray_targets,
     find_target_places,
-    find_windows,
     mark_histories,
 )
 from din_train.evaluation.audit.subject import Subject
@@ -37,7 +37,7 @@ def check_test_events(subject: Subject) -> Check:
     counts = {}
     for split in (Split.TRAIN, Split.VALIDATION):
         samples = subject.samples_of(split)
-        targets = find_target_places(subject.places, subject.config.data, split, samples)
+        targets = find_target_places(subject.places, samples)
         stray = find_stray_targets(subject.places, samples, targets)
         targets = np.concatenate([targets[targets != NOWHERE], stray])
         of = split.name.lower()
@@ -96,15 +96,14 @@ def check_disjoint_users(subject: Subject) -> Check:
 
 
 def _mark_test_events(subject: Subject) -> NDArray[np.bool_]:
-    """[events]: the test targets; under `time` all in the test split's time, under `user` all of the test users."""
+    """[events]: the test targets; under `user` all of the test users, of clicks under `time` all from the cut on."""
     places, config = subject.places, subject.config.data
     held_out = np.zeros(len(places.item_ids), np.bool_)
-    windows = find_windows(places, config, Split.TEST)
-    if windows is not None:
-        rows, users = np.arange(len(held_out)), places.user_ids
-        return (rows >= windows[0][users]) & (rows < windows[1][users])
-    targets = find_target_places(places, config, Split.TEST, subject.samples)
+    targets = find_target_places(places, subject.samples)
     held_out[targets[targets != NOWHERE]] = True
+    cut = find_cut(config, Split.TEST)
+    if cut is not None and subject.is_sampled and places.timestamps is not None:
+        held_out |= places.timestamps >= cut  # of impressions the request's moment decides
     if config.protocol == "user":
         held_out |= np.isin(places.user_ids, np.unique(subject.samples.user_ids))
     return held_out
