@@ -12,8 +12,9 @@ from din_train.errors import DataError
 from din_train.inspection.contents import count_lines, read_contents
 from din_train.inspection.document import fill_in_starter, mark_bad_share
 from din_train.inspection.partner import find_partner
-from din_train.inspection.recognise import Recognised, list_names, make_printable, recognise
+from din_train.inspection.recognise import Recognised, list_names, recognise
 from din_train.logs import input_files
+from din_train.printable import make_printable
 
 __all__ = ["inspect_log"]
 

@@ -25,6 +25,7 @@ from din_train.samples.presampled import measure_history
 from din_train.samples.store import QUANTILES
 
 _BAD_LINES_SHOWN = 5
+_NULL_WORDS = ("none", "null", "\\n", "nan", "na", "n/a", "nil", "undefined", "(null)")
 _TEXT_SHOWN = 100
 
 
@@ -121,9 +122,35 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
     unit = next((name for name, ticks in TICKS.items() if ticks == log.ticks), None)
     for key in ("first", "last"):
         rows.append((f"{key} event", _show_time(totals[key], log.ticks)))
-    rows.append(("time unit", unit or "none that is known; only the order of the timestamps matters"))
+    days = all(_is_day_number(totals[key]) for key in ("first", "last")) and unit is None
+    form = "days as numbers (YYYYMMDD), which no date can be compared with" if days else "none that is known"
+    rows.append(("time unit", unit or f"{form}; only the order of the timestamps matters"))
+    rows += _count_odd_events(events)
     per_user = events.group_by("user").aggregate(n=_.count())
     return [*rows, ("events a user", _show_quantiles(per_user, "n"))]
+
+
+def _is_day_number(value: int) -> bool:
+    try:
+        return 1900 <= datetime.strptime(str(value), "%Y%m%d").replace(tzinfo=UTC).year <= 2100
+    except ValueError:
+        return False
+
+
+def _count_odd_events(events: Table) -> list[tuple[str, str]]:
+    """Events that are there more than once, and ids that look like none."""
+    distinct = events.select("user", "item", "timestamp").distinct().count().to_pyarrow().as_py()
+    rows = [("equal events", f"{events.count().to_pyarrow().as_py() - distinct:,} (user, item and time of another)")]
+    for key in ("user", "item"):
+        ids = events[key]
+        words = events.filter(ids.lower().isin(_NULL_WORDS)).group_by(id=ids).aggregate(n=_.count())
+        counts = {row["id"]: row["n"] for row in words.order_by(["id"]).to_pyarrow().to_pylist()}
+        if counts:
+            rows.append((f"{key} ids", f"that may stand for none: {_list_counts(Counter(counts))}"))
+        quoted = events.filter(ids.startswith('"') & ids.endswith('"')).count().to_pyarrow().as_py()
+        if quoted:
+            rows.append((f"{key} ids", f"in quotes, which are kept as a part of them: {quoted:,}"))
+    return rows
 
 
 def _summarise_samples(samples: Table, reports: Sequence[FileReport]) -> list[tuple[str, str]]:

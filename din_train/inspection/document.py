@@ -10,6 +10,7 @@ from din_train.config.yaml_text import dump_yaml
 from din_train.inspection.recognise import COLUMN_NAMES, NEEDED_ROLES, Recognised
 from din_train.logs import FileReport
 from din_train.logs.rejects import count_allowed
+from din_train.printable import make_printable
 
 
 def fill_in_starter(
@@ -29,7 +30,7 @@ def fill_in_starter(
     if found.source == "table":
         roles = [role for role in NEEDED_ROLES if role not in found.roles]
         to_edit += [f"data.columns.{role}: no column's name or values tell" for role in roles]
-        columns = _build_columns(found.roles)
+        columns = _build_columns(found.roles, found.comments)
         text = re.sub(r"^  columns:.*\n(?:    .*\n)+", lambda _match: columns, text, flags=re.MULTILINE)
         if "label" in found.roles:  # the log's own impressions are the negatives
             text = re.sub(r"^negatives:.*\n(?:  .*\n)+\n", "", text, flags=re.MULTILINE)
@@ -41,11 +42,14 @@ def _fill_in(text: str, key: str, value: object) -> str:
     return re.sub(rf"^  {key}:.*\n", lambda _match: line, text, count=1, flags=re.MULTILINE)
 
 
-def _build_columns(roles: Mapping[str, str]) -> str:
+def _build_columns(roles: Mapping[str, str], comments: Mapping[str, str]) -> str:
     lines = ["  columns:\n"]
     for role in COLUMN_NAMES:
         if role in roles:
-            lines.append(textwrap.indent(dump_yaml({role: roles[role]}), "    "))
+            line = textwrap.indent(dump_yaml({role: roles[role]}), "    ").rstrip("\n")
+            comment = f"# {make_printable(comments[role])}" if role in comments else ""
+            is_one = "\n" not in line  # a comment would become a part of a text that goes on
+            lines.append(f"{line:35} {comment}\n" if comment and is_one else f"{line}\n")
         elif role in NEEDED_ROLES:
             lines.append(f"{f'    {role}: {role}':35} # EDIT: which of the columns listed above\n")
         elif role == "category":
@@ -59,9 +63,11 @@ def mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tu
     for report in reports:
         bad = sum(report.rejected.values())
         if bad > count_allowed(share, report.lines):
+            quotes = "a quoted field goes on across lines or has quotes after backslashes, which is not read; "
             too_bad.append(
                 f"data.max_bad_share: {report.path.name} has {bad:,} bad lines of {report.lines:,} "
-                f"({bad / report.lines:.2%}); mend the file, or raise the share to go on without them"
+                f"({bad / report.lines:.2%}); {quotes if 'broken quotes' in report.rejected else ''}mend the file, or "
+                "raise the share to go on without them"
             )
     mark = lambda match: f"{match[1]:35} # EDIT: a file has more bad lines than this share\n"  # noqa: E731
     return re.sub(r"^(  max_bad_share: \S+).*\n", mark, text, flags=re.MULTILINE) if too_bad else text, too_bad

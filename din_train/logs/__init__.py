@@ -14,9 +14,20 @@ from din_train.logs.table import read_table
 from din_train.logs.taobao import read_taobao
 from din_train.logs.x1 import RawSamples, read_x1
 
-__all__ = ["FileReport", "Progress", "RawLog", "RawSamples", "field_column", "input_files", "read_log", "read_x1"]
+__all__ = [
+    "FILE_KEYS",
+    "FileReport",
+    "Progress",
+    "RawLog",
+    "RawSamples",
+    "field_column",
+    "find_missing",
+    "input_files",
+    "read_log",
+    "read_x1",
+]
 
-_FILE_KEYS = ("reviews", "events", "items", "users", "train", "test")
+FILE_KEYS = ("reviews", "events", "items", "users", "train", "test")
 
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
@@ -52,11 +63,17 @@ def input_files(data: DataConfig) -> tuple[Path, ...]:
     return tuple(path for paths in _find_files(data).values() for path in paths)
 
 
+def find_missing(data: DataConfig) -> list[Path]:
+    """Files of the log that are no longer where `data` says."""
+    paths = [path for key in FILE_KEYS if (path := getattr(data, key)) is not None]
+    return [path for path in paths if not any(os.path.exists(each) for each in _expand(path))]  # noqa: PTH110 - raises nothing
+
+
 def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
     """Config key -> its files: one, or for a table's events those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
-    for key in _FILE_KEYS:
+    for key in FILE_KEYS:
         path = getattr(data, key)
         if path is None:
             continue

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from din_train.config import DataConfig
 from din_train.errors import DataError
-from din_train.logs.amazon_metadata import read_metadata
+from din_train.logs.amazon_metadata import find_first_item, read_metadata
 from din_train.logs.amazon_reviews import TIME_UNITS, Release, read_reviews
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.log import FileReport, Progress, RawLog
@@ -37,10 +37,11 @@ def read_amazon(
         with EventWriter(log.events) as events:
             mentioned = read_reviews(release, of_reviews, events, progress)
         items = read_metadata(release, mentioned, of_metadata, progress, fields=data.item_fields)
-    if not items:
+    if not items and data.unmatched == "refuse":
         raise DataError(
-            f"{metadata}: no item of {reviews} is in its {log.reports[1].lines:,} lines; do the two files belong "
-            "together? check data.reviews and data.items"
+            f"{metadata}: no item of {reviews} is in its {log.reports[1].lines:,} lines; the reviews have "
+            f"{min(mentioned)!r}, the metadata has {find_first_item(release, metadata)!r}; do the two files belong "
+            "together? check data.reviews and data.items, or set data.unmatched to allow"
         )
     rows = {item.asin: (item.category, item.title, *item.fields) for item in items.values()}
     table = build_side_table("item", rows, category=True, title=True, fields=data.item_fields)

@@ -10,15 +10,18 @@ import html
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from din_train.logs.amazon_reviews import KEYS, Release
 from din_train.logs.lines import read_lines
 from din_train.logs.log import Progress
+from din_train.logs.null_values import NullValues
 from din_train.logs.records import parse_json_object, parse_literal_object, take_id
 from din_train.logs.rejects import BadLine, Rejects
 
 MAX_TITLE_LENGTH = 300
+MAX_PRICE_LENGTH = 40
 
 UNMENTIONED = "items no review mentions"
 
@@ -70,7 +73,7 @@ def read_metadata(
             report.note(UNMENTIONED, 1)
             continue
         try:
-            item = parse(line, fields)
+            item = parse(line, fields, rejects.nulls)
         except BadLine as bad:
             rejects.add(number, bad.reason, line)
             continue
@@ -95,7 +98,15 @@ def read_metadata(
     return items
 
 
-def parse_item_2014(line: bytes, fields: Sequence[str] = ()) -> Item:
+def find_first_item(release: Release, path: Path) -> str | None:
+    """The id of the first item of a metadata file, as an example."""
+    for _, line in read_lines(path, lambda _: None):
+        with contextlib.suppress(BadLine):
+            return _PARSERS[release](line, (), frozenset()).asin
+    return None
+
+
+def parse_item_2014(line: bytes, fields: Sequence[str] = (), nulls: NullValues = frozenset()) -> Item:
     """One line of the 2014 release.
 
     Raises:
@@ -104,30 +115,30 @@ def parse_item_2014(line: bytes, fields: Sequence[str] = ()) -> Item:
     record = parse_literal_object(line, ("asin", "categories"))
     paths = _take_list(record, "categories", instead="category")
     path = paths[-1] if paths else []
-    return _build_item(record, "asin", path if isinstance(path, list) else [], fields)
+    return _build_item(record, "asin", path if isinstance(path, list) else [], fields, nulls)
 
 
-def parse_item_2018(line: bytes, fields: Sequence[str] = ()) -> Item:
+def parse_item_2018(line: bytes, fields: Sequence[str] = (), nulls: NullValues = frozenset()) -> Item:
     """One line of the 2018 release.
 
     Raises:
         BadLine: where it is not one.
     """
     record = parse_json_object(line, ("asin", "category"))
-    return _build_item(record, "asin", _take_list(record, "category", instead="categories"), fields)
+    return _build_item(record, "asin", _take_list(record, "category", instead="categories"), fields, nulls)
 
 
-def parse_item_2023(line: bytes, fields: Sequence[str] = ()) -> Item:
+def parse_item_2023(line: bytes, fields: Sequence[str] = (), nulls: NullValues = frozenset()) -> Item:
     """One line of the 2023 release.
 
     Raises:
         BadLine: where it is not one.
     """
     record = parse_json_object(line, ("parent_asin", "categories"))
-    return _build_item(record, "parent_asin", _take_list(record, "categories", instead="category"), fields)
+    return _build_item(record, "parent_asin", _take_list(record, "categories", instead="category"), fields, nulls)
 
 
-_PARSERS: dict[Release, Callable[[bytes, Sequence[str]], Item]] = {
+_PARSERS: dict[Release, Callable[[bytes, Sequence[str], NullValues], Item]] = {
     "amazon-2014": parse_item_2014,
     "amazon-2018": parse_item_2018,
     "amazon-2023": parse_item_2023,
@@ -141,7 +152,7 @@ def _take_list(record: dict[Any, Any], key: str, instead: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _build_item(record: dict[Any, Any], id_key: str, path: list[Any], fields: Sequence[str]) -> Item:
+def _build_item(record: dict[Any, Any], id_key: str, path: list[Any], fields: Sequence[str], nulls: NullValues) -> Item:
     if any(keys[0] in record for keys in KEYS.values()):
         raise BadLine("a review, not an item")
     names = [_clean(name) for name in path]
@@ -149,25 +160,27 @@ def _build_item(record: dict[Any, Any], id_key: str, path: list[Any], fields: Se
     category = names[good - 1] if good else None
     title = _clean(record.get("title"))
     department = _clean(record.get("main_cat") or record.get("main_category"))
-    main_category = None if _is_junk(department) else department or None
+    main_category = None if _is_junk(department) or department in nulls else department or None
+    values = (_take_field(record, name, main_category) for name in fields)
     return Item(
-        asin=take_id(record, id_key),
-        category=category or None,
+        asin=take_id(record, id_key, nulls),
+        category=None if category in nulls else category or None,
         title=title[:MAX_TITLE_LENGTH] if title else None,
         main_category=main_category,
         junk=good < len(names),
-        fields=tuple(_take_field(record, name, main_category) for name in fields),
+        fields=tuple(None if value in nulls else value for value in values),
     )
 
 
 def _take_field(record: dict[Any, Any], name: str, main_category: str | None) -> str | None:
     if name == "main_category":
         return main_category
-    value = record.get(name)
-    if name == "price":  # 9.99, "9.99", "$1,009.99"; a range or a word is no price
-        text = str(value) if isinstance(value, (int, float)) and abs(value) < _TOO_DEAR else value
-        match = _PRICE.fullmatch(text.strip()) if isinstance(text, str) else None
-        return match[1].replace(",", "") if match else None
+    value: Any = record.get(name)
+    if name == "price":  # 9.99, "9.99", "$1,009.99"; anything else stays as it is
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        text = str(value) if is_number and abs(value) < _TOO_DEAR else _clean(value)
+        match = _PRICE.fullmatch(text) if text else None
+        return match[1].replace(",", "") if match else (text or "")[:MAX_PRICE_LENGTH] or None
     return _clean(value) or None
 
 

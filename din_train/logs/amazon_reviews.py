@@ -6,6 +6,7 @@ from typing import Literal
 from din_train.logs.event_writer import EventRow, EventWriter
 from din_train.logs.lines import read_lines
 from din_train.logs.log import Progress
+from din_train.logs.null_values import NullValues
 from din_train.logs.records import MAX_TIMESTAMP, check_timestamp, parse_json_object, take_id
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.time_unit import TimeUnit
@@ -47,7 +48,7 @@ def _read_rows(release: Release, rejects: Rejects, mentioned: set[str], progress
             continue
         report.lines += 1
         try:
-            row = parse_review(line, keys, unit)
+            row = parse_review(line, keys, unit, rejects.nulls)
         except BadLine as bad:
             rejects.add(number, bad.reason, line)
             continue
@@ -56,15 +57,20 @@ def _read_rows(release: Release, rejects: Rejects, mentioned: set[str], progress
         yield row
 
 
-def parse_review(line: bytes, keys: tuple[str, str, str], unit: TimeUnit) -> tuple[str, str, int]:
+def parse_review(
+    line: bytes, keys: tuple[str, str, str], unit: TimeUnit, nulls: NullValues = frozenset()
+) -> tuple[str, str, int]:
     """User, item and time of one review; ids are kept exactly.
+
+    Args:
+        nulls: texts that are no ids.
 
     Raises:
         BadLine: where one is missing, given twice, or of the wrong type.
     """
     user, item, time = keys
     review = parse_json_object(line, keys)
-    return take_id(review, user), take_id(review, item), unit.check(_parse_time(review.get(time), time))
+    return take_id(review, user, nulls), take_id(review, item, nulls), unit.check(_parse_time(review.get(time), time))
 
 
 def _parse_time(value: object, key: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from din_train.errors import DataError
+from din_train.printable import make_printable
 
 _MOST_SHOWN = 20
 _LONGEST_SHOWN = 40
@@ -50,5 +51,5 @@ def _show_all(names: Sequence[str]) -> str:
 
 
 def _show(name: str) -> str:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in name[: _LONGEST_SHOWN + 1])
-    return printable if len(printable) <= _LONGEST_SHOWN else printable[:_LONGEST_SHOWN] + "..."
+    printable = make_printable(name[: _LONGEST_SHOWN + 1])
+    return printable if len(name) <= _LONGEST_SHOWN else printable + "..."

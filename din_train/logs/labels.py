@@ -7,9 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from din_train.logs.rejects import BadLine
+from din_train.logs.rejects import LIKE_A_RATING, MINUS_ONE, NO_LABEL, BadLine
 
-_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+_FALSE, _TRUE = ("0", "0.0", "false", "f"), ("1", "1.0", "true", "t")
+_LABELS = {**dict.fromkeys(_FALSE, 0), **dict.fromkeys(_TRUE, 1)}
+_MOST_OF_A_RATING = 100.0
 _RATING = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _LEAST_RATING, _MOST_RATING = 0.5, 5.0
 
@@ -18,7 +20,8 @@ _LEAST_RATING, _MOST_RATING = 0.5, 5.0
 class LabelRule:
     """A column's text -> 1 for a click, 0 for an impression without one.
 
-    min_rating: the least rating that is a click; None where the column holds the label itself, 0 or 1.
+    min_rating: the least rating that is a click; None where the column holds the label itself: 0 and 1, or `true` and
+        `false` or `t` and `f` in small or large letters.
     """
 
     min_rating: float | None = None
@@ -30,9 +33,10 @@ class LabelRule:
             BadLine: where there is no telling.
         """
         if self.min_rating is None:
-            if text not in _LABELS:
-                raise BadLine("label not 0 or 1" if text else "no label")
-            return _LABELS[text]
+            label = _LABELS.get(text.lower())
+            if label is None:
+                raise BadLine(describe_bad_label(text))
+            return label
         if not _RATING.fullmatch(text):
             raise BadLine("rating not a number" if text else "no rating")
         rating = float(text)
@@ -48,3 +52,12 @@ class LabelRule:
         except BadLine:
             return None
         return pc.take(labels, distinct.indices)
+
+
+def describe_bad_label(text: str) -> str:
+    """Why a text is no label, by what it looks like: the reason of a bad line."""
+    if not text:
+        return "no label"
+    if text in ("-1", "-1.0"):
+        return MINUS_ONE
+    return LIKE_A_RATING if _RATING.fullmatch(text) and float(text) <= _MOST_OF_A_RATING else NO_LABEL

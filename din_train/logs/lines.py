@@ -11,9 +11,11 @@ from din_train.logs.log import Progress
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 24
+# What no log is packed to: a stream of as many bytes that is this many times as long as what it is read from.
+_BOMB_BYTES, _BOMB_RATIO = 1 << 24, 200
 
 _BOM = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _OTHER_PACKINGS = {
     "zip": re.compile(rb"PK\x03\x04"),
     "bzip2": re.compile(rb"BZh\d1AY&SY"),
@@ -55,10 +57,16 @@ def read_blocks(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as disk:
             source = gzip.GzipFile(fileobj=disk) if _is_gzip(path) else disk
-            reported = 0
+            reported = unpacked = 0
             while True:
                 piece = source.read1(BLOCK_BYTES)
                 buffer += piece
+                unpacked += len(piece)
+                if unpacked > max(_BOMB_BYTES, _BOMB_RATIO * disk.tell()):
+                    raise DataError(
+                        f"{path}: its gzip stream is more than {_BOMB_RATIO} times as long as the file, as no log's "
+                        "is; check the file, or unpack it"
+                    )
                 if piece and len(buffer) < BLOCK_BYTES:
                     continue
                 progress(disk.tell() - reported)
@@ -99,7 +107,7 @@ def _is_gzip(path: Path) -> bool:
     for name, pattern in _OTHER_PACKINGS.items():
         if pattern.match(magic):
             raise DataError(f"{path}: packed with {name}, expected plain text or gzip; unpack it, or pack it with gzip")
-    return magic.startswith(_GZIP)
+    return magic.startswith(GZIP)
 
 
 def _damaged(path: Path, what: str, line: int) -> DataError:

@@ -39,8 +39,8 @@ class RawLog:
     """A log read into normalised files.
 
     events: Parquet, one row an event in the log's own order: user string, item string, timestamp int64, label int8
-        if `labelled`, strings or nulls (`category`, and fields named by `field_column`), and ordinal int64
-        (0, 1, ... the place in the log).
+        if `labelled`, strings or nulls (`category`, `request` where the log names a column of request ids, and fields
+        named by `field_column`), and ordinal int64 (0, 1, ... the place in the log).
     items: Parquet, one row an item: item string, category, title and fields, strings or nulls. Where it is None, or has
         no such column, an item's category and fields are those of its first event that has them.
     users: Parquet, one row a user: user string and fields; None as for items.

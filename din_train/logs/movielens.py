@@ -22,6 +22,7 @@ from din_train.logs.event_writer import EventWriter
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
+from din_train.logs.null_values import NullValues
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.side_table import build_side_table
 from din_train.logs.table_rows import Layout
@@ -62,7 +63,9 @@ def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog
     with log.rejected.open("wb") as rejected:
         with EventWriter(log.events, labelled=True) as events:
             rejects = Rejects(rejected, ratings, data)
-            read_text(lambda line: _find_layout(line, ratings.path, rule), rejects, events, unit, progress)
+            read_text(
+                lambda line: _find_layout(line, ratings.path, rule, rejects.nulls), rejects, events, unit, progress
+            )
             rejects.check_share()
             rejects.check_kept()
         rows = dict(_read_movies(Rejects(rejected, movies, data), progress, with_year="year" in data.item_fields))
@@ -74,14 +77,14 @@ def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog
     return log
 
 
-def _find_layout(line: bytes, path: Path, rule: LabelRule) -> tuple[Layout, bool]:
+def _find_layout(line: bytes, path: Path, rule: LabelRule, nulls: NullValues) -> tuple[Layout, bool]:
     if line.startswith(b"userId"):
         delimiter, names, places = parse_header(line, {f"column {role}": name for role, name in _COLUMNS.items()}, path)
         user, item, rating, timestamp = (places[f"column {role}"] for role in _COLUMNS)
-        return Layout(delimiter, len(names), user, item, timestamp, {}, rating, rule), True
+        return Layout(delimiter, len(names), user, item, timestamp, {}, rating, rule, nulls=nulls), True
     for delimiter in ("::", "\t"):
         if line.count(delimiter.encode()) == 3:
-            return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule), False
+            return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule, nulls=nulls), False
     raise DataError(
         f"{path}: its first line is not of a MovieLens ratings file; expected the header "
         "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs "
@@ -95,7 +98,10 @@ def _read_movies(
     """Movie id -> category, title and, if asked for, year."""
     for movie, (title, genres) in _read_records(rejects, progress, "data.items", _find_movie_parser):
         year = _YEAR.search(title)
-        yield movie, (_first_genre(genres), title or None, *((year[1] if year else None,) if with_year else ()))
+        yield (
+            movie,
+            (_first_genre(genres, rejects.nulls), title or None, *((year[1] if year else None,) if with_year else ())),
+        )
 
 
 def _find_movie_parser(line: bytes) -> Callable[[bytes], tuple[str, tuple[str, list[str]]]]:
@@ -127,7 +133,7 @@ def _read_users(
 ) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """User id -> the wanted fields."""
     for user, profile in _read_records(rejects, progress, "data.users", _find_user_parser):
-        yield user, tuple(profile[name] or None for name in fields)
+        yield user, tuple(None if profile[name] in rejects.nulls else profile[name] or None for name in fields)
 
 
 def _find_user_parser(line: bytes) -> Callable[[bytes], tuple[str, dict[str, str]]]:
@@ -162,6 +168,8 @@ def _read_records(
         report.lines += 1
         try:
             name, values = parse(line.removesuffix(b"\r"))
+            if name in rejects.nulls:
+                raise BadLine("no id")
             if name in seen:
                 raise BadLine("id given twice")
         except BadLine as bad:
@@ -185,8 +193,8 @@ def _expect(fields: list[str], width: int) -> list[str]:
     return fields
 
 
-def _first_genre(genres: list[str]) -> str | None:
-    return next((genre for genre in genres if genre and genre not in _NO_GENRE), None)
+def _first_genre(genres: list[str], nulls: NullValues) -> str | None:
+    return next((genre for genre in genres if genre and genre not in _NO_GENRE and genre not in nulls), None)
 
 
 def _decode(line: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from din_train.logs.null_values import NullValues
 from din_train.logs.rejects import BadLine
 
 MAX_TIMESTAMP = 2**63 - 1
@@ -90,16 +91,19 @@ def decode_line(line: bytes) -> str:
         raise BadLine("invalid UTF-8") from None
 
 
-def take_id(record: dict[Any, Any], key: str) -> str:
+def take_id(record: dict[Any, Any], key: str, nulls: NullValues = frozenset()) -> str:
     """A non-empty string, kept exactly: `007` is not `7`.
+
+    Args:
+        nulls: texts that stand for no value.
 
     Raises:
         BadLine: where it is missing, empty or no string.
     """
     value = record.get(key)
-    if type(value) is str and value and "\0" not in value:
+    if type(value) is str and value and "\0" not in value and value not in nulls:
         return value
-    if value is None:
+    if value is None or (isinstance(value, str) and value in nulls):
         raise BadLine(f"no {key}")
     if not isinstance(value, str):
         raise BadLine(f"{key} not a string")

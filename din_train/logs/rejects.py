@@ -1,4 +1,9 @@
-"""The lines of one input file that cannot be used: kept with their reasons, and fatal past a stated share."""
+"""The lines of one input file that cannot be used: kept with their reasons, and fatal past a stated share.
+
+How many lines a file has is known at its end alone, and a packed one may have any number. So reading stops before that
+where there is no hope: none of the first 1,000 lines was good; or more than 100,000 are bad, which is more than half
+of those read so far and more than ten times what `data.max_bad_share` allows of them, or nearly all (98 %).
+"""
 
 import math
 import os
@@ -12,9 +17,19 @@ from din_train.logs.log import FileReport
 
 TEXT_LENGTH = 200
 FIRST_LINES = 1000
+MANY_BAD_LINES = 100_000  # also the most that are kept with their texts
 
 # The words that every reason for a timestamp of another unit than the log's begins with.
 OTHER_UNIT = "timestamp in "
+
+# Why a label is none, by what it looks like.
+NO_LABEL, MINUS_ONE, LIKE_A_RATING = "label not 0 or 1", "label -1", "label like a rating"
+_ADVICE_ON_LABELS = {
+    NO_LABEL: "a label is 0 or 1, or true or false: let {column} be such a column{or_none}",
+    MINUS_ONE: "a label is 0 or 1, or true or false: write 0 in place of -1",
+    LIKE_A_RATING: "a label is 0 or 1, or true or false, and these look like ratings: make a column that is 1 where a "
+    "rating counts as a click and else 0, and let {column} be that one{or_none}",
+}
 
 
 class BadLine(Exception):  # noqa: N818 - a signal inside the readers, never shown as an error of its own
@@ -49,14 +64,18 @@ def count_allowed(share: float, lines: int) -> int:
 class Rejects:
     """Rejected lines of one file: written out, counted in its report, and checked against `data.max_bad_share`.
 
+    nulls: `data.null_values`.
+
     Args:
-        output: takes one JSON object a rejected line: file, line, reason, text (its first 200 characters).
+        output: takes one JSON object a rejected line: file, line, reason, text (its first 200 characters); those
+            after the first 100,000 of a file are only counted.
         report: of the file; its reader keeps `lines` (blank ones left out) and `kept` up to date.
         data: says what share may be bad, and goes into the advice.
     """
 
     def __init__(self, output: BinaryIO, report: FileReport, data: DataConfig) -> None:
         self.report = report
+        self.nulls = frozenset(data.null_values)
         self._output = output
         self._data = data
         self._file = os.fsencode(report.path).decode(errors="replace")
@@ -67,20 +86,32 @@ class Rejects:
         """Reject a line; `report.lines` already counts it.
 
         Raises:
-            DataError: where none of the first 1,000 lines was good.
+            DataError: where none of the first 1,000 lines was good, or far too many are bad.
         """
+        self.report.rejected[reason] = self.report.rejected.get(reason, 0) + 1
+        self._total += 1
+        self._first = self._first or f"{self.report.path}:{line}: {reason}"
+        if self._total > MANY_BAD_LINES:
+            self.report.note(f"bad lines after the first {MANY_BAD_LINES:,}, whose texts are not kept", 1)
+            self._check_hope()
+            return
         if isinstance(text, bytes):
             text = text[: 4 * TEXT_LENGTH].decode(errors="replace")
         row = {"file": self._file, "line": line, "reason": reason, "text": text[:TEXT_LENGTH]}
         self._output.write(orjson.dumps(row) + b"\n")
-        self.report.rejected[reason] = self.report.rejected.get(reason, 0) + 1
-        self._total += 1
-        self._first = self._first or f"{self.report.path}:{line}: {reason}"
         if self._total == self.report.lines == FIRST_LINES:
             self._check_units(0)
             raise DataError(
                 f"{self.report.path}: none of its first {FIRST_LINES:,} lines can be read ({self._counts()}; first bad "
                 f"line {self._first}); it looks like another format: {self._advice()}"
+            )
+
+    def _check_hope(self) -> None:
+        lines = self.report.lines
+        if self._total > min(max(0.5, 10 * self._data.max_bad_share), 0.98) * lines:
+            raise DataError(
+                f"{self.report.path}: {self._total:,} of its first {lines:,} lines cannot be read ({self._counts()}), "
+                f"so the rest is not read; first bad line {self._first}; it looks like another format: {self._advice()}"
             )
 
     def check_share(self) -> None:
@@ -96,7 +127,7 @@ class Rejects:
             raise DataError(
                 f"{self.report.path}: {self._total:,} of {lines:,} lines cannot be read ({self._counts()}), more than "
                 f"the {allowed:,} that data.max_bad_share = {share:g} allows; first bad line {self._first}; "
-                f"{self._advice()}, or raise data.max_bad_share"
+                f"{self._advice()}{', or raise data.max_bad_share' if self._may_raise() else ''}"
             )
 
     def _check_units(self, allowed: float) -> None:
@@ -118,15 +149,37 @@ class Rejects:
         """
         if not self.report.kept:
             why = f" ({self._counts()}; first bad line {self._first})" if self._total else ""
+            left_out = ", ".join(f"{what}: {count:,}" for what, count in self.report.skipped.items())
+            if left_out:
+                raise DataError(
+                    f"{self.report.path}: all of its good lines are left out ({left_out}){why}; check data.behaviours"
+                )
             raise DataError(
                 f"{self.report.path}: no event in its {self.report.lines:,} lines{why}; "
                 f"check that the file is whole, and {self._advice()}"
             )
+
+    def _may_raise(self) -> bool:
+        """Whether leaving the bad lines out can be right: not where they are most of all, or all of one class."""
+        return 2 * self._total < self.report.lines and not _ADVICE_ON_LABELS.keys() & self.report.rejected.keys()
 
     def _counts(self) -> str:
         most_first = sorted(self.report.rejected.items(), key=lambda each: (-each[1], each[0]))
         return ", ".join(f"{reason}: {count:,}" for reason, count in most_first)
 
     def _advice(self) -> str:
+        """What to do about the most frequent reason."""
+        most = max(self.report.rejected, key=lambda reason: self.report.rejected[reason], default="")
+        if most in _ADVICE_ON_LABELS:
+            is_table = self._data.source == "table"
+            return _ADVICE_ON_LABELS[most].format(
+                column="data.columns.label" if is_table else "column label",
+                or_none=", or leave data.columns.label out, so that every row is a click" if is_table else "",
+            )
+        if most.startswith("no "):
+            return f"fill in what is missing, or take what is a value from data.null_values ({self._check_source()})"
+        return self._check_source()
+
+    def _check_source(self) -> str:
         columns = " and data.columns" if self._data.source == "table" else ""
         return f"check data.source ('{self._data.source}'){columns}"

@@ -12,6 +12,7 @@ from din_train.errors import DataError
 from din_train.logs.delimited import Header, parse_header, parse_lines, read_body, split_row
 from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress, field_column
+from din_train.logs.null_values import NullValues
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.table_parquet import read_batches, take_text
 
@@ -73,15 +74,24 @@ def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) 
     path = rejects.report.path
     blocks = read_body(path, lambda line: (parse_header(line, wanted, path), True), progress)
     for header, first, block in blocks:
-        yield from parse_lines(first, block, header[0], partial(_parse_row, header), rejects)
+        yield from parse_lines(first, block, header[0], partial(_parse_row, header, rejects.nulls), rejects)
 
 
-def _parse_row(header: Header, line: bytes) -> Row:
+def _parse_row(header: Header, nulls: NullValues, line: bytes) -> Row:
     delimiter, names, places = header
     fields = split_row(line, delimiter, len(names))
-    name, *values = (fields[place] or None for place in places.values())
+    return _take_values([fields[place] for place in places.values()], nulls)
+
+
+def _take_values(fields: Sequence[str | None], nulls: NullValues) -> Row:
+    """The id, and the values beside it; an empty text and one of `data.null_values` are none.
+
+    Raises:
+        BadLine: where there is no id.
+    """
+    name, *values = (None if not field or field in nulls else field for field in fields)
     if name is None:
-        raise BadLine("empty id")
+        raise BadLine("no id" if fields[0] else "empty id")
     return name, tuple(values)
 
 
@@ -91,16 +101,15 @@ def _read_parquet(wanted: Mapping[str, str], rejects: Rejects, progress: Progres
         columns, broken = zip(*(take_text(batch.column(name)) for name in wanted.values()), strict=True)
         broken_rows = np.logical_or.reduce(broken).tolist()
         texts = zip(*(column.to_pylist() for column in columns), strict=True)
-        for (name, *values), is_broken in zip(texts, broken_rows, strict=True):
+        for values, is_broken in zip(texts, broken_rows, strict=True):
             report.lines += 1
             try:
                 if is_broken:
                     raise BadLine("invalid UTF-8")
-                if not name:
-                    raise BadLine("empty id")
-                if any(value and "\0" in value for value in (name, *values)):
+                row = _take_values(values, rejects.nulls)
+                if any(value and "\0" in value for value in values):
                     raise BadLine("NUL character")
             except BadLine as bad:
-                rejects.add(report.lines, bad.reason, "\t".join(map(str, (name, *values))))
+                rejects.add(report.lines, bad.reason, "\t".join(map(str, values)))
                 continue
-            yield name, tuple(value or None for value in values)
+            yield row

@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.data import TIME_FIELDS
+from din_train.errors import DataError
 from din_train.logs.delimited import parse_header
+from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_magic
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
@@ -17,7 +19,7 @@ from din_train.logs.side_table import read_side_table
 from din_train.logs.table_parquet import read_parquet
 from din_train.logs.table_rows import Layout
 from din_train.logs.table_text import read_text
-from din_train.logs.time_unit import TimeUnit
+from din_train.logs.time_unit import TimeUnit, guess_unit
 
 
 def read_table(
@@ -28,6 +30,7 @@ def read_table(
     Raises:
         DataError: where a file cannot be read, lacks a column or has too many bad lines, or there is no event.
     """
+    check_contents_differ(paths)
     texts = _name_texts(data, columns)
     reports = [FileReport(path) for path in paths]
     sides = {"item": data.items, "user": data.users}
@@ -59,6 +62,7 @@ def read_table(
 def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, str]]:
     """Column of the events file -> config key and column of the table: those that no other table has."""
     texts = {} if columns.category is None or data.items else {"category": ("data.columns.category", columns.category)}
+    texts |= {} if columns.request is None else {"request": ("data.columns.request", columns.request)}
     declared = {
         "item_fields": () if data.items else data.item_fields,
         "user_fields": () if data.users else data.user_fields,
@@ -83,6 +87,11 @@ def _read_file(
     path = rejects.report.path
 
     def find_layout(line: bytes) -> tuple[Layout, bool]:
+        if columns.timestamp.isdecimal() and len(columns.timestamp) < 20 and guess_unit(int(columns.timestamp)):
+            raise DataError(
+                f"{path}: data.columns.timestamp: '{columns.timestamp}' is a time and no column's name, so its first "
+                "line is an event and no header; put a header line first"
+            )
         delimiter, names, places = parse_header(line, wanted, path)
         layout = Layout(
             delimiter=delimiter,
@@ -92,6 +101,7 @@ def _read_file(
             timestamp=places["data.columns.timestamp"],
             label=places.get("data.columns.label"),
             texts={text: names.index(name) for text, (_, name) in texts.items()},
+            nulls=rejects.nulls,
         )
         return layout, True
 

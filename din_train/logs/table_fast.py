@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from din_train.logs.delimited import split_columns
 from din_train.logs.event_writer import EventColumns
+from din_train.logs.null_values import drop_null_values, find_null_values
 from din_train.logs.table_rows import Layout, WantedTypes
 from din_train.logs.time_unit import TimeUnit
 
@@ -39,14 +40,15 @@ def parse_clean_block(block: bytes, layout: Layout, unit: TimeUnit) -> tuple[Eve
         pc.all(pc.match_substring_regex(digits, _PLAIN_TIMESTAMP)),
         pc.all(pc.not_equal(users, "")),
         pc.all(pc.not_equal(items, "")),
+        pc.all(pc.invert(find_null_values(users, layout.nulls))),
+        pc.all(pc.invert(find_null_values(items, layout.nulls))),
     )
     if not all(each.as_py() for each in good):
         return None
     timestamps = digits.cast(pa.int64())
     if unit.find_other(timestamps.to_numpy()):
         return None
-    null = pa.scalar(None, pa.string())
-    texts = [pc.if_else(pc.equal(text, ""), null, text) for text in rest]
+    texts = [drop_null_values(text, layout.nulls) for text in rest]
     events = [users, items, timestamps, *([] if labels is None else [labels]), *texts]
     return (events, {}) if layout.types is None else _take_wanted(events, types, layout.types)
 

@@ -14,9 +14,11 @@ from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
 from din_train.logs.event_writer import EventWriter, find_category
+from din_train.logs.labels import LabelRule
 from din_train.logs.log import Progress
+from din_train.logs.null_values import NullValues, drop_null_values, find_null_values
 from din_train.logs.records import MAX_TIMESTAMP
-from din_train.logs.rejects import Rejects
+from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.time_unit import TimeUnit
 
 BATCH_ROWS = 100_000
@@ -35,7 +37,7 @@ _FIELD = (
 _EXPECTED = {
     "data.columns.timestamp": ((pa.types.is_integer, pa.types.is_timestamp), "whole numbers or timestamps"),
     "data.columns.label": (
-        (pa.types.is_boolean, pa.types.is_floating, pa.types.is_integer),
+        (pa.types.is_boolean, pa.types.is_floating, pa.types.is_integer, *_STRING),
         "0 and 1, or true and false",
     ),
 }
@@ -63,7 +65,7 @@ def read_parquet(
     report = rejects.report
     for batch in read_batches(report.path, wanted, progress):
         _take_unit(batch.column(columns.timestamp).type, unit, report.path)
-        rows, reasons = _normalise(batch, columns, texts, unit)
+        rows, reasons = _normalise(batch, columns, texts, unit, rejects.nulls)
         bad: Mask = np.logical_or.reduce(list(reasons.values()))
         before = report.lines
         for row in np.flatnonzero(bad).tolist():
@@ -81,18 +83,18 @@ def read_parquet(
 
 
 def _normalise(
-    batch: Any, columns: ColumnsConfig, texts: Mapping[str, str], unit: TimeUnit
+    batch: Any, columns: ColumnsConfig, texts: Mapping[str, str], unit: TimeUnit, nulls: NullValues
 ) -> tuple[list[Any], dict[str, Mask]]:
     """The batch as events, and where a row cannot be used, by the first reason that holds."""
     users, broken_users = take_text(batch.column(columns.user))
     items, broken_items = take_text(batch.column(columns.item))
     timestamps, too_large = _take_timestamps(batch.column(columns.timestamp))
     others = {name: take_text(batch.column(name)) for name in texts.values()}
-    values = [pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text) for text, _ in others.values()]
+    values = [drop_null_values(text, nulls) for text, _ in others.values()]
     nul = [_mask(pc.match_substring(column, "\0")) for column in (users, items, *values)]
     reasons = {
-        "no user": _mask(pc.is_null(users)),
-        "no item": _mask(pc.is_null(items)),
+        "no user": _mask(pc.or_(pc.is_null(users), find_null_values(users, nulls))),
+        "no item": _mask(pc.or_(pc.is_null(items), find_null_values(items, nulls))),
         "timestamp too large": too_large,
         "no timestamp": _mask(pc.is_null(timestamps)),
         "invalid UTF-8": np.logical_or.reduce([broken_users, broken_items, *(broken for _, broken in others.values())]),
@@ -104,8 +106,8 @@ def _normalise(
     }
     rows = [users, items, timestamps]
     if columns.label is not None:
-        labels, no_label = _take_labels(batch.column(columns.label))
-        reasons |= {"label not 0 or 1": no_label}
+        labels, of_labels = _take_labels(batch.column(columns.label), nulls)
+        reasons |= of_labels
         rows.append(labels)
     return [*rows, *values], reasons
 
@@ -196,11 +198,23 @@ def _take_timestamps(column: Any) -> tuple[Any, Mask]:
     return column.cast(pa.int64()), too_large
 
 
-def _take_labels(column: Any) -> tuple[Any, Mask]:
-    """int8 labels, and where there is none."""
-    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), -1.0).to_numpy(zero_copy_only=False)
-    good = np.isin(numbers, (0.0, 1.0))
-    return pa.array(np.where(good, numbers, 0).astype(np.int8), mask=~good), ~good
+def _take_labels(column: Any, nulls: NullValues) -> tuple[Any, dict[str, Mask]]:
+    """int8 labels, and where there is none, by reason; the same values are labels as in text."""
+    distinct = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    labels: list[int | None] = []
+    reasons: list[str | None] = []
+    for value in [*distinct.dictionary.to_pylist(), None]:
+        text = "" if value is None or value != value or value in nulls else str(value)
+        try:
+            labels.append(LabelRule().parse(text))
+            reasons.append(None)
+        except BadLine as bad:
+            labels.append(None)
+            reasons.append(bad.reason)
+    places = pc.fill_null(distinct.indices, len(labels) - 1).to_numpy(zero_copy_only=False)
+    found = np.array(reasons, object)[places]
+    masks = {reason: np.asarray(found == reason, bool) for reason in dict.fromkeys(reasons) if reason is not None}
+    return pa.array(labels, pa.int8()).take(pa.array(places)), masks
 
 
 def _mask(column: Any) -> Mask:

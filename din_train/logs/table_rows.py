@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from din_train.logs.delimited import split_row
 from din_train.logs.event_writer import EventRow
 from din_train.logs.labels import LabelRule
+from din_train.logs.null_values import NullValues
 from din_train.logs.records import parse_timestamp
 from din_train.logs.rejects import BadLine, SkippedLine
 from din_train.logs.time_unit import TimeUnit
@@ -31,6 +32,7 @@ class Layout:
 
     delimiter: a tab, a comma (fields may be quoted) or `::`.
     texts: name in the events file (`category`, a declared field) -> place; an empty field is null.
+    nulls: texts that stand for no value, as an empty field does.
     """
 
     delimiter: str
@@ -42,6 +44,7 @@ class Layout:
     label: int | None = None
     label_rule: LabelRule = _LABEL_ITSELF
     types: WantedTypes | None = None
+    nulls: NullValues = frozenset()
 
 
 def parse_row(line: bytes, layout: Layout, unit: TimeUnit) -> EventRow:
@@ -57,12 +60,20 @@ def parse_row(line: bytes, layout: Layout, unit: TimeUnit) -> EventRow:
         raise BadLine("empty user")
     if not item:
         raise BadLine("empty item")
+    for role, place in (("user", layout.user), ("item", layout.item), ("timestamp", layout.timestamp)):
+        if fields[place] in layout.nulls:
+            raise BadLine(f"no {role}")
     timestamp = parse_timestamp(fields[layout.timestamp])
-    label = () if layout.label is None else (layout.label_rule.parse(fields[layout.label]),)
+    label = () if layout.label is None else (_parse_label(fields[layout.label], layout),)
     if layout.types is not None:
         _check_type(fields[layout.types.place], layout.types)
     unit.check(timestamp)  # last, so that no line that is bad otherwise tells the log's unit
-    return (user, item, timestamp, *label, *(fields[place] or None for place in layout.texts.values()))
+    texts = (fields[place] for place in layout.texts.values())
+    return (user, item, timestamp, *label, *(None if not text or text in layout.nulls else text for text in texts))
+
+
+def _parse_label(text: str, layout: Layout) -> int:
+    return layout.label_rule.parse("" if text in layout.nulls else text)
 
 
 def _check_type(kind: str, types: WantedTypes) -> None:

@@ -32,6 +32,7 @@ def read_taobao(data: DataConfig, path: Path, folder: Path, progress: Progress) 
         timestamp=_TIMESTAMP,
         texts=texts,
         types=WantedTypes(_BEHAVIOUR, get_args(Behaviour), data.behaviours or get_args(Behaviour)),
+        nulls=frozenset(data.null_values),
     )
     report, unit = FileReport(path), TimeUnit("seconds")
     events_path, rejected_path = folder / "events.parquet", folder / "rejected.jsonl"

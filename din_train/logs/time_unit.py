@@ -14,13 +14,13 @@ from din_train.logs.rejects import OTHER_UNIT, BadLine
 
 TICKS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
-_FIRST_SECOND, _LAST_SECOND = 300_000_000, 5_000_000_000
+FIRST_UNIX_SECOND, _LAST_SECOND = 300_000_000, 5_000_000_000
 
 
 def guess_unit(value: int) -> str | None:
     """The unit whose range holds the value."""
     for unit, ticks in TICKS.items():
-        if _FIRST_SECOND * ticks <= value < _LAST_SECOND * ticks:
+        if FIRST_UNIX_SECOND * ticks <= value < _LAST_SECOND * ticks:
             return unit
     return None
 
@@ -30,13 +30,19 @@ def has_unix_seconds(values: NDArray[np.int64]) -> bool:
     return bool(_in_range(values, 1).any())
 
 
+def find_unix_times(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[n] whether a value is in the range of some unit."""
+    found: NDArray[np.bool_] = np.logical_or.reduce([_in_range(values, ticks) for ticks in TICKS.values()])
+    return found
+
+
 def to_unix_seconds(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """[n] unix times, each in the unit that its size tells -> [n] seconds, and where there is no telling.
 
     What is below every range is taken for seconds.
     """
     seconds = values.copy()
-    known = values < _FIRST_SECOND
+    known = values < FIRST_UNIX_SECOND
     for ticks in TICKS.values():
         found = _in_range(values, ticks)
         seconds = np.where(found, values // ticks, seconds)
@@ -45,7 +51,7 @@ def to_unix_seconds(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 
 
 def _in_range(values: NDArray[np.int64], ticks: int) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (values >= _FIRST_SECOND * ticks) & (values < _LAST_SECOND * ticks)
+    found: NDArray[np.bool_] = (values >= FIRST_UNIX_SECOND * ticks) & (values < _LAST_SECOND * ticks)
     return found
 
 

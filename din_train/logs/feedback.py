@@ -1,0 +1,199 @@
+"""Columns that say which rows of a table are clicks: 0 and 1, a rating, a few types of event.
+
+Without `data.columns.label` every row of a table is taken as a click. Where a column of these kinds is left unused that
+may be wrong, and is said: by `data inspect`, which names a column of 0 and 1 as the label where it can, and by
+`prepare`. All of it is told by a column's name and its first values.
+"""
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from din_train.config import DataConfig
+from din_train.errors import DataError
+from din_train.logs.first_rows import FirstRows, read_first_rows
+from din_train.logs.labels import LabelRule
+from din_train.logs.rejects import BadLine
+from din_train.printable import make_printable
+
+_MOST_TYPES = 20
+_TYPES_SHOWN = 8
+_COLUMNS_SHOWN = 5
+_VALUE_SHOWN = 40
+_OPPOSITE_SHARE = 0.99
+
+# Names in lower case without what is no letter or digit. Of labels those of clicks come first; the first one is taken.
+_LABEL_NAMES = (
+    "label click clicked isclick isclicked clk isclk hasclicked wasclicked clickflag target y conversion converted "
+    "isconverted purchase purchased buy bought isbuy order ordered install installed like liked islike positive "
+    "ispositive interaction interacted feedback response reward engaged isread read rating"
+)
+_OPPOSITE_NAME = re.compile(r"^(?:non?|not|un|neg|dis|skip|miss)")
+_RATING_NAME = re.compile(r"^(?:rating|rate|score|star|overall|grade|vote)s?(?:value)?$|(?:rating|stars)$")
+_STRENGTH_NAME = re.compile(
+    r"^(?:watch|play|view|dwell|read|listen)(?:ing|ed)?(?:ratio|duration|times?|ms|s|count)$|^plays$"
+)
+_EVENT_NAME = re.compile(
+    r"^(?:user)?(?:event|action|behaviou?r|interaction|activity|feedback|operation)s?(?:type|name|kind|code)?$|^type$"
+)
+_EVENT_WORDS = (
+    "view views pageview pv detail click clicks clk imp impression impressions show exposure expose cart addtocart "
+    "add2cart basket buy bought purchase transaction order checkout pay payment fav favorite favourite wish wishlist "
+    "collect like dislike share comment follow play skip listen watch finish download install search read open "
+    "bookmark save rate subscribe"
+)
+# Scales by which a column is taken for a rating whatever its name.
+_SCALES = ({*range(1, 6)}, {*range(1, 11)}, {half / 2 for half in range(1, 11)})
+
+_POSITIVE, _NEGATIVE = ("1", "1.0", "true", "t", "yes", "y"), ("0", "0.0", "false", "f", "no", "n", "-1", "-1.0")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A column that tells rows apart.
+
+    holds: its values and their counts, in words.
+    positive: [rows] whether the row has the value that stands for yes; of a label.
+    is_readable: whether `data.columns.label` may name it.
+    """
+
+    column: str
+    kind: Literal["label", "rating", "events"]
+    holds: str
+    positive: Sequence[bool] = ()
+    is_readable: bool = False
+
+    @property
+    def share(self) -> float:
+        """Of the rows that are positive."""
+        return sum(self.positive) / len(self.positive)
+
+
+def find_feedback(rows: FirstRows, used: Collection[str] = ()) -> list[Feedback]:
+    """The columns of these kinds in their order, but for those in use."""
+    found = (_describe(name, values) for name, values in rows.values.items() if name not in used)
+    return [each for each in found if each is not None]
+
+
+def choose_label(found: Sequence[Feedback]) -> tuple[Feedback | None, str | None]:
+    """The column whose 1s are the clicks, where its name or an opposite of it tells; and the opposite's name."""
+    labels = [each for each in found if each.kind == "label" and each.is_readable]
+    opposites = {
+        one.column: other for one in labels for other in labels if one is not other and _are_opposite(one, other)
+    }
+    named = {simplify_name(each.column): each for each in reversed(labels)}
+    chosen = next((named[name] for name in _LABEL_NAMES.split() if name in named), None)
+    if chosen is None:
+        in_name = [
+            each for name, each in named.items() if re.search("cli?c?k", name) and not _OPPOSITE_NAME.search(name)
+        ]
+        chosen = in_name[-1] if in_name else None
+    if chosen is None and opposites:
+        chosen = min((each for each in labels if each.column in opposites), key=lambda each: each.share)
+    other = opposites.get(chosen.column) if chosen else None
+    return chosen, other.column if other else None
+
+
+def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
+    """One line about the columns of a table without labels that say which of its rows are clicks; None if none does."""
+    if data.source != "table" or data.columns is None or data.columns.label is not None:
+        return None
+    used = {*data.columns.model_dump().values(), *data.item_fields, *data.user_fields, *data.context_fields}
+    try:
+        rows = read_first_rows(path)
+    except DataError:
+        return None  # said by the reader itself
+    found = find_feedback(rows, used)
+    if not found:
+        return None
+    shown = "; ".join(f"column '{_shorten(each.column)}' holds {each.holds}" for each in found[:_COLUMNS_SHOWN])
+    more = f"; and {len(found) - _COLUMNS_SHOWN} columns more" if len(found) > _COLUMNS_SHOWN else ""
+    advice = "leave out the rows that are no clicks, or write a column of 1 and 0"
+    if any(each.is_readable for each in found):
+        advice = "if the 1s of a column are the clicks, name it in data.columns.label"
+    return (
+        f"{path}: all rows are taken as clicks, though what is not used may tell which are: {shown}{more} "
+        f"({rows.describe_rows()}); {advice}"
+    )
+
+
+def simplify_name(name: str) -> str:
+    """In lower case, without what is no letter or digit."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
+    counts = Counter(texts)
+    without = counts.pop("", 0)
+    missing = f", none in {without:,}" if without else ""
+    plain = simplify_name(name)
+    if len(counts) < 2:
+        return None
+    if len(counts) <= _MOST_TYPES:
+        lower = {value.strip().lower() for value in counts}
+        if lower <= {*_POSITIVE, *_NEGATIVE}:
+            return _describe_label(name, texts, counts)
+        known = set(_EVENT_WORDS.split())
+        words = sum(not known.isdisjoint(re.split("[^a-z0-9]+", value)) for value in lower)
+        if _EVENT_NAME.search(plain) or (words >= 2 and 2 * words > len(lower)):
+            return Feedback(name, "events", _list_counts(counts) + missing)
+    is_rating, is_strength = _RATING_NAME.search(plain), _STRENGTH_NAME.search(plain)
+    if not (is_rating or is_strength or len(counts) <= _MOST_TYPES) or not all(map(_NUMBER.fullmatch, counts)):
+        return None
+    numbers = {float(value) for value in counts}
+    if is_rating or numbers in _SCALES:
+        return Feedback(name, "rating", _describe_ratings(counts) + missing)
+    if is_strength:
+        median = statistics.median(float(text) for text in texts if text)
+        return Feedback(name, "rating", f"{min(numbers):,g} to {max(numbers):,g} (median {median:,g}){missing}")
+    return None
+
+
+def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Feedback | None:
+    positive = [text.strip().lower() in _POSITIVE for text in texts]
+    shares = {value: count / len(texts) for value, count in counts.items()}
+    ones = [value for value in counts if value.strip().lower() in _POSITIVE]
+    if not 0 < len(ones) < len(counts):
+        return None
+    values = " and ".join(sorted(_shorten(value) for value in counts))
+    holds = f"{values} ({sum(shares[each] for each in ones):.1%} are {' or '.join(sorted(ones))})"
+    missing = f", none in {texts.count(''):,}" if "" in texts else ""
+    return Feedback(name, "label", holds + missing, positive, all(map(_is_readable, counts)))
+
+
+def _is_readable(value: str) -> bool:
+    try:
+        LabelRule().parse(value)
+    except BadLine:
+        return False
+    return True
+
+
+def _describe_ratings(counts: Counter[str]) -> str:
+    numbers = Counter[float]()
+    for text, count in counts.items():
+        numbers[float(text)] += count
+    high = max(numbers)
+    enough = 0.8 * high
+    share = sum(count for number, count in numbers.items() if number >= enough) / numbers.total()
+    return f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more)"
+
+
+def _list_counts(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{_shorten(value)} {count:,}" for value, count in counts.most_common(_TYPES_SHOWN))
+    more = len(counts) - _TYPES_SHOWN
+    return f"{shown}, ... ({more} more)" if more > 0 else shown
+
+
+def _are_opposite(one: Feedback, other: Feedback) -> bool:
+    differing = sum(first != second for first, second in zip(one.positive, other.positive, strict=True))
+    return differing >= _OPPOSITE_SHARE * len(one.positive)
+
+
+def _shorten(text: str) -> str:
+    return make_printable(text if len(text) <= _VALUE_SHOWN else text[:_VALUE_SHOWN] + "...")
