@@ -35,6 +35,10 @@ class RunError(DinTrainError):
     """The work failed: a run directory that cannot be read, a path that cannot be written."""
 
 
+class DamagedError(RunError):
+    """A file is not as din-train wrote it."""
+
+
 class Interrupted(DinTrainError):  # noqa: N818 - not an error of anyone's making
     """Ctrl-C (SIGINT) or SIGTERM stopped the command; what was finished is kept.
 

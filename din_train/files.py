@@ -1,14 +1,33 @@
-"""Reading and writing whole files safely: checksums, and temporary name then rename."""
+"""Files and folders that are written whole or not at all, by one process at a time.
 
+What is made for `FOLDER/NAME` stands beside it until it is whole:
+
+.PID-NAME       a file
+.NAME.tmp/      a folder: `new`, and `old` between the two renames
+.NAME.scratch/  what is needed meanwhile
+.NAME.lock      held, with the holder's process id
+
+The folders carry a mark: only what carries it is ours to remove. A link is followed first, so what it points to is
+replaced and the link stays.
+"""
+
+import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from din_train.errors import RunError
+from din_train.errors import ConfigError, DinTrainError, RunError
+
+MARK = ".din-train"
+_LOCK_TEXT = "din-train "  # then the process id
+_MOST_LINKS = 40  # of a chain, as the system has it
 
 
 def compute_sha256(path: Path) -> str:
@@ -17,62 +36,192 @@ def compute_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Before so many bytes are written there.
+
+    Raises:
+        RunError: if the disk has fewer.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise RunError(
+            f"{path}: needs {needed:,} bytes, and {free:,} are free on its disk; free some, or choose another"
+        )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Libraries below Python say so in words alone."""
+    return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or any(
+        words in str(error) for words in ("No space left on device", "Disk quota exceeded")
+    )
+
+
+@contextmanager
+def named_errors(path: Path, temporary: Path) -> Iterator[None]:
+    """What cannot be written is named by the name it was to have."""
+    try:
+        yield
+    except DinTrainError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            free = shutil.disk_usage(path.parent).free
+            reason = f"no space left on its disk ({free:,} bytes free); free some, or choose another path"
+            raise RunError(f"{path}: cannot be written: {reason}") from error
+        of_ours = isinstance(error, OSError) and str(error.filename).startswith(str(temporary))
+        if isinstance(error, OSError) and (of_ours or error.errno in _WRITE_ERRORS):
+            reason = error.strerror or str(error)
+            raise RunError(f"{path}: cannot be written ({reason}); choose another path") from error
+        raise
+
+
+def follow_links(path: Path) -> Path:
+    """What a path stands for, if it is a link, whether or not anything is there; else the path itself.
+
+    Raises:
+        RunError: of a link that leads back to itself, or a path without a name.
+    """
+    target = path
+    for _ in range(_MOST_LINKS):
+        if target.is_symlink():
+            target = target.parent / target.readlink()
+        elif target.name not in ("", ".."):
+            return target
+        elif target == (target := target.resolve()):
+            raise RunError(f"{path}: has no name of its own; choose another path")
+    raise RunError(f"{path}: a link that leads back to itself; remove it, or choose another path")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffixes); on success it takes `path`'s name, else it is removed."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    """Yield a temporary path beside `path` (same suffixes); on success it takes `path`'s name, else it is removed.
+
+    Needs no lock: each process has a temporary path of its own, and the last one's file stays.
+    """
+    path = follow_links(path)
+    with _renamed_to(path) as temporary:
         yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        sync(temporary)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new temporary folder beside `path`; on success it takes `path`'s place, else it is removed.
 
-    One process at a time may write `path` (see `exclusive_lock`), after `remove_leftovers`.
+    One process at a time may write `path`: see `hold`.
+
+    Raises:
+        RunError: see `recover`.
     """
-    temporary, retired = _beside(path, "tmp"), _beside(path, "old")
+    path = follow_links(path)
+    recover(path)
+    temporary = _beside(path, "tmp")
+    new, old = temporary / "new", temporary / "old"
     make_folder(path.parent)
+    _make_marked(temporary)
     try:
-        temporary.mkdir()
-        yield temporary
-        if path.exists():
-            path.rename(retired)
-        temporary.rename(path)
+        with named_errors(path, temporary):
+            new.mkdir()
+            yield new
+            for each in (*new.rglob("*"), new):
+                sync(each)
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+            sync(path.parent)
     finally:
-        if retired.exists() and not path.exists():  # stopped between the two renames
-            retired.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
+        if old.exists() and not path.exists():  # stopped between the two renames
+            old.rename(path)
+        _remove_marked(temporary)
+
+
+def recover(path: Path) -> None:
+    """Make good what a killed writer of the folder `path` left: its old contents come back, other leftovers go.
+
+    Raises:
+        RunError: if something else stands where `path`, or its temporary folder, is to be.
+    """
+    path = follow_links(path)
+    check_can_be_folder(path)
+    temporary = _beside(path, "tmp")
+    old = temporary / "old"
+    _check_marked(temporary)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove_marked(temporary)
 
 
 @contextmanager
 def scratch_folder(path: Path, parent: Path | None = None) -> Iterator[Path]:
-    """Yield an empty folder for what is needed while `path` is made: beside it, on the same disk, or in `parent`."""
-    scratch = _scratch(path, parent)
+    """Yield a folder for what is needed while `path` is made: beside it, on the same disk, or in `parent`.
+
+    Raises:
+        RunError: if something else has its name.
+    """
+    path = follow_links(path)
+    scratch = _beside(path, "scratch")
+    if parent is not None:  # where those of folders of one name may be side by side
+        place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+        scratch = parent / f".{path.name}-{place}.scratch"
     make_folder(scratch.parent)
+    _check_marked(scratch)
+    _remove_marked(scratch)
+    _make_marked(scratch)
     try:
-        scratch.mkdir()
-        yield scratch
+        with named_errors(scratch, scratch):
+            yield scratch
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_marked(scratch)
 
 
-def remove_leftovers(path: Path, scratch_parent: Path | None = None) -> None:
-    """Remove what a killed writer of the folder `path` left beside it, and in the parent of its scratch folder."""
-    for leftover in (_beside(path, "tmp"), _beside(path, "old"), _beside(path, "scratch")):
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.rmtree(_scratch(path, scratch_parent), ignore_errors=True)
+def make_marked_folder(path: Path) -> None:
+    """Create a folder that carries our mark, or find it.
+
+    Raises:
+        RunError: if something else has its name.
+    """
+    make_folder(path.parent)
+    _check_marked(path)
+    path.mkdir(exist_ok=True)
+    (path / MARK).touch()
 
 
-def _scratch(path: Path, parent: Path | None) -> Path:
-    if parent is None:
-        return _beside(path, "scratch")
-    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]  # folders of one name may be made side by side
-    return parent / f".{path.name}-{place}.scratch"
+def _make_marked(path: Path) -> None:
+    path.mkdir()
+    (path / MARK).touch()
+
+
+def _check_marked(path: Path) -> None:
+    """Nothing, an empty folder, or one with our mark."""
+    if not os.path.lexists(path):
+        return
+    is_folder = path.is_dir() and not path.is_symlink()
+    if not is_folder or not ((path / MARK).is_file() or not any(path.iterdir())):
+        raise RunError(f"{path}: in the way, and not made by din-train, which leaves it alone; move it away")
+
+
+def _remove_marked(path: Path) -> None:
+    """The mark goes last, so that what a kill or an error leaves of the folder still is ours."""
+    if not path.exists():
+        return
+    for each in path.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        elif each.name != MARK:
+            with contextlib.suppress(OSError):
+                each.unlink()
+    remove_empty(path)
+
+
+def remove_empty(path: Path) -> None:
+    """Remove a folder that holds nothing but our mark."""
+    with contextlib.suppress(OSError):
+        if {each.name for each in path.iterdir()} <= {MARK}:
+            (path / MARK).unlink(missing_ok=True)
+            path.rmdir()
 
 
 def _beside(path: Path, kind: str) -> Path:
@@ -80,27 +229,156 @@ def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name}.{kind}")
 
 
+def replace_link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target`, in place of the link there is."""
+    with _renamed_to(path) as temporary:
+        temporary.symlink_to(target)
+
+
+@contextmanager
+def _renamed_to(path: Path) -> Iterator[Path]:
+    """A path that the body writes and that then takes another's place; errors name that one."""
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        with named_errors(path, temporary):
+            yield temporary
+            temporary.replace(path)
+            sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents.
+    """Create a folder and its parents; where one of them is a link to nothing yet, what it points to.
 
     Raises:
         RunError: where a file stands in its place, or it cannot be made.
     """
+    check_can_be_folder(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        file = next(each for each in (path, *path.parents) if os.path.lexists(each) and not each.is_dir())
-        raise RunError(
-            f"{path}: cannot be made a folder, because {file} is a file; move it or choose another path"
-        ) from None
+        Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path}: cannot be made a folder ({error.strerror}); choose another path") from None
 
 
+def check_can_be_folder(path: Path) -> None:
+    """Refuse, before any work, a path where no folder can be.
+
+    Raises:
+        RunError: where it or a parent is a file, or a link that leads back to itself.
+    """
+    for each in (path, *path.parents):
+        target = follow_links(each) if each.is_symlink() else each
+        if os.path.lexists(target) and not target.is_dir():
+            what = f"a link to the file {target}" if target != each else "a file"
+            raise RunError(f"{path}: cannot be made a folder, because {each} is {what}; move it or choose another path")
+
+
+def check_can_be_file(path: Path, option: str) -> None:
+    """Refuse, before any work, an option's path where no file can be written.
+
+    Raises:
+        ConfigError: of a folder, a device or a pipe.
+        RunError: of a link that leads back to itself, or where a parent is a file.
+    """
+    target = follow_links(path)
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{option} {path}: is not an ordinary file; choose another path")
+    check_can_be_folder(target.parent)
+
+
 @contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
-    """Wait until no other process holds `path`'s lock, and hold it; released even if the process is killed."""
+def hold(path: Path, *, wait: Callable[[str], None] | None = None) -> Iterator[int]:
+    """Hold `path`, a file or folder that is there or to be made, against other processes; yields the descriptor.
+
+    The lock ends with its holder, even a killed one.
+
+    Args:
+        wait: told who holds it, before waiting for that; None refuses at once.
+
+    Raises:
+        ConfigError: if another process holds it.
+        RunError: if it cannot be locked.
+    """
+    path = follow_links(path)
     make_folder(path.parent)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    lock = _beside(path, "lock")
+    descriptor = _open_locked(lock, path, wait)
+    try:
+        yield descriptor
+    finally:
+        with contextlib.suppress(OSError):
+            if _is_at(descriptor, lock):
+                lock.unlink()  # while it is held: who waits for it sees that it is gone, and makes another
+        os.close(descriptor)
+
+
+def _open_locked(lock: Path, path: Path, wait: Callable[[str], None] | None) -> int:
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            why = "it is a link" if lock.is_symlink() else error.strerror
+            raise RunError(f"{path}: cannot be locked, because of {lock} ({why})") from None
+        try:
+            _check_lock_file(descriptor, lock)
+            _lock(descriptor, path, wait)
+            if _is_at(descriptor, lock):
+                with contextlib.suppress(OSError):  # a full disk: it is held all the same
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{_LOCK_TEXT}{os.getpid()}\n".encode(), 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _check_lock_file(descriptor: int, lock: Path) -> None:
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    text = os.pread(descriptor, len(_LOCK_TEXT), 0) if is_file else b"?"
+    if text not in (b"", _LOCK_TEXT.encode()):
+        raise RunError(f"{lock}: in the way, and not a lock of din-train; move it away")
+
+
+def _lock(descriptor: int, path: Path, wait: Callable[[str], None] | None) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _read_holder(descriptor)
+        if wait is None:
+            raise ConfigError(f"{path}: in use by {holder}; wait for it to end, or stop it") from None
+        wait(f"{path}: waiting for {holder}, which is at work on it")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be locked ({error.strerror}); choose a path on another disk") from None
+
+
+def _read_holder(descriptor: int) -> str:
+    for _ in range(10):
+        text = os.pread(descriptor, 64, 0).decode(errors="replace").removeprefix(_LOCK_TEXT).strip()
+        if text.isdigit():
+            return f"process {text}"
+        time.sleep(0.05)  # it has the lock, and is about to say so
+    return "another process"
+
+
+def _is_at(descriptor: int, lock: Path) -> bool:
+    """Whether the file is still under its name: an earlier holder has removed the one it had."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), lock.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would outlast a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # not every file system can do it for folders
+            raise
+    finally:
+        os.close(descriptor)

@@ -8,25 +8,40 @@ runs/<name>/
     scores.<split>.parquet  every row's score, in stored order: what runs are compared by
     attention.json    activation weights of some test users' behaviours
     report.html       all of it with plots, on one page; plots/ has each plot by itself
-    environment.json  versions, machine and command
+    environment.json  versions, machine and command, and where run and prepared data stood
     audit.json        what `audit` found
+    checksums.json    SHA-256 of these files, and the config as it was: what is read is checked by it
     checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256); state-*: for `fit --resume`
     tensorboard/      the history as TensorBoard reads it
 runs/latest -> the newest
 """
 
+import hashlib
+import os
 import re
-import shutil
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
+from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed
 from din_train.config import Config, dump_config, find_differences, load_config
-from din_train.errors import ConfigError, RunError
-from din_train.files import atomic_file, make_folder, remove_leftovers
+from din_train.errors import ConfigError, DamagedError, DinTrainError, RunError
+from din_train.files import (
+    MARK,
+    atomic_folder,
+    check_can_be_folder,
+    follow_links,
+    hold,
+    make_folder,
+    recover,
+    replace_link,
+)
 
 RUNS = Path("runs")
 LATEST = RUNS / "latest"
@@ -42,8 +57,20 @@ _NAMES = {
     "plots", "checkpoints", "tensorboard",
 }  # fmt: skip
 
-# Of `atomic_file` and of `atomic_folder`, where a process was killed.
-_TEMPORARY = re.compile(r"\.\d+-.+|\.plots\.(tmp|old)")
+_OF_THE_FIRST_EPOCH = {"config.yaml", "environment.json", "history.jsonl", "checkpoints", "tensorboard"}
+
+# What may differ from the training's config when a run is opened again: where the data are, how scores become numbers,
+# how many rows of new data may be bad.
+CHANGEABLE = (
+    "data.prepared", "data.max_bad_share", "metrics.", "training.device", "training.evaluation_batch_size"
+)  # fmt: skip
+
+# In `checkpoints` and `plots`.
+_INSIDE = {
+    "checkpoints": re.compile(r"best\.(weights\.h5|json)|state-.+\.(npz|json)|replaced-.+\.weights\.h5"),
+    "plots": re.compile(r".+\.(svg|png)"),
+}
+_TEMPORARY = re.compile(r"\.\d+-(.+)")  # of `atomic_file`, where a process was killed
 
 
 @dataclass(frozen=True)
@@ -104,40 +131,106 @@ class RunDirectory:
         """
         path = self.environment_file
         try:
-            environment = orjson.loads(path.read_bytes())
+            environment: dict[str, Any] = orjson.loads(read_indexed(path, self.again))
         except FileNotFoundError:
             raise RunError(f"{path}: no such file; an older version has not written it") from None
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise RunError(f"{path}: damaged ({error})") from None
-        if not isinstance(environment, dict):
-            raise RunError(f"{path}: damaged (not an object)")
         return environment
+
+    @property
+    def again(self) -> str:
+        """What to do where a file of the run is damaged."""
+        command = ["din-train", "fit", "--config", "...", "--run-dir", str(self.path), "--overwrite"]
+        return f"restore it from a copy, or train the run again with `{shlex.join(command)}`"
+
+    def read_config(self) -> Config:
+        """The config that the run was trained with.
+
+        Raises:
+            DamagedError: if it has another by now, or there is no telling.
+        """
+        trained = read_index(self.path, self.again).get("config")
+        try:
+            config, before = load_config(self.config_file), Config.model_validate(trained)
+        except (ConfigError, ValidationError) as error:
+            what = error.problems[0] if isinstance(error, ConfigError) else f"{INDEX} has no config"
+            raise DamagedError(f"{self.config_file}: damaged ({what}); {self.again}") from None
+        differences = find_differences(before, config)
+        if differences:
+            shown = "; ".join(f"{key}: {was} when it was trained, {now} now" for key, was, now in differences[:3])
+            raise DamagedError(
+                f"{self.config_file}: changed since the run was trained ({shown}); undo the change, or train a run of "
+                "the new config (a key that may differ is given by --set)"
+            )
+        return config
 
     def append_history(self, epoch: dict[str, Any]) -> None:
         """Add one epoch's line."""
-        with self.history_file.open("ab") as file:
-            file.write(orjson.dumps(epoch) + b"\n")
+        before = self.history_file.read_text(encoding="utf-8") if self.history_file.exists() else ""
+        self.write_history(f"{before}{orjson.dumps(epoch).decode()}\n")
 
     def read_history(self) -> list[dict[str, Any]]:
-        """One record for each epoch that has finished."""
-        lines = self.history_file.read_bytes().splitlines() if self.history_file.exists() else []
-        return [orjson.loads(line) for line in lines]
+        """One record for each epoch that has finished.
+
+        Raises:
+            DamagedError: if it is not as it was written.
+        """
+        if not self.history_file.exists():
+            return []
+        return [orjson.loads(line) for line in read_indexed(self.history_file, self.again).splitlines()]
 
     def write_history(self, lines: str) -> None:
         """Put these in place of what there is."""
-        with atomic_file(self.history_file) as temporary:
+        with indexed_file(self.history_file) as temporary:
             temporary.write_text(lines, encoding="utf-8")
+
+    def compute_identity(self) -> str:
+        """Another one once the run is replaced, or trained on: its config and chosen weights."""
+        digest = hashlib.sha256()
+        for path in (self.config_file, self.checkpoints / "best.json"):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                digest.update(path.read_bytes())
+            digest.update(b"\0")
+        return digest.hexdigest()
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state to go on from was ever saved; it may be damaged."""
+        return any(self.checkpoints.glob("state-*.json"))
+
+    @property
+    def is_barely_begun(self) -> bool:
+        """Whether it holds its first epoch at most: all there can be before the first state is saved."""
+        names = set(filter(_is_of_a_run, _list_names(self.path))) - _OF_THE_FIRST_EPOCH
+        try:
+            best = orjson.loads((self.checkpoints / "best.json").read_bytes())["epoch"]
+        except FileNotFoundError:
+            best = 0
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return False
+        epochs = self.history_file.read_bytes().count(b"\n") if self.history_file.exists() else 0
+        return not names and not self.has_state and max(best, epochs) <= 1
+
+    def list_prepared(self, config: Config) -> list[Path]:
+        """Where the run's prepared data set may stand: as the config says; where it was; so far from the run."""
+        places = [config.data.prepared]
+        with suppress(RunError):
+            environment = self.read_environment()
+            prepared, run = (environment.get(key) for key in ("prepared", "run_directory"))
+            if isinstance(prepared, str) and isinstance(run, str):
+                places += [Path(prepared), self.path / os.path.relpath(prepared, run)]
+        absolute = [Path(os.path.abspath(each)) for each in places]  # noqa: PTH100 - resolve would follow links
+        return [each for number, each in enumerate(places) if absolute.index(absolute[number]) == number]
 
     @property
     def is_finished(self) -> bool:
         return self.metrics_file().exists()
 
     def write_report(self, page: str) -> None:
-        with atomic_file(self.report_file) as temporary:
+        with indexed_file(self.report_file) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
     def write_metrics(self, metrics: dict[str, Any], split: str | None = None) -> None:
-        with atomic_file(self.metrics_file(split)) as temporary:
+        with indexed_file(self.metrics_file(split)) as temporary:
             temporary.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2) + b"\n")
 
     def read_metrics(self) -> dict[str, Any]:
@@ -148,24 +241,58 @@ class RunDirectory:
         """
         path = self.metrics_file()
         try:
-            metrics: dict[str, Any] = orjson.loads(path.read_bytes())
+            metrics: dict[str, Any] = orjson.loads(read_indexed(path, self.again))
         except FileNotFoundError:
             raise RunError(f"{path}: no such file; the run has not finished, train it with `din-train fit`") from None
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise RunError(f"{path}: damaged ({error}); train the run again") from None
-        missing = METRICS_KEYS - metrics.keys() if isinstance(metrics, dict) else METRICS_KEYS
-        if missing:
-            raise RunError(f"{path}: damaged (without {', '.join(sorted(missing))}); train the run again")
+        missing = METRICS_KEYS - metrics.keys()
+        if missing:  # an older version wrote it
+            raise RunError(f"{path}: without {', '.join(sorted(missing))}; train the run again")
         return metrics
+
+
+@contextmanager
+def hold_run_directory(path: Path) -> Iterator[None]:
+    """Keep other processes from training in it or replacing it; what a killed one left half replaced is as it was.
+
+    Raises:
+        ConfigError: if another process has it.
+        RunError: if something else stands in its place, or in that of its temporary files.
+    """
+    with hold(path):
+        recover(path)
+        yield
+
+
+@contextmanager
+def keep_in(run: RunDirectory, identity: str, what: str) -> Iterator[None]:
+    """The body writes `what` into a run that no other process has, and that is still the one of this identity.
+
+    Raises:
+        RunError: where it could not be kept, and why.
+    """
+    try:
+        with hold(run.path):
+            if run.compute_identity() != identity:
+                raise RunError(f"{run.path}: another training has replaced it, or gone on with it, meanwhile")
+            yield
+    except (OSError, DinTrainError) as error:
+        problems = error.problems if isinstance(error, DinTrainError) else [f"{error.filename}: {error.strerror}"]
+        raise RunError(f"{run.path}: {what} could not be kept ({'; '.join(problems)})") from error
 
 
 def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: bool) -> None:
     """Refuse a run directory that is in use, or is another run's to resume, before any work is done for it.
 
     Raises:
-        ConfigError: if it holds something and neither is asked for, is not a run's to overwrite, or has another config.
-        RunError: if a file stands in its place.
+        ConfigError: if it holds something and neither is asked for, is not a run's to overwrite, has another config, or
+            is the current folder.
+        RunError: if something stands in its place, or in that of `runs/latest`.
     """
+    check_can_be_folder(path)
+    _check_latest(path)
+    stays = resume and (path / "config.yaml").is_file()
+    if not stays and Path.cwd().is_relative_to(path.resolve()):
+        raise ConfigError(f"{path}: the current folder lies in it, so it cannot be replaced; choose another --run-dir")
     names = _list_names(path)
     if names:
         if not overwrite and not resume:
@@ -176,7 +303,7 @@ def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: 
         if not (path / "config.yaml").is_file():
             option = "--overwrite leaves it alone" if overwrite else "there is nothing to --resume"
             raise ConfigError(f"{path}: not a run directory (no config.yaml), so {option}")
-        others = [name for name in names if not _is_of_a_run(name)]
+        others = _list_others(path, names)
         if others and overwrite:
             raise ConfigError(
                 f"{path}: holds '{others[0]}', which is not a run's, so --overwrite leaves it alone; "
@@ -184,13 +311,10 @@ def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: 
             )
         if resume:
             _check_config(RunDirectory(path), config)
-    for each in (path, *path.parents):
-        if each.exists() and not each.is_dir():
-            raise RunError(f"{path}: cannot be made a folder, because {each} is a file; move it or choose another path")
 
 
 def _check_config(run: RunDirectory, config: Config) -> None:
-    differences = find_differences(load_config(run.config_file), config)
+    differences = find_differences(run.read_config(), config)
     if differences:
         shown = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences[:3])
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
@@ -201,68 +325,104 @@ def _check_config(run: RunDirectory, config: Config) -> None:
 
 
 def _list_names(path: Path) -> list[str]:
-    """What a folder holds, but for temporary files; nothing where there is none."""
+    """What a folder holds, but for temporary files and the index of the others; nothing where there is none."""
     if not path.is_dir():
         return []
-    return sorted(each.name for each in path.iterdir() if not _TEMPORARY.fullmatch(each.name))
+    return sorted(each.name for each in path.iterdir() if each.name != INDEX and not _is_temporary(each))
+
+
+def _list_others(path: Path, names: Sequence[str]) -> list[str]:
+    """What is not a run's."""
+    others = [name for name in names if not _is_of_a_run(name)]
+    for folder, ours in _INSIDE.items():
+        inside = _list_names(path / folder)
+        others += [f"{folder}/{name}" for name in inside if not ours.fullmatch(name)]
+    return others
 
 
 def _is_of_a_run(name: str) -> bool:
     return name in _NAMES or re.fullmatch(r"metrics(\..+)?\.json|scores\..+\.parquet", name) is not None
 
 
-def create_run_directory(path: Path, config: Config) -> RunDirectory:
+def _is_temporary(path: Path) -> bool:
+    """Whether a killed process of ours left it: a file by its name, a folder by its mark."""
+    if path.name == ".plots.tmp":
+        return (path / MARK).is_file()
+    match = _TEMPORARY.fullmatch(path.name)
+    return (
+        match is not None
+        and path.is_file()
+        and (match[1] == INDEX or _is_of_a_run(match[1]) or bool(_INSIDE["checkpoints"].fullmatch(match[1])))
+    )
+
+
+def create_run_directory(path: Path, config: Config, *, overwrite: bool) -> RunDirectory:
     """Make a run directory in place of what stood there, with the resolved config; point `runs/latest` at it.
 
     Raises:
+        ConfigError: see `check_run_directory`: preparation may have taken hours.
         RunError: if it cannot be made.
     """
-    remove_leftovers(path)
-    if path.is_dir():
-        retired = path.with_name(f".{path.name}.old")
-        path.rename(retired)  # first: a run that is half removed would look like one to resume
-        shutil.rmtree(retired)
-    run = RunDirectory(path)
-    make_folder(path)
-    with atomic_file(run.config_file) as temporary:
-        temporary.write_text(dump_config(config), encoding="utf-8")
-    make_folder(run.checkpoints)
+    check_run_directory(path, config, overwrite=overwrite, resume=False)
+    with atomic_folder(path) as new:
+        run = RunDirectory(new)
+        begin_index(new, config=config.model_dump(mode="json", exclude_none=True, exclude={"preset"}))
+        with indexed_file(run.config_file) as temporary:
+            temporary.write_text(dump_config(config), encoding="utf-8")
+        make_folder(run.checkpoints)
     _point_latest_at(path)
-    return run
+    return RunDirectory(path)
 
 
 def reopen_run_directory(path: Path) -> RunDirectory:
     """A run directory to go on in: without what a killed process left half-written; `runs/latest` points at it."""
     run = RunDirectory(path)
     make_folder(run.checkpoints)
-    remove_leftovers(run.plots)
+    recover(run.plots)
     for folder in (path, run.checkpoints):
         for each in folder.iterdir():
-            if _TEMPORARY.fullmatch(each.name):
+            if _is_temporary(each):
                 each.unlink()
     _point_latest_at(path)
     return run
 
 
 def open_run_directory(path: Path, overrides: Sequence[str] = ()) -> tuple[RunDirectory, Config]:
-    """A run directory and the config it was trained with, but for overrides (`key=value`).
+    """A run directory, by its own name if the path is a link, and the config it was trained with, but for overrides.
+
+    Args:
+        overrides: `key=value` of `CHANGEABLE` keys.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or another key is to change.
+        DamagedError: if its config is no longer the one it was trained with.
     """
-    run = RunDirectory(path)
+    for each in overrides:
+        if not each.startswith(CHANGEABLE):
+            raise ConfigError(
+                f"--set {each}: would change what was trained; a run that is opened again takes "
+                f"{', '.join(key + '*' if key.endswith('.') else key for key in CHANGEABLE)}"
+            )
+    run = RunDirectory(follow_links(path))
     if not run.config_file.is_file():
         what = "no run yet" if path == LATEST else "not a run directory (no config.yaml)"
         raise ConfigError(f"{path}: {what}; train one with `din-train fit --config ...`, or give --run-dir")
-    return run, load_config(run.config_file, overrides)
+    config = run.read_config()
+    return run, load_config(run.config_file, overrides) if overrides else config
+
+
+def _check_latest(path: Path) -> None:
+    """Refuse what would stand in the way of the link, or be taken for it."""
+    check_can_be_folder(RUNS)
+    if os.path.lexists(LATEST) and not LATEST.is_symlink():
+        raise RunError(f"{LATEST}: expected a link that din-train made; move it away")
+    if path.resolve() == RUNS.resolve() / LATEST.name:
+        raise ConfigError(f"{path}: is the link to the newest run; choose another name (--set name=..., --run-dir)")
 
 
 def _point_latest_at(path: Path) -> None:
     """A relative link that survives moving the project; only runs under `runs/` or elsewhere by absolute path."""
     make_folder(RUNS)
-    if LATEST.exists() and not LATEST.is_symlink():
-        raise RunError(f"{LATEST}: expected a link that din-train made; move it away")
     target = path.resolve()
     runs = RUNS.resolve()
-    with atomic_file(LATEST) as temporary:
-        temporary.symlink_to(target.relative_to(runs) if target.is_relative_to(runs) else target)
+    replace_link(LATEST, target.relative_to(runs) if target.is_relative_to(runs) else target)

@@ -4,6 +4,7 @@ Modules that use TensorFlow import it at their top; commands call `start_tensorf
 """
 
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from din_train.config import TrainingConfig
-from din_train.errors import ConfigError
+from din_train.errors import ConfigError, RunError
+
+# What TensorFlow maps before it computes anything is 2.2 GB; with less than this it aborts the process, now or later.
+LEAST_ADDRESS_SPACE = 3_000_000_000
 
 
 def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> None:
@@ -23,7 +27,14 @@ def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> No
 
     Raises:
         ConfigError: if `gpu` is asked for and TensorFlow sees none.
+        RunError: if the process may not have the address space that TensorFlow takes.
     """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+        raise RunError(
+            f"this process may have {limit:,} bytes of address space (`ulimit -v`), and TensorFlow needs "
+            f"{LEAST_ADDRESS_SPACE:,}; raise the limit"
+        )
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _silenced_stderr():

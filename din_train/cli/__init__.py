@@ -8,12 +8,15 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from din_train import __version__
 from din_train.errors import DinTrainError, Interrupted
+from din_train.files import is_disk_full
+from din_train.printable import make_lines_printable, make_printable, shorten
 from din_train.signals import interrupted_exit_code, received_signal, watch_signals
 
 # A command's module is imported when the command is asked for, and imports no more than click until it runs.
@@ -50,12 +53,16 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever it raises becomes lines on stderr and an exit code."""
         try:
+            _check_arguments([*ctx._protected_args, *ctx.args])
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = make_printable(shorten(error.message, _LONGEST_LINE))  # type: ignore[misc]
             raise  # click ends these itself: usage errors with 2, a reader that went away quietly
+        except (click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
-                click.echo(traceback.format_exc(), err=True, nl=False)
+                click.echo(make_lines_printable(traceback.format_exc()), err=True, nl=False)
             stopped = received_signal() is not None and not isinstance(error, Interrupted)
             lines, exit_code = describe_failure(KeyboardInterrupt() if stopped else error)
             for line in lines:
@@ -63,8 +70,25 @@ class CommandLine(click.Group):
             ctx.exit(exit_code)
 
 
+_LONGEST_LINE, _MOST_LINES = 2000, 50
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """No file system has a path with NUL, and bytes that are no UTF-8 could be shown or kept nowhere."""
+    for each in arguments:
+        if "\0" in each or any("\ud800" <= letter <= "\udfff" for letter in each):
+            raise click.UsageError(f"'{each}': holds a NUL character, or bytes that are not UTF-8; give another name")
+
+
 def describe_failure(error: BaseException) -> tuple[list[str], int]:
-    """The lines to show for an error, and the exit code."""
+    """The lines to show for an error, printable and of bounded length, and the exit code."""
+    lines, exit_code = _describe(error)
+    shown = [make_printable(shorten(line, _LONGEST_LINE)) for line in lines[:_MOST_LINES]]
+    more = [f"error: and {len(lines) - _MOST_LINES:,} more problems"] if len(lines) > _MOST_LINES else []
+    return [*shown, *more], exit_code
+
+
+def _describe(error: BaseException) -> tuple[list[str], int]:
     match error:
         case Interrupted():
             return [f"interrupted; {problem}" for problem in error.problems], error.exit_code
@@ -73,8 +97,14 @@ def describe_failure(error: BaseException) -> tuple[list[str], int]:
         case KeyboardInterrupt():
             lines = ["interrupted; files are written whole or not at all, so the same command can run again"]
             return lines, interrupted_exit_code()
-        case MemoryError():
-            return ["error: out of memory; lower training.batch_size or data.memory_limit, or use a larger machine"], 1
+        case Exception() if is_disk_full(error):
+            path = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+            return [f"error: {path}no space left on the disk; free some, or choose another path"], 1
+        case Exception() if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+            return [
+                "error: out of memory or of address space (`ulimit -v`); lower training.batch_size or "
+                f"data.memory_limit, or use a larger machine ({_on_one_line(error)})"
+            ], 1
         case Exception() if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, not imported for it
             return [f"error: the device is out of memory; lower training.batch_size ({_on_one_line(error)})"], 1
         case OSError(filename=str() as path, strerror=str() as reason):
@@ -83,8 +113,14 @@ def describe_failure(error: BaseException) -> tuple[list[str], int]:
             return [f"error: {reason}"], 1
         case OSError():
             return [f"error: {_on_one_line(error)}"], 1
+        case Exception() if type(error).__module__.lstrip("_").startswith("duckdb"):
+            return [f"error: DuckDB failed: {_on_one_line(error)}; raise data.memory_limit or free disk space"], 1
     what = f"{type(error).__name__}: {_on_one_line(error)}"
     return [f"error: a bug in din-train ({what}); run again with `din-train --debug ...` and report it"], 1
+
+
+# What is said below Python where memory, or room for it, runs out.
+_OUT_OF_MEMORY = ("failed to map segment", "annot allocate memory", "std::bad_alloc", "can't start new thread")
 
 
 def _on_one_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import json_option, run_dir_option
+from din_train.cli.options import json_option, run_dir_option, set_option
 
 
 @click.command("audit")
@@ -21,12 +21,14 @@ from din_train.cli.options import json_option, run_dir_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of everything the audit draws at random."
 )
+@set_option
 @json_option
-def command(run_dir: Path, most_rows: int, seed: int, as_json: bool) -> None:
+def command(run_dir: Path, most_rows: int, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a finished run for leaks and wrong numbers; exit with 1 if a check fails.
 
     Writes audit.json in the run directory. docs/audit.md says what each check can show and what it cannot.
+    --set takes the keys that `din-train eval` takes.
     """
     from din_train import workflow
 
-    workflow.audit(run_dir, most_rows=most_rows, seed=seed, as_json=as_json)
+    workflow.audit(run_dir, most_rows=most_rows, seed=seed, as_json=as_json, overrides=overrides)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from din_train.cli.options import set_option
+from din_train.printable import make_printable
 
 config_argument = click.argument("config", metavar="FILE", type=click.Path(path_type=Path))
 
@@ -22,7 +23,7 @@ def validate(config: Path, overrides: tuple[str, ...]) -> None:
     from din_train.config import load_config
 
     resolved = load_config(config, overrides)
-    click.echo(f"{config}: valid")
+    click.echo(make_printable(f"{config}: valid"))
     click.echo(
         f"{resolved.name}: model '{resolved.model.name}' on '{resolved.data.source}' logs, "
         f"protocol '{resolved.data.protocol}', epochs {resolved.training.epochs}, seed {resolved.seed}"

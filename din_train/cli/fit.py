@@ -12,7 +12,7 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    seeds = [int(part) if part.isascii() and part.isdigit() else -1 for part in parts]
+    seeds = [int(part) if part.isascii() and part.isdigit() and len(part) <= 10 else -1 for part in parts]
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**31 for seed in seeds):
         raise click.BadParameter(
             f"received '{text}', expected different whole numbers below 2147483648, such as 1,2,3", ctx, param

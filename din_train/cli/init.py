@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from din_train.errors import ConfigError, RunError
+from din_train.errors import ConfigError
 from din_train.files import atomic_file, make_folder
+from din_train.printable import make_printable
 
 # What is shipped for each source; "amazon-2014" in the Amazon one stands for every release.
 STARTERS = {
@@ -57,9 +58,7 @@ def command(path: Path, source: str, force: bool) -> None:
     quoted = shlex.quote(str(path))
     text = read_starter(source).replace(DEFAULT_PATH, quoted)
     make_folder(path.parent)
-    try:
-        with atomic_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
-    click.echo(f"{path}: written; put your files' paths in its 'data' section, then: din-train fit --config {quoted}")
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    line = f"{path}: written; put your files' paths in its 'data' section, then: din-train fit --config {quoted}"
+    click.echo(make_printable(line))

@@ -28,7 +28,18 @@ from din_train.cli.options import run_dir_option, set_option
     "--columns",
     multiple=True,
     metavar="ROLE=COLUMN,...",
-    help="Which column is which: user, item, and history and timestamp if there are; an empty name: not used.",
+    help="Which column is which: user, item, history, timestamp, event (the log's row); an empty name: not used.",
+)
+@click.option(
+    "--history-separator",
+    metavar="TEXT",
+    help="What joins the ids of a history; data.history_separator of the run, else '^'. Lists are read as well.",
+)
+@click.option(
+    "--allow-unmatched",
+    multiple=True,
+    type=click.Choice(["user", "item", "history", "timestamp", "context"]),
+    help="Score rows of which no user, item, history id, context value is known, or no time fits the log's.",
 )
 @click.option(
     "--positive-share",
@@ -51,6 +62,8 @@ def command(
     source: Path,
     output: Path,
     columns: tuple[str, ...],
+    history_separator: str | None,
+    allow_unmatched: tuple[str, ...],
     positive_share: float | None,
     chunk_rows: int,
     overwrite: bool,
@@ -69,6 +82,8 @@ def command(
         source,
         output,
         columns=columns,
+        history_separator=history_separator,
+        allow_unmatched=allow_unmatched,
         positive_share=positive_share,
         chunk_rows=chunk_rows,
         overwrite=overwrite,

@@ -22,6 +22,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 
 from din_train.evaluation.examples import Candidate, Example
+from din_train.printable import make_printable
 from din_train.samples.description import EventDescription, ItemDescription
 
 CLICKED_COLOUR, SAMPLED_COLOUR = "#3b87d8", "#d9822b"
@@ -67,7 +68,7 @@ def draw_attention(example: Example, *, clicked_as: str = "clicked") -> Figure:
         axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
         axes.set(xlim=(0, _WIDTH), ylim=(height, 0))  # data are points from the upper left corner
         axes.set_axis_off()
-        _write(axes, _MARGIN, _MARGIN, f"user {_clean(example['user'])}", _WIDTH - 2 * _MARGIN, weight="bold")
+        _write(axes, _MARGIN, _MARGIN, f"user {example['user']}", _WIDTH - 2 * _MARGIN, weight="bold")
         for place, (what, colour, candidate) in enumerate(candidates):
             _draw_candidate(axes, _MARGIN + _LINE * (1 + 2 * place), what, colour, candidate)
         top = _MARGIN + header
@@ -151,9 +152,9 @@ def _draw_behaviour(axes: Axes, top: float, behaviour: EventDescription) -> None
 
 def _write_item(axes: Axes, left: float, top: float, item: ItemDescription, room: float) -> None:
     """Title, or the raw id where there is none, and category; a long title leaves the category its place."""
-    title, category = _clean(item["title"] or item["item"]), ""
+    title, category = make_printable(item["title"] or item["item"]), ""
     if item["category"]:
-        category = _fit(f" · {_clean(item['category'])}", room * _CATEGORY_SHARE, FontProperties(size=_TEXT))
+        category = _fit(f" · {make_printable(item['category'])}", room * _CATEGORY_SHARE, FontProperties(size=_TEXT))
     used = _measure(category, FontProperties(size=_TEXT))
     _write(axes, left, top, _fit(title, room - used, FontProperties(size=_TEXT)) + category, room)
 
@@ -164,13 +165,14 @@ def _write(
     """One line, cut to the room there is."""
     font = FontProperties(size=size, weight=weight)
     axes.text(
-        left, top, _fit(_clean(text), room, font), color=TEXT_COLOUR, va="top", parse_math=False, fontproperties=font
+        left,
+        top,
+        _fit(make_printable(text), room, font),
+        color=TEXT_COLOUR,
+        va="top",
+        parse_math=False,
+        fontproperties=font,
     )
-
-
-def _clean(text: str) -> str:
-    """On one line, without what cannot be printed, which has no place in an SVG either."""
-    return "".join(each if each.isprintable() else " " for each in text).strip()
 
 
 def _fit(text: str, room: float, font: FontProperties) -> str:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from din_train.evaluation.examples import Candidate, Example
+from din_train.printable import make_printable
 from din_train.report.attention import draw_attention, format_day, format_weight, to_svg
 from din_train.samples.description import EventDescription
 
@@ -154,17 +155,17 @@ _NORMALIZATIONS = {
 
 def build_explanation_html(pair: ExplainedPair) -> str:
     """The page: the sentences, the picture, and the table."""
-    title = html.escape(describe_score(pair))
+    title = _escape(describe_score(pair))
     largest = max(map(abs, pair.weights), default=0.0)
     columns = (pair.behaviours, pair.weights, pair.probabilities_without)
     rows = "".join(
-        f"<tr><td>{format_day(behaviour['timestamp'])}</td><td>{html.escape(behaviour['item'])}</td>"
-        f"<td>{html.escape(behaviour['title'] or '')}</td><td>{html.escape(behaviour['category'] or '')}</td>"
+        f"<tr><td>{format_day(behaviour['timestamp'])}</td><td>{_escape(behaviour['item'])}</td>"
+        f"<td>{_escape(behaviour['title'] or '')}</td><td>{_escape(behaviour['category'] or '')}</td>"
         f"<td class=number>{format_weight(weight, largest)}</td><td class=number>{without:.4f}</td></tr>\n"
         for behaviour, weight, without in zip(*columns, strict=True)
     )
     head = "".join(f"<th>{name}</th>" for name in ("day", "item", "title", "category", "weight", "without it"))
-    sentences = "".join(f"<p>{html.escape(line)}</p>\n" for line in [*describe_explanation(pair), MEANING])
+    sentences = "".join(f"<p>{_escape(line)}</p>\n" for line in [*describe_explanation(pair), MEANING])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -172,3 +173,7 @@ def build_explanation_html(pair: ExplainedPair) -> str:
         f"{to_svg(draw_attention(pair.to_example(), clicked_as='candidate'))}\n{sentences}"
         f'<div class="wide"><table><tr>{head}</tr>\n{rows}</table></div>\n</body></html>\n'
     )
+
+
+def _escape(text: str) -> str:
+    return html.escape(make_printable(text))

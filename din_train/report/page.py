@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from din_train.printable import make_lines_printable
 from din_train.report.plots import INK, to_svg
 from din_train.report.terminal import format_interval, format_metric
 
@@ -30,7 +31,7 @@ class Picture:
 
 
 def render_page(template: str, **values: Any) -> str:
-    """`templates/<template>.html`, filled; every value is escaped.
+    """`templates/<template>.html`, filled; every value is made printable and escaped.
 
     Raises:
         jinja2.UndefinedError: where the template wants another value.
@@ -44,6 +45,7 @@ def _build_environment() -> Environment:
         loader=PackageLoader("din_train.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: make_lines_printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

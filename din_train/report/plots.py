@@ -8,7 +8,7 @@ import html
 import io
 import logging
 import re
-import unicodedata
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from din_train.files import atomic_folder, remove_leftovers
+from din_train.files import atomic_folder
+from din_train.printable import make_printable
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells users that it builds its font cache
 
@@ -59,6 +60,8 @@ _GLOBAL_STYLE = re.compile(r"\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL
 
 _RENDERED: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
 
+_FIGURES = shutil.ignore_patterns("*.svg", "*.png")
+
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -94,13 +97,14 @@ def to_svg(figure: Figure, *, name: str, description: str, ink: str = INK) -> st
     """
     svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name, ink))
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)  # HTML has no use for them
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(make_printable(description))}" ', 1)
 
 
 def write_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
-    """Put `<name>.svg` and `<name>.png` of each, on white, in place of the folder there is."""
-    remove_leftovers(folder)
+    """Put `<name>.svg` and `<name>.png` of each, on white, in place of those in the folder; other files stay."""
     with atomic_folder(folder) as temporary:
+        if folder.is_dir():
+            shutil.copytree(folder, temporary, ignore=_FIGURES, dirs_exist_ok=True, symlinks=True)
         for name, figure in figures.items():
             svg = re.sub(r"(<svg [^>]*>)", r'\1\n<rect width="100%" height="100%" fill="#ffffff"/>', _render(figure))
             (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -110,8 +114,7 @@ def write_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
 
 def clip_text(text: str, width: int = 24) -> str:
     """Someone else's name, on one line and not too long for an axis."""
-    printable = "".join(" " if unicodedata.category(each)[0] in "CZ" else each for each in text)
-    one_line = " ".join(printable.split())
+    one_line = make_printable(" ".join(text.split()))
     return one_line if len(one_line) <= width else one_line[: width - 1] + "…"
 
 

@@ -41,7 +41,7 @@ class RunReport:
     rows: of the test split. manifest: of the prepared data. environment: as in environment.json.
     attention: pictures of some users' behaviours, by the user.
     again: the command that trains the same.
-    lacking: part (`scores`, `data`, `environment`, `attention`) -> a sentence.
+    lacking: part (`history`, `scores`, `data`, `environment`, `attention`) -> a sentence.
     """
 
     name: str
@@ -107,6 +107,7 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
         selection_sentence=words.describe_selection(metrics),
         training_negatives=words.describe_negatives(metrics["negatives"], "per_positive"),
         learning=pictures.learning,
+        learning_sentence=report.lacking.get("history", "history.jsonl has no epoch, so there is no curve."),
         epochs=_tabulate_epochs(report.history),
         slice_pictures=pictures.slices,
         slice_sentences=list(_explain_slices(metrics)),

@@ -8,27 +8,54 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from din_train.evaluation.audit.check import Check
 from din_train.evaluation.compare import Comparison
 from din_train.logs.log import Progress as ReadProgress
-from din_train.report.words import TITLES
+from din_train.printable import dump_printable_json, make_printable
+from din_train.report import words
 from din_train.samples.manifest import Manifest
+from din_train.samples.moments import Moments
 
 _FILE_WIDTH = 120
 
 
+class PrintableConsole(Console):
+    """Makes every text printable, those in the cells of a table as well, and leaves `:smile:` as it is."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, emoji=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(make_printable(text), **how)
+
+
 def show_table(table: Table) -> None:
     """Print on stdout; 120 columns wide where that is a file or a pipe."""
-    console = Console()
+    console = PrintableConsole()
     if not console.is_terminal:
         console.width = _FILE_WIDTH  # `print(width=)` would be capped by the 80 columns rich takes a pipe for
     console.print(table)
 
 
+def show_line(line: str) -> None:
+    """One line on stdout."""
+    PrintableConsole().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_json(value: Any, option: int = 0) -> None:
+    """A value as JSON on stdout.
+
+    Args:
+        option: of `orjson`, besides indentation.
+    """
+    print(dump_printable_json(value, option))
+
+
 def say(line: str) -> None:
     """One line on stderr, where everything but results goes."""
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+    PrintableConsole(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -48,20 +75,25 @@ def build_preparation_table(manifest: Manifest) -> Table:
     for report in manifest["read"]:
         table.add_row(escape(report["name"]), f"{report['lines']:,} lines, {report['kept']:,} kept")
         for reason, count in report["rejected"].items():
-            table.add_row(f"  rejected: {reason}", f"{count:,}")
+            table.add_row(escape(f"  rejected: {reason}"), f"{count:,}")
         for what, count in report["skipped"].items():
-            table.add_row(f"  left out: {what}", f"{count:,}")
+            table.add_row(escape(f"  left out: {what}"), f"{count:,}")
         for note, count in report["notes"].items():
-            table.add_row(f"  noted: {note}", f"{count:,}")
+            table.add_row(escape(f"  noted: {note}"), f"{count:,}")
+    _add_what_matched(table, manifest)
     for name, count in manifest["dropped"].items():
         if count:
             table.add_row(f"dropped: {name.replace('_', ' ')}", f"{count:,}")
-    for name, count in manifest["counts"].items():
-        table.add_row(name.replace("_", " "), f"{count:,}")
+    counts = manifest["counts"]
+    for name, count in counts.items():
+        share = f" ({count / counts['test_targets']:.1%})" if name == "test_targets_in_their_history" and count else ""
+        table.add_row(name.replace("_", " "), f"{count:,}{share}")
     for name, count in manifest["samples"].items():
         share = manifest["positives_share"][name]
         table.add_row(f"samples: {name}", f"{count:,}" + ("" if share is None else f" ({share:.1%} positive)"))
     table.add_row("negatives", manifest["negatives"])
+    for name, value in words.describe_histories(manifest["histories"]):
+        table.add_row(name, value)
     rate = manifest["unknown_rate_in_test"]
     table.add_row("unknown items among test targets", "no target" if rate is None else f"{rate:.2%}")
     lengths = "  ".join(f"{name} {value:g}" for name, value in manifest["history_length"].items())
@@ -70,6 +102,24 @@ def build_preparation_table(manifest: Manifest) -> Table:
     table.add_row("size on disk", f"{manifest['bytes'] / 1e6:,.1f} MB")
     table.add_row("time, peak memory", f"{made['seconds']:.1f} s, {made['peak_memory_bytes'] / 1e6:,.0f} MB")
     return table
+
+
+def _add_what_matched(table: Table, manifest: Manifest) -> None:
+    """The log's first and last moment, joins, what fields lack, and what else there is to say."""
+    if manifest["time"] is not None:
+        moments = Moments(**manifest["time"])
+        table.add_row("first moment", moments.show(moments.first))
+        table.add_row("last moment", moments.show(moments.last))
+    for join in manifest["joins"]:
+        table.add_row(escape(f"{join['kind']} of the log in {join['file']}"), f"{join['found']:,} of {join['size']:,}")
+    for name, values in manifest["field_values"].items():
+        if values["missing"]:
+            table.add_row(escape(f"{values['kind']} without {name}"), f"{values['missing']:,} of {values['size']:,}")
+        if values["unread"]:
+            what = escape(f"{name}: no number, such as {values['example']!r}")
+            table.add_row(what, f"{values['unread']:,} of {values['size'] - values['missing']:,}")
+    for remark in manifest["remarks"]:
+        table.add_row("note", escape(remark))
 
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
@@ -86,9 +136,11 @@ def build_metrics_table(metrics: Mapping[str, Any]) -> Table:
     interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
     table = Table("metric", "value", interval, title=title)
     table.columns[1].justify = "right"
-    for key, name in TITLES.items():
+    for key, name in words.TITLES.items():
         if key in metrics:
             table.add_row(name, format_metric(metrics[key]), format_interval(intervals.get(key)))
+    if words.BY_HISTORY in metrics:
+        table.add_row(words.BY_HISTORY_TITLE, format_metric(metrics[words.BY_HISTORY]), "a user's rows of one history")
     users = f" of {metrics['num_users']:,} users" if "num_users" in metrics else ""
     table.add_row("rows", f"{metrics['num_samples']:,}", f"{metrics['num_positives']:,} targets{users}")
     table.add_row(
@@ -120,7 +172,7 @@ def show_comparison(comparison: Comparison) -> None:
     show_table(build_comparison_table(comparison))
     for difference in comparison.differences:
         if difference.metric == "gauc":
-            Console().print(f"{difference.sentence}.", highlight=False, markup=False, soft_wrap=True)
+            show_line(f"{difference.sentence}.")
     for warning in comparison.warnings:
         say(f"warning: forced: {warning}")
 

@@ -1,6 +1,6 @@
 """What the numbers mean, in sentences: the same on the page of a run and on that of a comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 PROTOCOLS = {
@@ -53,6 +53,13 @@ MEANINGS = {
     "pcoc": "sum of the predicted probabilities over the number of targets: 1 is right, above 1 predicts too many",
     "ece": "mean gap between predicted probability and share of targets, over bins of equally many rows; 0 is right",
 }
+# Beside GAUC where the metrics have it, which is under protocol `user`.
+BY_HISTORY = "gauc_by_history"
+BY_HISTORY_TITLE = "GAUC by history"
+BY_HISTORY_MEANING = (
+    "GAUC over a user's rows with one and the same history; where a user's rows have different ones, each made of the "
+    "labels before it, its length alone may tell labels from one row to the next, and here it cannot"
+)
 WEIGHTINGS = {
     "impressions": "weighted by the user's number of rows, as in the DIN paper",
     "positives": "weighted by the user's number of targets",
@@ -90,3 +97,16 @@ def describe_intervals(intervals: Mapping[str, Any] | None) -> str:
         f"Intervals hold {intervals['confidence'] * 100:g} % of {intervals['resamples']:,} bootstrap resamples of the "
         f"{intervals['unit']}s: how far the figures would move with other {intervals['unit']}s, not with another seed."
     )
+
+
+def describe_histories(histories: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the manifest says of ties (clicks) or of requests (impressions), a name and a value each."""
+    if "ties" in histories:
+        share = "" if histories["tied_share"] is None else f" ({histories['tied_share']:.1%})"
+        touched = f"{histories['tied_targets']:,} targets{share}"
+        doing = "in history by the file's order" if histories["ties"] == "file_order" else "left out of the history"
+        yield f"events of the target's own time {doing}", touched
+    if "requests" in histories:
+        yield "requests", f"{histories['requests']:,}"
+        if histories["requests"] and histories["requests_at_midnight"] == histories["requests"]:
+            yield "all times are whole days", "a request is a user's day"

@@ -4,8 +4,10 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import orjson
+from pydantic import Field, TypeAdapter, ValidationError
 
 from din_train.config.yaml_text import dump_yaml
 from din_train.errors import ConfigError
@@ -14,13 +16,15 @@ from din_train.reproduce.catalogue import RECIPES, Dataset, Recipe, Row, Suite, 
 from din_train.run_directory import RunDirectory
 from din_train.samples.manifest import Manifest
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
 
 @dataclass(frozen=True)
 class Cost:
     """What the processes of a cell took: seconds together, bytes of the largest."""
 
-    seconds: float
-    peak_bytes: int
+    seconds: Annotated[float, Field(ge=0, lt=1e12)]
+    peak_bytes: Count
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Cell:
     def read_failure(self) -> str | None:
         """The last line that the cell said before it failed."""
         try:
-            return self.failure_file.read_text(encoding="utf-8").strip()
+            return self.failure_file.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             return None
 
@@ -84,8 +88,8 @@ class Cell:
     def read_cost(self) -> Cost | None:
         """What it has taken so far; None where it never ended by itself."""
         try:
-            return Cost(**orjson.loads(self.cost_file.read_bytes()))
-        except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+            return TypeAdapter(Cost).validate_json(self.cost_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
             return None
 
     def add_cost(self, cost: Cost) -> None:
@@ -95,9 +99,13 @@ class Cell:
             temporary.write_bytes(orjson.dumps(asdict(total)))
 
     def write_config(self) -> None:
-        make_folder(self.config_file.parent)
-        with atomic_file(self.config_file) as temporary:
-            temporary.write_text(dump_yaml(self.config), encoding="utf-8")
+        write_config(self.config_file, self.config)
+
+
+def write_config(path: Path, config: Values) -> None:
+    make_folder(path.parent)
+    with atomic_file(path) as temporary:
+        temporary.write_text(dump_yaml(config), encoding="utf-8")
 
 
 def prepared_folder(out: Path, dataset: Dataset, recipe: Recipe) -> Path:

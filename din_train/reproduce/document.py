@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from din_train.printable import escape_markdown, make_printable
 from din_train.report.words import PROTOCOLS
 from din_train.reproduce import published
 from din_train.reproduce.catalogue import load_dataset
@@ -56,9 +57,9 @@ def build_document(
         parts += [TABLE_4_IS, _build_seeds(group, cells)]
     failed = [(cell.name, line) for cell in cells if (line := cell.read_failure()) is not None]
     if failed:
-        parts += ["## Cells that failed", "\n".join(f"- `{name}`: {line}" for name, line in failed)]
+        parts += ["## Cells that failed", "\n".join(f"- `{name}`: {escape_markdown(line)}" for name, line in failed)]
     for data in pictures:
-        parts += [f"![{caption}]({path})" for caption, path in pictures[data].items()]
+        parts += [f"![{escape_markdown(caption)}]({path})" for caption, path in pictures[data].items()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -67,7 +68,8 @@ def _describe_making(facts: Facts) -> str:
         return "Nothing has finished yet."
     return (
         f"Measured on {facts.date}, in {format_seconds(facts.seconds)} of training and scoring and at most "
-        f"{facts.peak_bytes / 1e9:.1f} GB of memory, with\n\n```sh\n{facts.command}\n```\n\non {facts.machine}."
+        f"{facts.peak_bytes / 1e9:.1f} GB of memory, with\n\n```sh\n{make_printable(facts.command)}\n```\n\n"
+        f"on {make_printable(facts.machine)}."
     )
 
 

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from din_train.config import load_config
 from din_train.config.yaml_text import parse_yaml
+from din_train.errors import ConfigError
 from din_train.report.terminal import say
 from din_train.reproduce.catalogue import DATASETS, RECIPES, SUITES, Dataset, Row, Values, load_dataset, load_suite
 from din_train.reproduce.cells import Cell, list_recipes
@@ -60,11 +59,13 @@ def _read_cell(out: Path, name: str, rows: dict[str, Row]) -> Cell | None:
 
 
 def _read_config(path: Path) -> Values | None:
+    """Of a run, complete; None where it is missing, damaged, or of another version."""
     try:
-        config: Any = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        load_config(path)
+    except ConfigError:
         return None
-    return config if isinstance(config, dict) and isinstance(config.get("data"), dict) else None
+    config: Values = parse_yaml(path.read_text(encoding="utf-8"))
+    return config
 
 
 def _group(cell: Cell) -> tuple[str, str, str]:

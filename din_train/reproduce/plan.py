@@ -1,14 +1,15 @@
 """The plan: what is to be run, and about how much time, memory and disk it takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 from din_train.files import atomic_file
-from din_train.reproduce.cells import Cell
+from din_train.reproduce.cells import Cell, write_config
 from din_train.reproduce.probe import Probe, run_probe
 from din_train.samples.manifest import Manifest
 
@@ -17,6 +18,14 @@ RELATIVE_COST = {"lr": 0.4, "base": 0.6, "wide_deep": 0.7, "pnn": 0.6, "deepfm":
 SCORING_COST = 0.4  # time of a scored row against one trained on
 START_SECONDS = 12.0  # of a process: TensorFlow, tracing, the report
 NUMBERS_A_PARAMETER = 7  # on disk at the most: the best weights, and Adam's three in each of two saved states
+
+
+@dataclass(frozen=True)
+class _KnownProbe:
+    """What an earlier start measured, and the fingerprint of the data that it was of."""
+
+    fingerprint: str
+    probe: Probe
 
 
 @dataclass(frozen=True)
@@ -136,16 +145,17 @@ def _probe(cell: Cell, manifest: Manifest) -> Probe:
     known = _read_probe(file, manifest["fingerprint"])
     if known is not None:
         return known
-    cell.write_config()
-    probe = run_probe(cell.config_file)
+    config_file = file.parent / "probes" / cell.config_file.name  # the cell's may be another reproduction's, at work
+    write_config(config_file, cell.config)
+    probe = run_probe(config_file)
     with atomic_file(file) as temporary:
-        temporary.write_bytes(orjson.dumps({"fingerprint": manifest["fingerprint"], **asdict(probe)}))
+        temporary.write_bytes(orjson.dumps(_KnownProbe(manifest["fingerprint"], probe)))
     return probe
 
 
 def _read_probe(file: Path, fingerprint: str) -> Probe | None:
     try:
-        values = orjson.loads(file.read_bytes())
-        return Probe(**values) if values.pop("fingerprint") == fingerprint else None
-    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        known = TypeAdapter(_KnownProbe).validate_json(file.read_bytes())
+    except (FileNotFoundError, ValidationError):
         return None
+    return known.probe if known.fingerprint == fingerprint else None

@@ -12,11 +12,14 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import orjson
+from pydantic import Field
 
 from din_train.config import load_config
 from din_train.errors import RunError
+from din_train.reproduce.cells import Count
 from din_train.samples.split import Split
 from din_train.samples.store import open_store
 
@@ -27,9 +30,9 @@ STEPS = {"many": 300, "few": 60}  # of an epoch: batches below 256 rows, and oth
 class Probe:
     """samples_per_second: training, batches included. parameters: trainable numbers. peak_bytes: of the process."""
 
-    samples_per_second: float
-    parameters: int
-    peak_bytes: int
+    samples_per_second: Annotated[float, Field(gt=0, lt=1e12)]
+    parameters: Count
+    peak_bytes: Count
 
 
 def run_probe(config_file: Path) -> Probe:

@@ -11,13 +11,14 @@ from din_train.config import load_config
 from din_train.config.yaml_text import dump_yaml
 from din_train.errors import ConfigError, DataError, RunError
 from din_train.files import atomic_file, make_folder
+from din_train.printable import make_lines_printable
 from din_train.report.terminal import say, show_table
 from din_train.reproduce.artefacts import write_artefacts
 from din_train.reproduce.catalogue import RECIPES, SUITES, Dataset, Recipe, Suite, Values, load_dataset, load_suite
 from din_train.reproduce.cells import Cell, build_cells, build_config, list_recipes, prepared_folder
 from din_train.reproduce.logs_at_hand import describe_missing, find_files
-from din_train.reproduce.plan import build_plan, build_plan_table, describe_plan
-from din_train.reproduce.run import Failure, run_cells
+from din_train.reproduce.plan import Plan, build_plan, build_plan_table, describe_plan
+from din_train.reproduce.run import Failure, only_one_at_a_time, run_cells
 from din_train.samples.manifest import Manifest, read_manifest
 
 
@@ -51,10 +52,26 @@ class Request:
 def reproduce(request: Request, *, plan_only: bool) -> None:
     """Plan the cells, run those that are not done, and write the tables, after each cell and at the end.
 
+    The folder is held all the while, but for a plan alone, which changes nothing that a reproduction at work reads.
+
     Raises:
         DataError: where logs are missing.
         RunError: where a cell failed, after all others have run.
     """
+    if plan_only:
+        _plan(request)
+        return
+    with only_one_at_a_time(request.out) as lock:
+        plan = _plan(request)
+        for cell in plan.cells:
+            cell.write_config()
+        changed = partial(write_artefacts, request.out, plan.cells)
+        failures = run_cells(plan, lock, how_to_go_on=request.command, changed=changed)
+    _end(request, failures, len(plan.cells))
+
+
+def _plan(request: Request) -> Plan:
+    """Prepare the data sets, and show what is to be run."""
     suites = [load_suite(name) for name in request.suites]
     datasets = [load_dataset(name) for name in request.datasets]
     files = _find_all_files(datasets, request.data_dir)
@@ -86,16 +103,10 @@ def reproduce(request: Request, *, plan_only: bool) -> None:
             f"--recipes {','.join(request.recipes)}: suite {','.join(request.suites)} on {','.join(request.datasets)} "
             "has no cell by it; add ours, or leave --models out"
         )
-    for cell in cells:
-        cell.write_config()
     plan = build_plan(cells, manifests)
     show_table(build_plan_table(plan))
     say(describe_plan(plan))
-    if plan_only:
-        return
-    changed = partial(write_artefacts, request.out, cells)
-    failures = run_cells(plan, how_to_go_on=request.command, changed=changed)
-    _end(request, failures, len(cells))
+    return plan
 
 
 def _find_all_files(datasets: Sequence[Dataset], data_dir: Path | None) -> dict[str, dict[str, Path]]:
@@ -135,7 +146,7 @@ def _end(request: Request, failures: Sequence[Failure], num_cells: int) -> None:
     tables = [request.out / f"{name}.md" for name in ("table3", "table4") if name in request.suites]
     for path in tables:
         if path.exists():
-            print(path.read_text(encoding="utf-8"))
+            print(make_lines_printable(path.read_text(encoding="utf-8")))
     say(f"the page: {request.out / 'index.html'}")
     if failures:
         raise RunError(

@@ -1,7 +1,6 @@
 """The cells, one after the other, each `din-train fit` in a process of its own: what fails there leaves the rest."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from din_train.config import find_differences, load_config
 from din_train.errors import Interrupted, RunError
-from din_train.files import make_folder
+from din_train.files import hold, make_folder
 from din_train.report.terminal import say
 from din_train.reproduce.cells import Cell, Cost
 from din_train.reproduce.plan import Plan, format_seconds
@@ -33,18 +32,19 @@ class Failure:
     line: str
 
 
-def run_cells(plan: Plan, *, how_to_go_on: str, changed: Callable[[], None]) -> list[Failure]:
+def run_cells(plan: Plan, lock: int, *, how_to_go_on: str, changed: Callable[[], None]) -> list[Failure]:
     """Run what is not done, in order.
 
     Args:
+        lock: of `only_one_at_a_time`.
         how_to_go_on: the command that continues.
-        changed: called at the beginning and after each cell, by one process at a time.
+        changed: called at the beginning and after each cell.
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM; the cell under way has saved its state.
     """
     failures: list[Failure] = []
-    with only_one_at_a_time(plan.cells[0].out) as lock, _progress(plan) as clock:
+    with _progress(plan) as clock:
         changed()
         for cell in plan.cells:
             if cell.name in plan.finished:
@@ -66,8 +66,12 @@ def run_cells(plan: Plan, *, how_to_go_on: str, changed: Callable[[], None]) -> 
 
 
 def _find_disagreement(cell: Cell) -> str | None:
-    """What a finished run has that the plan does not; its numbers would stand under a wrong name."""
-    differences = find_differences(load_config(cell.run.config_file), load_config(cell.config_file))
+    """What a finished run has that the plan does not, or what is damaged: its numbers would be wrong here."""
+    try:
+        differences = find_differences(cell.run.read_config(), load_config(cell.config_file))
+        cell.run.read_metrics()
+    except RunError as error:
+        return error.problems[0]
     if not differences:
         return None
     key, there, here = differences[0]
@@ -132,18 +136,8 @@ def _last_line(path: Path) -> str:
 def only_one_at_a_time(out: Path) -> Iterator[int]:
     """Hold the folder's lock, which a cell that outlived its parent holds, too; yields its file descriptor."""
     make_folder(out)
-    descriptor = os.open(out / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{out}: waiting for another reproduction in it, or its last cell, to end")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    except OSError as error:
-        raise RunError(f"{out}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+    with hold(out, wait=lambda line: say(f"{line} (another reproduction, or its last cell)")) as lock:
+        yield lock
 
 
 class _Clock:

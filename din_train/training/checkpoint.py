@@ -5,13 +5,16 @@ than the state that training goes on from. So weights that are replaced stay und
 saved state names them, and `restore_best` puts them back.
 """
 
-import json
 import os
 import shutil
+import tempfile
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
+from din_train.checksums import indexed_file, read_indexed
 from din_train.errors import RunError
 from din_train.files import atomic_file, compute_sha256
 from din_train.model.ranking_model import RankingModel
@@ -42,8 +45,7 @@ def write_checkpoint(
         model.save_weights(temporary)
         sha256 = compute_sha256(temporary)
         if (folder / WEIGHTS).exists():
-            replaced = Checkpoint(**json.loads((folder / RECORD).read_text())).sha256
-            _link(folder / WEIGHTS, _replaced_file(folder, replaced))
+            _link(folder / WEIGHTS, _replaced_file(folder, compute_sha256(folder / WEIGHTS)))
     checkpoint = Checkpoint(epoch, data_fingerprint, sha256, refit)
     _write_record(folder, checkpoint)
     return checkpoint
@@ -57,8 +59,7 @@ def restore_best(folder: Path, checkpoint: Checkpoint | None) -> bool:
     """
     weights = folder / WEIGHTS
     if checkpoint is None:
-        weights.unlink(missing_ok=True)
-        (folder / RECORD).unlink(missing_ok=True)
+        remove_best(folder)
         return True
     files = (weights, _replaced_file(folder, checkpoint.sha256))
     there = [each for each in files if each.is_file() and compute_sha256(each) == checkpoint.sha256]
@@ -68,6 +69,12 @@ def restore_best(folder: Path, checkpoint: Checkpoint | None) -> bool:
         _link(there[0], weights)
     _write_record(folder, checkpoint)
     return True
+
+
+def remove_best(folder: Path) -> None:
+    """Be without best weights."""
+    for name in (WEIGHTS, RECORD):
+        (folder / name).unlink(missing_ok=True)
 
 
 def remove_replaced(folder: Path, needed: Collection[str]) -> None:
@@ -84,39 +91,70 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         RunError: if there are no weights, or they are damaged.
     """
-    record, weights = folder / RECORD, folder / WEIGHTS
+    checkpoint = read_record(folder)
+    weights = folder / WEIGHTS
+    if not weights.is_file() or compute_sha256(weights) != checkpoint.sha256:
+        raise RunError(_describe_damage(weights))
+    return checkpoint
+
+
+def read_record(folder: Path) -> Checkpoint:
+    """What is said of the saved weights; they are not looked at.
+
+    Raises:
+        RunError: if there are none, or it is damaged.
+    """
+    record = folder / RECORD
     try:
-        checkpoint = Checkpoint(**json.loads(record.read_text()))
+        checkpoint = Checkpoint(**orjson.loads(read_indexed(record, "train the run again", folder.parent)))
     except FileNotFoundError:
         raise RunError(
             f"{folder}: no weights saved; the run stopped before its first epoch ended, go on with it by "
             f"`din-train fit --config {folder.parent / 'config.yaml'} --run-dir {folder.parent} --resume`"
         ) from None
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{record}: damaged ({error}); train the run again") from None
-    if not weights.is_file() or compute_sha256(weights) != checkpoint.sha256:
-        raise RunError(f"{weights}: missing or damaged (its SHA-256 is not the one in {RECORD}); train the run again")
     return checkpoint
 
 
 def load_weights(folder: Path, model: RankingModel) -> Checkpoint:
     """Load the saved weights into a built model.
 
+    What is checked is what is loaded, a copy of our own: another process may give the run other weights meanwhile.
+
+    Returns:
+        Their record.
+
     Raises:
         RunError: if there are no weights, they are damaged, or of another model.
     """
-    checkpoint = read_checkpoint(folder)
-    try:
-        model.load_weights(folder / WEIGHTS)
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RunError(f"{folder / WEIGHTS}: the weights do not fit the run's config ({reason})") from None
+    checkpoint = read_record(folder)
+    with tempfile.TemporaryDirectory(prefix="din-train-") as place:
+        copy = Path(place) / WEIGHTS
+        for each in (folder / WEIGHTS, _replaced_file(folder, checkpoint.sha256)):  # there between two renames
+            if each.is_file():
+                shutil.copyfile(each, copy)
+                if compute_sha256(copy) == checkpoint.sha256:
+                    break
+        else:
+            raise RunError(_describe_damage(folder / WEIGHTS))
+        _load(copy, folder / WEIGHTS, model)
     return checkpoint
 
 
+def _load(copy: Path, weights: Path, model: RankingModel) -> None:
+    try:
+        model.load_weights(copy)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(f"{weights}: the weights do not fit the run's config ({reason})") from None
+
+
+def _describe_damage(weights: Path) -> str:
+    return f"{weights}: missing or damaged (its SHA-256 is not the one in {RECORD}); train the run again"
+
+
 def _write_record(folder: Path, checkpoint: Checkpoint) -> None:
-    with atomic_file(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(asdict(checkpoint), indent=2) + "\n")
+    with indexed_file(folder / RECORD, folder.parent) as temporary:
+        temporary.write_bytes(orjson.dumps(checkpoint, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _replaced_file(folder: Path, sha256: str) -> Path:

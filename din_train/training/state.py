@@ -150,7 +150,7 @@ def _write_array(archive: zipfile.ZipFile, name: str, array: Array) -> None:
 
 
 def _read_state(path: Path) -> State:
-    expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
+    expected = _read_record(path)["sha256"]
     if compute_sha256(path) != expected:
         raise ValueError("its SHA-256 is not the one saved with it")
     with np.load(path, allow_pickle=False) as file:
@@ -172,6 +172,11 @@ def _read_state(path: Path) -> State:
     )
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = orjson.loads(path.with_suffix(".json").read_bytes())
+    return record
+
+
 def _find_positions(folder: Path) -> list[Position]:
     """Of the states with a record, the oldest first."""
     found = [match for path in folder.glob("state-*.json") if (match := _NAME.fullmatch(path.name))]
@@ -189,7 +194,7 @@ def _remove_all_but(folder: Path, positions: Sequence[Position]) -> None:
     needed = set()
     for stem in keep:
         try:
-            needed.add(json.loads((folder / f"{stem}.json").read_text())["best_sha256"] or "")
+            needed.add(str(_read_record(folder / f"{stem}.json")["best_sha256"] or ""))
         except (ValueError, TypeError, KeyError, OSError):
             return  # a damaged record: there is no telling which weights it needs
     remove_replaced(folder, needed)

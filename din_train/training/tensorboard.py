@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from din_train.files import named_errors
+
 
 class EpochSummaries(keras.callbacks.Callback):
     """One scalar an epoch for each number of its record in `history.jsonl`, on disk when the epoch ends.
@@ -24,10 +26,11 @@ class EpochSummaries(keras.callbacks.Callback):
         self._writer: tf.summary.SummaryWriter | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(str(self._folder))
-        with self._writer.as_default(step=epoch + 1):
-            for name, value in (logs or {}).items():
-                if name != "epoch":
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+        with named_errors(self._folder, self._folder):
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(str(self._folder))
+            with self._writer.as_default(step=epoch + 1):
+                for name, value in (logs or {}).items():
+                    if name != "epoch":
+                        tf.summary.scalar(name, value)
+            self._writer.flush()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from din_train.checksums import indexed_file
 from din_train.errors import RunError
-from din_train.files import atomic_file
 from din_train.report import terminal
+from din_train.run_directory import keep_in
 from din_train.samples.split import Split
 from din_train.workflow.scoring import OpenedRun, build_configured_model, build_evaluation_batches, open_run
 
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
     from din_train.model.ranking_model import RankingModel
 
 
-def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool) -> None:
+def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides: Sequence[str] = ()) -> None:
     """Check a finished run, show every check, and write them to audit.json.
 
     Args:
         most_rows: test rows that are scored again; of more, whole users are drawn.
         seed: of everything drawn.
+        overrides: see `open_run`.
 
     Raises:
-        RunError: one line a failed check.
+        RunError: one line a failed check, and one where audit.json could not be kept in the run.
     """
-    opened = open_run(run_dir)
+    opened = open_run(run_dir, overrides)
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
@@ -41,14 +43,21 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool) -> None:
     checks = run_checks(subject)
     failed = [check for check in checks if check.status is Status.FAILED]
     written = _describe(subject, checks, passed=not failed)
-    with atomic_file(opened.run.audit_file) as temporary:
-        temporary.write_bytes(orjson.dumps(written, option=_JSON) + b"\n")
     if as_json:
-        print(orjson.dumps(written, option=_JSON).decode())
+        terminal.show_json(written, orjson.OPT_SERIALIZE_NUMPY)
     else:
-        terminal.show_table(terminal.build_audit_table(str(run_dir), subject.describe_rows(), checks))
-    if failed:
-        raise RunError([f"{run_dir}: audit: {check.name}: {check.finding}" for check in failed])
+        terminal.show_table(terminal.build_audit_table(str(opened.run.path), subject.describe_rows(), checks))
+    problems = [f"{opened.run.path}: audit: {check.name}: {check.finding}" for check in failed]
+    try:
+        with (
+            keep_in(opened.run, opened.identity, opened.run.audit_file.name),
+            indexed_file(opened.run.audit_file) as temporary,
+        ):
+            temporary.write_bytes(orjson.dumps(written, option=_JSON) + b"\n")
+    except RunError as error:
+        problems += error.problems
+    if problems:
+        raise RunError(problems)
 
 
 _JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
@@ -100,7 +109,8 @@ def _load_again(opened: OpenedRun) -> "RankingModel":
     from din_train.training.checkpoint import load_weights
 
     model = build_configured_model(opened.config, opened.data)
-    load_weights(opened.run.checkpoints, model)
+    if load_weights(opened.run.checkpoints, model) != opened.checkpoint:
+        raise RunError(f"{opened.run.path}: its weights have changed while it was audited; run the command again")
     return model
 
 

@@ -4,32 +4,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import orjson
-
 from din_train.config import Config, find_differences
-from din_train.errors import ConfigError
+from din_train.errors import ConfigError, RunError
 from din_train.evaluation.compare import Comparison, compare_runs
 from din_train.evaluation.scores import read_scores
-from din_train.files import atomic_file, make_folder
+from din_train.files import atomic_file, check_can_be_file, make_folder
 from din_train.report import terminal
 from din_train.run_directory import open_run_directory
 
 
-def compare(run_dirs: Sequence[Path], *, as_json: bool, force: bool, report: Path | None = None) -> Comparison:
+def compare(
+    run_dirs: Sequence[Path],
+    *,
+    as_json: bool,
+    force: bool,
+    report: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Comparison:
     """Finished runs side by side on the test split; the first is the base of differences and RelaImpr.
 
     Args:
         report: write the comparison there, as a page that needs nothing beside it.
+        overrides: see `open_run_directory`; of every run.
     """
-    if len(set(run_dirs)) < len(run_dirs):
+    if report is not None:
+        check_can_be_file(report, "--report")
+    runs = [open_run_directory(path, overrides) for path in run_dirs]
+    if len({run.path.resolve() for run, _ in runs}) < len(runs):
         raise ConfigError("compare: received a run twice; name different ones")
-    opened = {str(path): open_run_directory(path) for path in run_dirs}
+    opened = {str(run.path): (run, config) for run, config in runs}
+    identities = {name: run.compute_identity() for name, (run, _) in opened.items()}
     metrics = {name: run.read_metrics() for name, (run, _) in opened.items()}
     config = next(iter(opened.values()))[1].metrics
+    weighting = next(iter(metrics.values()))["gauc_weighting"]
+    if config.gauc_weighting != weighting:
+        raise ConfigError(
+            f"--set metrics.gauc_weighting={config.gauc_weighting}: the runs' GAUC is weighted by {weighting}, and "
+            "compare reads it as it is; leave it out"
+        )
     rows = {name: read_scores(run.scores_file("test")) for name, (run, _) in opened.items()}
+    for name, (run, _) in opened.items():
+        if run.compute_identity() != identities[name]:
+            raise RunError(f"{name}: has changed while it was read; run the command again")
     comparison = compare_runs(metrics, rows, config, force=force)
     if as_json:
-        print(orjson.dumps(asdict(comparison), option=orjson.OPT_INDENT_2).decode())
+        terminal.show_json(asdict(comparison))
     else:
         terminal.show_comparison(comparison)
     if report is not None:

@@ -14,17 +14,17 @@ from typing import Any
 
 import orjson
 
+from din_train.checksums import indexed_file
 from din_train.errors import RunError
-from din_train.files import atomic_file
 from din_train.run_directory import RunDirectory
 
 
 @contextmanager
-def recorded_environment(run: RunDirectory) -> Iterator[None]:
+def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     """Write `environment.json` now, and again with the seconds that the body took, however it ends.
 
     A run that goes on keeps the start and the command it began with; its seconds are the sum of its processes'.
-    TensorFlow has started.
+    TensorFlow has started. `prepared` is the data set's folder.
     """
     started = datetime.now(UTC)
     earlier = _read_earlier(run)
@@ -33,6 +33,8 @@ def recorded_environment(run: RunDirectory) -> Iterator[None]:
         "device": _describe_device(),
         "command": earlier.get("command") or describe_command(sys.argv),
         "started": earlier.get("started") or started.isoformat(timespec="seconds"),
+        "run_directory": str(run.path.absolute()),
+        "prepared": str(prepared.absolute()),
     }
     clock = time.monotonic()
     before = float(earlier.get("seconds") or 0.0)
@@ -70,7 +72,7 @@ def _read_earlier(run: RunDirectory) -> dict[str, Any]:
 
 
 def _write(run: RunDirectory, environment: dict[str, Any]) -> None:
-    with atomic_file(run.environment_file) as temporary:
+    with indexed_file(run.environment_file) as temporary:
         temporary.write_bytes(orjson.dumps(environment, option=orjson.OPT_INDENT_2) + b"\n")
 
 

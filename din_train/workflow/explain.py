@@ -1,14 +1,13 @@
 """`din-train explain`: the activation weights behind one score."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from din_train.errors import ConfigError
-from din_train.files import atomic_file, make_folder
+from din_train.files import atomic_file, check_can_be_file, make_folder
 from din_train.report import terminal
-from din_train.run_directory import open_run_directory
+from din_train.run_directory import RunDirectory, open_run_directory
 from din_train.workflow.scoring import OpenedRun, open_run
 
 if TYPE_CHECKING:
@@ -17,30 +16,39 @@ if TYPE_CHECKING:
 _PICTURES = (".svg", ".html", ".png")
 
 
-def explain(run_dir: Path, *, user: str, item: str, as_json: bool, output: Path | None = None) -> "ExplainedPair":
+def explain(
+    run_dir: Path,
+    *,
+    user: str,
+    item: str,
+    as_json: bool,
+    output: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> "ExplainedPair":
     """Show how much each of a user's behaviours weighs in the score of an item.
 
     Args:
         user, item: raw ids, as the log has them.
         output: also save the picture there.
+        overrides: see `open_run`.
 
     Raises:
         ConfigError: of a model without activation weights, an unknown user or item, or another kind of picture.
         RunError: if the weights are not those behind the score.
     """
     _check_output(output)
-    _check_model(run_dir)
-    pair = _explain(open_run(run_dir), user, item)
+    run = _open_explainable(run_dir, overrides)
+    pair = _explain(open_run(run.path, overrides), user, item)
     from din_train.report.explanation import build_explanation_table, describe_explanation
 
     if output is not None:
         _save_picture(pair, output)
     if as_json:
-        print(orjson.dumps(pair.to_json(), option=orjson.OPT_INDENT_2).decode())
+        terminal.show_json(pair.to_json())
     else:
         terminal.show_table(build_explanation_table(pair))
         for line in describe_explanation(pair):
-            print(line)
+            terminal.show_line(line)
     return pair
 
 
@@ -49,15 +57,15 @@ def _check_output(output: Path | None) -> None:
         return
     if output.suffix.lower() not in _PICTURES:
         raise ConfigError(f"--output {output}: expected a name that ends in {', '.join(_PICTURES)}")
-    if output.exists() and not output.is_file():
-        raise ConfigError(f"--output {output}: is not an ordinary file; choose another path")
+    check_can_be_file(output, "--output")
 
 
-def _check_model(run_dir: Path) -> None:
+def _open_explainable(run_dir: Path, overrides: Sequence[str]) -> RunDirectory:
     """Before TensorFlow starts: a refusal is worth no seconds."""
-    name = open_run_directory(run_dir)[1].model.name
-    if name != "din":
-        raise ConfigError(_describe_refusal(run_dir, name))
+    run, config = open_run_directory(run_dir, overrides)
+    if config.model.name != "din":
+        raise ConfigError(_describe_refusal(run.path, config.model.name))
+    return run
 
 
 def _describe_refusal(run_dir: Path, name: str) -> str:

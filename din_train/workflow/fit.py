@@ -3,20 +3,26 @@
 import shlex
 import statistics
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from din_train.config import Config
 from din_train.errors import ConfigError, DataError, Interrupted
+from din_train.files import check_can_be_folder, follow_links
 from din_train.report import terminal
 from din_train.run_directory import (
     RUNS,
     RunDirectory,
     check_run_directory,
     create_run_directory,
+    hold_run_directory,
     reopen_run_directory,
 )
+from din_train.samples.manifest import read_any_manifest
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
 from din_train.signals import interrupted_exit_code, received_signal
@@ -30,6 +36,7 @@ from din_train.workflow.scoring import (
     Scored,
     build_configured_model,
     build_evaluation_batches,
+    place_data,
     read_training_samples,
     score_split,
 )
@@ -55,17 +62,52 @@ def fit(
 
     Args:
         resume: go on with what an earlier `fit` with the same config left; a finished run only shows its metrics.
+
+    Raises:
+        ConfigError: see `hold_run_directory` and `check_run_directory`.
     """
     folder = run_dir or RUNS / config.name
     configs = [config.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [config]
-    folders = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
+    names = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
+    for each in names:
+        check_can_be_folder(each)
+    folders = [follow_links(each) for each in names]
+    with ExitStack() as held:
+        for path in folders:
+            held.enter_context(hold_run_directory(path))
+        results = _fit_all(configs, folders, overwrite=overwrite, resume=resume, named=folder, seeds=seeds)
+    gaucs = [metrics["gauc"] for metrics in results if metrics["gauc"] is not None]
+    if len(gaucs) > 1:
+        terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
+    return results
+
+
+def _fit_all(
+    configs: Sequence[Config],
+    folders: Sequence[Path],
+    *,
+    overwrite: bool,
+    resume: bool,
+    named: Path,
+    seeds: Sequence[int] | None,
+) -> list[Metrics]:
+    """Each config in its folder, which this process holds.
+
+    Args:
+        named, seeds: as the user gave them.
+    """
+    config = configs[0]
     for path, each in zip(folders, configs, strict=True):
         check_run_directory(path, each, overwrite=overwrite, resume=resume)
         _check_apart(path, config.data.prepared)
+        if resume:
+            _check_can_go_on(RunDirectory(path))
     finished = [resume and RunDirectory(path).is_finished for path in folders]
     if not all(finished):
-        prepare(config)
-        data = open_store(config.data.prepared)
+        places = RunDirectory(folders[0]).list_prepared(config) if resume else []  # also from another folder
+        prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
+        manifest = prepare(place_data(config, prepared))
+        data = open_store(prepared, checked=manifest)
         start_tensorflow(config.training.device, deterministic=config.training.deterministic)
     results = []
     for each, path, is_finished in zip(configs, folders, finished, strict=True):
@@ -74,16 +116,26 @@ def fit(
             continue
         try:
             with strategy_scope(each.training.strategy):
-                results.append(_fit_one(each, data, path, resume=resume))
+                results.append(_fit_one(each, data, path, overwrite=overwrite, resume=resume))
         except KeyboardInterrupt:
             if not RunDirectory(path).config_file.exists():
                 raise
-            how = _describe_resuming(config, RunDirectory(path), folder, seeds)
+            how = _describe_resuming(config, RunDirectory(path), named, seeds)
             raise Interrupted(how, interrupted_exit_code()) from None
-    gaucs = [metrics["gauc"] for metrics in results if metrics["gauc"] is not None]
-    if len(gaucs) > 1:
-        terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
+
+
+def _check_can_go_on(run: RunDirectory) -> None:
+    """Refuse to begin anew in the place of what was trained; damaged states are found later, when they are read."""
+    if run.config_file.exists() and not (run.is_finished or run.has_state or run.is_barely_begun):
+        raise ConfigError(_describe_no_state(run))
+
+
+def _describe_no_state(run: RunDirectory) -> str:
+    return (
+        f"{run.path}: has no whole saved state to go on from, so --resume leaves it as it is; give --overwrite to "
+        "train anew in its place, or another name (--set name=..., --run-dir)"
+    )
 
 
 def _show_finished(run: RunDirectory) -> Metrics:
@@ -95,6 +147,7 @@ def _show_finished(run: RunDirectory) -> Metrics:
 
 def _check_apart(run_dir: Path, prepared: Path) -> None:
     """Each of the two is replaced as a whole, so neither may lie in the other."""
+    check_can_be_folder(prepared)
     run, data = run_dir.resolve(), prepared.resolve()
     if run.is_relative_to(data) or data.is_relative_to(run):
         raise ConfigError(
@@ -102,24 +155,53 @@ def _check_apart(run_dir: Path, prepared: Path) -> None:
         )
 
 
-def _fit_one(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> Metrics:
+def _fit_one(config: Config, data: PreparedData, folder: Path, *, overwrite: bool, resume: bool) -> Metrics:
     training = read_training_samples(config, data, refit=False)
     if not len(training):
-        raise DataError(
-            f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; every user has "
-            "too few events, use a longer log"
+        without = data.manifest["dropped"].get("positives_without_a_negative", 0)
+        why = (
+            f"{without:,} positives have no item left that their user has not chosen, use a log with more items or "
+            "negatives.exclude=history"
+            if without
+            else "every user has too few events, use a longer log"
         )
-    for split in (_find_watched_split(config, data), Split.TEST):
+        raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
+    watched = _find_watched_split(config, data)
+    for split in (watched, Split.TEST):
         if split is not None:
-            build_evaluation_batches(config, data, split)  # refuses an empty split before anything is written
-    run, state = _open_run(config, data, folder, resume=resume)
-    with recorded_environment(run):
+            samples, _ = build_evaluation_batches(config, data, split)  # refuses an empty one, before any is written
+            if split is watched and config.training.select_on != "none":
+                _check_selection(config, split, samples)
+    run, state = _open_run(config, data, folder, overwrite=overwrite, resume=resume)
+    with recorded_environment(run, data.folder):
         scored = _train_and_score(config, data, run, training, state)
     write_report(run, config, scored.metrics)
     run.write_metrics(scored.metrics)  # last: what says that the run is finished
     terminal.show_metrics(scored.metrics)
     terminal.say(f"run directory: {run.path} (report: {run.report_file})")
     return scored.metrics
+
+
+def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
+    """Before an epoch is trained that nothing could choose.
+
+    Raises:
+        DataError: if the metric that selects is undefined on the split.
+    """
+    from din_train.evaluation.metrics import compute_auc, compute_gauc
+
+    metric, logits = config.training.early_stopping.metric, np.zeros(len(samples), np.float32)
+    if metric == "auc" and compute_auc(samples.labels, logits) is None:
+        lacks = "rows of both classes, clicked and not clicked"
+    elif metric == "gauc" and not compute_gauc(samples.user_ids, samples.labels, logits, "impressions").users:
+        lacks = "user with rows of both classes, clicked and not clicked"
+    else:
+        return
+    raise DataError(
+        f"{config.data.prepared}: its {split.name.lower()} split has no {lacks} ({len(samples):,} rows, "
+        f"{int(samples.labels.sum()):,} of them clicked, of {len(np.unique(samples.user_ids)):,} users), so {metric}, "
+        "which chooses the epoch, is undefined on it; use a longer log, or training.select_on=none"
+    )
 
 
 def _train_and_score(
@@ -179,20 +261,31 @@ def _train(
     return model
 
 
-def _open_run(config: Config, data: PreparedData, folder: Path, *, resume: bool) -> "tuple[RunDirectory, State | None]":
+def _open_run(
+    config: Config, data: PreparedData, folder: Path, *, overwrite: bool, resume: bool
+) -> "tuple[RunDirectory, State | None]":
     """A run directory to train in, and where to go on, if there is a place.
 
     Raises:
+        ConfigError: if there is a run to go on with, and no whole state of it.
         DataError: if the prepared data set is no longer the one trained on.
     """
+    from din_train.training.checkpoint import remove_best
     from din_train.training.state import read_newest_state
 
-    state = read_newest_state(RunDirectory(folder).checkpoints, report=terminal.say) if resume else None
+    run = RunDirectory(folder)
+    state = read_newest_state(run.checkpoints, report=terminal.say) if resume else None
+    if state is None and resume:
+        if run.config_file.exists() and not run.is_barely_begun:
+            raise ConfigError(_describe_no_state(run))
+        terminal.say(f"{folder}: no saved state, so training begins")
+        if run.config_file.exists():
+            reopen_run_directory(folder)
+            remove_best(run.checkpoints)
+            run.history_file.unlink(missing_ok=True)
+            return run, None
     if state is None:
-        if resume:
-            check_run_directory(folder, config, overwrite=True, resume=False)  # it is replaced
-            terminal.say(f"{folder}: no saved state, so training begins")
-        return create_run_directory(folder, config), None
+        return create_run_directory(folder, config, overwrite=overwrite), None
     if state.data_fingerprint != data.fingerprint:
         raise DataError(
             f"{config.data.prepared}: no longer the data set that {folder} was trained on, so it cannot go on; bring "

@@ -1,16 +1,21 @@
 """A run's model, and its scores on a split: what `fit` ends with and `eval` does again."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from din_train.config import Config
-from din_train.errors import ConfigError, DataError
+from din_train.config.data import TIME_FIELDS
+from din_train.errors import ConfigError, DataError, RunError
 from din_train.evaluation.metrics import hash_definition
+from din_train.files import follow_links
 from din_train.run_directory import RunDirectory, open_run_directory
+from din_train.samples.manifest import Manifest, read_any_manifest, read_manifest
 from din_train.samples.names import hash_rows, read_names
 from din_train.samples.refit import join_for_refit
 from din_train.samples.split import Split
@@ -26,18 +31,15 @@ if TYPE_CHECKING:
 Metrics = dict[str, Any]
 
 
-# What may differ from the training's config when a run is opened again: where the data are, how scores become numbers,
-# how many rows of new data may be bad.
-_CHANGEABLE = (
-    "data.prepared", "data.max_bad_share", "metrics.", "training.device", "training.evaluation_batch_size"
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run with its best weights loaded, and the data set it was trained on."""
+    """A run with its best weights loaded, and the data set it was trained on.
+
+    identity: see `RunDirectory.compute_identity`.
+    """
 
     run: RunDirectory
+    identity: str
     config: Config
     data: PreparedData
     model: "RankingModel"
@@ -56,33 +58,66 @@ def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     """A run as `fit` left it, from its files alone.
 
     Args:
-        overrides: `key=value` of `_CHANGEABLE` keys.
+        overrides: see `open_run_directory`.
 
     Raises:
-        ConfigError: if there is no run, or another key is to change.
+        ConfigError: see `open_run_directory`.
         DataError: if its prepared data set is not there, or is another.
-        RunError: if it has no weights, or they are damaged.
+        RunError: if it has no weights, they are damaged, or another process replaces the run meanwhile.
     """
-    for each in overrides:
-        if not each.startswith(_CHANGEABLE):
-            raise ConfigError(
-                f"--set {each}: would change what was trained; a run that is opened again takes "
-                f"{', '.join(key + '*' if key.endswith('.') else key for key in _CHANGEABLE)}"
-            )
+    identity = RunDirectory(follow_links(run_dir)).compute_identity()  # before anything of it is read
     run, config = open_run_directory(run_dir, overrides)
     start_tensorflow(config.training.device, deterministic=config.training.deterministic)
-    from din_train.training.checkpoint import load_weights, read_checkpoint
+    from din_train.training.checkpoint import load_weights, read_record
 
-    checkpoint = read_checkpoint(run.checkpoints)
-    data = open_store(config.data.prepared)
-    if data.fingerprint != checkpoint.data_fingerprint:
-        raise DataError(
-            f"{config.data.prepared}: not the data set this run was trained on; run `din-train prepare --force "
-            f"--config {run.config_file}` to make that one again from the logs"
-        )
+    prepared, _ = find_prepared(run, config, read_record(run.checkpoints).data_fingerprint, overrides)
+    config = place_data(config, prepared)
+    data = open_store(prepared)
     model = build_configured_model(config, data)
-    load_weights(run.checkpoints, model)
-    return OpenedRun(run, config, data, model, checkpoint)
+    checkpoint = load_weights(run.checkpoints, model)
+    if checkpoint.data_fingerprint != data.fingerprint or run.compute_identity() != identity:
+        raise RunError(f"{run.path}: has changed while it was opened; run the command again")
+    return OpenedRun(run, identity, config, data, model, checkpoint)
+
+
+def place_data(config: Config, prepared: Path) -> Config:
+    """The config with the prepared data set in this folder."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"prepared": prepared})})
+
+
+def find_prepared(
+    run: RunDirectory, config: Config, fingerprint: str, overrides: Sequence[str] = ()
+) -> tuple[Path, Manifest]:
+    """The folder and the manifest of the data set that a run was trained on.
+
+    Args:
+        config: with the overrides, of which `data.prepared=...` alone is looked at if it is given.
+
+    Raises:
+        DataError: if it is at none of the run's places.
+    """
+    is_given = any(each.partition("=")[0].strip() == "data.prepared" for each in overrides)
+    places = [config.data.prepared] if is_given else run.list_prepared(config)
+    others = []
+    for place in places:
+        manifest = read_manifest(place)
+        if manifest is not None and manifest["fingerprint"] == fingerprint:
+            return place, manifest
+        others += [place] if read_any_manifest(place) is not None else []
+    again = f"din-train prepare --config {run.config_file}"
+    if others:
+        raise DataError(
+            f"{_name(others[:1])}: not the data set this run was trained on; say where that one is, with `--set "
+            f"data.prepared=FOLDER`, or make it again from the logs: `{again} --force`"
+        )
+    raise DataError(
+        f"{_name(places)}: no prepared data set here, and {run.path} was trained on one; say where it is, with `--set "
+        f"data.prepared=FOLDER`, or make it again from the logs: `{again}`"
+    )
+
+
+def _name(places: Sequence[Path]) -> str:
+    return ", ".join(os.path.abspath(each) for each in places)  # noqa: PTH100 - resolve would follow links
 
 
 def score_split(
@@ -100,7 +135,7 @@ def score_split(
 
     samples, batches = build_evaluation_batches(config, data, split)
     rows = ScoredRows.of(samples, compute_scores(model, batches))
-    names = read_names(data.folder)
+    names = read_names(data)
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
     metrics = {
         "model": config.model.name,
@@ -108,6 +143,7 @@ def score_split(
         "split": split.name.lower(),
         "selected_on": config.training.select_on,
         **asdict(compute_metrics(rows, config.metrics)),
+        **_compute_by_history(samples, rows, config),
         "gauc_weighting": config.metrics.gauc_weighting,
         "intervals": compute_intervals(rows, config.metrics),
         "negatives": (
@@ -123,6 +159,18 @@ def score_split(
         "slices": compute_slice_metrics(rows, slices, config.metrics),
     }
     return Scored(metrics, rows)
+
+
+def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> dict[str, float | None]:
+    """GAUC by history under protocol `user`; elsewhere a user's test rows share one history, or a target's rows do."""
+    if config.data.protocol != "user":
+        return {}
+    from din_train.evaluation.metrics import compute_gauc_by_history
+
+    times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
+    columns: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
+    gauc = compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting)
+    return {"gauc_by_history": gauc.value}
 
 
 def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":
