@@ -37,6 +37,7 @@ def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
         "history_start": random.integers(0, num_events - CAP, num_samples),
         "history_length": draw_lengths(random, num_samples),
         "label": random.integers(0, 2, num_samples).astype(np.int8),
+        "event": np.arange(num_samples),
     }
     categories = random.integers(2, num_categories, num_items).astype(np.int32)
     categories[:2] = [0, 1]

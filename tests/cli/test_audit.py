@@ -10,6 +10,7 @@ import orjson
 import pytest
 from workplace import Workplace
 
+from din_train.checksums import indexed_file
 from din_train.files import compute_sha256
 
 METRICS = "runs/small/metrics.json"
@@ -61,11 +62,12 @@ def test_a_few_rows_of_many(trained: Workplace) -> None:
 
 def test_an_edited_metric_fails_in_one_line(trained: Workplace) -> None:
     metrics = trained.read_json(METRICS)
-    (trained.folder / METRICS).write_bytes(orjson.dumps({**metrics, "gauc": 0.8818}))
+    with indexed_file(trained.folder / METRICS) as temporary:
+        temporary.write_bytes(orjson.dumps({**metrics, "gauc": 0.8818}))
     result = trained.run("audit")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: runs/latest: audit: metrics: recomputed: ")
+    assert line.startswith("error: runs/small: audit: metrics: recomputed: ")
     assert f"gauc 0.8818 there, {metrics['gauc']} here" in line
     assert "failed" in result.stdout
     assert trained.read_json("runs/small/audit.json")["counts"]["failed"] == 1
@@ -78,7 +80,8 @@ def test_changed_weights_fail(trained: Workplace) -> None:
     assert "best.weights.h5: missing or damaged" in result.stderr
     record = trained.folder / "runs/small/checkpoints/best.json"
     forged = {**json.loads(record.read_text()), "sha256": compute_sha256(trained.folder / WEIGHTS)}
-    record.write_text(json.dumps(forged))
+    with indexed_file(record, trained.folder / "runs/small") as temporary:
+        temporary.write_text(json.dumps(forged))
     result = trained.run("audit")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()

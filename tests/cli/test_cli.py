@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -141,13 +142,35 @@ def failing(error: BaseException) -> click.Group:
             130,
             "interrupted; files are written whole or not at all, so the same command can run again\n",
         ),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"), 1, "error: runs/a: No space left on device\n"),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "error: No space left on device\n"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a"),
+            1,
+            "error: runs/a: no space left on the disk; free some, or choose another path\n",
+        ),
+        (
+            RuntimeError("UnknownError: events.v2; No space left on device"),  # as TensorFlow has it
+            1,
+            "error: no space left on the disk; free some, or choose another path\n",
+        ),
+        (
+            duckdb.TransactionException("TransactionContext Error: Failed to commit: could not write\nStack Trace"),
+            1,
+            "error: DuckDB failed: TransactionContext Error: Failed to commit: could not write Stack Trace; raise "
+            "data.memory_limit or free disk space\n",
+        ),
+        (ConfigError("\x1b]0;x\x07 \u202e \udcff\nb"), 2, "error: \\x1b]0;x\\x07 \\u202e \\udcff\\nb\n"),
         (OSError("cannot\n  spill"), 1, "error: cannot spill\n"),
         (
             MemoryError(),
             1,
-            "error: out of memory; lower training.batch_size or data.memory_limit, or use a larger machine\n",
+            "error: out of memory or of address space (`ulimit -v`); lower training.batch_size or data.memory_limit, "
+            "or use a larger machine (MemoryError)\n",
+        ),
+        (
+            ImportError("libtensorflow_cc.so.2: failed to map segment from shared object"),
+            1,
+            "error: out of memory or of address space (`ulimit -v`); lower training.batch_size or data.memory_limit, "
+            "or use a larger machine (libtensorflow_cc.so.2: failed to map segment from shared object)\n",
         ),
         (
             ZeroDivisionError("by\nzero"),
@@ -193,6 +216,52 @@ def test_a_long_message_stays_one_line_of_some_length() -> None:
     lines, _ = describe_failure(ValueError("x" * 5000))
     assert len(lines) == 1
     assert len(lines[0]) < 450
+
+
+def test_many_long_problems_stay_some_lines_of_some_length() -> None:
+    lines, _ = describe_failure(ConfigError([f"{number}: {'x' * 9000}" for number in range(1000)]))
+    assert len(lines) == 51
+    assert max(map(len, lines)) < 2100
+    assert lines[-1] == "error: and 950 more problems"
+
+
+@pytest.mark.parametrize("argument", ["a\0b", "a\udcffb"])
+def test_a_name_that_no_file_can_have_is_a_wrong_request(argument: str) -> None:
+    for arguments in (["config", "validate", argument], ["report", "--run-dir", argument], ["fit", "--set", argument]):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert "holds a NUL character, or bytes that are not UTF-8" in result.stderr
+        assert argument not in result.stderr
+
+
+def test_options_that_control_a_terminal_are_shown_as_text() -> None:
+    for arguments in (
+        ["config", "validate", "\x1b[2J.yaml"],
+        ["fit", "--config", "a", "\x1b[2J"],
+        ["fit", "--seeds", "\x1b[2J"],
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert "\x1b" not in result.stderr
+        assert r"\x1b[2J" in result.stderr
+
+
+@pytest.mark.parametrize("seeds", ["1" * 5000, "1,99999999999"])
+def test_a_seed_of_any_number_of_digits_is_a_wrong_option(seeds: str) -> None:
+    result = run("fit", "--config", "a.yaml", "--seeds", seeds)
+    assert result.exit_code == 2
+    assert "expected different whole numbers below 2147483648" in result.stderr
+
+
+def test_too_little_address_space_for_tensorflow() -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000,) * 2)\n"
+        "from din_train.tensorflow_setup import start_tensorflow; start_tensorflow('cpu')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (
+        "may have 2,000,000,000 bytes of address space (`ulimit -v`), and TensorFlow needs 3,000,000,000" in done.stderr
+    )
 
 
 def test_the_module_runs_as_the_command(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_movielens(
         *(("lines", "4"), ("kept", "3"), ("rejected", "rating not from 0.5 to 5: 1"), ("users", "2"), ("items", "2")),
         *(("impressions", "3"), ("clicks", "2 (66.7%)")),
     )
-    assert f"{4 + len(header)}: rating not from 0.5 to 5: 2{between}".replace("\t", "?") in findings
+    assert f"{4 + len(header)}: rating not from 0.5 to 5: 2{between}".replace("\t", "\\t") in findings
     assert (config.data.source, config.data.events, config.data.protocol) == ("movielens", Path(ratings), "user")
     assert edits() == ([] if with_movies else ["items"])
     if with_movies:
@@ -193,7 +193,7 @@ def test_x1() -> None:
     findings, config = inspect("my_train.csv")
     assert_rows(
         findings,
-        *(("lines", "4"), ("kept", "3"), ("rejected", "label not 0 or 1: 1"), ("label 1", "2 in my_train.csv")),
+        *(("lines", "4"), ("kept", "3"), ("rejected", "label like a rating: 1"), ("label 1", "2 in my_train.csv")),
         *(("users", "2"), ("items", "2"), ("history length", "min 0, median 1, p90 1.8, p99 2, max 2")),
     )
     assert (config.data.protocol, config.data.train, edits()) == ("presampled", Path("my_train.csv"), ["test"])
@@ -244,12 +244,237 @@ def test_columns_that_nothing_tells_are_marked() -> None:
     assert edits() == ["user", "timestamp"]
 
 
+def times(rows: int) -> list[int]:
+    return [START + 60 * n for n in range(rows)]
+
+
+def write_columns(name: str, **columns: Sequence[object]) -> None:
+    """A CSV of users, items and times, and these columns."""
+    count = len(next(iter(columns.values())))
+    every = {"user": [f"u{n % 5}" for n in range(count)], "item": [f"i{n}" for n in range(count)], "time": times(count)}
+    rows = zip(*{**every, **columns}.values(), strict=True)
+    write(name, ",".join({**every, **columns}), *(",".join(map(str, row)) for row in rows))
+
+
+def prepare() -> str:
+    """What `prepare` says on stderr."""
+    result = CliRunner().invoke(cli, ["prepare", "--config", "din-train.yaml"])
+    assert result.exit_code == 0, result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "share"),
+    [
+        ({"nonclk": [1, 1, 0, 1], "clk": [0, 0, 1, 0]}, "clk", "25.0%"),
+        ({"converted": [0, 1, 1, 0], "clicked_ad": [0, 1, 1, 1]}, "converted", "50.0%"),
+        ({"is_mobile": [0, 1, 1, 0], "ad_click_flag": [1, 1, 1, 0]}, "ad_click_flag", "75.0%"),
+        ({"a: #": [0, 1, 1, 1], "b": [1, 0, 0, 0]}, "b", "25.0%"),  # opposites: the rarer is the click
+        ({"b": [1.0, 0.0, 0.0, 0.0], "a: #": [0, 1, 1, 1]}, "b", "25.0%"),
+        ({"isread": [1, 0, 0, 0], "rating": [5, 3, 4, 1]}, "isread", "25.0%"),
+        ({"label": ["True", "False", "True", "True"]}, "label", "75.0%"),
+    ],
+)
+def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
+    columns: dict[str, list[Any]], label: str, share: str
+) -> None:
+    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
+    _, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert config.data.columns.label == label
+    text = Path("din-train.yaml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("    label:"))
+    assert line.endswith(f"# {share} of 20 rows are {'true' if 'True' in columns[label] else '1'}")
+    assert "negatives:" not in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"is_mobile": [0, 1, 1, 1]}, "column 'is_mobile' holds 0 and 1 (75.0% are 1)"),
+        ({"unclicked": [0, 1, 1, 1]}, "column 'unclicked' holds 0 and 1 (75.0% are 1)"),
+        ({"click": [1, -1, 1, 1]}, "column 'click' holds -1 and 1 (75.0% are 1)"),
+        ({"rating": [5, 3, 4, 1]}, "column 'rating' holds 1 to 5 (50.0% are 4 or more)"),
+        ({"Book-Rating": [10, 0, 8, ""]}, "column 'Book-Rating' holds 0 to 10 (66.7% are 8 or more), none in 5"),
+        ({"x": [1, 2, 3, 4, 5]}, "column 'x' holds 1 to 5 (40.0% are 4 or more)"),
+        ({"watch_ratio": [0.5, 1.25, 0, 3]}, "column 'watch_ratio' holds 0 to 3 (median 0.875)"),
+        ({"event": ["view", "view", "addtocart", "view"]}, "column 'event' holds view 15, addtocart 5"),
+        ({"what": ["Page View", "page view", "add_to_cart", "x"]}, "column 'what' holds Page View 5, page view 5, "),
+        ({"behavior_type": [1, 1, 4, 1]}, "column 'behavior_type' holds 1 15, 4 5"),
+    ],
+)
+def test_what_may_tell_clicks_is_never_left_out_without_a_word(columns: dict[str, list[Any]], said: str) -> None:
+    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
+    findings, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert config.data.columns.label is None
+    rows = 5 * len(next(iter(columns.values())))
+    line = next(line for line in findings.splitlines() if said in line)
+    assert f"of {rows} rows, and is not used: all rows are taken as clicks; " in line
+    lines = [line for line in prepare().splitlines() if "all rows are taken as clicks" in line]
+    assert len(lines) == 1
+    assert said.removeprefix("column ") in lines[0]
+    assert lines[0].startswith("log.csv: ")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"device": ["tv", "phone", "tv", ""], "price": [3, 5, 9, 12]},
+        {"hour": [0, 1, 2, 23], "genre": ["Watches", "Books", "Play", "Toys"]},
+        {"event": ["view"] * 4},
+    ],
+)
+def test_other_columns_are_not_remarked_on(columns: dict[str, list[Any]]) -> None:
+    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
+    findings, _ = inspect("log.csv")
+    assert "not used" not in findings
+    assert "taken as clicks" not in prepare()
+
+
+def test_columns_that_the_config_names_are_used() -> None:
+    write_columns("log.csv", kind=["view", "buy"] * 10, rating=[1, 5] * 10)
+    inspect("log.csv")
+    fields = "  context_fields: [kind]\n  prepared"
+    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields))
+    assert "column 'rating' holds 1 to 5" in (said := prepare())
+    assert "'kind'" not in said
+
+
+@pytest.mark.parametrize(("label", "request_column"), [("clk", "req_id"), ("plays", None)])
+def test_a_column_of_request_ids_is_named_in_a_log_of_impressions(label: str, request_column: str | None) -> None:
+    write_columns("log.csv", **{label: [0, 1, 0, 0], "req_id": ["a", "a", "b", "b"]})
+    _, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert config.data.columns.request == request_column
+
+
+def test_a_label_that_is_always_1_is_no_label() -> None:
+    write_columns("log.csv", label=[1] * 20)
+    findings, config = inspect("log.csv")
+    assert "column 'label' is not taken for the label: it holds nothing but 1" in findings
+    assert config.data.columns is not None
+    assert config.data.columns.label is None
+
+
+def test_only_the_first_rows_are_looked_at_and_that_is_said() -> None:
+    write_columns("log.csv", rating=[1, 5] * 6_000)
+    findings, _ = inspect("log.csv")
+    assert "holds 1 to 5 (50.0% are 4 or more), of the first 10,000 rows, and is not used" in findings
+
+
+@pytest.mark.parametrize(
+    ("rows", "header"),
+    [
+        ([f"A{n:013}X,{n},5,{START + n}" for n in range(9)], "column_1,column_2,column_3,timestamp"),
+        ([f"A{n:013}X,B{n},{1 + n % 5}.0,{START + n}" for n in range(19)], "user_id,item_id,rating,timestamp"),
+        ([f"u{n}\t2009-05-04T23:08:57Z\tx\ty" for n in range(9)], "column_1,timestamp,column_3,column_4 between tabs"),
+    ],
+)
+def test_a_first_line_like_the_others_is_no_header(rows: list[str], header: str) -> None:
+    write("log.csv", *rows)
+    line = fail("log.csv")
+    assert "log.csv: no header (its first line looks like the others: " in line
+    assert line.endswith(f"put one first, such as {header}\n")
+
+
+def test_a_header_of_values_is_refused_by_prepare_too() -> None:
+    write("log.csv", *(f"A{n},{n},5,{START + n}" for n in range(9)))
+    config = {"source": "table", "events": "log.csv", "prepared": "p"}
+    columns = {"user": "A0", "item": "0", "timestamp": str(START)}
+    values = {"name": "x", "data": {**config, "columns": columns}, "model": {"name": "din"}, "training": {"epochs": 1}}
+    Path("c.yaml").write_text(yaml.safe_dump(values))
+    result = CliRunner().invoke(cli, ["prepare", "--config", "c.yaml"])
+    assert result.exit_code == 1, result.stderr
+    assert f"'{START}' is a time and no column's name" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("lists", "form"),
+    [
+        (["1^2^3", "4^5"], "between '^'"),
+        (["1 ^ 2", "3 ^ 4"], "between '^'"),
+        (["B01 B02", "B03 B04"], "between blanks"),
+        (['"1,2,3"', '"4,5"'], "between ','"),
+        (['"[1, 2]"', "[]"], "between commas in brackets, as JSON or Python writes a list"),
+        (["a1|a2", "a3|a4"], "between '|'"),
+    ],
+)
+def test_columns_of_lists_are_said(lists: list[str], form: str) -> None:
+    write_columns("log.csv", past=lists * 5, hist_1=[0] * 10, hist_2=[0] * 10, hist_3=[7] * 10)
+    findings, _ = inspect("log.csv")
+    assert f"histories or other lists are not read: 'past' ({form}), 'hist' (3 numbered columns)" in findings
+    assert "is of numbers" not in findings
+
+
+def test_what_is_between_the_values_of_ready_made_histories() -> None:
+    write("my_train.csv", X1[0], "1,u1,a1,c1,b1|b2|b3,c1|c1|c1", "0,u1,b2,c1,b1|b2|b3,c1|c1|c1")
+    findings, _ = inspect("my_train.csv")
+    assert "item_history holds lists between '|', but only '^' is read" in findings
+    write("my_train.csv", X1[0], "1,u1,a1,c1,b1^b2^b3,c1^c1^c1", "0,u1,b2,c1,b1,c1")
+    assert "but only" not in inspect("my_train.csv")[0]
+
+
+def test_numbers_that_cannot_be_read_are_counted() -> None:
+    write_columns("log.csv", price=["$5", "7", '"1,299.00"', "3"] * 5, share=["NA", *[0.5] * 19], title=["x 1"] * 20)
+    findings, _ = inspect("log.csv")
+    assert "column 'price' is of numbers, but in 10 of 20 rows it has none that can be read, such as '$5'" in findings
+    assert "column 'share' is of numbers, but in 1 of 20 rows it has none that can be read, such as 'NA'" in findings
+    assert "'title'" not in findings
+
+
+def test_equal_events_null_words_and_quotes_are_counted() -> None:
+    rows = ["u\ti\t5", "u\ti\t5", "u\tj\t5", "none\ti\t6", "none\ti\t7", "u\tnone\t8", '"u"\t"i"\t9']
+    rows += ["nan\ti\t9", "u\t\\N\t9"]  # of `data.null_values`
+    write("log.tsv", "user\titem\ttime", *rows)
+    assert_rows(
+        inspect("log.tsv")[0],
+        ("equal events", "1 (user, item and time of another)"),
+        ("rejected", "2 (no user: 1, no item: 1)"),
+        ("user ids", "that may stand for none: none: 2"),
+        ("user ids", "in quotes, which are kept as a part of them: 1"),
+        ("item ids", "that may stand for none: none: 1"),
+        ("item ids", "in quotes, which are kept as a part of them: 1"),
+    )
+
+
+def test_day_numbers_are_no_times() -> None:
+    write("log.csv", "user,item,date", "u,i,20231115", "u,j,20231122")
+    findings, _ = inspect("log.csv")
+    assert "days as numbers (YYYYMMDD), which no date can be compared with" in findings
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            "item_id,category,price",
+            "a table of items and not the log, inspect the log, and name this file in data.items",
+        ),
+        ("user_id,gender,age", "a table of users and not the log, inspect the log, and name this file in data.users"),
+    ],
+)
+def test_a_side_table_is_not_taken_for_a_log(header: str, said: str) -> None:
+    write("side.csv", header, *(f"x{n},{n % 2},{n % 5 + 1}" for n in range(10)))
+    findings, _ = inspect("side.csv")
+    assert said in findings
+    assert "taken as clicks" not in findings
+
+
+def test_times_are_told_by_value_where_no_name_tells() -> None:
+    write("log.csv", "user,item,when", *(f"u,i{n},{START + n}" for n in range(5)))
+    findings, config = inspect("log.csv")
+    assert "column 'when' is taken for the timestamp, as its values are unix times" in findings
+    assert config.data.columns is not None
+    assert config.data.columns.timestamp == "when"
+
+
 def test_too_many_bad_lines_are_shown_and_marked() -> None:
     bad = [f"u{n}\x1b[31m: #\x85\u2028- x,\r,i" for n in range(7)]
     write("log.csv", "user,item,time", "u,i,5", *bad, "u,i,12", "u,j,7")
     findings, _ = inspect("log.csv")
     shown = findings.partition("First bad lines:\n")[2].splitlines()[:6]
-    assert shown[0] == "  line 3: carriage return inside the line: u0?[31m: #??- x,?,i"
+    assert shown[0] == r"  line 3: carriage return inside the line: u0\x1b[31m: #\x85\u2028- x,\r,i"
     assert [line.split()[1] for line in shown[:5]] == ["3:", "4:", "5:", "6:", "7:"]
     assert shown[5] == ""
     assert "EDIT data.max_bad_share: log.csv has 7 bad lines of 10 (70.00%)" in findings
@@ -305,10 +530,11 @@ def test_a_column_of_an_odd_name_stays_what_it_is(name: str) -> None:
             b"Dear all, thank you\nfor, well, your, letter\nYours\n",
             "of no known format: its first line is 'Dear",
         ),
-        ("numbers.csv", b"1,2,3\n4,5,6\n", "its first line holds numbers (1, 2, 3)"),
+        ("numbers.csv", b"1,2,3\n4,5,6\n", "no header (its first line looks like the others: 1, 2, 3)"),
         ("other.json", b'{"a": 1, "b": 2}\n', "objects with the keys a, b"),
         ("broken.json", b"{\n{\n", "lines that begin with {, but are no objects"),
         ("header.csv", b"user,item,time\n", "no event in its 0 lines"),
+        ("semi.csv", b"user;item;time\nu;i;5\n", "its columns stand between ';' (user;item;time), which is not read"),
         ("log.csv.xz", b"\xfd7zXZ\0\0\0", "packed with xz"),
         ("log.zip", b"PK\x03\x04abc", "packed with zip"),
         ("cut.csv.gz", gzip.compress(b"user,item,time\n" * 99)[:-12], "ends early"),

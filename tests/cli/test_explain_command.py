@@ -127,7 +127,7 @@ def test_a_model_without_attention_has_neither_file_nor_explanation(workplace: W
     result = workplace.run("explain", "--user", USER, "--item", "i0")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"error: runs/latest: model '{model}' has no activation weights to explain; give --run-dir a run of "
+        f"error: runs/small: model '{model}' has no activation weights to explain; give --run-dir a run of "
         "model.name=din\n"
     )
 

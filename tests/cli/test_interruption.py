@@ -125,7 +125,7 @@ def test_preparing_leaves_nothing(
     assert process.returncode == exit_code
     assert errors == "interrupted; files are written whole or not at all, so the same command can run again\n"
     assert workplace.list_files() == before
-    assert [path.name for path in (workplace.folder / "prepared").iterdir()] == [".small.lock"]
+    assert [path.name for path in (workplace.folder / "prepared").iterdir()] == []
 
 
 def test_a_signal_the_parent_ignores_stays_ignored(workplace: Workplace) -> None:

@@ -224,3 +224,32 @@ def test_none_of_the_rows_fits(workplace: Workplace) -> None:
     assert result.exit_code == 1
     assert "none of its first 2,000 rows can be scored (empty user: 2,000, the first is row 1)" in result.stderr
     assert not Path("out.parquet.unfinished").exists()
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_rows_of_the_log_get_the_scores_of_eval_to_the_bit(workplace: Workplace, labelled: bool) -> None:
+    """Five events of a user have one time; by time alone most rows get another history."""
+    rows = [(f"u{n % 20}", f"i{(n * 7 + n // 40) % 97}", f"c{n % 5}", n // 100, n // 20 % 3 % 2) for n in range(800)]
+    write_table(workplace.folder / "log.tsv", ["user", "item", "category", "time", "label"], rows)
+    columns = {"user": "user", "item": "item", "category": "category", "timestamp": "time"}
+    data = {"source": "table", "events": "log.tsv", "columns": columns, "prepared": "prepared/small"}
+    if labelled:
+        data["columns"] = {**columns, "label": "label"}
+    workplace.write_config(data=data, negatives={"per_positive": 2, "evaluation_per_positive": 2})
+    assert workplace.fit().exit_code == 0
+    scores = pq.read_table("runs/small/scores.test.parquet")
+    users, items = (
+        dict(zip(table[f"{key}_id"].to_pylist(), table[key].to_pylist(), strict=True))
+        for key, table in ((key, pq.read_table(f"prepared/small/{key}s.parquet")) for key in ("user", "item"))
+    )
+    test = [
+        (users[user], items[item], rows[event][3], event)
+        for user, item, event in zip(
+            *(scores[name].to_pylist() for name in ("user_id", "target_item_id", "event")), strict=True
+        )
+    ]
+    write_table(workplace.folder / "new.csv", ["user", "item", "time", "event"], test)
+    by_event = predict(workplace, "--columns", "event=event")["logit"]
+    assert by_event.to_numpy().tobytes() == scores["logit"].to_numpy().tobytes()
+    by_time = workplace.run("predict", "--input", "new.csv", "--output", "time.parquet")
+    assert f"{len(test):,} rows have stored events of their user at their own time" in by_time.stderr or labelled

@@ -12,6 +12,8 @@ import orjson
 import pytest
 from workplace import Workplace
 
+from din_train.checksums import indexed_file
+from din_train.samples.manifest import write_manifest
 from din_train.workflow.environment import describe_command
 
 RUN = Path("runs/small")
@@ -35,7 +37,7 @@ def test_fit_writes_the_page_and_report_writes_the_same_again(fitted: Workplace)
     (RUN / "report.html").unlink()
     result = fitted.run("report")
     assert result.exit_code == 0
-    assert "report: runs/latest/report.html (plots: runs/latest/plots)" in result.stderr
+    assert "report: runs/small/report.html (plots: runs/small/plots)" in result.stderr
     assert (RUN / "report.html").read_bytes() == page
     assert {each.name: each.read_bytes() for each in (RUN / "plots").iterdir()} == plots
 
@@ -70,7 +72,7 @@ def test_report_needs_neither_tensorflow_nor_the_data(fitted: Workplace) -> None
 
 def test_other_data_than_the_run_was_trained_on_are_not_shown(fitted: Workplace) -> None:
     path = Path("prepared/small/manifest.json")
-    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "fingerprint": "another"}))
+    write_manifest(path.parent, {**orjson.loads(path.read_bytes()), "fingerprint": "another"})
     assert fitted.run("report").exit_code == 0
     assert "no longer the data set that this run was trained on" in (RUN / "report.html").read_text()
 
@@ -84,10 +86,11 @@ def test_a_lacking_file_leaves_out_its_part_and_is_named(fitted: Workplace, dama
         else:
             (RUN / name).write_text(damage)
     result = fitted.run("report")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == (0 if damage == "missing" else 1), result.output
     page = (RUN / "report.html").read_text()
     for name in files:
-        assert re.search(rf"<p>runs/latest/{name}: (no such file|damaged)", page), name
+        assert damage == "missing" or f"error: runs/small/{name}: damaged or changed" in result.stderr
+        assert re.search(rf"<p>runs/small/{name}: (no such file|damaged)", page), name
     assert 'id="figure-loss"' in page
     assert not re.search(r'id="figure-(roc|reliability|history-length|attention-1)"', page)
 
@@ -110,7 +113,7 @@ def test_environment(fitted: Workplace) -> None:
     environment = fitted.read_json("runs/small/environment.json")
     assert set(environment) == {
         "din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device", "command", "started",
-        "seconds",
+        "seconds", "run_directory", "prepared",
     }  # fmt: skip
     assert environment["tensorflow"] == version("tensorflow")
     assert environment["python"] == sys.version.split()[0]
@@ -120,6 +123,8 @@ def test_environment(fitted: Workplace) -> None:
     assert started.utcoffset() == UTC.utcoffset(None)
     assert 0 <= (datetime.now(UTC) - started).total_seconds() < 3600
     assert environment["seconds"] > 0
+    assert environment["run_directory"] == str(Path.cwd() / "runs/small")
+    assert environment["prepared"] == str(Path.cwd() / "prepared/small")
 
 
 def test_a_run_that_goes_on_keeps_its_start_and_adds_its_seconds(workplace: Workplace) -> None:
@@ -127,7 +132,8 @@ def test_a_run_that_goes_on_keeps_its_start_and_adds_its_seconds(workplace: Work
     path = RUN / "environment.json"
     first = orjson.loads(path.read_bytes())
     begun = {"started": "2020-01-02T03:04:05+00:00", "command": "din-train fit --config first.yaml", "seconds": 1000.0}
-    path.write_bytes(orjson.dumps({**first, **begun, "din_train": "0.0.0"}))
+    with indexed_file(path) as temporary:
+        temporary.write_bytes(orjson.dumps({**first, **begun, "din_train": "0.0.0"}))
     (RUN / "metrics.json").unlink()
     assert workplace.fit("--resume").exit_code == 0
     resumed = orjson.loads(path.read_bytes())

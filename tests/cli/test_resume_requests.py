@@ -111,14 +111,44 @@ def test_what_is_no_run_is_refused(workplace: Workplace) -> None:
     assert "mine: not a run directory (no config.yaml), so there is nothing to --resume" in result.stderr
 
 
-def test_a_run_without_a_state_is_not_begun_anew_over_foreign_files(finished: Workplace) -> None:
-    shutil.rmtree(finished.folder / "runs/small/checkpoints")
-    (finished.folder / "runs/small/metrics.json").unlink()
-    (finished.folder / "runs/small/notes.txt").write_text("x")
+@pytest.mark.parametrize("lost", ["checkpoints", "records of the states", "whole states"])
+def test_a_run_without_a_whole_state_is_not_begun_anew(finished: Workplace, lost: str) -> None:
+    run = finished.folder / "runs/small"
+    (run / "metrics.json").unlink()
+    (run / "notes.txt").write_text("x")
+    if lost == "checkpoints":
+        shutil.rmtree(run / "checkpoints")
+    for state in (run / "checkpoints").glob("state-*.json" if lost == "records of the states" else "state-*.npz"):
+        state.unlink()
+    before = {path: (finished.folder / path).read_bytes() for path in finished.list_files()}
     result = finished.fit("--resume")
     assert result.exit_code == 2
-    assert "holds 'notes.txt', which is not a run's" in result.stderr
-    assert (finished.folder / "runs/small/notes.txt").exists()
+    assert result.stderr.splitlines()[-1] == (
+        "error: runs/small: has no whole saved state to go on from, so --resume leaves it as it is; give --overwrite "
+        "to train anew in its place, or another name (--set name=..., --run-dir)"
+    )
+    assert {path: (finished.folder / path).read_bytes() for path in finished.list_files()} == before
+
+
+def test_a_run_killed_before_its_first_state_begins_again_and_keeps_what_is_not_its_own(finished: Workplace) -> None:
+    run = finished.folder / "runs/small"
+    expected = finished.read_json("runs/small/metrics.json")
+    for name in ("metrics.json", "scores.test.parquet", "attention.json", "report.html"):
+        (run / name).unlink()
+    shutil.rmtree(run / "plots")
+    for state in (run / "checkpoints").glob("state-*.json"):
+        state.unlink()
+    first = (run / "history.jsonl").read_bytes().splitlines()[0]
+    (run / "history.jsonl").write_bytes(first + b"\n")
+    record = run / "checkpoints/best.json"
+    record.write_bytes(orjson.dumps({**orjson.loads(record.read_bytes()), "epoch": 1}))
+    (run / "notes.txt").write_text("x")
+    result = finished.fit("--resume")
+    assert result.exit_code == 0, result.output
+    assert "runs/small: no saved state, so training begins" in result.stderr
+    assert finished.read_json("runs/small/metrics.json") == expected
+    assert len((run / "history.jsonl").read_bytes().splitlines()) == 2
+    assert (run / "notes.txt").exists()
 
 
 def test_finished_seeds_are_skipped_and_count(workplace: Workplace) -> None:

@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from log_factory import write_log
+from log_factory import write_log, write_table
 from workplace import EVENTS, Workplace
 
 
@@ -62,7 +62,7 @@ def test_metadata_with_no_matching_item(workplace: Workplace) -> None:
         "name: small\nmodel: {name: din}\ntraining: {epochs: 1}\n"
         "data: {source: amazon-2018, reviews: reviews.json, items: meta.json, prepared: prepared/small}\n"
     )
-    check(workplace, 1, "meta.json: no item of reviews.json is in its 1 lines; do the two files belong together?")
+    check(workplace, 1, "meta.json: no item of reviews.json is in its 1 lines; the reviews have 'a0', the metadata")
 
 
 @pytest.mark.parametrize("source", ["amazon-2014", "amazon-2018"])
@@ -141,17 +141,14 @@ def test_missing_checkpoint_files(workplace: Workplace, name: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("contents", "expected"), [("{", "damaged (unexpected"), ('{"auc": 1}', "gauc, gauc_weighting")]
-)
-def test_damaged_metrics(workplace: Workplace, contents: str, expected: str) -> None:
+@pytest.mark.parametrize("contents", ["{", '{"auc": 1}'])
+def test_damaged_metrics(workplace: Workplace, contents: str) -> None:
     workplace.fit()
     (workplace.folder / "runs/small/metrics.json").write_text(contents)
     result = workplace.run("compare", "runs/small")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: runs/small/metrics.json: damaged (")
-    assert expected in line
+    assert line.startswith("error: runs/small/metrics.json: damaged or changed since it was written (")
 
 
 def test_a_run_is_not_compared_with_itself(workplace: Workplace) -> None:
@@ -192,7 +189,7 @@ def test_a_gpu_that_is_not_there(workplace: Workplace) -> None:
     result = workplace.fit("--set", "training.device=gpu")
     assert result.exit_code == 2
     assert "training.device: received 'gpu', but TensorFlow sees no GPU" in result.stderr.splitlines()[-1]
-    assert not (workplace.folder / "runs").exists()
+    assert not (workplace.folder / "runs/small").exists()
 
 
 def test_a_loss_that_is_no_number(workplace: Workplace) -> None:
@@ -206,4 +203,39 @@ def test_a_protocol_that_leaves_nothing_to_train_on(workplace: Workplace) -> Non
     result = workplace.fit()
     assert result.exit_code == 1
     assert "leaves no training sample" in result.stderr.splitlines()[-1]
-    assert not Path("runs").exists()
+    assert not Path("runs/small").exists()
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [("u", f"i{n % 7}", "c", n) for n in range(60)],
+        [(f"u{n % 9}", "i", "c", n) for n in range(60)],
+        [("u", "i", "c", n) for n in range(4)],
+    ],
+    ids=["one user", "one item", "one sample"],
+)
+def test_users_who_leave_nothing_to_sample_are_refused_before_training(
+    workplace: Workplace, events: list[tuple[str, str, str, int]]
+) -> None:
+    write_log(workplace.folder / "log.tsv", events)
+    result = workplace.fit()
+    assert result.exit_code == 1, result.output
+    assert "positives have no item left that their user has not chosen" in result.stderr.splitlines()[-1]
+    assert not (workplace.folder / "runs/small").exists()
+
+
+def test_what_no_epoch_can_be_chosen_on_is_refused_before_training(workplace: Workplace) -> None:
+    """What the users did not click was shown before the validation split."""
+    shown = [("a", 0, 1), ("b", 1, 1), ("c", 1, 0), ("d", 2, 1), ("e", 3, 1)]
+    rows = [(f"u{n}", item, "c", time, label) for n in range(9) for item, time, label in shown]
+    write_table(workplace.folder / "log.tsv", ["user", "item", "category", "time", "label"], rows)
+    workplace.write_config(data={"columns": {"user": "user", "item": "item", "timestamp": "time", "label": "label"}})
+    result = workplace.fit()
+    assert result.exit_code == 1, result.output
+    line = result.stderr.splitlines()[-1]
+    assert "validation split has no user with rows of both classes, clicked and not clicked (" in line
+    assert line.endswith(
+        "so gauc, which chooses the epoch, is undefined on it; use a longer log, or training.select_on=none"
+    )
+    assert not (workplace.folder / "runs/small").exists()

@@ -209,3 +209,58 @@ def test_users_are_shared_out_by_default_under_user(load: Load) -> None:
     split = load("data.protocol=user").data.user_split
     assert split is not None
     assert (split.validation, split.test) == (0.1, 0.1)
+
+
+COLUMNS = "source: table, events: e.csv, columns: {user: u, item: i, timestamp: t, category: c, label: l}"
+
+
+@pytest.mark.parametrize("role", ["item", "timestamp", "category", "label"])
+def test_every_role_has_a_column_of_its_own(problems: Problems, role: str) -> None:
+    assert problems(f"data.columns.{role}=u", text=text_of(COLUMNS)) == [
+        f"data.columns.{role}: received 'u', the column of data.columns.user already; name another one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ("context_fields: [l]", "data.context_fields: received 'l', the column of data.columns.label; leave it out"),
+        ("item_fields: [u]", "data.item_fields: received 'u', the column of data.columns.user; leave it out"),
+        ("user_fields: [t]", "data.user_fields: received 't', the column of data.columns.timestamp; leave it out"),
+        ("items: x, item_fields: [i]", "data.item_fields: received 'i', the column of data.columns.item; leave it out"),
+        (
+            "items: x, item_fields: [c]",
+            "data.item_fields: received 'c', the column of data.columns.category; leave it out",
+        ),
+    ],
+)
+def test_a_field_is_no_column_of_a_role(problems: Problems, fields: str, line: str) -> None:
+    assert problems(text=text_of(f"{COLUMNS}, {fields}")) == [line]
+
+
+def test_a_table_of_its_own_may_use_the_names_of_other_roles(config_file: Path) -> None:
+    config_file.write_text(text_of(f"{COLUMNS}, items: x, item_fields: [u, t, l], users: y, user_fields: [i]"))
+    assert load_config(config_file).data.item_fields == ("u", "t", "l")
+
+
+def test_words_for_no_value(config_file: Path, load: Load) -> None:
+    assert {"NULL", "None", "nan", "NA", "\\N"} < set(load().data.null_values)
+    assert "none" not in load().data.null_values
+    config_file.write_text(text_of(f"{TABLE}, null_values: ['-', 'NA']"))
+    assert load_config(config_file).data.null_values == ("-", "NA")
+    config_file.write_text(dump_config(load_config(config_file)))
+    assert load_config(config_file).data.null_values == ("-", "NA")
+
+
+@pytest.mark.parametrize("separator", ["''", "a", "']'", "0", "'|||||||||'"])
+def test_what_is_no_separator(problems: Problems, separator: str) -> None:
+    (line,) = problems(text=text_of(f"{X1}, history_separator: {separator}"))
+    assert line.startswith("data.history_separator: received ")
+
+
+def test_a_separator_belongs_to_ready_made_samples(config_file: Path, problems: Problems) -> None:
+    config_file.write_text(text_of(X1))
+    assert load_config(config_file).data.history_separator == "^"
+    assert problems(text=text_of(f"{TABLE}, history_separator: '|'")) == [
+        "data.history_separator: not used by source 'table'; remove it or change data.source"
+    ]

@@ -44,7 +44,7 @@ def test_base_under_paper(tmp_path: Path) -> None:
 def test_lr_under_time(tmp_path: Path) -> None:
     checks = audit(tmp_path, "time", "lr")
     assert checks["test rows: unseen"].measured["test_events"] == 2 * USERS
-    assert checks["future: histories"].measured["reaching into their split's time"] == 0
+    assert checks["future: histories"].measured["ending elsewhere than the protocol says"] == 0
     assert checks["future: appended"].measured["changed"] > 0.9
 
 
@@ -64,7 +64,7 @@ def test_base_on_ready_made_samples(tmp_path: Path) -> None:
 
 def test_din_on_impressions(tmp_path: Path) -> None:
     checks = audit(tmp_path, "impressions", "din")
-    assert checks["future: histories"].measured["newer than their impression"] == 0
+    assert checks["future: histories"].measured["at or after their request's moment"] == 0
     assert checks["leak: kinds of items"].status is Status.NOTE
 
 

@@ -1,9 +1,11 @@
 """Runs are put side by side only where their numbers mean the same; their differences come with paired intervals."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scored_rows import make_rows
 
 from din_train.config import MetricsConfig
 from din_train.errors import ConfigError, RunError
@@ -21,7 +23,7 @@ def score_rows(noise: float, seed: int) -> ScoredRows:
     label = np.tile(np.array([1, 0], np.int8), USERS)
     logit = (label + random.normal(0, noise, 2 * USERS)).astype(np.float32)
     ids = np.repeat(np.arange(2, USERS + 2, dtype=np.int32), 2)
-    return ScoredRows(ids, ids, np.ones_like(ids), label, logit)
+    return make_rows(user_id=ids, target_item_id=ids, history_length=np.ones_like(ids), label=label, logit=logit)
 
 
 def describe(rows: ScoredRows, model: str = "din", **others: Any) -> dict[str, Any]:
@@ -118,13 +120,11 @@ def test_refuses_scores_that_the_metrics_were_not_made_from() -> None:
 
 
 def test_refuses_rows_of_other_users() -> None:
-    mixed = ScoredRows(np.roll(GOOD.user_id, 1), *(getattr(GOOD, name) for name in (
-        "target_item_id", "history_length", "label", "logit")))  # fmt: skip
+    mixed = replace(GOOD, user_id=np.roll(GOOD.user_id, 1))
     with pytest.raises(RunError, match="runs/din: its rows are not runs/base's"):
         compare_runs(METRICS, {**ROWS, "runs/din": mixed}, CONFIG)
 
 
 def test_the_same_users_under_other_numbers_are_the_same_users() -> None:
-    renumbered = ScoredRows(GOOD.user_id[::-1].repeat(1) * 3, *(getattr(GOOD, name) for name in (
-        "target_item_id", "history_length", "label", "logit")))  # fmt: skip
+    renumbered = replace(GOOD, user_id=GOOD.user_id[::-1] * 3)
     assert compare_runs(METRICS, {**ROWS, "runs/din": renumbered}, CONFIG).differences

@@ -21,6 +21,7 @@ def make_samples(lengths: list[int], *, negatives: int = 1) -> Samples:
         history_start=np.repeat(np.arange(len(lengths), dtype=np.int64) * 100, width),
         history_length=np.repeat(np.array(lengths, np.int32), width),
         labels=np.tile(np.array([1] + [0] * negatives, np.int8), len(lengths)),
+        events=np.repeat(np.arange(len(lengths)), width),
     )
 
 
@@ -95,20 +96,22 @@ def test_the_files_form(tmp_path: Path) -> None:
         ]
     }  # fmt: skip
     assert read_examples(path) == [make_example()]
-    assert [each.name for each in tmp_path.iterdir()] == ["attention.json"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["attention.json", "checksums.json"]
 
 
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
         (None, "no such file"),
-        (b"{", "damaged"),
-        (b"[]", "without examples"),
-        (b'{"examples": [{"user": "u"}]}', "without behaviours, clicked, sampled, user"),
+        (b"{", "damaged or changed"),
+        (b"[]", "damaged or changed"),
+        (b'{"examples": [{"user": "u"}]}', "damaged or changed"),
     ],
 )
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path, contents: bytes | None, message: str) -> None:
     path = tmp_path / "attention.json"
+    write_examples(path, [make_example()])
+    path.unlink()
     if contents is not None:
         path.write_bytes(contents)
     with pytest.raises(RunError, match=message):

@@ -6,11 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scored_rows import make_rows
 
-from din_train.errors import RunError
-from din_train.evaluation.scores import ScoredRows, read_scores, write_scores
+from din_train.checksums import indexed_file
+from din_train.errors import DamagedError, RunError
+from din_train.evaluation.scores import read_scores, write_scores
 
-ROWS = ScoredRows(
+ROWS = make_rows(
     user_id=np.array([2, 2, 3], np.int32),
     target_item_id=np.array([5, 1, 7], np.int32),
     history_length=np.array([0, 4, 9], np.int32),
@@ -26,7 +28,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(back, name), getattr(ROWS, name))
         assert getattr(back, name).dtype == getattr(ROWS, name).dtype
     assert back.click_probabilities == pytest.approx(1 / (1 + np.exp(-ROWS.logit.astype(float))))
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.test.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checksums.json", "scores.test.parquet"]
 
 
 def test_rows_are_taken_in_all_columns() -> None:
@@ -41,8 +43,11 @@ def test_missing_cut_and_foreign_files_are_refused_with_what_to_do(tmp_path: Pat
         read_scores(path)
     write_scores(path, ROWS)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(RunError, match="damaged"):
+    with pytest.raises(
+        DamagedError, match=r"scores.test.parquet: damaged or changed .*; write it with `din-train eval"
+    ):
         read_scores(path)
-    pq.write_table(pa.table({"user": ["a"]}), path)
+    with indexed_file(path) as temporary:
+        pq.write_table(pa.table({"user": ["a"]}), temporary)
     with pytest.raises(RunError, match="its columns are not those of scores"):
         read_scores(path)

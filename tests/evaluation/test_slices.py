@@ -19,6 +19,7 @@ def make_samples(**columns: object) -> Samples:
         history_start=given.get("start", np.zeros(size, np.int32)).astype(np.int64),
         history_length=given["length"],
         labels=given["label"].astype(np.int8),
+        events=np.arange(size),
         context=columns.get("context", {}),  # type: ignore[arg-type]
     )
 

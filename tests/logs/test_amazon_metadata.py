@@ -95,11 +95,11 @@ def test_thousands_of_digits_are_no_number() -> None:
 
 @pytest.mark.parametrize(
     ("price", "expected"),
-    [(9.99, "9.99"), (5, "5"), ("$1,009.99", "1009.99"), (" 3 ", "3"), ("$1 - $2", None), (True, None), (1e30, None),
-     (-1, None), (None, None), ([5], None), ("from $5", None), ("1,00.5", None)],
+    [(9.99, "9.99"), (5, "5"), ("$1,009.99", "1009.99"), (" 3 ", "3"), (True, None), (1e30, None), (None, None),
+     ([5], None), ("\n\t ", None), ("N/A", None), ("$1 - $2", "$1 - $2"), (-1, "-1"), ("1,00.5", "1,00.5")],
 )  # fmt: skip
-def test_a_price_is_a_plain_number(price: object, expected: str | None) -> None:
-    assert parse_item_2018(lines({"asin": "i", "price": price}), ["price"]).fields == (expected,)
+def test_a_price_is_a_plain_number_or_left_as_it_is(price: object, expected: str | None) -> None:
+    assert parse_item_2018(lines({"asin": "i", "price": price}), ["price"], {"N/A"}).fields == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,9 @@ def test_files_that_do_not_belong_together(runner: Runner) -> None:
     with pytest.raises(DataError) as caught:
         runner.amazon(lines(review(item="i")), lines({"asin": "j", "category": ["A"]}))
     assert str(caught.value) == (
-        f"{runner.folder / 'input-2'}: no item of {runner.folder / 'input-1'} is in its 1 lines; do the two files "
-        "belong together? check data.reviews and data.items"
+        f"{runner.folder / 'input-2'}: no item of {runner.folder / 'input-1'} is in its 1 lines; the reviews have "
+        "'i', the metadata has 'j'; do the two files "
+        "belong together? check data.reviews and data.items, or set data.unmatched to allow"
     )
 
 

@@ -18,6 +18,7 @@ import pytest
 from log_runner import COLUMNS, Outcome, Runner, lines, literals, review
 
 from din_train.config import ColumnsConfig
+from din_train.config.data import NULL_VALUES
 from din_train.errors import DataError
 from din_train.logs import lines as lines_module
 from din_train.logs.labels import LabelRule
@@ -44,6 +45,7 @@ ALPHABET = [bytes([byte]) for byte in b"\t,\"'\\{}[]:\n\r\0 0159.-+eEnNaAui<&;|^
     b", 'asin': 'z'",
     b"1400000000000",
 ]
+NULLS = set(NULL_VALUES)
 LOGS, LINES = 25, 420  # 10,500 lines a reader
 
 
@@ -148,7 +150,11 @@ def load_pairs(line: bytes) -> list[tuple[str, Any]] | None:
 
 
 def is_id(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and "\0" not in value
+    return isinstance(value, str) and bool(value) and "\0" not in value and value not in NULLS
+
+
+def none_if_null(text: str | None) -> str | None:
+    return None if not text or text in NULLS else text
 
 
 def refuse(constant: str) -> float:
@@ -209,7 +215,7 @@ def plain_item(line: bytes, release: str) -> tuple[str, str | None] | None:
         if "<" in text or ">" in text:
             break
         category = text.replace("\0", "").encode(errors="replace").decode().strip()
-    return (item, category or None) if is_id(item) else None
+    return (item, none_if_null(category)) if is_id(item) else None
 
 
 def load_literal_pairs(line: bytes) -> list[tuple[Any, Any]] | None:
@@ -239,7 +245,7 @@ def test_text_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch, delimiter:
     def parse(line: bytes) -> Row | None:
         fields = split_plainly(line, delimiter, 4)
         event = None if fields is None else build_event(*fields[:3])
-        return None if fields is None or event is None else (*event, fields[3] or None)
+        return None if fields is None or event is None else (*event, none_if_null(fields[3]))
 
     read_all(lambda log: runner.table(log, max_bad_share=1), logs, parse)
 
@@ -258,7 +264,7 @@ def test_taobao(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
         if fields is None or fields[3] not in ("pv", "buy"):
             return None
         event = build_event(fields[0], fields[1], fields[4])
-        return None if event is None else (*event, fields[2] or None)
+        return None if event is None else (*event, none_if_null(fields[2]))
 
     read_all(read, damaged_logs(TAOBAO), parse)
 
@@ -282,6 +288,9 @@ def test_movielens_ratings(runner: Runner, monkeypatch: pytest.MonkeyPatch, deli
     read_all(read, damaged_logs(good, header), parse)
 
 
+LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "true": 1, "false": 0, "t": 1, "f": 0}
+
+
 def test_labelled_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", 200)
     good = [b"u\ti\t5\t1", b"v\tj\t1400000000\t0", b"x\tl\t007\t1.0"]
@@ -290,10 +299,10 @@ def test_labelled_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Non
 
     def parse(line: bytes) -> Row | None:
         fields = split_plainly(line, "\t", 4)
-        if fields is None or fields[3] not in ("0", "1", "0.0", "1.0"):
+        if fields is None or fields[3].lower() not in LABELS:
             return None
         event = build_event(fields[0], fields[1], fields[2])
-        return None if event is None else (*event, int(fields[3][0]))
+        return None if event is None else (*event, LABELS[fields[3].lower()])
 
     read_all(lambda log: runner.table(log, columns, max_bad_share=1), logs, parse)
 
@@ -338,12 +347,12 @@ def test_movies(runner: Runner, layout: str) -> None:
         else:
             delimiter, width = ("::", 3) if layout == "dat" else ("|", 24)
             fields = split_latin_1(line, delimiter, width)
-        if fields is None or not fields[0]:
+        if fields is None or not is_id(fields[0]):
             return None
         if layout == "100k":
             flags = [place for place, flag in enumerate(fields[6:]) if flag == "1"]
             return fields[0], GENRES[flags[0]] if flags else None, fields[1] or None
-        genres = [genre for genre in fields[2].split("|") if genre not in ("", "(no genres listed)", "unknown")]
+        genres = [genre for genre in fields[2].split("|") if genre not in ("", "(no genres listed)", "unknown", *NULLS)]
         return fields[0], genres[0] if genres else None, fields[1] or None
 
     values = {"source": "movielens", "events": runner.file(b"1::10::4::900000000\n")}
@@ -378,10 +387,10 @@ def test_movielens_users(runner: Runner, delimiter: str) -> None:
 
     def parse(line: bytes) -> Row | None:
         fields = split_latin_1(line, delimiter, 5)
-        if fields is None or not fields[0]:
+        if fields is None or not is_id(fields[0]):
             return None
         age, gender = (fields[2], fields[1]) if delimiter == "::" else (fields[1], fields[2])
-        return fields[0], age or None, gender or None
+        return fields[0], none_if_null(age), none_if_null(gender)
 
     values = {
         "source": "movielens",
@@ -409,7 +418,7 @@ def test_side_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch, delimiter:
 
     def parse(line: bytes) -> Row | None:
         fields = split_plainly(line, delimiter, 3)
-        return None if fields is None or not fields[0] else tuple(field or None for field in fields)
+        return None if fields is None or not is_id(fields[0]) else tuple(map(none_if_null, fields))
 
     header = b"item\tcategory\tprice\n".replace(b"\t", delimiter.encode())
     values = {"source": "table", "events": runner.file(b"user,item,time\nu,i,5\n"), "columns": COLUMNS.model_dump()}
@@ -448,9 +457,27 @@ def parse_x1(line: bytes) -> tuple[str | None, ...] | None:
     if fields is None:
         return None
     label, user, item, category, items, categories = fields
-    good = label in ("0", "1") and user and item and (not items or all(items.split("^")))
-    good = good and items.count("^") == categories.count("^") and (items or not categories)
-    return (label, user, item, category or None, items, categories) if good else None
+    histories = [split_history(text) for text in (items, categories)]
+    if label.lower() not in LABELS or not is_id(user) or not is_id(item) or None in histories:
+        return None
+    of_items, of_categories = (history or [] for history in histories)
+    if (
+        not all(of_items)
+        or len(of_items) != len(of_categories or of_items[:1])
+        or "^" in "".join([*of_items, *of_categories])
+    ):
+        return None
+    joined = ("^".join(of_items), "^".join(of_categories))
+    return (str(LABELS[label.lower()]), user, item, none_if_null(category), *joined)
+
+
+def split_history(text: str) -> list[str] | None:
+    """Ids joined by `^`, missing ones empty; None for what is in brackets, of which none is a list in these logs."""
+    text = text.strip(" \t")
+    if text.startswith("["):
+        return [] if text == "[]" else None
+    ids = [each.strip(" \t") for each in text.split("^")]
+    return [] if none_if_null(text) is None else [none_if_null(each) or "" for each in ids]
 
 
 def split_plainly(line: bytes, delimiter: str, width: int) -> list[str] | None:
@@ -466,7 +493,7 @@ def split_plainly(line: bytes, delimiter: str, width: int) -> list[str] | None:
 
 def build_event(user: str, item: str, time: str) -> Row | None:
     digits = re.fullmatch(r" *\+?([0-9]+)(\.0*)? *| *-0+(\.0*)? *", time, re.ASCII)
-    if not user or not item or digits is None or len((digits[1] or "0").lstrip("0")) > 19:
+    if not is_id(user) or not is_id(item) or digits is None or len((digits[1] or "0").lstrip("0")) > 19:
         return None
     seconds = int(digits[1] or 0)
     return None if seconds >= 2**63 or is_of_another_unit(seconds, 1) else (user, item, seconds)

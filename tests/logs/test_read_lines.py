@@ -111,3 +111,13 @@ def test_a_file_that_goes_away_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path / "gone")
     assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read (No such file or directory); check the file"
+
+
+def test_a_gzip_bomb_is_refused_and_a_log_that_packs_well_is_not(tmp_path: Path) -> None:
+    bomb, log = tmp_path / "bomb.gz", tmp_path / "log.gz"
+    bomb.write_bytes(gzip.compress(b"\n" * 40_000_000))
+    with pytest.raises(DataError, match=r"bomb\.gz: its gzip stream is more than 200 times as long as the file"):
+        for _ in read_blocks(bomb, lambda _: None):
+            pass
+    log.write_bytes(gzip.compress(b"the same line\n" * 1_000_000))
+    assert sum(block.count(b"\n") for _, block in read_blocks(log, lambda _: None)) == 1_000_000

@@ -6,6 +6,7 @@ import pytest
 from log_runner import Runner, lines, literals, review
 
 from din_train.errors import DataError
+from din_train.logs import rejects
 
 META = literals({"asin": "i", "categories": [["A", "B"]]})
 
@@ -94,3 +95,26 @@ def test_the_same_files_give_the_same_bytes(runner: Runner) -> None:
 
     path, first = read_bytes(lines(review(), "oops", review(time=9)))
     assert read_bytes(path)[1] == first
+
+
+def test_far_too_many_bad_lines_stop_the_reading(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejects, "MANY_BAD_LINES", 1500)
+    path = runner.folder / "input-1"
+    with pytest.raises(DataError) as caught:
+        runner.amazon(lines(review(), *["oops"] * 9000), META, "amazon-2014")
+    assert str(caught.value) == (
+        f"{path}: 1,501 of its first 1,502 lines cannot be read (not JSON: 1,501), so the rest is not read; first bad "
+        f"line {path}:2: not JSON; it looks like another format: check data.source ('amazon-2014')"
+    )
+    with pytest.raises(DataError, match=r"1,501 of its first 1,502 lines"):
+        runner.amazon(lines(review(), *["oops"] * 9000), META, "amazon-2014", max_bad_share=1)
+    with pytest.raises(DataError, match=r"1,600 of 3,201 lines cannot be read .* more than the 32 that"):
+        runner.amazon(lines(review(), *[review(), "oops"] * 1600), META, "amazon-2014")  # never more than half
+
+
+def test_bad_lines_after_many_are_counted_and_not_kept(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejects, "MANY_BAD_LINES", 1500)
+    got = runner.amazon(lines(*[review(), "oops"] * 2000), META, "amazon-2014", max_bad_share=1)
+    assert got.report.rejected == {"not JSON": 2000}
+    assert len(got.rejected) == 1500
+    assert got.report.notes == {"bad lines after the first 1,500, whose texts are not kept": 500}

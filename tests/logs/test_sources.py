@@ -1,6 +1,7 @@
 """Movielens, Taobao, the 2023 release, x1, tables of several files: layouts, labels, fields, what is left out."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_a_key_given_twice(runner: Runner) -> None:
 HEADER = "label,user_id,item_id,cate_id,item_history,cate_history\n"
 
 
-def read_ready_made(runner: Runner, train: str, max_bad_share: float = 0.9) -> tuple[list[tuple[Any, ...]], Any]:
+def read_ready_made(runner: Runner, train: str, max_bad_share: float = 0.95) -> tuple[list[tuple[Any, ...]], Any]:
     files = {"train": runner.file(train.encode()), "test": runner.file((HEADER + "1,t,t,t,,\n").encode())}
     values = {"source": "x1", "prepared": runner.folder, "max_bad_share": max_bad_share, **files}
     data = DataConfig.model_validate(values)
@@ -157,7 +158,14 @@ def test_x1_rows_are_kept_in_order(runner: Runner, odd: str) -> None:
 
 def test_bad_x1_rows(runner: Runner) -> None:
     bad = {
-        "2,u,i,c,a,x": "label not 0 or 1",
+        "2,u,i,c,a,x": "label like a rating",
+        "yes,u,i,c,a,x": "label not 0 or 1",
+        "NULL,u,i,c,a,x": "no label",
+        "1,NULL,i,c,a,x": "no user_id",
+        "1,u,nan,c,a,x": "no item_id",
+        "1,u,i,c,a^None,x^y": "empty id in item_history",
+        "1,u,i,c,[a;b],x": "history in brackets that is no list of ids",
+        "1,u,i,c,\"['a^b', 'c']\",x^y": "'^' inside an id of a history",
         "1,,i,c,a,x": "empty user_id",
         "1,u,,c,a,x": "empty item_id",
         "1,u,i,c,a^,x^y": "empty id in item_history",
@@ -169,7 +177,44 @@ def test_bad_x1_rows(runner: Runner) -> None:
     rows, report = read_ready_made(runner, HEADER + "1,u,i,c,a,x\n" + "".join(f"{line}\n" for line in bad))
     assert len(rows) == 1
     assert sum(report.rejected.values()) == len(bad)
+    assert report.rejected["empty id in item_history"] == 2
     assert set(report.rejected) == set(bad.values())
+
+
+@pytest.mark.parametrize("mark", ["|", ",", ";", " ", "\x01", "#", "::"])
+def test_x1_histories_of_another_separator(runner: Runner, mark: str) -> None:
+    rows = [("i1", "c1"), *[(f"i{n}{mark}i{n + 1}", f"c1{mark}c2") for n in range(20)]]
+    text = HEADER + "".join(f'1,u,i{n},c,"{items}","{categories}"\n' for n, (items, categories) in enumerate(rows))
+    with pytest.raises(DataError) as caught:
+        read_ready_made(runner, text, max_bad_share=0.01)
+    assert f"20 of 21 histories hold no '^' but {mark[0]!r}, which no item_id has, such as" in str(caught.value)
+    data = {"source": "x1", "prepared": runner.folder, "history_separator": mark}
+    paths = {"train": runner.file(text.encode()), "test": runner.file((HEADER + "1,t,t,t,,\n").encode())}
+    raw = read_x1(
+        DataConfig.model_validate({**data, **paths}), paths["train"], paths["test"], runner.folder, lambda _: None
+    )
+    histories = [tuple(row.values())[4:6] for row in pq.read_table(raw.rows).to_pylist()][:-1]
+    assert histories == [("i1", "c1"), *[(f"i{n}^i{n + 1}", "c1^c2") for n in range(20)]]
+
+
+def test_x1_ids_with_signs_of_their_own(runner: Runner) -> None:
+    rows, report = read_ready_made(runner, HEADER + "1,u,a-b|c,x,d-e|f,x\n" * 200, max_bad_share=0.01)
+    assert (len(rows), report.notes) == (200, {})
+    rows, report = read_ready_made(runner, HEADER + "1,u,a,x,b,x\n" * 200 + "1,u,a,x,b;c,x\n", max_bad_share=0.01)
+    assert report.notes == {"histories of one id with a letter that no item_id has": 1}
+
+
+def test_x1_lists_blanks_and_missing_values(runner: Runner) -> None:
+    text = (
+        '1,u,i,c,"[1, 2]","[""x"", ""y""]"\n1,u,i,NULL,1 ^ 2,x ^ y\n0,u,i,c,None,None\n1,u,i,c,1^2,nan^y\n'
+        "true,u,i,c,1,x\nF,u,i,c,,\n"
+    )
+    rows, report = read_ready_made(runner, HEADER + text, max_bad_share=0)
+    assert report.rejected == {}
+    assert [(row[0], *row[3:6]) for row in rows] == [
+        ("1", "c", "1^2", "x^y"), ("1", None, "1^2", "x^y"), ("0", "c", "", ""), ("1", "c", "1^2", "^y"),
+        ("1", "c", "1", "x"), ("0", "c", "", ""),
+    ]  # fmt: skip
 
 
 def test_an_x1_file_that_lacks_a_column_or_rows(runner: Runner) -> None:
@@ -233,20 +278,72 @@ def test_a_part_without_rows_is_no_error(runner: Runner) -> None:
 LABELLED = {"source": "table", "columns": {"user": "u", "item": "i", "timestamp": "t", "label": "y"}}
 
 
-@pytest.mark.parametrize("odd", [b"", b"u,c,3,2\nu,c,3,\n"], ids=["fast", "slow"])
+@pytest.mark.parametrize("odd", [b"", b"u,c,3,2\nu,c,3,\nu,c,3,N/A\nu,c,3,-1\n"], ids=["fast", "slow"])
 def test_labels_in_text(runner: Runner, odd: bytes) -> None:
-    got = run(runner, **LABELLED, events=runner.file(b"u,i,t,y\nu,a,1,1\nu,b,2,0\nu,b,2,0.0\n" + odd))
+    got = run(
+        runner, **LABELLED, events=runner.file(b"u,i,t,y\nu,a,1,1\nu,b,2,0\nu,b,2,0.0\n" + odd), max_bad_share=0.6
+    )
     assert [event[3] for event in got.events] == [1, 0, 0]
-    assert got.report.rejected == ({"label not 0 or 1": 1, "no label": 1} if odd else {})
+    assert got.report.rejected == ({"label like a rating": 1, "no label": 2, "label -1": 1} if odd else {})
 
 
-@pytest.mark.parametrize("labels", [[1, 0, 2], [1.0, 0.0, 0.5], [True, False, None]])
-def test_labels_in_parquet(runner: Runner, labels: list[Any]) -> None:
+@pytest.mark.parametrize("words", [("True", "False"), ("true", "false"), ("T", "F"), ("t", "f"), ("1.0", "0.0")])
+@pytest.mark.parametrize("form", ["text", "parquet"])
+def test_true_and_false_are_labels(runner: Runner, words: tuple[str, str], form: str) -> None:
+    path = runner.folder / "log"
+    if form == "text":
+        path.write_text(f"u,i,t,y\nu,a,1,{words[0]}\nu,b,2,{words[1]}\n")
+    else:
+        pq.write_table(pa.table({"u": ["u"] * 2, "i": ["a", "b"], "t": [1, 2], "y": list(words)}), path)
+    got = run(runner, **LABELLED, events=path, max_bad_share=0)
+    assert [event[3] for event in got.events] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ("12345", "these look like ratings: make a column that is 1 where a rating counts as a click and else 0"),
+        (["1", "-1", "-1"], "write 0 in place of -1"),
+        (["yes", "no"], "let data.columns.label be such a column, or leave data.columns.label out"),
+    ],
+)
+def test_advice_on_what_is_no_label(runner: Runner, values: Sequence[str], advice: str) -> None:
+    log = "u,i,t,y\n" + "".join(f"u,i{n},{n},{value}\n" for n, value in enumerate(values))
+    with pytest.raises(DataError) as caught:
+        run(runner, **LABELLED, events=runner.file(log.encode()), max_bad_share=0.1)
+    assert advice in str(caught.value)
+    assert "or raise data.max_bad_share" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [([1, 0, 2], "label like a rating"), ([1.0, 0.0, 0.5], "label like a rating"), ([True, False, None], "no label")],
+)
+def test_labels_in_parquet(runner: Runner, labels: list[Any], reason: str) -> None:
     path = runner.folder / "log.parquet"
     pq.write_table(pa.table({"u": ["u"] * 3, "i": ["a", "b", "c"], "t": [1, 2, 3], "y": labels}), path)
     got = run(runner, **LABELLED, events=path)
     assert [event[3] for event in got.events] == [1, 0]
-    assert got.report.rejected == {"label not 0 or 1": 1}
+    assert got.report.rejected == {reason: 1}
+
+
+def test_all_behaviours_left_out(runner: Runner) -> None:
+    with pytest.raises(
+        DataError, match=r"all of its good lines are left out \(behaviour pv: 2\); check data.behaviours"
+    ):
+        run(runner, source="taobao", events=runner.file(b"1,2,3,pv,1511544070\n" * 2), behaviours=["buy"])
+
+
+def test_null_words_are_missing_unless_the_config_says_otherwise(runner: Runner) -> None:
+    log = b"u,i,t,b\nNULL,a,1,x\nu,nan,2,x\nu,a,3,None\nu,NA,4,NA\nu,none,5,none\n"
+    got = run(runner, **TABLE, events=runner.file(log), item_fields=["b"], max_bad_share=0.6)
+    assert got.report.rejected == {"no user": 1, "no item": 2}
+    assert got.events == [("u", "a", 3, None, 0), ("u", "none", 5, "none", 1)]
+    got = run(runner, **TABLE, events=runner.file(log), item_fields=["b"], null_values=["none"], max_bad_share=0.6)
+    assert got.report.rejected == {"no item": 1}
+    assert got.events[1] == ("u", "nan", 2, "x", 1)
+    with pytest.raises(DataError, match=r"no item: 2, no user: 1.*take what is a value from data\.null_values"):
+        run(runner, **TABLE, events=runner.file(log))
 
 
 def test_a_field_that_is_no_column(runner: Runner) -> None:
@@ -311,4 +408,5 @@ def test_ids_are_kept_exactly_by_every_reader(runner: Runner, name: str) -> None
     files = {"reviews": runner.file(lines(record)), "items": runner.file(lines({"parent_asin": name}))}
     assert run(runner, source="amazon-2023", **files).events[0][:2] == (name, name)
     rows, _ = read_ready_made(runner, HEADER + f"1,{name},{name},{name},{name}^{name},{name}^{name}\n")
-    assert rows[0][1:6] == (name, name, name, f"{name}^{name}", f"{name}^{name}")
+    in_history = name.strip()  # blanks beside a separator are no part of an id
+    assert rows[0][1:6] == (name, name, name, f"{in_history}^{in_history}", f"{in_history}^{in_history}")

@@ -65,6 +65,8 @@ def test_timestamps_with_a_time_zone(runner: Runner) -> None:
         ({"time": [5, None, 7]}, "no timestamp"),
         ({"time": pa.array([5, None, 7], pa.timestamp("ms"))}, "no timestamp"),
         ({"user": ["u", "", "w"]}, "empty user"),
+        ({"user": ["u", "None", "w"]}, "no user"),
+        ({"item": pa.array(["i", "\\N", "k"]).dictionary_encode()}, "no item"),
         ({"item": pa.array(["i", "", "k"]).dictionary_encode()}, "empty item"),
         ({"item": ["i", "a\0b", "k"]}, "NUL character"),
         ({"time": [5, -1, 7]}, "negative timestamp"),
@@ -81,22 +83,29 @@ def test_bad_rows(runner: Runner, columns: dict[str, Any], reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "labels",
-    [pa.array([1, 0, 2**60 + 1]), pa.array([1, 0, 2**64 - 1], pa.uint64()), pa.array([1, 0, 0.5], pa.float16()),
-     pa.array([1.0, 0.0, float("nan")]), pa.array([1, 0, -1], pa.int8())],
-)  # fmt: skip
-def test_what_is_no_label(runner: Runner, labels: Any) -> None:
+    ("labels", "reason"),
+    [
+        (pa.array([1, 0, 2**60 + 1]), "label not 0 or 1"),
+        (pa.array([1, 0, 2**64 - 1], pa.uint64()), "label not 0 or 1"),
+        (pa.array([1, 0, 0.5], pa.float16()), "label like a rating"),
+        (pa.array([1.0, 0.0, float("nan")]), "no label"),
+        (pa.array([1, 0, -1], pa.int8()), "label -1"),
+        (pa.array(["1", "false", "maybe"]), "label not 0 or 1"),
+        (pa.array(["True", "0", "NULL"]).dictionary_encode(), "no label"),
+    ],
+)
+def test_what_is_no_label(runner: Runner, labels: Any, reason: str) -> None:
     columns = ColumnsConfig(user="user", item="item", timestamp="time", label="y")
     got = runner.table(write(runner.folder, y=labels), columns)
     assert got.events == [("u", "i", 5, 1, 0), ("v", "j", 6, 0, 1)]
-    assert got.report.rejected == {"label not 0 or 1": 1}
+    assert got.report.rejected == {reason: 1}
     assert got.rejected[0]["text"] == "w\tk\t7\tNone"
 
 
 def test_labels_of_another_type(runner: Runner) -> None:
-    path = write(runner.folder, y=["0", "1", "1"])
+    path = write(runner.folder, y=pa.array([0, 1, 1], pa.timestamp("ms")))
     with pytest.raises(
-        DataError, match=r"data\.columns\.label: column 'y' is of type string, expected 0 and 1, or true"
+        DataError, match=r"data\.columns\.label: column 'y' is of type timestamp\[ms\], expected 0 and 1, or true"
     ):
         runner.table(path, ColumnsConfig(user="user", item="item", timestamp="time", label="y"))
 
@@ -116,7 +125,7 @@ def test_bytes_that_are_no_text(runner: Runner, role: str) -> None:
 
 
 def test_no_category_is_null_and_noted(runner: Runner) -> None:
-    got = runner.table(write(runner.folder, category=["", None, "C"]))
+    got = runner.table(write(runner.folder, category=["<NA>", None, "C"]))
     assert [row[3] for row in got.events] == [None, None, "C"]
     assert got.report.notes == {"no category": 2}
     nothing = runner.table(write(runner.folder, category=pa.nulls(3)))

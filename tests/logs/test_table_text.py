@@ -52,7 +52,8 @@ def test_without_a_category_column_events_have_none(runner: Runner) -> None:
 @pytest.mark.parametrize("delimiter", ["\t", ","], ids=["tsv", "csv"])
 def test_ids_are_kept_exactly(runner: Runner, name: str, delimiter: str) -> None:
     text = f"user\titem\ttime\tcategory\n{name}\t{name}\t5\t{name}\n".replace("\t", delimiter)
-    assert runner.table(text.encode()).events == [(name, name, 5, name, 0)]
+    values = {"events": text.encode(), "columns": COLUMNS.model_dump(), "null_values": []}
+    assert runner.source("table", **values).events == [(name, name, 5, name, 0)]
 
 
 @pytest.mark.usefixtures("way")
@@ -110,7 +111,9 @@ def test_whole_numbers_are_timestamps(runner: Runner, text: str, expected: int) 
         (b"u\ti\t2.7\tA", "timestamp not a whole number"),
         (b"u\ti\tabc\tA", "timestamp not a whole number"),
         (b"u\ti\t\tA", "timestamp not a whole number"),
-        (b"u\ti\tnan\tA", "timestamp not a whole number"),
+        (b"u\ti\tnan\tA", "no timestamp"),
+        (b"NULL\ti\t5\tA", "no user"),
+        (b"u\t\\N\t5\tA", "no item"),
         (b"u\ti\t1e400\tA", "timestamp not a whole number"),
         (b"u\ti\t1_000\tA", "timestamp not a whole number"),
         (b"u\ti\t0x10\tA", "timestamp not a whole number"),
@@ -254,5 +257,5 @@ def test_the_fast_path_leaves_what_is_odd() -> None:
 
 def test_columns_of_the_config_are_used(runner: Runner) -> None:
     assert COLUMNS.timestamp == "time"
-    one = ColumnsConfig(user="time", item="time", timestamp="time", category="time")
-    assert runner.table(TSV + b"u\ti\t5\tA\n", one).events == [("5", "5", 5, "5", 0)]
+    one = ColumnsConfig(user="category", item="user", timestamp="time", category="item")
+    assert runner.table(TSV + b"u\ti\t5\tA\n", one).events == [("A", "u", 5, "i", 0)]

@@ -4,8 +4,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from scored_rows import make_rows
 
-from din_train.evaluation.scores import ScoredRows
 from din_train.report.run_page import RunReport, build_run_page, build_run_pictures
 
 
@@ -58,7 +58,7 @@ HISTORY = [
     {"epoch": 1, "loss": 0.7, "learning_rate": 0.01, "validation_auc": 0.6, "validation_gauc": 0.61, "seconds": 2.5},
     {"epoch": 2, "loss": 0.6, "learning_rate": 0.005, "validation_auc": 0.7, "validation_gauc": 0.71, "seconds": 2.25},
 ]
-ROWS = ScoredRows(
+ROWS = make_rows(
     user_id=np.array([2, 2, 2, 3, 3, 4], np.int32),
     target_item_id=np.array([2, 3, 4, 5, 6, 7], np.int32),
     history_length=np.array([3, 3, 3, 8, 8, 1], np.int32),

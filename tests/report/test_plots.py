@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from report_factory import HISTORY, ROWS, describe_slice
+from scored_rows import make_rows
 
-from din_train.evaluation.scores import ScoredRows
 from din_train.report.plots import INK, clip_text, figure_style, new_figure, to_svg, write_figures
 from din_train.report.run_plots import (
     plot_history_lengths,
@@ -23,7 +23,7 @@ from din_train.report.run_plots import (
     plot_watched,
 )
 
-NOTHING = ScoredRows(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.int32, np.int8, np.float32)))
+NOTHING = make_rows(label=[], logit=[])
 
 
 def draw(text: str = "text") -> Figure:
@@ -90,7 +90,7 @@ def test_a_failing_figure_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("a\nb\x00c", "a b c"), ("x" * 30, "x" * 23 + "…"), ("x" * 24, "x" * 24), ("  a  ", "a")]
+    ("text", "shown"), [("a\nb\x00c", "a b\\x00c"), ("x" * 30, "x" * 23 + "…"), ("x" * 24, "x" * 24), ("  a  ", "a")]
 )
 def test_names_on_an_axis_are_short_and_on_one_line(text: str, shown: str) -> None:
     assert clip_text(text) == shown
@@ -126,8 +126,7 @@ def test_a_long_roc_is_thinned_and_keeps_its_ends() -> None:
     random = np.random.default_rng(1)
     label = (random.random(20_000) < 0.3).astype(np.int8)
     logit = (label + random.normal(size=20_000)).astype(np.float32)
-    ids = np.zeros(20_000, np.int32)
-    points = read_lines(plot_roc(ScoredRows(ids, ids, ids, label, logit)))["model"]
+    points = read_lines(plot_roc(make_rows(label=label, logit=logit)))["model"]
     assert 250 < len(points) <= 300
     assert (points[0], points[-1]) == ((0, 0), (1, 1))
     false_rates, true_rates = zip(*points, strict=True)
@@ -138,8 +137,7 @@ def test_reliability_by_hand() -> None:
     # 3 rows of probability 0.2, 1 a target; 3 of 0.8, 2 targets: two bins, because equal probabilities share one
     logit = np.log([0.25] * 3 + [4.0] * 3).astype(np.float32)
     label = np.array([1, 0, 0, 1, 1, 0], np.int8)
-    ids = np.zeros(6, np.int32)
-    figure = plot_reliability(ScoredRows(ids, ids, ids, label, logit))
+    figure = plot_reliability(make_rows(label=label, logit=logit))
     assert read_lines(figure)["model"] == [pytest.approx((0.2, 1 / 3)), pytest.approx((0.8, 2 / 3))]
     assert figure is not None
     assert [bar.get_height() for bar in figure.axes[1].patches if bar.get_height()] == [3, 3]

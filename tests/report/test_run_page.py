@@ -1,6 +1,7 @@
 """A run's page says what its files say, needs nothing beside it, and escapes what others named."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from report_factory import ENVIRONMENT, HISTORY, METRICS, ROWS, build_page, buil
 from din_train.config.data import Protocol
 from din_train.config.metrics import GaucWeighting
 from din_train.config.training import SelectOn
-from din_train.evaluation.scores import ScoredRows
 from din_train.report.run_page import build_run_pictures
 from din_train.report.words import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
 
@@ -142,7 +142,7 @@ def test_what_others_named_is_escaped_everywhere() -> None:
 def test_undefined_metrics_are_said_and_drawn_as_nothing() -> None:
     metrics = {**METRICS, "auc": None, "gauc": None, "normalised_entropy": None, "slices": {}}
     metrics["intervals"] = {**METRICS["intervals"], "auc": None, "gauc": None}
-    one_class = ScoredRows(ROWS.user_id, ROWS.target_item_id, ROWS.history_length, np.ones(6, np.int8), ROWS.logit)
+    one_class = replace(ROWS, label=np.ones(6, np.int8))
     page = build_page(metrics=metrics, rows=one_class)
     reader = PageReader(page)
     assert re.findall(r'data-metric="(\w+)">undefined<', page) == ["gauc", "auc", "normalised_entropy"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from din_train.checksums import indexed_file
 from din_train.reproduce.catalogue import RECIPES, load_dataset, load_suite
 from din_train.reproduce.cells import Cell, Cost, build_cells, list_recipes
 
@@ -64,4 +65,5 @@ def write_attention(cell: Cell, users: int = 6) -> None:
         {"user": f"reader-{n}", "clicked": candidate, "sampled": candidate, "behaviours": [behaviour]}
         for n in range(1, users + 1)
     ]
-    cell.run.attention_file.write_bytes(orjson.dumps({"examples": examples}))
+    with indexed_file(cell.run.attention_file) as temporary:
+        temporary.write_bytes(orjson.dumps({"examples": examples}))

@@ -144,8 +144,8 @@ def test_values_are_numbered_by_weight_then_by_first_appearance() -> None:
 
 
 def test_buckets_hold_equal_shares_and_junk_is_unknown() -> None:
-    ids, values = number_buckets(pa.array(["1", "2", "3", "4", None, "much", "nan", "1e400"]), 2)
-    assert (ids.tolist(), values) == ([2, 3, 3, 3, 1, 1, 1, 1], ["[-inf, 2)", "[2, inf)"])
-    ids, values = number_buckets(pa.array(["5", "5", "5"]), 4)
+    ids, values = number_buckets(np.array([1, 2, 3, 4, np.nan]), 2)
+    assert (ids.tolist(), values) == ([2, 3, 3, 3, 1], ["[-inf, 2)", "[2, inf)"])
+    ids, values = number_buckets(np.array([5.0, 5, 5]), 4)
     assert (ids.tolist(), values) == ([2, 2, 2], ["[-inf, inf)"])
-    assert number_buckets(pa.array([None, "x"]), 4)[1] == []
+    assert number_buckets(np.array([np.nan]), 4)[1] == []

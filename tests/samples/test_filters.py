@@ -79,7 +79,7 @@ def test_items_seen_only_after_training_become_unknown(tmp_path: Path) -> None:
     assert preparation.manifest["counts"]["items"] == 3
     assert preparation.manifest["unknown_items"] == {"items": 2, "training_events": 0}
     # every known item is in both lists, so d and e are all there is to draw
-    assert preparation.manifest["dropped"]["negatives_with_no_item_left"] == 0
+    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 0
     drawn = [
         row["target"] for split in (Split.TRAIN, Split.TEST) for row in read_samples(data, split) if not row["label"]
     ]
@@ -92,7 +92,37 @@ def test_items_seen_only_after_training_are_not_drawn_by_popularity(tmp_path: Pa
     _, preparation = prepare_events(
         tmp_path, events, data={"protocol": "paper"}, vocabulary={"min_count": 1}, negatives=negatives
     )
-    assert preparation.manifest["dropped"]["negatives_with_no_item_left"] == 4 * 3 + 2
+    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 4 + 2
+    assert preparation.manifest["counts"]["samples"] == 0
+
+
+def test_positives_without_a_negative_leave_every_split_counted(tmp_path: Path) -> None:
+    # u chose all six items; v and w did not. All of u's events stay in the log.
+    events = [*events_of("u", "abcdefab"), *events_of("v", "abc"), *events_of("w", "defa")]
+    data, preparation = prepare_events(tmp_path, events, negatives={"per_positive": 2, "evaluation_per_positive": 3})
+    rows = {split: read_samples(data, split) for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
+    users = {split: [row["user"] for row in each] for split, each in rows.items()}
+    assert users == {
+        Split.TRAIN: ["w"] * 3, Split.VALIDATION: [*"vvvv", *"wwww"], Split.TEST: [*"vvvv", *"wwww"]
+    }  # fmt: skip
+    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 7
+    assert preparation.manifest["counts"]["events"] == len(events)
+    assert preparation.manifest["counts"]["positives"] == 1 + 2 + 2
+
+
+def test_positives_keep_their_negatives_until_nothing_is_left_to_draw(tmp_path: Path) -> None:
+    events = [*events_of("u", "abcdefab"), *events_of("v", "abc")]
+    data, preparation = prepare_events(tmp_path, events, negatives={"exclude": "history", "per_positive": 2})
+    rows = [row for row in read_samples(data, Split.TRAIN) if row["user"] == "u"]
+    assert [(row["target"], len(row["history"])) for row in rows if row["label"]] == [
+        ("b", 1),
+        ("c", 2),
+        ("d", 3),
+        ("e", 4),
+    ]
+    assert [row["target"] for row in rows[-3:]] == ["e", "f", "f"]  # f is all that is left
+    assert [row["user"] for row in read_samples(data, Split.TEST)] == ["v", "v"]
+    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 3  # f, a and b of u
 
 
 def test_rare_items_become_unknown_in_histories_too(tmp_path: Path) -> None:
@@ -130,7 +160,8 @@ def test_unknown_items_of_ready_made_samples(tmp_path: Path) -> None:
     rows = ["u,b,c,a,c", "u,c,c,a^b,c^c", "x,a,c,b,c", "x,e,c,b^a,c^c", "y,a,c,f,c", "y,a,c,f^a,c^c"]
     for name, lines in (("train", rows), ("test", ["u,d,c,a^b^c,c^c^c"])):
         header = "label,user_id,item_id,cate_id,item_history,cate_history"
-        (tmp_path / f"{name}.csv").write_text("\n".join([header, *(f"1,{line}" for line in lines)]) + "\n")
+        text = "\n".join([header, *(f"1,{line}" for line in lines), f"0,{lines[0]}"])
+        (tmp_path / f"{name}.csv").write_text(text + "\n")
     files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
     data = {"source": "x1", "events": None, "columns": None, **files}
     config = make_config(tmp_path, data=data, vocabulary={"min_count": 2})

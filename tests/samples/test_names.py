@@ -1,5 +1,6 @@
 """What ids stand for, and the hash by which rows are told apart."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from din_train.samples.names import hash_rows, read_names
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData
 
-EVENTS = [("u1", "a", "x", 1), ("u1", "b", "y", 2), ("u1", "c", "x", 3), ("u2", "b", "y", 1), ("u2", "a", "x", 2)]
+EVENTS = [("u1", "a", "x", 1), ("u1", "b", "y", 2), ("u1", "a", "x", 3), ("u2", "c", "x", 1), ("u2", "a", "x", 2)]
 
 
 def prepare(folder: Path) -> PreparedData:
@@ -21,7 +22,7 @@ def prepare(folder: Path) -> PreparedData:
 
 def test_names_are_by_id_and_null_for_padding_and_unknown(tmp_path: Path) -> None:
     data = prepare(tmp_path)
-    names = read_names(data.folder)
+    names = read_names(data)
     assert names.users.to_pylist() == [None, None, "u1", "u2"]
     assert names.items.to_pylist()[:2] == [None, None]
     assert sorted(names.items.to_pylist()[2:]) == ["a", "b", "c"]
@@ -36,6 +37,7 @@ def test_rows_hash_alike_whatever_their_ids_and_unlike_where_they_differ(tmp_pat
     expected = hash_rows(data, samples)
     renumbered = tmp_path / "renumbered"
     renumbered.mkdir()
+    shutil.copy(data.folder / "manifest.json", renumbered)
     for name in ("users", "vocabularies"):
         pq.write_table(pq.read_table(data.folder / f"{name}.parquet"), renumbered / f"{name}.parquet")
     items = pq.read_table(data.folder / "items.parquet")

@@ -14,7 +14,7 @@ from din_train.samples.negatives import (
     draw_bits,
     draw_negatives,
 )
-from din_train.samples.vocabulary import UNKNOWN_ID
+from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
 
 def draw(
@@ -169,3 +169,84 @@ def test_a_vocabulary_of_nothing_leaves_the_unknown_id() -> None:
     nothing = ChosenItems.of(np.array([0]), np.array([0]), np.array([UNKNOWN_ID], np.int32), num_items=0)
     assert draw(nothing, [0, 0], until=0, unknown=2).tolist() == [UNKNOWN_ID] * 2
     assert draw(nothing, [0, 0], until=0).tolist() == [0, 0]
+
+
+def draw_one_plainly(
+    lists: list[list[int]], user: int, until: int, sample: int, *, weights: list[int], unknown: int, seed: int
+) -> int:
+    """What `draw_negatives` is, written down a sample at a time: 64 draws among all, then one among what is left."""
+
+    def pick(bits: int, ids: list[int]) -> int:
+        of_ids = [weights[item - FIRST_REAL_ID] for item in ids]
+        number = bits % (sum(of_ids) + unknown)
+        for item, weight in zip(ids, of_ids, strict=True):
+            if number < weight:
+                return item
+            number -= weight
+        return UNKNOWN_ID
+
+    every = list(range(FIRST_REAL_ID, FIRST_REAL_ID + len(weights)))
+    taken = set(lists[user][: until + 1])
+    left = [item for item in every if item not in taken]
+    if not sum(weights) + unknown:
+        return 0
+    for attempt in range(64):
+        drawn = pick(int(draw_bits(seed, 0, np.array([sample]), attempt)[0]), every)
+        if drawn not in taken or drawn == UNKNOWN_ID:
+            return drawn
+    if not sum(weights[item - FIRST_REAL_ID] for item in left) + unknown:
+        return 0
+    return pick(int(draw_bits(seed, 0, np.array([sample]), 64)[0]), left)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(data=st.data())
+def test_users_who_chose_nearly_all_get_what_a_plain_draw_among_the_rest_gives(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 24))
+    uniform = data.draw(st.booleans())
+    weights = [1] * count if uniform else data.draw(st.lists(st.sampled_from([0, 1, 3, 10**6]), min_size=count))[:count]
+    unknown = data.draw(st.sampled_from([0, 0, 1, 2]))
+    item = st.integers(UNKNOWN_ID, count + 1)
+    every = st.permutations(range(FIRST_REAL_ID, count + 2))
+    lists = data.draw(st.lists(st.one_of(every, st.lists(item, min_size=1, max_size=60)), min_size=1, max_size=4))
+    rows = [(user, until) for user, each in enumerate(lists) for until in range(len(each))]
+    rows = data.draw(st.permutations(rows))
+    chosen = ChosenItems.of(
+        np.repeat(np.arange(len(lists)), [len(each) for each in lists]),
+        np.concatenate([np.arange(len(each)) for each in lists]),
+        np.array([item for each in lists for item in each], np.int32),
+        count,
+    )
+    drawn = draw_negatives(
+        chosen=chosen,
+        distribution=ItemDistribution(count, None if uniform else np.array(weights), unknown),
+        user_rows=np.array([user for user, _ in rows]),
+        until=np.array([until for _, until in rows]),
+        samples=np.arange(len(rows)),
+        seed=7,
+        epoch=0,
+    )
+    assert drawn.tolist() == [
+        draw_one_plainly(lists, user, until, sample, weights=weights, unknown=unknown, seed=7)
+        for sample, (user, until) in enumerate(rows)
+    ]
+
+
+def test_one_user_with_all_of_a_large_catalogue_costs_a_few_passes() -> None:
+    items = np.random.default_rng(0).permutation(100_000).astype(np.int32) + FIRST_REAL_ID
+    chosen = ChosenItems.of(np.zeros(100_000, np.int64), np.arange(100_000), items, 100_000)
+    until = np.arange(99_000, 100_000)  # a list of what is left for each of them took seconds
+    drawn = draw_negatives(
+        chosen=chosen,
+        distribution=ItemDistribution(100_000),
+        user_rows=np.zeros(1_000, np.int64),
+        until=until,
+        samples=np.arange(1_000),
+        seed=1,
+        epoch=0,
+    )
+    first = np.empty(100_002, np.int64)
+    first[items] = np.arange(100_000)
+    assert drawn[-1] == 0
+    assert (first[drawn[:-1]] > until[:-1]).all()
+    assert len(np.unique(drawn)) > 300

@@ -36,8 +36,9 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     one, two = (read_manifest(tmp_path / name / "prepared") for name in ("one", "two"))
     assert one is not None
     assert two is not None
-    assert one["made"].keys() == two["made"].keys() == {"seconds", "peak_memory_bytes", "versions"}
-    assert {**one, "made": None} == {**two, "made": None}
+    assert one["made"].keys() == two["made"].keys() == {"seconds", "peak_memory_bytes", "input_status", "versions"}
+    of_the_run = {"made": None, "manifest_sha256": None}
+    assert {**one, **of_the_run} == {**two, **of_the_run}
     hashes = [hash_files(tmp_path / name / "prepared") for name in ("one", "two")]
     assert [{**each, "manifest.json": ""} for each in hashes] == [{**one["files"], "manifest.json": ""}] * 2
 
@@ -116,18 +117,31 @@ def test_an_interrupted_preparation_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "write_store", fail)
-        with pytest.raises((KeyboardInterrupt, OSError)):
+        with pytest.raises((KeyboardInterrupt, RunError)):
             run(make_config(tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".prepared.lock", "log.tsv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.tsv"]
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     write_log(tmp_path / "log.tsv", EVENTS)
-    for kind in ("tmp", "old", "scratch"):
+    for kind in ("tmp", "scratch"):
         (tmp_path / f".prepared.{kind}").mkdir()
         (tmp_path / f".prepared.{kind}" / "half").touch()
+        (tmp_path / f".prepared.{kind}" / files.MARK).touch()
     run(make_config(tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".prepared.lock", "log.tsv", "prepared"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.tsv", "prepared"]
+
+
+@pytest.mark.parametrize("kind", ["tmp", "scratch"])
+def test_what_only_has_the_name_of_a_leftover_is_left_alone(tmp_path: Path, kind: str) -> None:
+    write_log(tmp_path / "log.tsv", EVENTS)
+    backup = tmp_path / f".prepared.{kind}"
+    backup.mkdir()
+    (backup / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=rf"\.prepared\.{kind}: in the way, and not made by din-train"):
+        run(make_config(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [backup.name, "log.tsv"]
+    assert (backup / "thesis.txt").read_text() == "mine"
 
 
 def test_what_a_killed_process_left_in_the_temp_folder_is_removed(
@@ -136,7 +150,7 @@ def test_what_a_killed_process_left_in_the_temp_folder_is_removed(
     write_log(tmp_path / "log.tsv", EVENTS)
     config = make_config(tmp_path, data={"temp_folder": str(tmp_path / "temp")})
     with monkeypatch.context() as patch:
-        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)  # as if killed before it could clean up
+        patch.setattr(files, "_remove_marked", lambda *_: None)  # as if killed before it could clean up
         run(config)
     left = [path.name for path in (tmp_path / "temp").iterdir()]
     assert len(left) == 1
@@ -151,7 +165,7 @@ def test_a_data_set_whose_name_begins_alike_is_left_alone(tmp_path: Path) -> Non
     (tmp_path / ".prepared-two.scratch").mkdir()  # another process is at it
     run(make_config(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".prepared-two.lock", ".prepared-two.scratch", ".prepared.lock", "log.tsv", "prepared", "prepared-two",
+        ".prepared-two.scratch", "log.tsv", "prepared", "prepared-two",
     ]  # fmt: skip
 
 
@@ -179,7 +193,7 @@ def test_a_data_set_of_another_version_is_made_anew(tmp_path: Path) -> None:
     manifest = {"schema_version": 1, "files": {**manifest["files"], "categories.parquet": "x"}}
     (data.folder / "manifest.json").write_bytes(orjson.dumps(manifest))
     (data.folder / "categories.parquet").touch()
-    with pytest.raises(DataError, match="no prepared data set"):
+    with pytest.raises(DataError, match=r"manifest\.json: damaged, or of another version"):
         open_store(data.folder)
     assert run(make_config(tmp_path)) == "it was of another version"
     assert not (data.folder / "categories.parquet").exists()
@@ -199,7 +213,7 @@ def test_a_manifest_without_a_key_is_no_manifest(tmp_path: Path, key: str) -> No
     manifest = orjson.loads((data.folder / "manifest.json").read_bytes())
     del manifest[key]
     (data.folder / "manifest.json").write_bytes(orjson.dumps(manifest))
-    with pytest.raises(DataError, match="no prepared data set"):
+    with pytest.raises(DataError, match=r"manifest\.json: damaged, or of another version"):
         open_store(data.folder)
 
 

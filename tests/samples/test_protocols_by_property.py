@@ -7,7 +7,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from log_factory import make_config, read_samples, write_table
 
 from din_train.errors import DataError
@@ -20,6 +20,17 @@ CUTS = (3, 6)
 
 ROWS = st.lists(
     st.tuples(st.sampled_from("uvwx"), st.sampled_from("abcdefgh"), st.integers(0, 9), st.integers(0, 1)),
+    min_size=1,
+    max_size=40,
+)
+IMPRESSIONS = st.lists(
+    st.tuples(
+        st.sampled_from("uvw"),
+        st.sampled_from("abcdefgh"),
+        st.integers(0, 9),
+        st.integers(0, 1),
+        st.sampled_from("rst-"),
+    ),
     min_size=1,
     max_size=40,
 )
@@ -58,9 +69,10 @@ def split_by_the_book(rows: list[tuple[str, str, int, int]], protocol: str, min_
 
 def run(rows: list[Any], folder: Path, *, labelled: bool, **sections: Any) -> dict[str, list[Row]] | None:
     """The stored samples of every split, None where no user is left."""
-    write_table(folder / "log.tsv", ["user", "item", "time", "label"], rows)
+    header = ["user", "item", "time", "label", "request"]
+    write_table(folder / "log.tsv", header[: len(rows[0])], rows)
     data = sections.pop("data")
-    data["columns"] = {**COLUMNS, "label": "label"} if labelled else COLUMNS
+    data["columns"] = {**COLUMNS, **{name: name for name in header[3 : len(rows[0])]}} if labelled else COLUMNS
     config = make_config(folder, data=data, **sections)
     problem = None
     try:
@@ -68,6 +80,9 @@ def run(rows: list[Any], folder: Path, *, labelled: bool, **sections: Any) -> di
     except DataError as error:
         problem = str(error)
     if problem is not None:
+        # Of a class or a split without a sample; what is said then has tests of its own.
+        assume("nothing to tell apart" not in problem and "data.time_split" not in problem)
+        assume("data.user_split" not in problem)
         assert "no user has" in problem
         return None
     prepared = open_store(config.data.prepared)
@@ -101,15 +116,71 @@ def check(found: dict[str, list[Row]] | None, expected: dict[str, list[Row]], pr
     assert sort_users(found) == sort_users(expected)
 
 
+def split_impressions_by_the_book(
+    rows: list[tuple[str, str, int, int, str]], protocol: str, min_history: int, lag: int
+) -> dict[str, list[Row]]:
+    """Every sample, a user and a request at a time; an empty request id: the rows of the user's one time."""
+    expected: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    for user in sorted({row[0] for row in rows}):
+        requests: dict[str, list[tuple[str, str, int, int, str]]] = {}
+        for row in rows:
+            if row[0] == user:
+                requests.setdefault(f"id {row[4]}" if row[4] else f"at {row[2]}", []).append(row)
+        order = sorted(requests, key=lambda key: (min(row[2] for row in requests[key]), key))
+        clicked = [key for key in order if any(row[3] for row in requests[key])]  # b1 .. bn
+        if not (protocol == "user" and min_history == 0) and len(clicked) < min_history + 1 + (protocol == "holdout"):
+            continue
+        clicks = sorted(
+            (time, item) for _, item, time, label, _ in (row for key in order for row in requests[key]) if label
+        )
+        shared: dict[str, list[str]] = {}
+        for place, key in enumerate(order):
+            moment = min(row[2] for row in requests[key])
+            goes_with = next((each for each in order[place:] if each in clicked), clicked[-1] if clicked else None)
+            until = moment - lag
+            if protocol == "time":
+                split = "train" if moment < CUTS[0] else "validation" if moment < CUTS[1] else "test"
+                until = min(until, {"train": 99, "validation": CUTS[0] - lag, "test": CUTS[1] - lag}[split])
+            elif protocol == "user":
+                split = "train"
+            elif goes_with == clicked[-1]:
+                split = "test"
+            else:
+                split = "validation" if protocol == "holdout" and goes_with == clicked[-2] else "train"
+            history = [item for time, item in clicks if time < until]
+            if protocol in ("paper", "holdout") and split != "train":
+                history = shared.setdefault(split, history)
+            if len(history) >= min_history:
+                for _, item, _, label, _ in sorted(requests[key], key=lambda row: (row[1], row[2], row[3])):
+                    expected[split].append({"user": user, "target": item, "history": history, "label": label})
+    return expected
+
+
 @pytest.mark.parametrize("protocol", ["holdout", "paper", "time", "user"])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-@given(rows=ROWS, min_history=st.integers(0, 2))
-def test_every_impression_is_used_exactly_as_the_protocol_says(
-    protocol: str, rows: list[tuple[str, str, int, int]], min_history: int
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(
+    rows=IMPRESSIONS, min_history=st.integers(0, 2), lag=st.integers(0, 2), with_ids=st.booleans(), seed=st.randoms()
+)
+def test_impressions_are_used_as_the_protocol_says_whatever_the_order_of_the_lines(
+    protocol: str,
+    rows: list[tuple[str, str, int, int, str]],
+    min_history: int,
+    lag: int,
+    with_ids: bool,
+    seed: Any,
 ) -> None:
+    rows = [(*row[:4], "" if row[4] == "-" or not with_ids else row[4]) for row in rows]
+    shuffled = seed.sample(rows, len(rows))
+    kept = slice(None) if with_ids else slice(4)
+    data = {**make_data(protocol, min_history), "history_lag": lag}
     with tempfile.TemporaryDirectory() as folder:
-        found = run(rows, Path(folder), labelled=True, data=make_data(protocol, min_history))
-    check(found, split_by_the_book(rows, protocol, min_history), protocol)
+        found = run([row[kept] for row in shuffled], Path(folder), labelled=True, data=data)
+    expected = split_impressions_by_the_book(rows, protocol, min_history, lag)
+    if found is None:
+        assert not any(expected.values())
+        return
+    found = merge_users(found) if protocol == "user" else found
+    assert found == {split: sorted(each, key=lambda row: row["user"]) for split, each in expected.items()}
 
 
 @pytest.mark.parametrize("protocol", ["holdout", "paper", "time", "user"])
@@ -141,23 +212,38 @@ def test_every_event_is_used_exactly_as_the_protocol_says_and_negatives_are_what
         found = run(rows, Path(folder), labelled=False, data=data, negatives=negatives)
     expected = split_by_the_book(rows, protocol, min_history)
     positives = None if found is None else {s: [row for row in each if row["label"]] for s, each in found.items()}
-    check(positives, expected, protocol)
     own: dict[str, list[str]] = {}
     for user, item, _, _ in sorted(rows, key=lambda row: row[2]):
         own.setdefault(user, []).append(item)
-    kept_users = {row["user"] for each in (found or {}).values() for row in each}
-    items = {item for user in own for item in own[user]}
+    least = 0 if protocol == "user" and min_history == 0 else min_history + 1 + (protocol == "holdout")
+    items = {item for chosen in own.values() for item in chosen if len(chosen) >= least}
+
+    def can_be_drawn(positive: Row) -> set[str]:
+        chosen = own[positive["user"]] if exclude == "all" else [*positive["history"], positive["target"]]
+        return items - set(chosen)
+
+    if exclude == "history" and protocol == "time":  # the target's place in the list is not the history's end
+        check_some_are_left_out(positives, expected)
+    elif distribution == "uniform":
+        expected = {s: [row for row in each if can_be_drawn(row)] for s, each in expected.items()}
+        check(positives, expected, protocol)
+    else:  # nor can an item without a training event be drawn
+        check_some_are_left_out(positives, expected)
     for each in (found or {}).values():
         for positive, drawn in group(each):
             excluded = set(own[positive["user"]] if exclude == "all" else [*positive["history"], positive["target"]])
             assert not excluded & {row["target"] for row in drawn}
             assert all(row["history"] == positive["history"] and row["user"] == positive["user"] for row in drawn)
-            assert (
-                len(drawn) == per_positive
-                or distribution == "popularity"
-                or not items - excluded
-                or (kept_users != own.keys() and not drawn)
-            )
+            assert len(drawn) == per_positive
+
+
+def check_some_are_left_out(found: dict[str, list[Row]] | None, expected: dict[str, list[Row]]) -> None:
+    """That every positive is the book's, each of its own, in the book's order for its user."""
+    of_book = [row for each in expected.values() for row in each]
+    for user in {row["user"] for row in of_book}:
+        left = iter(row for row in of_book if row["user"] == user)
+        rows = [row for each in (found or {}).values() for row in each if row["user"] == user]
+        assert all(row in left for row in rows)
 
 
 def group(rows: Iterable[Row]) -> list[tuple[Row, list[Row]]]:
@@ -186,6 +272,7 @@ READY_MADE = st.lists(
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(train=READY_MADE, test=READY_MADE)
 def test_every_ready_made_row_is_kept_with_its_history(train: list[Any], test: list[Any]) -> None:
+    assume(train != test and all({label for *_, label in rows} == {0, 1} for rows in (train, test)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for split, rows in (("train", train), ("test", test)):

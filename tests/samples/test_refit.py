@@ -15,6 +15,7 @@ def make(users: list[int], labels: list[int]) -> Samples:
         history_start=rows.astype(np.int64) + 100,
         history_length=rows + 1,
         labels=np.array(labels, np.int8),
+        events=rows.astype(np.int64) + 200,
         context={"hour": rows + 50},
     )
 
@@ -25,7 +26,7 @@ def test_rows_by_hand(per_positive: int | None, kept: list[int]) -> None:
     joined = join_for_refit(training, validation, per_positive=per_positive)
     assert joined.user_ids.tolist() == [2, 2, *np.array([3, 3, 3, 4, 4])[kept]]
     assert joined.labels.tolist() == [1, 0, *np.array([1, 0, 0, 1, 0])[kept]]
-    for name, first in (("target_item_ids", 10), ("history_start", 100), ("history_length", 1)):
+    for name, first in (("target_item_ids", 10), ("history_start", 100), ("history_length", 1), ("events", 200)):
         assert getattr(joined, name).tolist() == [first, first + 1, *(first + row for row in kept)]
     assert joined.context["hour"].tolist() == [50, 51, *(50 + row for row in kept)]
     assert joined.history_length.dtype == np.int32

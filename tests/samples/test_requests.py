@@ -43,7 +43,7 @@ def parse(
 
 def read_histories(data: PreparedData, requests: Requests) -> list[str]:
     """One text a row, of raw ids; `?` for an unknown item."""
-    names = read_names(data.folder).items.to_pylist()
+    names = read_names(data).items.to_pylist()
     starts, lengths = requests.samples.history_start, requests.samples.history_length
     return [
         "".join(names[each] or "?" for each in requests.event_item_ids[start : start + length])
@@ -52,7 +52,7 @@ def read_histories(data: PreparedData, requests: Requests) -> list[str]:
 
 
 def read_targets(data: PreparedData, requests: Requests) -> list[tuple[str | None, str | None]]:
-    names = read_names(data.folder)
+    names = read_names(data)
     users, items = requests.samples.user_ids.tolist(), requests.samples.target_item_ids.tolist()
     return [(names.users[u].as_py(), names.items[i].as_py()) for u, i in zip(users, items, strict=True)]
 
@@ -135,22 +135,22 @@ def test_context_is_what_preparation_makes_of_the_same_rows(tmp_path: Path) -> N
     header = ["user", "item", "category", "time", "device"]
     times = [START + DAY * step * step // 2 + 3_700 * step for step in range(9)]
     rows = [("ann", "abcdefghi"[n], "c", time, ["tv", "phone", ""][n % 3]) for n, time in enumerate(times)]
-    write_table(tmp_path / "log.tsv", header, rows)
+    others = [("bob", item, "c", START, "tv") for item in "xy"]  # something to draw negatives from
+    write_table(tmp_path / "log.tsv", header, [*rows, *others])
     changes = {"data": {"context_fields": ["weekday", "device", "days_since_last", "hour"]}}
     config = make_config(tmp_path, **changes)
     config = make_config(tmp_path, data={**config.data.model_dump(mode="json", exclude_none=True), "protocol": "user",
-                         "user_split": {"validation": 0, "test": 1}})  # fmt: skip
+                         "user_split": {"validation": 0, "test": 2}})  # fmt: skip
     prepare_data(config, force=False, progress=lambda _: None)
     data = open_store(config.data.prepared)
     split = Split.TEST
     stored = data.samples(split, 100)
-    kept = [row for row, label in enumerate(stored.labels) if label]
+    of_ann = [row for row in read_samples(data, split) if row["label"] and row["user"] == "ann"]
+    kept = [n for n, row in enumerate(read_samples(data, split)) if row["label"] and row["user"] == "ann"]
     assert len(kept) == 8
     write_table(tmp_path / "new.tsv", header, rows[1:])
     requests = parse(data, tmp_path, (tmp_path / "new.tsv").read_text(), changes=changes)
-    assert [row["history"] for row in read_samples(data, split) if row["label"]] == [
-        list(text) for text in read_histories(data, requests)
-    ]
+    assert [row["history"] for row in of_ann] == [list(text) for text in read_histories(data, requests)]
     assert list(requests.samples.context) == list(data.context_fields)
     for name, ids in requests.samples.context.items():
         assert ids.tolist() == stored.context[name][kept].tolist(), name
@@ -218,11 +218,71 @@ def test_columns_of_a_wrong_type(tmp_path: Path) -> None:
         find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {})
     assert [problem.partition("column ")[2] for problem in error.value.problems] == [
         "'user' is of type double, expected text or whole numbers; convert it",
-        "'history' is of type list<element: double>, expected ids joined by '^', or a list of them; convert it",
+        "'history' is of type list<element: double>, expected ids joined by a separator, or a list of them; convert it",
     ]
     with pytest.raises(ConfigError, match="'time' is of type bool, expected whole numbers or timestamps"):
-        find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {"user": "item", "history": ""})
+        find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {"user": "history", "history": ""})
 
 
 def test_names_of_columns_may_have_commas() -> None:
     assert parse_columns(["user=a,b,item=c=d", "timestamp="]) == {"user": "a,b", "item": "c=d", "timestamp": ""}
+
+
+# With items that ann has not chosen: a target without a negative is no sample.
+MORE_EVENTS: list[Event] = [*EVENTS, *(("cat", item, "c", START + DAY * day) for day, item in enumerate("xyz"))]
+
+
+def test_rows_of_the_log_have_the_history_and_the_fields_of_their_samples(tmp_path: Path) -> None:
+    changes = {"data": {"context_fields": ["days_since_last"]}}
+    data, _ = prepare_events(tmp_path, MORE_EVENTS, **changes)
+    text = "user,item,row\nbob,b,9\nann,a,5\nann,zzz,4\n"
+    requests = parse(data, tmp_path, text, "event=row", changes=changes)
+    assert read_histories(data, requests) == ["edc", "abcde", "abcd"]  # c, of b's own time, stands above it in the file
+    stored = {
+        int(event): int(ids)
+        for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+        for event, ids in zip(
+            data.samples(split, 9).events, data.samples(split, 9).context["days_since_last"], strict=True
+        )
+    }
+    assert requests.samples.context["days_since_last"].tolist() == [stored[event] for event in (9, 5, 4)]
+    assert read_histories(data, parse(data, tmp_path, text, "event=row", most=2, changes=changes)) == ["dc", "de", "cd"]
+
+
+def test_rows_that_are_no_samples_are_bad(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, MORE_EVENTS)
+    text = "user,item,row\nann,a,0\nann,a,9\nann,a,99\nann,a,\nann,a,x\nann,a,5\n"
+    requests = parse(data, tmp_path, text, "event=row")
+    assert requests.bad == {
+        0: "no sample of that event",  # the first of a user has no history
+        1: "event of another user",
+        2: "no sample of that event",
+        3: "no event",
+        4: "event not a whole number",
+    }
+    assert read_histories(data, requests) == ["abcde"]
+
+
+def test_an_event_and_another_history_exclude_each_other(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, MORE_EVENTS)
+    with pytest.raises(ConfigError, match=r"--columns event=row: says the history and the time, and so does history=h"):
+        parse(data, tmp_path, "user,item,row,h\nann,a,5,a\n", "event=row,history=h")
+
+
+def test_rows_with_stored_events_at_their_own_time_are_counted(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    text = "user,item,time\n" + "".join(f"{u},a,{START + s}\n" for u, s in (("bob", 2 * DAY), ("bob", 1), ("zed", 0)))
+    assert parse(data, tmp_path, text).at_stored_time.tolist() == [True, False, False]
+    assert parse(data, tmp_path, text, "timestamp=").at_stored_time.tolist() == [False] * 3
+
+
+def test_the_lag_of_a_log_of_impressions_is_the_new_rows_too(tmp_path: Path) -> None:
+    rows = [("u", item, START + 10 * n, int(n < 4)) for n, item in enumerate("abcde")]
+    write_table(tmp_path / "log.tsv", ["user", "item", "time", "label"], rows)
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label", "category": None}
+    changes = {"data": {"columns": columns, "history_lag": 15}}
+    config = make_config(tmp_path, **changes)
+    prepare_data(config, force=True, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    text = "user,item,time\n" + "".join(f"u,a,{START + s}\n" for s in (15, 16, 35, 36))
+    assert read_histories(data, parse(data, tmp_path, text, changes=changes)) == ["", "a", "ab", "abc"]

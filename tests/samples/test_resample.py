@@ -52,6 +52,20 @@ def test_epoch_zero_gives_the_stored_ones_of_rare_items_too(tmp_path: Path, excl
     assert (later == UNKNOWN_ID).mean() > 0.9 * weight / total  # own items are excluded where they are known
 
 
+@pytest.mark.parametrize("exclude", ["all", "history"])
+def test_epoch_zero_gives_the_stored_ones_beside_a_user_with_every_item(tmp_path: Path, exclude: Any) -> None:
+    events = [*EVENTS, *(("u5", f"i{n}", "x", 1_000 + n) for n in range(97)), ("u5", "i1", "x", 2_000)]
+    negatives = {"per_positive": 3, "exclude": exclude}
+    data, preparation = prepare_events(tmp_path, events, negatives=negatives)
+    assert preparation.manifest["dropped"]["positives_without_a_negative"] > 1
+    stored = data.samples(Split.TRAIN, 100)
+    config = NegativesConfig(**negatives)
+    assert redraw_training_negatives(data, config, 0).tolist() == stored.target_item_ids.tolist()
+    later = redraw_training_negatives(data, config, 3)
+    assert later.all()
+    assert later.tolist() != stored.target_item_ids.tolist()
+
+
 def test_blocks_of_users_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, negatives = make(tmp_path)
     whole = redraw_training_negatives(data, negatives, 5)

@@ -8,6 +8,7 @@ import yaml
 from log_factory import make_config, prepare_events, read_samples, write_table
 
 from din_train.errors import DataError
+from din_train.report.words import describe_histories
 from din_train.samples.prepare import prepare_data
 from din_train.samples.split import Split
 from din_train.samples.store import PreparedData, open_store
@@ -16,7 +17,7 @@ GOLDEN = yaml.safe_load((Path(__file__).parent / "golden" / "protocols.yaml").re
 TIME = {"time_split": {"validation_from": 200, "test_from": 400}}
 
 # Other users, so that there is something to draw negatives from.
-OTHER = [("v", item, "x", time) for time, item in enumerate("pqr")]
+OTHER = [("v", item, "x", time) for time, item in enumerate("pqrst")]
 
 
 def show(data: PreparedData, split: Split, user: str = "u", max_history_length: int = 100) -> list[dict[str, Any]]:
@@ -33,6 +34,7 @@ def show(data: PreparedData, split: Split, user: str = "u", max_history_length: 
         ("time", {"protocol": "time", **TIME}),
         ("paper_min_history_0", {"protocol": "paper", "min_history": 0}),
         ("paper_min_history_3", {"protocol": "paper", "min_history": 3}),
+        ("apart", {"protocol": "holdout", "ties": "apart"}),
     ],
 )
 def test_golden_splits_of_a_six_event_user(tmp_path: Path, name: str, data: dict[str, Any]) -> None:
@@ -56,7 +58,9 @@ def test_golden_split_by_users(tmp_path: Path) -> None:
 
 
 def test_a_user_without_a_click_is_shared_out_where_no_history_is_needed(tmp_path: Path) -> None:
-    rows = [(f"u{n}", item, n, int(n >= 4)) for n in range(10) for item in "ab"]  # u0 to u3 never clicked
+    rows = [
+        (f"u{n}", item, time, int(n >= 4)) for n in range(10) for time, item in enumerate("ab")
+    ]  # u0 to u3: no click
     write_table(tmp_path / "log.tsv", ["user", "item", "time", "label"], rows)
     columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
     found = {}
@@ -75,7 +79,7 @@ def test_a_user_without_a_click_is_shared_out_where_no_history_is_needed(tmp_pat
 
 
 def test_which_users_is_a_matter_of_the_seed(tmp_path: Path) -> None:
-    events = [(f"u{n}", item, "x", time) for n in range(40) for time, item in enumerate("abc")]
+    events = [(f"u{n}", f"{item}{n % 2}", "x", time) for n in range(40) for time, item in enumerate("abc")]
 
     def find_test_users(seed: int) -> set[str]:
         split = {"validation": 0.2, "test": 0.25, "seed": seed}
@@ -101,6 +105,58 @@ def test_golden_splits_of_impressions(tmp_path: Path, protocol: str) -> None:
     assert manifest["negatives"] == "in the log"
     assert manifest["counts"]["events"] == 3  # histories hold clicks only
     assert manifest["counts"]["items"] == 8
+
+
+LABELLED = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
+
+
+def prepare_requests(folder: Path, rows: list[list[Any]], *, ids: bool = True, **data: Any) -> PreparedData:
+    write_table(folder / "log.tsv", ["user", "item", "time", "label", "request"], rows)
+    columns = {**LABELLED, "request": "request"} if ids else LABELLED
+    config = make_config(folder, data={"columns": columns, **data})
+    prepare_data(config, force=True, progress=lambda _: None)
+    return open_store(config.data.prepared)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("holdout", {}),
+        ("user", {"protocol": "user", "user_split": {"validation": 0, "test": 1}}),
+        ("time", {"protocol": "time", "time_split": {"validation_from": 205, "test_from": 401}}),
+        ("user_with_lag", {"protocol": "user", "user_split": {"validation": 0, "test": 1}, "history_lag": 100}),
+        ("user_without_ids", {"protocol": "user", "user_split": {"validation": 0, "test": 1}, "ids": False}),
+    ],
+)
+def test_golden_requests(tmp_path: Path, name: str, data: dict[str, Any]) -> None:
+    golden = GOLDEN["requests"]
+    prepared = prepare_requests(tmp_path, golden["log"], **data)
+    for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+        rows = [{key: row[key] for key in ("target", "history", "label")} for row in read_samples(prepared, split)]
+        assert rows == golden[name][split.name.lower()], split
+    rows = {
+        (int(event), prepared_row["target"])
+        for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+        for event, prepared_row in zip(prepared.samples(split, 9).events, read_samples(prepared, split), strict=True)
+    }
+    assert rows <= {(row, each[1]) for row, each in enumerate(golden["log"])}  # the row of the log, counted from 0
+
+
+def test_how_many_samples_the_order_of_the_file_decides(tmp_path: Path) -> None:
+    events = [(user, item, "x", time) for user, item, time in GOLDEN["log"]]
+    for ties in ("file_order", "apart"):
+        _, preparation = prepare_events(tmp_path, [*OTHER, *events], data={"protocol": "paper", "ties": ties})
+        histories = preparation.manifest["histories"]  # c and f of u's five targets; none of v's four
+        assert histories == {"ties": ties, "tied_targets": 2, "tied_share": pytest.approx(2 / 9, abs=1e-6)}
+
+
+def test_impressions_of_whole_days_are_requests_of_a_day(tmp_path: Path) -> None:
+    rows = [["u", item, 86_400 * day, int(item == "a"), ""] for day in range(20_000, 20_004) for item in "abc"]
+    data = prepare_requests(tmp_path, rows, ids=False)
+    histories = data.manifest["histories"]
+    assert histories == {"lag": 0, "requests": 4, "requests_at_midnight": 4}
+    assert dict(describe_histories(histories))["all times are whole days"] == "a request is a user's day"
+    assert [len(row["history"]) for row in read_samples(data, Split.TEST)] == [3, 3, 3]
 
 
 def test_golden_presampled_rows(tmp_path: Path) -> None:
@@ -132,13 +188,14 @@ H, TRAIN, VALIDATION, TEST = "history", "train", "validation", "test"
 )
 def test_users_of_few_events(tmp_path: Path, protocol: str, expected: dict[int, list[str] | None]) -> None:
     events = [(f"u{n}", f"i{time}", "x", time) for n in expected for time in range(n)]
+    others = [("v", f"j{time}", "x", time) for time in range(4)]  # something to draw negatives from
     settings: dict[str, Any] = {"protocol": protocol}
     if protocol == "time":
         settings["time_split"] = {"validation_from": 2, "test_from": 3}
     if protocol == "user":
         settings["user_split"] = {"validation": 1, "test": 2, "seed": 3}  # users beyond the four of interest
-        events += [(f"w{n}", f"i{time}", "x", time) for n in range(60) for time in range(2)]
-    data, preparation = prepare_events(tmp_path, events, data=settings)
+        others = [(f"w{n}", f"j{time}", "x", time) for n in range(60) for time in range(2)]
+    data, preparation = prepare_events(tmp_path, [*events, *others], data=settings)
     found: dict[str, dict[str, str]] = {}
     for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
         for row in read_samples(data, split):
@@ -167,7 +224,7 @@ def test_presampled_histories_that_are_no_beginning_are_kept_apart(tmp_path: Pat
     header = "label,user_id,item_id,cate_id,item_history,cate_history\n"
     rows = ["1,u,c,x,a^b,x^y", "0,u,d,x,a^b,x^y", "1,u,d,x,b^c,y^x", "1,u,e,x,c^d,x^", "1,ab,e,x,a,x"]
     (tmp_path / "train.csv").write_text(header + "\n".join(rows) + "\n")
-    (tmp_path / "test.csv").write_text(header + "1,u,f,x,b^c,y^x\n1,u,f,x,a^bc,x^y\n")
+    (tmp_path / "test.csv").write_text(header + "1,u,f,x,b^c,y^x\n0,u,f,x,a^bc,x^y\n")
     files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
     config = make_config(tmp_path, data={"source": "x1", "events": None, "columns": None, **files})
     prepare_data(config, force=False, progress=lambda _: None)

@@ -29,6 +29,9 @@ def test_ids_count_up_from_two_most_frequent_first(tmp_path: Path) -> None:
         "events_with_too_short_history": 2,
         "samples": 8,
         "positives": 4,
+        "rows_equal_in_user_item_and_time": 0,
+        "test_targets": 2,
+        "test_targets_in_their_history": 1,
     }
 
 

@@ -42,6 +42,7 @@ def build_data(samples: int = 2) -> PreparedData:
         "user_id": np.where(second, 3, 2).astype(np.int32),
         "target_item_id": np.where(second, 6, 4).astype(np.int32),
         "history_length": np.where(second, 1, 2).astype(np.int32),
+        "event": np.arange(len(second)),
         "label": np.where(second, 0, 1).astype(np.int8),
     }
     return PreparedData(

@@ -57,7 +57,7 @@ def test_the_command_that_make_runs(variables: list[str], command: str) -> None:
 def test_nothing_is_said_without_a_network(tmp_path: Path) -> None:
     done = fetch(tmp_path, "electronics,movielens", "http://127.0.0.1:9")  # nobody listens there
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_nothing_is_fetched_that_is_there_or_not_asked_for(tmp_path: Path) -> None:
@@ -93,4 +93,4 @@ def test_missing_logs_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "`make reproduce-paper DATA=sample`",
     ):
         assert part in line
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,0 +1,168 @@
+"""`predict` on rows of which nothing is known: refused with one id of each side, unless asked for."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from log_factory import write_log, write_table
+from workplace import EVENTS, Workplace
+
+START = 1_700_000_000
+HISTORIES = [[f"i{(n + k) % 97}" for k in range(n % 3 + 2)] for n in range(60)]
+
+
+def write_rows(workplace: Workplace, header: list[str], rows: list[list[Any]]) -> None:
+    write_table(workplace.folder / "new.tsv", header, rows)
+
+
+def predict(workplace: Workplace, *options: str) -> tuple[int, str]:
+    """Exit code, and all that was said."""
+    result = workplace.run("predict", "--input", "new.tsv", "--output", "out.parquet", "--overwrite", *options)
+    if result.exit_code:
+        assert not Path("out.parquet").exists()
+        assert not list(Path().glob("*unfinished*/*.arrow"))
+    return result.exit_code, result.stderr
+
+
+def refused(workplace: Workplace, *options: str) -> str:
+    code, said = predict(workplace, *options)
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert code == 1
+    return line
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run on the workplace's log, trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_log(folder / "log.tsv", EVENTS)
+        workplace = Workplace(folder)
+        workplace.write_config()
+        assert workplace.fit("--set", "training.epochs=1").exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def fitted(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Workplace(tmp_path)
+
+
+@pytest.mark.parametrize("spelling", ["{}.0", "0{}", "{} "])
+def test_ids_of_another_spelling(fitted: Workplace, spelling: str) -> None:
+    for role, place in (("user", 0), ("item", 1)):
+        rows = [[f"u{n % 40}", f"i{n % 97}"] for n in range(50)]
+        for row in rows:
+            row[place] = spelling.format(row[place])
+        write_rows(fitted, ["user", "item"], rows)
+        known = "u0" if role == "user" else "i"
+        line = refused(fitted)
+        assert f"new.tsv: none of 50 values of the {role} is known: the file has {rows[0][place]!r}, " in line
+        assert f"prepared/small has '{known}" in line
+        assert f"or give --allow-unmatched {role} to score such rows all the same" in line
+        assert predict(fitted, "--allow-unmatched", role)[0] == 0
+        Path("out.parquet").unlink()
+
+
+def test_one_known_id_is_enough_and_null_words_are_bad_rows(fitted: Workplace) -> None:
+    write_rows(fitted, ["user", "item"], [["new", "i1"]] * 98 + [["u1", "new"], ["None", "i1"]])
+    code, said = predict(fitted)
+    assert code == 0
+    assert "not scored: no user: 1 (the first is row 100)" in said
+    assert "98 of unknown users, 1 of unknown items" in said
+
+
+def test_it_is_decided_after_a_thousand_rows(fitted: Workplace) -> None:
+    rows = [[f"x{n % 40}", f"i{n % 97}"] for n in range(3000)]
+    write_rows(fitted, ["user", "item"], [*rows, ["u1", "i1"]])
+    assert "none of 1,000 values of the user is known" in refused(fitted, "--chunk-rows", "500")
+    write_rows(fitted, ["user", "item"], [*rows[:990], ["u1", "i1"]])
+    assert predict(fitted, "--chunk-rows", "100")[0] == 0
+
+
+@pytest.mark.parametrize("mark", ["|", " ", "::"])
+def test_histories_of_another_separator(fitted: Workplace, mark: str) -> None:
+    rows = [[f"u{n % 40}", f"i{n % 97}", mark.join(history)] for n, history in enumerate(HISTORIES)]
+    write_rows(fitted, ["user", "item", "history"], rows)
+    line = refused(fitted)
+    assert f"new.tsv: none of 60 ids in its histories is known: a history is {rows[0][2]!r}, an item in " in line
+    assert "prepared/small is 'i" in line
+    assert "give --history-separator" in line
+    code, said = predict(fitted, "--allow-unmatched", "history")
+    assert (code, "60 of 60 ids in histories are unknown" in said) == (0, True)
+    assert predict(fitted, "--history-separator", mark)[0] == 0
+    scores = pq.read_table("out.parquet")["logit"].to_pylist()
+    for join in ("^".join, " ^ ".join, lambda ids: f"[{', '.join(ids)}]", repr):
+        write_rows(
+            fitted,
+            ["user", "item", "history"],
+            [[*row[:2], join(ids)] for row, ids in zip(rows, HISTORIES, strict=True)],
+        )
+        assert predict(fitted)[0] == 0
+        assert pq.read_table("out.parquet")["logit"].to_pylist() == scores
+
+
+def test_some_histories_of_another_separator(fitted: Workplace) -> None:
+    single = [["u1", "i1", "i5"]] * 40
+    write_rows(fitted, ["user", "item", "history"], [*single, *[["u1", "i1", "i5|i6"]] * 20])
+    line = refused(fitted)
+    assert "20 of 60 histories are joined by something else than '^', such as 'i5|i6'; give --history-separator" in line
+    write_rows(fitted, ["user", "item", "history"], [*single * 5, ["u1", "i1", "i5|i6"], ["u1", "i1", "i5^new-1"]])
+    code, said = predict(fitted)
+    assert code == 0
+    assert "2 of 203 ids in histories are unknown" in said
+    assert "1 of 202 histories are joined by something else than the separator" in said
+
+
+def test_brackets_that_hold_no_list_are_bad_rows(fitted: Workplace) -> None:
+    write_rows(fitted, ["user", "item", "history"], [["u1", "i1", "i5^i6"]] * 9 + [["u1", "i1", "[i5; i6]"]])
+    code, said = predict(fitted, "--set", "data.max_bad_share=0.2")
+    assert code == 0
+    assert "not scored: history in brackets that is no list of ids: 1 (the first is row 10)" in said
+
+
+def test_context_values_that_are_all_unseen(workplace: Workplace) -> None:
+    rows = [[*event, ("phone", "desk")[event[3] % 2]] for event in EVENTS]
+    write_table(workplace.folder / "log.tsv", ["user", "item", "category", "time", "device"], rows)
+    workplace.write_config(data={"context_fields": ["device"]})
+    workplace.fit("--set", "training.epochs=1")
+    write_rows(workplace, ["user", "item", "device"], [["u1", "i1", "Phone"], ["u1", "i2", ""], ["u1", "i2", "NULL"]])
+    line = refused(workplace)
+    assert "none of 1 values of the device is known: the file has 'Phone', " in line
+    assert "or give --allow-unmatched context" in line
+    write_rows(workplace, ["user", "item", "device"], [["u1", "i1", "Phone"], ["u1", "i2", "desk"]])
+    code, said = predict(workplace)
+    assert (code, "1 of 2 values of 'device' are unknown" in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("of_log", "of_rows"),
+    [(lambda n: 20231115 + n // 90, 1_700_000_000), (lambda n: 20231115 + n // 90, 1_700_000_000_000),
+     (lambda n: START + n * 60, 20231116), (lambda n: 1 + n, 20231116), (lambda n: START + n * 60, START - 99)],
+)  # fmt: skip
+def test_times_of_another_kind(workplace: Workplace, of_log: Any, of_rows: int) -> None:
+    write_log(workplace.folder / "log.tsv", [(*event[:3], of_log(event[3])) for event in EVENTS])
+    workplace.fit("--set", "training.epochs=1")
+    write_rows(workplace, ["user", "item", "time"], [["u1", f"i{n}", of_rows] for n in range(20)])
+    line = refused(workplace)
+    assert "none of 20 times fits those in prepared/small, which go from " in line
+    assert f"the first is '{of_rows}'; give times as the log has them" in line
+    assert predict(workplace, "--allow-unmatched", "timestamp")[0] == 0
+    write_rows(workplace, ["user", "item", "time"], [["u1", "i1", of_rows], ["u1", "i2", of_log(400)]])
+    code, said = predict(workplace)
+    assert code == 0
+    assert "1 of 2 times are before every stored event, or no times of the log's kind" in said
+
+
+def test_a_column_for_two_roles(fitted: Workplace) -> None:
+    write_rows(fitted, ["user", "item"], [["u1", "i1"]])
+    code, said = predict(fitted, "--columns", "user=item")
+    assert (code, said.splitlines()[-1]) == (
+        2,
+        "error: --columns item=item: is the column of user already; every role needs a column of its own",
+    )

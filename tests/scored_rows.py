@@ -1,0 +1,17 @@
+"""Scored rows of which only some columns matter."""
+
+from typing import Any
+
+import numpy as np
+
+from din_train.evaluation.scores import ScoredRows
+
+
+def make_rows(**columns: Any) -> ScoredRows:
+    """`label` and `logit`, and any others; what is left out is 0."""
+    size = len(columns["label"])
+    kinds = {"history_end": np.int64, "event": np.int64, "label": np.int8, "logit": np.float32}
+    names = ("user_id", "target_item_id", "history_length", *kinds)
+    return ScoredRows(
+        **{name: np.asarray(columns.get(name, np.zeros(size)), kinds.get(name, np.int32)) for name in names}
+    )
