@@ -9,7 +9,7 @@ from typing import get_args
 
 from din_train.config.data import Behaviour, Source
 from din_train.errors import DataError
-from din_train.inspection.unused_columns import find_separator, is_typed, remark_on_columns, remark_on_side_table
+from din_train.inspection.unused_columns import LISTS, find_separator, is_typed, remark_on_columns, remark_on_side_table
 from din_train.logs.amazon_reviews import KEYS, Release
 from din_train.logs.delimited import FORMS, split_fields
 from din_train.logs.feedback import Feedback, choose_label, find_feedback, simplify_name
@@ -148,17 +148,21 @@ def _is_row(names: Sequence[str], samples: Mapping[str, Sequence[str]]) -> bool:
     return any(is_typed(name) for name in typed) or all(re.fullmatch(r"[-+.\d]*", name) for name in names)
 
 
+# Separators that `find_separator` names by other words than they are written.
+_IN_YAML = {"blanks": "' '", "the character 1": '"\\x01"'}
+
+
 def _remark_on_histories(path: Path) -> tuple[str, ...]:
-    """Where the histories of ready-made samples are not between what is read."""
+    """Where the ids of ready-made histories are not between what is read unless the config says so."""
     rows = read_first_rows(path)
     found = {
         name: find_separator(rows.values[name]) for name in ("item_history", "cate_history") if name in rows.values
     }
     return tuple(
-        f"{name} holds lists between {separator}, but only '^' is read, so that each would be one unknown value; write "
-        "'^' between its values"
+        f"{name} holds lists between {separator}, but each is one value as the config stands; add "
+        f"data.history_separator: {_IN_YAML.get(separator, separator)}"
         for name, separator in found.items()
-        if separator not in (None, "'^'")
+        if separator is not None and separator not in ("'^'", LISTS)
     )
 
 

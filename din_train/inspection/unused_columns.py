@@ -24,6 +24,9 @@ _GENRES = re.compile(r"(?:genre|categor(?:y|ie)|tag|topic)s?$")
 _NUMBERED = re.compile(r"(.*(?:hist|seq|click|item|last|prev).*?)_?[0-9]+", re.IGNORECASE)
 _LEAST_NUMBERED = 3
 
+# What stands between the ids where a text is a list, which the readers of histories take as it is.
+LISTS = "commas in brackets, as JSON or Python writes a list"
+
 
 def is_typed(text: str) -> bool:
     """Whether a text is a number or a time, which no column is called."""
@@ -62,7 +65,7 @@ def find_separator(values: Sequence[str]) -> str | None:
     """What stands between the ids of lists, in words; None where the values are no lists of ids."""
     filled = [value.strip() for value in values if value.strip()]
     if sum(bool(re.fullmatch(r"\[.*\]", value)) for value in filled) > len(filled) / 2:
-        return "commas in brackets, as JSON or Python writes a list"
+        return LISTS
     for separator, shown in _SEPARATORS.items():
         several = [value.split(separator) for value in filled if separator in value]
         parts = [part.strip() for value in several for part in value if part.strip()]

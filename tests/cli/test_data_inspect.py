@@ -410,9 +410,14 @@ def test_columns_of_lists_are_said(lists: list[str], form: str) -> None:
 def test_what_is_between_the_values_of_ready_made_histories() -> None:
     write("my_train.csv", X1[0], "1,u1,a1,c1,b1|b2|b3,c1|c1|c1", "0,u1,b2,c1,b1|b2|b3,c1|c1|c1")
     findings, _ = inspect("my_train.csv")
-    assert "item_history holds lists between '|', but only '^' is read" in findings
+    assert "item_history holds lists between '|', but each is one value as the config stands; add " in findings
+    assert "data.history_separator: '|'" in findings
+    write("my_train.csv", X1[0], "1,u1,a1,c1,b1 b2 b3,c1 c1 c1", "0,u1,b2,c1,b1 b2 b3,c1 c1 c1")
+    assert "data.history_separator: ' '" in inspect("my_train.csv")[0]
     write("my_train.csv", X1[0], "1,u1,a1,c1,b1^b2^b3,c1^c1^c1", "0,u1,b2,c1,b1,c1")
-    assert "but only" not in inspect("my_train.csv")[0]
+    assert "but each" not in inspect("my_train.csv")[0]
+    write("my_train.csv", X1[0], '1,u1,a1,c1,"[1, 2]","[3, 3]"', '0,u1,b2,c1,"[1, 2]","[3, 3]"')
+    assert "but each" not in inspect("my_train.csv")[0]
 
 
 def test_numbers_that_cannot_be_read_are_counted() -> None:

@@ -187,6 +187,15 @@ def test_an_edited_metric(subject: Subject, key: str) -> None:
         assert f"{key} {value} there" in check.finding
 
 
+def test_an_edited_gauc_by_history(tmp_path: Path) -> None:
+    subject = open_subject(train(tmp_path / "made", "user", "lr", training={"epochs": 1}))
+    value = subject.metrics["gauc_by_history"]
+    assert check_metrics(subject).measured["gauc_by_history"] == pytest.approx(value, abs=1e-9)
+    check = check_metrics(replace(subject, metrics={**subject.metrics, "gauc_by_history": value + 1e-6}))
+    assert has_failed(check)
+    assert f"gauc_by_history {value + 1e-6} there" in check.finding
+
+
 def test_a_wrong_gauc_where_only_some_users_are_walked(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recomputed, "_MOST_ROWS", 100)
     check = check_metrics(subject)

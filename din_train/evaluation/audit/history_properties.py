@@ -15,6 +15,7 @@ from din_train.evaluation.audit.subject import NO_CAP, Subject
 from din_train.evaluation.metrics import compute_gauc
 from din_train.samples.column_file import map_columns
 from din_train.samples.split import Split
+from din_train.samples.store import Samples
 
 # Of what the model has above one half, the most that a property of the history may have alone.
 _MOST_SHARE = 0.5
@@ -25,7 +26,7 @@ def check_history_alone(subject: Subject) -> Check:
     name = "leak: history alone"
     samples = subject.data.samples(Split.TEST, NO_CAP)
     properties = {"length": samples.history_length.astype(np.float64)}
-    gaps = _find_gaps(subject)
+    gaps = _find_gaps(subject, samples)
     if gaps is not None:
         properties["time since its newest event"] = gaps
     model = subject.metrics.get("gauc")
@@ -54,9 +55,9 @@ def check_history_alone(subject: Subject) -> Check:
     return judge(name, False, f"{finding}: {', '.join(too_much)} is beyond it{advice}", **measured)
 
 
-def _find_gaps(subject: Subject) -> NDArray[np.float64] | None:
+def _find_gaps(subject: Subject, samples: Samples) -> NDArray[np.float64] | None:
     """[S] time since the newest event of the history, the largest where there is none; None in a log without times."""
-    places, samples = subject.places, subject.data.samples(Split.TEST, NO_CAP)
+    places = subject.places
     times = places.timestamps
     if times is None or not len(times):
         return None

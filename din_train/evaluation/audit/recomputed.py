@@ -2,13 +2,14 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
 from din_train.config import GaucWeighting
+from din_train.config.data import TIME_FIELDS
 from din_train.evaluation.audit.check import Check, judge
 from din_train.evaluation.audit.subject import Subject, choose_rows
 from din_train.evaluation.metrics import compute_gauc
@@ -37,14 +38,18 @@ def check_metrics(subject: Subject) -> Check:
     chosen = choose_rows(samples.user_ids, _MOST_ROWS, subject.seed)
     recomputed = _recompute(samples, logits)
     if len(chosen) == len(samples):
-        recomputed.update(_walk_users(samples, logits, weighting))
+        recomputed.update(_walk_users(samples.user_ids.tolist(), samples, logits, weighting))
     else:  # the slow path on some users, the fast one on all
         some = samples.take(chosen)
-        slow = _walk_users(some, logits[chosen], weighting)["gauc"]
+        slow = _walk_users(some.user_ids.tolist(), some, logits[chosen], weighting)["gauc"]
         fast = compute_gauc(some.user_ids, some.labels, logits[chosen], weighting).value
         recomputed["gauc"] = compute_gauc(samples.user_ids, samples.labels, logits, weighting).value
         if not _is_close(slow, fast):
             recomputed["gauc"] = slow  # to be reported
+    if "gauc_by_history" in subject.metrics:
+        times = [ids.tolist() for name, ids in samples.context.items() if name in TIME_FIELDS]
+        groups = list(zip(samples.user_ids.tolist(), samples.history_ends.tolist(), *times, strict=True))
+        recomputed["gauc_by_history"] = _walk_users(groups, samples, logits, weighting)["gauc"]
     distances = {key: _measure(subject.metrics.get(key), value) for key, value in recomputed.items()}
     wrong = [key for key, distance in distances.items() if distance > _CLOSE]
     shown = ", ".join(f"{key} {subject.metrics.get(key)} there, {recomputed[key]} here" for key in wrong)
@@ -103,10 +108,14 @@ def _compute_logloss(labels: Any, logits: Any, probabilities: Sequence[float]) -
     return math.fsum(terms) / len(labels)
 
 
-def _walk_users(samples: Samples, logits: Any, weighting: str) -> dict[str, Any]:
-    """GAUC a user at a time: every positive is put beside every negative, a tie one half."""
-    users: dict[int, tuple[list[float], list[float]]] = {}
-    for user, label, logit in zip(samples.user_ids.tolist(), samples.labels.tolist(), logits.tolist(), strict=True):
+def _walk_users(groups: Sequence[Hashable], samples: Samples, logits: Any, weighting: str) -> dict[str, Any]:
+    """GAUC a user, or another group of rows, at a time: every positive is put beside every negative, a tie one half.
+
+    Args:
+        groups: [S] each row's.
+    """
+    users: dict[Hashable, tuple[list[float], list[float]]] = {}
+    for user, label, logit in zip(groups, samples.labels.tolist(), logits.tolist(), strict=True):
         users.setdefault(user, ([], []))[label].append(logit)
     terms, weights, skipped = [], [], 0
     for negatives, positives in users.values():
