@@ -17,12 +17,6 @@ METRICS = "runs/small/metrics.json"
 WEIGHTS = "runs/small/checkpoints/best.weights.h5"
 
 
-@pytest.fixture
-def trained(workplace: Workplace) -> Workplace:
-    assert workplace.fit("--set", "training.epochs=1").exit_code == 0
-    return workplace
-
-
 def change_weights(folder: Path) -> None:
     """Every table and kernel a little."""
 
@@ -34,11 +28,11 @@ def change_weights(folder: Path) -> None:
         file.visititems(change)
 
 
-def test_a_trained_run_passes_and_is_written_down(trained: Workplace) -> None:
-    result = trained.run("audit")
+def test_a_trained_run_passes_and_is_written_down(fitted: Workplace) -> None:
+    result = fitted.run("audit")
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
-    written = trained.read_json("runs/small/audit.json")
+    written = fitted.read_json("runs/small/audit.json")
     assert written["passed"] is True
     assert written["counts"].get("failed", 0) == 0
     assert written["counts"]["passed"] >= 20
@@ -48,50 +42,50 @@ def test_a_trained_run_passes_and_is_written_down(trained: Workplace) -> None:
         assert check["name"] in result.stdout
         assert check["finding"]
     assert "all 80 test rows" in result.stdout
-    again = trained.run("audit", "--run-dir", "runs/small", "--json")
-    assert orjson.loads(again.stdout) == written == trained.read_json("runs/small/audit.json")
+    again = fitted.run("audit", "--run-dir", "runs/small", "--json")
+    assert orjson.loads(again.stdout) == written == fitted.read_json("runs/small/audit.json")
 
 
-def test_a_few_rows_of_many(trained: Workplace) -> None:
-    result = trained.run("audit", "--rows", "10", "--seed", "3")
+def test_a_few_rows_of_many(fitted: Workplace) -> None:
+    result = fitted.run("audit", "--rows", "10", "--seed", "3")
     assert result.exit_code == 0, result.output
-    written = trained.read_json("runs/small/audit.json")
+    written = fitted.read_json("runs/small/audit.json")
     assert (written["rows"], written["rows_audited"], written["seed"]) == (80, 10, 3)
     assert "10 of 80 test rows (whole users, drawn with seed 3)" in result.stdout
 
 
-def test_an_edited_metric_fails_in_one_line(trained: Workplace) -> None:
-    metrics = trained.read_json(METRICS)
-    with indexed_file(trained.folder / METRICS) as temporary:
+def test_an_edited_metric_fails_in_one_line(fitted: Workplace) -> None:
+    metrics = fitted.read_json(METRICS)
+    with indexed_file(fitted.folder / METRICS) as temporary:
         temporary.write_bytes(orjson.dumps({**metrics, "gauc": 0.8818}))
-    result = trained.run("audit")
+    result = fitted.run("audit")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: runs/small: audit: metrics: recomputed: ")
     assert f"gauc 0.8818 there, {metrics['gauc']} here" in line
     assert "failed" in result.stdout
-    assert trained.read_json("runs/small/audit.json")["counts"]["failed"] == 1
+    assert fitted.read_json("runs/small/audit.json")["counts"]["failed"] == 1
 
 
-def test_changed_weights_fail(trained: Workplace) -> None:
-    change_weights(trained.folder)
-    result = trained.run("audit")
+def test_changed_weights_fail(fitted: Workplace) -> None:
+    change_weights(fitted.folder)
+    result = fitted.run("audit")
     assert result.exit_code == 1
     assert "best.weights.h5: missing or damaged" in result.stderr
-    record = trained.folder / "runs/small/checkpoints/best.json"
-    forged = {**json.loads(record.read_text()), "sha256": compute_sha256(trained.folder / WEIGHTS)}
-    with indexed_file(record, trained.folder / "runs/small") as temporary:
+    record = fitted.folder / "runs/small/checkpoints/best.json"
+    forged = {**json.loads(record.read_text()), "sha256": compute_sha256(fitted.folder / WEIGHTS)}
+    with indexed_file(record, fitted.folder / "runs/small") as temporary:
         temporary.write_text(json.dumps(forged))
-    result = trained.run("audit")
+    result = fitted.run("audit")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert "audit: parity: stored scores: " in line
 
 
-def test_a_data_set_that_was_changed_fails(trained: Workplace) -> None:
-    path = trained.folder / "prepared/small/samples.test.arrow"
+def test_a_data_set_that_was_changed_fails(fitted: Workplace) -> None:
+    path = fitted.folder / "prepared/small/samples.test.arrow"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    result = trained.run("audit")
+    result = fitted.run("audit")
     assert result.exit_code == 1
     assert "samples.test.arrow: missing or changed since it was prepared" in result.stderr
 
@@ -117,9 +111,9 @@ def hide_metrics(workplace: Workplace) -> None:
     ],
 )
 def test_what_is_missing_is_said(
-    trained: Workplace, hide: Callable[[Workplace], None], exit_code: int, said: str
+    fitted: Workplace, hide: Callable[[Workplace], None], exit_code: int, said: str
 ) -> None:
-    hide(trained)
-    result = trained.run("audit")
+    hide(fitted)
+    result = fitted.run("audit")
     assert result.exit_code == exit_code
     assert said in " ".join(result.output.replace("│", " ").split())

@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from log_factory import write_log
-from workplace import EVENTS, Workplace
+from workplace import Workplace
 
 from din_train.errors import DamagedError, RunError
 from din_train.evaluation.examples import read_examples
@@ -31,25 +30,6 @@ READERS: dict[str, Callable[[RunDirectory], object]] = {
     "checkpoints/best.json": lambda run: read_checkpoint(run.checkpoints),
     "checkpoints/best.weights.h5": lambda run: read_checkpoint(run.checkpoints),
 }
-
-
-@pytest.fixture(scope="module")
-def fitted_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fitted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_log(folder / "log.tsv", EVENTS)
-        workplace = Workplace(folder)
-        workplace.write_config()
-        assert workplace.fit().exit_code == 0
-    return folder
-
-
-@pytest.fixture
-def fitted(fitted_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    shutil.copytree(fitted_once, tmp_path / "work", symlinks=True)
-    monkeypatch.chdir(tmp_path / "work")
-    return Workplace(tmp_path / "work")
 
 
 def check(workplace: Workplace, exit_code: int, *parts: str, command: tuple[str, ...]) -> None:

@@ -22,9 +22,8 @@ def explain(workplace: Workplace, *arguments: str) -> Any:
     return orjson.loads(result.stdout)
 
 
-def test_a_test_target_is_explained_from_what_came_before_it(workplace: Workplace) -> None:
-    workplace.fit()
-    explained = explain(workplace, "--item", CLICKED[-1])
+def test_a_test_target_is_explained_from_what_came_before_it(fitted: Workplace) -> None:
+    explained = explain(fitted, "--item", CLICKED[-1])
     assert [each["item"] for each in explained["behaviours"]] == CLICKED[:-1]
     assert explained["history"] == "as the test split has them for this item, which the user clicked"
     assert explained["normalization"] == "softmax"
@@ -56,10 +55,9 @@ def test_any_other_item_is_explained_from_all_events(workplace: Workplace) -> No
         assert [behaviour["item"] for behaviour in each["behaviours"]] == newest[-6:]
 
 
-def test_the_terminal_shows_table_and_check(workplace: Workplace) -> None:
-    workplace.fit()
-    expected = explain(workplace, "--item", CLICKED[-1])
-    result = workplace.run("explain", "--user", USER, "--item", CLICKED[-1], "--run-dir", "runs/small")
+def test_the_terminal_shows_table_and_check(fitted: Workplace) -> None:
+    expected = explain(fitted, "--item", CLICKED[-1])
+    result = fitted.run("explain", "--user", USER, "--item", CLICKED[-1], "--run-dir", "runs/small")
     assert result.exit_code == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()
@@ -77,24 +75,23 @@ def test_the_terminal_shows_table_and_check(workplace: Workplace) -> None:
     ("name", "beginning"), [("a.svg", b"<?xml"), ("b/a.html", b"<!doctype html>"), ("a.PNG", b"\x89PNG")]
 )
 def test_pictures_are_written_whole(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, name: str, beginning: bytes
+    fitted: Workplace, monkeypatch: pytest.MonkeyPatch, name: str, beginning: bytes
 ) -> None:
-    workplace.fit()
     arguments = ("explain", "--user", USER, "--item", CLICKED[-1], "--output", name)
-    result = workplace.run(*arguments)
+    result = fitted.run(*arguments)
     assert result.exit_code == 0, result.output
     assert result.stderr == f"{name}: written\n"
     written = Path(name).read_bytes()
     assert written.startswith(beginning)
-    before = workplace.list_files()
+    before = fitted.list_files()
 
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(attention, "_render_svg" if "PNG" not in name else "_plain_text", fail)
-    assert workplace.run(*arguments).exit_code == 1
+    assert fitted.run(*arguments).exit_code == 1
     assert Path(name).read_bytes() == written
-    assert workplace.list_files() == before
+    assert fitted.list_files() == before
 
 
 @pytest.mark.parametrize(
@@ -110,10 +107,9 @@ def test_pictures_are_written_whole(
         (("--user", USER, "--item", "i0", "--run-dir", "runs/none"), "runs/none: not a run directory"),
     ],
 )
-def test_what_is_refused_is_one_line(workplace: Workplace, arguments: tuple[str, ...], message: str) -> None:
+def test_what_is_refused_is_one_line(fitted: Workplace, arguments: tuple[str, ...], message: str) -> None:
     Path("prepared.svg").mkdir()
-    workplace.fit("--set", "training.epochs=1")
-    result = workplace.run("explain", *arguments)
+    result = fitted.run("explain", *arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith(f"error: {message}")
@@ -132,14 +128,13 @@ def test_a_model_without_attention_has_neither_file_nor_explanation(workplace: W
     )
 
 
-def test_fit_ends_with_examples_that_explain_agrees_with(workplace: Workplace) -> None:
-    workplace.fit()
-    examples = workplace.read_json("runs/small/attention.json")["examples"]
+def test_fit_ends_with_examples_that_explain_agrees_with(fitted: Workplace) -> None:
+    examples = fitted.read_json("runs/small/attention.json")["examples"]
     assert len(examples) == len({each["user"] for each in examples}) == 6
     for example in examples[:2]:
         for key in ("clicked", "sampled"):
             arguments = ("--user", example["user"], "--item", example[key]["item"], "--json")
-            explained = orjson.loads(workplace.run("explain", *arguments).stdout)
+            explained = orjson.loads(fitted.run("explain", *arguments).stdout)
             assert explained["candidate"] == pytest.approx(example[key], abs=1e-6)
             weights = [each["weight"] for each in explained["behaviours"]]
             assert [each[f"weight_{key}"] for each in example["behaviours"]] == pytest.approx(weights, abs=1e-6)
@@ -179,8 +174,7 @@ def test_wrong_weights_end_explain_and_leave_fit_without_examples(
     assert Path("runs/small/metrics.json").exists()
 
 
-def test_the_run_is_left_as_it_was(workplace: Workplace) -> None:
-    workplace.fit()
-    before = {path: (workplace.folder / path).read_bytes() for path in workplace.list_files()}
-    explain(workplace, "--item", CLICKED[-1])
-    assert {path: (workplace.folder / path).read_bytes() for path in workplace.list_files()} == before
+def test_the_run_is_left_as_it_was(fitted: Workplace) -> None:
+    before = {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()}
+    explain(fitted, "--item", CLICKED[-1])
+    assert {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()} == before

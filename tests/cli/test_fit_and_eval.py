@@ -84,31 +84,28 @@ def test_fit_in_a_new_process_says_its_own_lines_and_nothing_else(workplace: Wor
         assert re.fullmatch(pattern, line), line
 
 
-def test_eval_in_a_new_process_gives_the_same_numbers(workplace: Workplace) -> None:
-    workplace.fit()
+def test_eval_in_a_new_process_gives_the_same_numbers(fitted: Workplace) -> None:
     command = [sys.executable, "-m", "din_train", "eval", "--json"]
     result = subprocess.run(command, capture_output=True, check=True)
     printed = orjson.loads(result.stdout)
-    assert printed == workplace.read_json("runs/small/metrics.json")
-    assert printed == workplace.read_json("runs/small/metrics.test.json")
+    assert printed == fitted.read_json("runs/small/metrics.json")
+    assert printed == fitted.read_json("runs/small/metrics.test.json")
     assert result.stderr == b""
 
 
-def test_eval_of_the_validation_split_gives_the_chosen_epochs_numbers(workplace: Workplace) -> None:
-    workplace.fit()
-    result = workplace.run("eval", "--run-dir", "runs/small", "--split", "validation", "--json")
+def test_eval_of_the_validation_split_gives_the_chosen_epochs_numbers(fitted: Workplace) -> None:
+    result = fitted.run("eval", "--run-dir", "runs/small", "--split", "validation", "--json")
     metrics = orjson.loads(result.stdout)
-    chosen = read_history(workplace)[metrics["best_epoch"] - 1]
+    chosen = read_history(fitted)[metrics["best_epoch"] - 1]
     assert {key: metrics[key] for key in ("auc", "gauc", "logloss")} == {
         key: chosen[f"validation_{key}"] for key in ("auc", "gauc", "logloss")
     }
-    assert metrics == workplace.read_json("runs/small/metrics.validation.json")
+    assert metrics == fitted.read_json("runs/small/metrics.validation.json")
 
 
-def test_eval_prints_a_table_for_people(workplace: Workplace) -> None:
-    workplace.fit()
-    result = workplace.run("eval")
-    assert f"{workplace.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout
+def test_eval_prints_a_table_for_people(fitted: Workplace) -> None:
+    result = fitted.run("eval")
+    assert f"{fitted.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout
     assert "protocol holdout" in result.stdout
 
 
@@ -166,18 +163,17 @@ def test_users_without_a_validation_split_train_where_nothing_is_chosen_by_it(wo
     assert not (workplace.folder / "runs/choosing").exists()
 
 
-def test_a_used_run_directory_is_refused_and_overwritten_when_asked(workplace: Workplace) -> None:
-    workplace.fit()
-    before = workplace.read_json("runs/small/metrics.json")
-    result = workplace.fit("--set", "seed=2")
+def test_a_used_run_directory_is_refused_and_overwritten_when_asked(fitted: Workplace) -> None:
+    before = fitted.read_json("runs/small/metrics.json")
+    result = fitted.fit("--set", "seed=2")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "error: runs/small: already used; give --resume to go on with it, --overwrite to replace it, or another name "
         "(--set name=..., --run-dir)"
     ]
-    assert workplace.read_json("runs/small/metrics.json") == before
-    assert workplace.fit("--set", "seed=2", "--overwrite").exit_code == 0
-    assert workplace.read_json("runs/small/metrics.json")["seed"] == 2
+    assert fitted.read_json("runs/small/metrics.json") == before
+    assert fitted.fit("--set", "seed=2", "--overwrite").exit_code == 0
+    assert fitted.read_json("runs/small/metrics.json")["seed"] == 2
 
 
 def test_overwrite_leaves_a_folder_that_is_no_run(workplace: Workplace) -> None:
@@ -189,13 +185,12 @@ def test_overwrite_leaves_a_folder_that_is_no_run(workplace: Workplace) -> None:
     assert (workplace.folder / "mine/thesis.txt").exists()
 
 
-def test_overwrite_leaves_what_is_not_the_runs_own_alone(workplace: Workplace) -> None:
-    workplace.fit()
-    (workplace.folder / "runs/small/notes.txt").write_text("x")
-    result = workplace.fit("--overwrite")
+def test_overwrite_leaves_what_is_not_the_runs_own_alone(fitted: Workplace) -> None:
+    (fitted.folder / "runs/small/notes.txt").write_text("x")
+    result = fitted.fit("--overwrite")
     assert result.exit_code == 2
     assert "holds 'notes.txt', which is not a run's" in result.stderr
-    assert (workplace.folder / "runs/small/metrics.json").exists()
+    assert (fitted.folder / "runs/small/metrics.json").exists()
 
 
 @pytest.mark.parametrize("prepared", ["runs/small", "runs/small/prepared", "runs"])
@@ -231,11 +226,10 @@ def test_prepare_then_fit_prepares_once(workplace: Workplace) -> None:
     assert "prepared/small: up to date" in workplace.fit().stderr
 
 
-def test_eval_refuses_another_data_set(workplace: Workplace) -> None:
-    workplace.fit()
-    write_log(workplace.folder / "log.tsv", [("u0", "i0", "c0", n) for n in range(9)] + [("u1", "i1", "c1", 1)] * 3)
-    workplace.run("prepare", "--config", "small.yaml")
-    result = workplace.run("eval")
+def test_eval_refuses_another_data_set(fitted: Workplace) -> None:
+    write_log(fitted.folder / "log.tsv", [("u0", "i0", "c0", n) for n in range(9)] + [("u1", "i1", "c1", 1)] * 3)
+    fitted.run("prepare", "--config", "small.yaml")
+    result = fitted.run("eval")
     assert result.exit_code == 1
     assert "not the data set this run was trained on" in result.stderr
 
@@ -263,43 +257,39 @@ def test_compare_puts_runs_side_by_side(workplace: Workplace) -> None:
     assert orjson.loads(workplace.run("compare", "runs/base", "runs/paper", "--force", "--json").stdout)["warnings"]
 
 
-def test_a_run_on_other_negatives_does_not_compare_though_its_protocol_is_the_same(workplace: Workplace) -> None:
-    workplace.fit()
-    workplace.fit("--set", "negatives.seed=2", "--set", "data.prepared=prepared/other", "--set", "name=other")
-    refused = workplace.run("compare", "runs/small", "runs/other")
+def test_a_run_on_other_negatives_does_not_compare_though_its_protocol_is_the_same(fitted: Workplace) -> None:
+    fitted.fit("--set", "negatives.seed=2", "--set", "data.prepared=prepared/other", "--set", "name=other")
+    refused = fitted.run("compare", "runs/small", "runs/other")
     assert refused.exit_code == 2
     assert "runs/other: hash of the scored rows is " in refused.stderr
 
 
-def test_a_run_keeps_its_scores_and_eval_writes_the_same(workplace: Workplace) -> None:
-    workplace.fit()
+def test_a_run_keeps_its_scores_and_eval_writes_the_same(fitted: Workplace) -> None:
     rows = read_scores(Path("runs/small/scores.test.parquet"))
-    metrics = workplace.read_json("runs/small/metrics.json")
+    metrics = fitted.read_json("runs/small/metrics.json")
     assert compute_gauc(rows.user_id, rows.label, rows.logit).value == metrics["gauc"]
     assert metrics["num_samples"] == len(rows)
     before = Path("runs/small/scores.test.parquet").read_bytes()
-    assert workplace.run("eval").exit_code == 0
+    assert fitted.run("eval").exit_code == 0
     assert Path("runs/small/scores.test.parquet").read_bytes() == before
-    assert workplace.read_json("runs/small/metrics.test.json") == metrics
+    assert fitted.read_json("runs/small/metrics.test.json") == metrics
     low, high = metrics["intervals"]["gauc"]
     assert low < metrics["gauc"] < high
     for parts in metrics["slices"].values():
         assert sum(each["num_samples"] for each in parts) == len(rows)
 
 
-def test_eval_weighs_users_as_asked_and_says_so(workplace: Workplace) -> None:
-    workplace.fit()
-    result = workplace.run("eval", "--set", "metrics.gauc_weighting=uniform", "--set", "metrics.resamples=0", "--json")
-    got, fitted = orjson.loads(result.stdout), workplace.read_json("runs/small/metrics.json")
+def test_eval_weighs_users_as_asked_and_says_so(fitted: Workplace) -> None:
+    result = fitted.run("eval", "--set", "metrics.gauc_weighting=uniform", "--set", "metrics.resamples=0", "--json")
+    got, before = orjson.loads(result.stdout), fitted.read_json("runs/small/metrics.json")
     assert (got["gauc_weighting"], got["intervals"]) == ("uniform", None)
-    assert got["metric_definition"] != fitted["metric_definition"]
-    assert got["auc"] == fitted["auc"]
+    assert got["metric_definition"] != before["metric_definition"]
+    assert got["auc"] == before["auc"]
 
 
-def test_intervals_are_of_the_confidence_asked_for(workplace: Workplace) -> None:
-    workplace.fit()
+def test_intervals_are_of_the_confidence_asked_for(fitted: Workplace) -> None:
     wide, narrow = (
-        orjson.loads(workplace.run("eval", "--set", f"metrics.confidence={each}", "--json").stdout)["intervals"]
+        orjson.loads(fitted.run("eval", "--set", f"metrics.confidence={each}", "--json").stdout)["intervals"]
         for each in (0.95, 0.5)
     )
     assert (wide["confidence"], narrow["confidence"]) == (0.95, 0.5)
@@ -307,13 +297,12 @@ def test_intervals_are_of_the_confidence_asked_for(workplace: Workplace) -> None
         assert wide[metric][0] < narrow[metric][0] < narrow[metric][1] < wide[metric][1]
 
 
-def test_eval_finds_the_data_set_where_it_is_said_to_be(workplace: Workplace) -> None:
-    workplace.fit()
-    (workplace.folder / "prepared").rename(workplace.folder / "moved")
-    assert workplace.run("eval").exit_code == 1
-    result = workplace.run("eval", "--set", "data.prepared=moved/small")
+def test_eval_finds_the_data_set_where_it_is_said_to_be(fitted: Workplace) -> None:
+    (fitted.folder / "prepared").rename(fitted.folder / "moved")
+    assert fitted.run("eval").exit_code == 1
+    result = fitted.run("eval", "--set", "data.prepared=moved/small")
     assert result.exit_code == 0
-    assert workplace.read_json("runs/small/metrics.test.json") == workplace.read_json("runs/small/metrics.json")
+    assert fitted.read_json("runs/small/metrics.test.json") == fitted.read_json("runs/small/metrics.json")
 
 
 def test_fresh_negatives_reach_training_from_the_second_epoch_on(workplace: Workplace) -> None:

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from log_factory import write_log
-from workplace import EVENTS, Workplace
+from workplace import EVENTS, Workplace, move_run
 
-from din_train.checksums import INDEX, indexed_file
+from din_train.checksums import INDEX
 from din_train.evaluation import unfinished
 from din_train.files import hold
 from din_train.samples import prepare
@@ -31,7 +31,7 @@ EXPLAIN = ("explain", "--user", "u1", "--item", "i7")
 
 
 @pytest.fixture(scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where `fit` has ended, and another run of the same."""
     folder = tmp_path_factory.mktemp("finished")
     write_log(folder / "log.tsv", EVENTS)
@@ -44,13 +44,11 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def finished(finished_run: Path, workplace: Workplace) -> Workplace:
+def finished(finished_runs: Path, workplace: Workplace) -> Workplace:
     """A copy of it, to work in."""
-    shutil.copytree(finished_run, workplace.folder, symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(finished_runs, workplace.folder, symlinks=True, dirs_exist_ok=True)
     for each in ("small", "other"):
-        environment = workplace.folder / "runs" / each / "environment.json"
-        with indexed_file(environment) as temporary:
-            temporary.write_text(environment.read_text().replace(str(finished_run), str(workplace.folder)))
+        move_run(workplace.folder / "runs" / each, finished_runs, workplace.folder)
     return workplace
 
 

@@ -32,8 +32,7 @@ def predict(workplace: Workplace, *arguments: str, output: str = "out.parquet", 
 
 
 @pytest.mark.parametrize("way", ["history", "time"])
-def test_the_test_split_s_rows_have_the_test_split_s_scores(workplace: Workplace, way: str) -> None:
-    workplace.fit()
+def test_the_test_split_s_rows_have_the_test_split_s_scores(fitted: Workplace, way: str) -> None:
     data = open_store(Path("prepared/small"))
     scores = read_scores(Path("runs/small/scores.test.parquet"))
     rows = read_samples(data, Split.TEST)
@@ -47,18 +46,17 @@ def test_the_test_split_s_rows_have_the_test_split_s_scores(workplace: Workplace
         }
     )
     pq.write_table(table.drop(["time" if way == "history" else "history"]), "rows.parquet")
-    predicted = predict(workplace, "--chunk-rows", "1024", source="rows.parquet")
+    predicted = predict(fitted, "--chunk-rows", "1024", source="rows.parquet")
     assert len(predicted) == 80
     assert predicted["logit"].to_pylist() == scores.logit.tolist()
     assert predicted["click_probability"].to_numpy() == pytest.approx(scores.click_probabilities, rel=1e-6)
-    in_small = predict(workplace, "--chunk-rows", "7", source="rows.parquet", output="small.parquet")
+    in_small = predict(fitted, "--chunk-rows", "7", source="rows.parquet", output="small.parquet")
     assert in_small["logit"].to_numpy() == pytest.approx(scores.logit, abs=1e-6)
 
 
-def test_rows_stay_as_they_are_and_unknown_ids_are_scored_alike(workplace: Workplace) -> None:
-    workplace.fit()
-    write_candidates(workplace)
-    result = workplace.run("predict", "--input", "new.csv", "--output", "out.parquet", "--chunk-rows", "700")
+def test_rows_stay_as_they_are_and_unknown_ids_are_scored_alike(fitted: Workplace) -> None:
+    write_candidates(fitted)
+    result = fitted.run("predict", "--input", "new.csv", "--output", "out.parquet", "--chunk-rows", "700")
     table = pq.read_table("out.parquet")
     assert table.column_names == ["user", "item", "slot", "click_probability", "logit"]
     rows = table.to_pylist()
@@ -77,10 +75,9 @@ def test_rows_stay_as_they_are_and_unknown_ids_are_scored_alike(workplace: Workp
     assert result.stdout == ""
 
 
-def test_bad_rows_are_null_counted_and_fatal_past_their_share(workplace: Workplace) -> None:
-    workplace.fit()
-    (workplace.folder / "new.csv").write_text("user,item\nu0,i0\nu1\n,i3\nu2,i2\n")
-    result = workplace.run("predict", "--input", "new.csv", "--output", "out.parquet")
+def test_bad_rows_are_null_counted_and_fatal_past_their_share(fitted: Workplace) -> None:
+    (fitted.folder / "new.csv").write_text("user,item\nu0,i0\nu1\n,i3\nu2,i2\n")
+    result = fitted.run("predict", "--input", "new.csv", "--output", "out.parquet")
     assert result.exit_code == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert (
@@ -88,16 +85,15 @@ def test_bad_rows_are_null_counted_and_fatal_past_their_share(workplace: Workpla
         "first is row 2), more than the 1 that data.max_bad_share = 0.01 allows"
     ) in line
     assert not Path("out.parquet").exists()
-    table = predict(workplace, "--set", "data.max_bad_share=0.5")
+    table = predict(fitted, "--set", "data.max_bad_share=0.5")
     assert [each is None for each in table["logit"].to_pylist()] == [False, True, True, False]
     assert [each is None for each in table["click_probability"].to_pylist()] == [False, True, True, False]
     assert table["item"].to_pylist() == ["i0", None, "i3", "i2"]
 
 
-def test_killed_and_run_again_gives_the_same_bytes(workplace: Workplace) -> None:
-    workplace.fit()
-    write_candidates(workplace)
-    predict(workplace, "--chunk-rows", "10", output="whole.parquet")
+def test_killed_and_run_again_gives_the_same_bytes(fitted: Workplace) -> None:
+    write_candidates(fitted)
+    predict(fitted, "--chunk-rows", "10", output="whole.parquet")
     command = ["predict", "--input", "new.csv", "--output", "out.parquet", "--chunk-rows", "10"]
     folder = Path("out.parquet.unfinished")
     with subprocess.Popen([sys.executable, "-m", "din_train", *command], stderr=subprocess.PIPE, text=True) as process:
@@ -109,10 +105,10 @@ def test_killed_and_run_again_gives_the_same_bytes(workplace: Workplace) -> None
         process.send_signal(signal.SIGKILL)
     chunks = len(list(folder.glob("chunk-*.arrow")))
     assert 5 <= chunks < 300
-    other = workplace.run(*command[:-1], "20")
+    other = fitted.run(*command[:-1], "20")
     assert other.exit_code == 2
     assert "out.parquet.unfinished: begun with another chunk rows, so it cannot go on" in other.stderr
-    result = workplace.run(*command)
+    result = fitted.run(*command)
     assert result.exit_code == 0, result.output
     assert f"out.parquet.unfinished: going on after {10 * chunks:,} rows" in result.stderr
     assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
@@ -122,14 +118,13 @@ def test_killed_and_run_again_gives_the_same_bytes(workplace: Workplace) -> None
 @pytest.mark.parametrize(
     ("number", "exit_code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
 )
-def test_a_signal_keeps_finished_chunks(workplace: Workplace, number: int, exit_code: int, name: str) -> None:
-    workplace.fit()
-    write_candidates(workplace)
+def test_a_signal_keeps_finished_chunks(fitted: Workplace, number: int, exit_code: int, name: str) -> None:
+    write_candidates(fitted)
     code = "import sys, time\nfrom din_train.evaluation.predict import Predictor\nplain = Predictor.predict\n"
     code += "def slow(self, chunk):\n    time.sleep(0.2)\n    return plain(self, chunk)\nPredictor.predict = slow\n"
     code += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from din_train.cli import main\nmain()\n"
-    (workplace.folder / "slow.py").write_text("from din_train.tensorflow_setup import start_tensorflow\n"
+    (fitted.folder / "slow.py").write_text("from din_train.tensorflow_setup import start_tensorflow\n"
                                               "start_tensorflow('cpu')\n" + code)  # fmt: skip
     command = ["predict", "--input", "new.csv", "--output", "out.parquet", "--chunk-rows", "100"]
     with subprocess.Popen([sys.executable, "slow.py", *command], stderr=subprocess.PIPE, text=True) as process:
@@ -167,7 +162,12 @@ def test_the_corrected_mean_is_the_real_share(workplace: Workplace) -> None:
     workplace.write_config(
         data={"source": "table", "events": "log.tsv", "columns": columns, "prepared": "prepared/small"},
         model={"name": "lr"},
-        training={"epochs": 30, "batch_size": 256, "optimizer": {"name": "adam", "learning_rate": 0.02}},
+        training={
+            "epochs": 30,
+            "batch_size": 256,
+            "optimizer": {"name": "adam", "learning_rate": 0.005},
+            "select_on": "none",  # the validation split is 99 rows
+        },
     )
     assert workplace.fit().exit_code == 0
     plain = np.mean(predict(workplace, source="all.tsv")["click_probability"])
@@ -182,11 +182,10 @@ def test_the_corrected_mean_is_the_real_share(workplace: Workplace) -> None:
     assert by_item[5] > 3 * by_item[0]
 
 
-def test_what_is_refused(workplace: Workplace) -> None:
-    workplace.fit()
-    write_candidates(workplace)
-    (workplace.folder / "out.parquet").write_text("")
-    (workplace.folder / "folder.parquet").mkdir()
+def test_what_is_refused(fitted: Workplace) -> None:
+    write_candidates(fitted)
+    (fitted.folder / "out.parquet").write_text("")
+    (fitted.folder / "folder.parquet").mkdir()
     for arguments, exit_code, expected in (
         (["new.csv", "out.csv"], 2, "--output: received out.csv, expected a name that ends in .parquet"),
         (["new.csv", "out.parquet"], 2, "--output: out.parquet: already there; give --overwrite to replace it"),
@@ -198,29 +197,27 @@ def test_what_is_refused(workplace: Workplace) -> None:
         (["new.csv", "new.parquet", "--set", "model.name=base"], 2, "--set model.name=base: would change what was"),
     ):
         source, output, *rest = arguments
-        before = workplace.list_files()
-        result = workplace.run("predict", "--input", source, "--output", output, *rest)
+        before = fitted.list_files()
+        result = fitted.run("predict", "--input", source, "--output", output, *rest)
         assert result.exit_code == exit_code, result.output
         (line,) = result.stderr.splitlines()
         assert line.startswith(f"error: {expected}") or expected in line
-        assert workplace.list_files() == before
-    predict(workplace, "--overwrite")
+        assert fitted.list_files() == before
+    predict(fitted, "--overwrite")
     assert len(pq.read_table("out.parquet")) == 3_000
 
 
-def test_a_data_set_elsewhere(workplace: Workplace) -> None:
-    workplace.fit()
-    write_candidates(workplace)
-    here = predict(workplace)
-    (workplace.folder / "prepared/small").rename(workplace.folder / "moved")
-    there = predict(workplace, "--set", "data.prepared=moved", output="there.parquet")
+def test_a_data_set_elsewhere(fitted: Workplace) -> None:
+    write_candidates(fitted)
+    here = predict(fitted)
+    (fitted.folder / "prepared/small").rename(fitted.folder / "moved")
+    there = predict(fitted, "--set", "data.prepared=moved", output="there.parquet")
     assert there.equals(here)
 
 
-def test_none_of_the_rows_fits(workplace: Workplace) -> None:
-    workplace.fit()
-    (workplace.folder / "new.csv").write_text("user,item\n" + ",\n" * 2_000)
-    result = workplace.run("predict", "--input", "new.csv", "--output", "out.parquet")
+def test_none_of_the_rows_fits(fitted: Workplace) -> None:
+    (fitted.folder / "new.csv").write_text("user,item\n" + ",\n" * 2_000)
+    result = fitted.run("predict", "--input", "new.csv", "--output", "out.parquet")
     assert result.exit_code == 1
     assert "none of its first 2,000 rows can be scored (empty user: 2,000, the first is row 1)" in result.stderr
     assert not Path("out.parquet.unfinished").exists()

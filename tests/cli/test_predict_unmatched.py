@@ -1,6 +1,5 @@
 """`predict` on rows of which nothing is known: refused with one id of each side, unless asked for."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +30,6 @@ def refused(workplace: Workplace, *options: str) -> str:
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert code == 1
     return line
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run on the workplace's log, trained once."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_log(folder / "log.tsv", EVENTS)
-        workplace = Workplace(folder)
-        workplace.write_config()
-        assert workplace.fit("--set", "training.epochs=1").exit_code == 0
-    return folder
-
-
-@pytest.fixture
-def fitted(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return Workplace(tmp_path)
 
 
 @pytest.mark.parametrize("spelling", ["{}.0", "0{}", "{} "])

@@ -13,17 +13,11 @@ import pytest
 from workplace import Workplace
 
 from din_train.checksums import indexed_file
+from din_train.files import make_marked_folder
 from din_train.samples.manifest import write_manifest
 from din_train.workflow.environment import describe_command
 
 RUN = Path("runs/small")
-
-
-@pytest.fixture
-def fitted(workplace: Workplace) -> Workplace:
-    result = workplace.fit()
-    assert result.exit_code == 0, result.output
-    return workplace
 
 
 def test_fit_writes_the_page_and_report_writes_the_same_again(fitted: Workplace) -> None:
@@ -157,12 +151,12 @@ def test_the_command_as_one_would_type_it(arguments: list[str], command: str) ->
 
 
 def test_half_written_plots_of_a_killed_run_stop_nothing(fitted: Workplace) -> None:
-    (RUN / ".plots.tmp").mkdir()
+    make_marked_folder(RUN / ".plots.tmp")
     (RUN / ".plots.tmp/loss.svg").write_text("half")
     (RUN / "metrics.json").unlink()
     assert fitted.fit("--resume").exit_code == 0
     assert not (RUN / ".plots.tmp").exists()
-    (RUN / ".plots.tmp").mkdir()
+    make_marked_folder(RUN / ".plots.tmp")
     assert fitted.fit("--overwrite").exit_code == 0
 
 

@@ -1,7 +1,6 @@
 """What --resume refuses, what it starts anew, and what it leaves as it is."""
 
 import shutil
-from contextlib import chdir
 from pathlib import Path
 
 import orjson
@@ -9,25 +8,6 @@ import pytest
 import tensorflow as tf
 from log_factory import write_log
 from workplace import EVENTS, Workplace
-
-
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where `fit` has ended."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_log(folder / "log.tsv", EVENTS)
-    workplace = Workplace(folder)
-    workplace.write_config()
-    with chdir(folder):
-        assert workplace.fit().exit_code == 0
-    return folder
-
-
-@pytest.fixture
-def finished(finished_run: Path, workplace: Workplace) -> Workplace:
-    """A copy of it, to work in."""
-    shutil.copytree(finished_run, workplace.folder, symlinks=True, dirs_exist_ok=True)
-    return workplace
 
 
 def stop_after_an_epoch(workplace: Workplace, run: str = "runs/small") -> None:
@@ -45,9 +25,9 @@ def test_overwrite_and_resume_exclude_each_other(workplace: Workplace) -> None:
     assert "--overwrite and --resume exclude each other" in result.stderr
 
 
-def test_another_config_is_refused_with_the_keys_that_differ(finished: Workplace) -> None:
-    before = finished.list_files()
-    result = finished.fit(
+def test_another_config_is_refused_with_the_keys_that_differ(fitted: Workplace) -> None:
+    before = fitted.list_files()
+    result = fitted.fit(
         "--resume", "--set", "training.epochs=3", "--set", "model.mlp.dropout=0.5",
         "--set", "data.max_history_length=9", "--set", "training.checkpoint_steps=4",
     )  # fmt: skip
@@ -57,17 +37,17 @@ def test_another_config_is_refused_with_the_keys_that_differ(finished: Workplace
         "100 there, 9 here; model.mlp.dropout: 0.0 there, 0.5 here; training.epochs: 2 there, 3 here (and 1 more); "
         "resume with --config runs/small/config.yaml, or give --overwrite to train anew"
     ]
-    assert finished.list_files() == before
+    assert fitted.list_files() == before
 
 
-def test_a_finished_run_shows_its_metrics_and_is_left_alone(finished: Workplace) -> None:
-    (finished.folder / "log.tsv").unlink()  # nothing is read, prepared or trained
-    before = {path: (finished.folder / path).read_bytes() for path in finished.list_files()}
-    result = finished.fit("--resume")
+def test_a_finished_run_shows_its_metrics_and_is_left_alone(fitted: Workplace) -> None:
+    (fitted.folder / "log.tsv").unlink()  # nothing is read, prepared or trained
+    before = {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()}
+    result = fitted.fit("--resume")
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines() == ["runs/small: finished before, so there is nothing to resume; its metrics:"]
-    assert f"{finished.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout
-    assert {path: (finished.folder / path).read_bytes() for path in finished.list_files()} == before
+    assert f"{fitted.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout
+    assert {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()} == before
 
 
 @pytest.mark.parametrize("there", ["nothing", "a temporary file"])
@@ -84,23 +64,23 @@ def test_without_a_run_it_begins(workplace: Workplace, there: str) -> None:
     assert not (run / ".123-config.yaml").exists()
 
 
-def test_changed_data_are_refused_and_the_same_again_taken(finished: Workplace) -> None:
-    stop_after_an_epoch(finished)
-    (finished.folder / "runs/small/notes.txt").write_text("x")
-    history = (finished.folder / "runs/small/history.jsonl").read_bytes()
-    write_log(finished.folder / "log.tsv", [*EVENTS, ("u0", "i0", "c0", 1000)])
-    result = finished.fit("--resume")
+def test_changed_data_are_refused_and_the_same_again_taken(fitted: Workplace) -> None:
+    stop_after_an_epoch(fitted)
+    (fitted.folder / "runs/small/notes.txt").write_text("x")
+    history = (fitted.folder / "runs/small/history.jsonl").read_bytes()
+    write_log(fitted.folder / "log.tsv", [*EVENTS, ("u0", "i0", "c0", 1000)])
+    result = fitted.fit("--resume")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
         "error: prepared/small: no longer the data set that runs/small was trained on, so it cannot go on; bring the "
         "log back as it was, or train anew with --overwrite"
     )
-    assert (finished.folder / "runs/small/history.jsonl").read_bytes() == history
-    write_log(finished.folder / "log.tsv", EVENTS)
-    again = finished.fit("--resume")
+    assert (fitted.folder / "runs/small/history.jsonl").read_bytes() == history
+    write_log(fitted.folder / "log.tsv", EVENTS)
+    again = fitted.fit("--resume")
     assert again.exit_code == 0, again.output
     assert "runs/small: going on after epoch 1" in again.stderr
-    assert (finished.folder / "runs/small/notes.txt").exists()
+    assert (fitted.folder / "runs/small/notes.txt").exists()
 
 
 def test_what_is_no_run_is_refused(workplace: Workplace) -> None:
@@ -112,27 +92,27 @@ def test_what_is_no_run_is_refused(workplace: Workplace) -> None:
 
 
 @pytest.mark.parametrize("lost", ["checkpoints", "records of the states", "whole states"])
-def test_a_run_without_a_whole_state_is_not_begun_anew(finished: Workplace, lost: str) -> None:
-    run = finished.folder / "runs/small"
+def test_a_run_without_a_whole_state_is_not_begun_anew(fitted: Workplace, lost: str) -> None:
+    run = fitted.folder / "runs/small"
     (run / "metrics.json").unlink()
     (run / "notes.txt").write_text("x")
     if lost == "checkpoints":
         shutil.rmtree(run / "checkpoints")
     for state in (run / "checkpoints").glob("state-*.json" if lost == "records of the states" else "state-*.npz"):
         state.unlink()
-    before = {path: (finished.folder / path).read_bytes() for path in finished.list_files()}
-    result = finished.fit("--resume")
+    before = {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()}
+    result = fitted.fit("--resume")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == (
         "error: runs/small: has no whole saved state to go on from, so --resume leaves it as it is; give --overwrite "
         "to train anew in its place, or another name (--set name=..., --run-dir)"
     )
-    assert {path: (finished.folder / path).read_bytes() for path in finished.list_files()} == before
+    assert {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()} == before
 
 
-def test_a_run_killed_before_its_first_state_begins_again_and_keeps_what_is_not_its_own(finished: Workplace) -> None:
-    run = finished.folder / "runs/small"
-    expected = finished.read_json("runs/small/metrics.json")
+def test_a_run_killed_before_its_first_state_begins_again_and_keeps_what_is_not_its_own(fitted: Workplace) -> None:
+    run = fitted.folder / "runs/small"
+    expected = fitted.read_json("runs/small/metrics.json")
     for name in ("metrics.json", "scores.test.parquet", "attention.json", "report.html"):
         (run / name).unlink()
     shutil.rmtree(run / "plots")
@@ -143,10 +123,10 @@ def test_a_run_killed_before_its_first_state_begins_again_and_keeps_what_is_not_
     record = run / "checkpoints/best.json"
     record.write_bytes(orjson.dumps({**orjson.loads(record.read_bytes()), "epoch": 1}))
     (run / "notes.txt").write_text("x")
-    result = finished.fit("--resume")
+    result = fitted.fit("--resume")
     assert result.exit_code == 0, result.output
     assert "runs/small: no saved state, so training begins" in result.stderr
-    assert finished.read_json("runs/small/metrics.json") == expected
+    assert fitted.read_json("runs/small/metrics.json") == expected
     assert len((run / "history.jsonl").read_bytes().splitlines()) == 2
     assert (run / "notes.txt").exists()
 

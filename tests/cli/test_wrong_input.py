@@ -119,47 +119,42 @@ def test_config_with_four_problems_at_once(workplace: Workplace) -> None:
     )
 
 
-def test_corrupted_weights(workplace: Workplace) -> None:
-    workplace.fit()
-    weights = workplace.folder / "runs/small/checkpoints/best.weights.h5"
+def test_corrupted_weights(fitted: Workplace) -> None:
+    weights = fitted.folder / "runs/small/checkpoints/best.weights.h5"
     contents = bytearray(weights.read_bytes())
     contents[len(contents) // 2] ^= 0xFF
     weights.write_bytes(contents)
-    result = workplace.run("eval")
+    result = fitted.run("eval")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert "best.weights.h5: missing or damaged" in line
-    assert not (workplace.folder / "runs/small/metrics.test.json").exists()
+    assert not (fitted.folder / "runs/small/metrics.test.json").exists()
 
 
 @pytest.mark.parametrize("name", ["best.json", "best.weights.h5"])
-def test_missing_checkpoint_files(workplace: Workplace, name: str) -> None:
-    workplace.fit()
-    (workplace.folder / "runs/small/checkpoints" / name).unlink()
-    result = workplace.run("eval")
+def test_missing_checkpoint_files(fitted: Workplace, name: str) -> None:
+    (fitted.folder / "runs/small/checkpoints" / name).unlink()
+    result = fitted.run("eval")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("contents", ["{", '{"auc": 1}'])
-def test_damaged_metrics(workplace: Workplace, contents: str) -> None:
-    workplace.fit()
-    (workplace.folder / "runs/small/metrics.json").write_text(contents)
-    result = workplace.run("compare", "runs/small")
+def test_damaged_metrics(fitted: Workplace, contents: str) -> None:
+    (fitted.folder / "runs/small/metrics.json").write_text(contents)
+    result = fitted.run("compare", "runs/small")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: runs/small/metrics.json: damaged or changed since it was written (")
 
 
-def test_a_run_is_not_compared_with_itself(workplace: Workplace) -> None:
-    workplace.fit()
-    result = workplace.run("compare", "runs/small", "runs/small")
+def test_a_run_is_not_compared_with_itself(fitted: Workplace) -> None:
+    result = fitted.run("compare", "runs/small", "runs/small")
     assert (result.exit_code, result.stderr) == (2, "error: compare: received a run twice; name different ones\n")
 
 
-def test_eval_takes_no_key_that_changes_what_was_trained(workplace: Workplace) -> None:
-    workplace.fit()
-    result = workplace.run("eval", "--set", "model.name=base")
+def test_eval_takes_no_key_that_changes_what_was_trained(fitted: Workplace) -> None:
+    result = fitted.run("eval", "--set", "model.name=base")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: --set model.name=base: would change what was trained; ")
 

@@ -8,6 +8,7 @@ import orjson
 import yaml
 from click.testing import CliRunner, Result
 
+from din_train.checksums import indexed_file
 from din_train.cli import cli
 
 EVENTS = [(f"u{n % 40}", f"i{(n * 7 + n // 40) % 97}", f"c{n % 5}", n) for n in range(600)]
@@ -60,3 +61,10 @@ class Workplace:
             for path in self.folder.rglob("*")
             if path.is_file() and path.suffix != ".lock"
         )
+
+
+def move_run(run: Path, old: Path, new: Path) -> None:
+    """Let a copied run say the new folder in the absolute paths it records."""
+    environment = run / "environment.json"
+    with indexed_file(environment) as temporary:
+        temporary.write_text(environment.read_text().replace(str(old), str(new)))

@@ -168,7 +168,7 @@ def test_the_definition_hash_changes_with_the_weighting_and_names_every_metric()
     hashes = {hash_definition(each) for each in ("impressions", "positives", "uniform")}
     assert len(hashes) == 3
     named = {line.partition(":")[0] for line in DEFINITIONS}
-    assert named == {"auc", "gauc", "logloss", "normalised_entropy", "pcoc", "ece"}
+    assert named == {"auc", "gauc", "gauc_by_history", "logloss", "normalised_entropy", "pcoc", "ece"}
 
 
 def test_rela_impr_of_the_papers_own_figures() -> None:

@@ -26,9 +26,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> PreparedData:
-    return prepare_events(tmp_path, EVENTS)[0]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    return prepare_events(tmp_path_factory.mktemp("data"), EVENTS)[0]
 
 
 @pytest.fixture

@@ -54,18 +54,27 @@ MODELS: dict[str, dict[str, Any]] = {
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> PreparedData:
+    return prepare_events(folder, EVENTS)[0]
+
+
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
-def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
-    return make_config(tmp_path, model=request.param)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> PreparedData:
-    return prepare_events(tmp_path, EVENTS)[0]
+def config(request: pytest.FixtureRequest, folder: Path) -> Config:
+    return make_config(folder, model=request.param)
 
 
 @pytest.fixture
 def model(config: Config, data: PreparedData) -> RankingModel:
+    return build_used_model(config, data)
+
+
+def build_used_model(config: Config, data: PreparedData) -> RankingModel:
     """With weights and statistics that are not the initial ones."""
     model = build_model(config.model, data, seed=3)
     inputs, _ = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(50), 100)
@@ -285,12 +294,13 @@ def test_same_seed_same_weights(config: Config, data: PreparedData) -> None:
     assert not np.array_equal(one.item_embedding.items.numpy(), other.item_embedding.items.numpy())
 
 
-def test_saved_weights_score_the_same_bits_in_a_new_process(
-    model: RankingModel, data: PreparedData, config: Config, tmp_path: Path
-) -> None:
-    model.save_weights(tmp_path / "model.weights.h5")
-    (tmp_path / "config.yaml").write_text(dump_config(config))
-    np.save(tmp_path / "expected.npy", model.score(batch(data, np.arange(30))).numpy())
+def test_saved_weights_score_the_same_bits_in_a_new_process(folder: Path, data: PreparedData, tmp_path: Path) -> None:
+    for name, values in MODELS.items():
+        config = make_config(folder, model=values)
+        model = build_used_model(config, data)
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+        (tmp_path / f"{name}.yaml").write_text(dump_config(config))
+        np.save(tmp_path / f"{name}.npy", model.score(batch(data, np.arange(30))).numpy())
     script = """
 import sys
 from pathlib import Path
@@ -302,15 +312,17 @@ from din_train.config import load_config
 from din_train.model.build import build_model
 from din_train.samples.split import Split
 from din_train.samples.store import open_store
-folder = Path(sys.argv[1])
-config = load_config(folder / "config.yaml")
-data = open_store(config.data.prepared)
-model = build_model(config.model, data, seed=99)
-model.load_weights(folder / "model.weights.h5")
-inputs, _ = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(30), 100)
-sys.exit(0 if np.array_equal(model.score(inputs).numpy(), np.load(folder / "expected.npy")) else 3)
+for path in Path(sys.argv[1]).glob("*.yaml"):
+    config = load_config(path)
+    data = open_store(config.data.prepared)
+    model = build_model(config.model, data, seed=99)
+    model.load_weights(path.with_suffix(".weights.h5"))
+    inputs, _ = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(30), 100)
+    print(path.stem, np.array_equal(model.score(inputs).numpy(), np.load(path.with_suffix(".npy"))))
 """
-    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 0
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert sorted(printed.splitlines()) == sorted(f"{name} True" for name in MODELS)
 
 
 def test_din_weighs_behaviours_by_the_candidate(tmp_path: Path, data: PreparedData) -> None:
