@@ -29,9 +29,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.config import NegativesConfig
-from din_train.samples.resample import redraw_training_negatives
-from din_train.samples.store import PreparedData, Samples
-from din_train.samples.vocabulary import PAD_ID, UNKNOWN_ID
+from din_train.dataset.store import PreparedData, Samples
+from din_train.dataset.training_rows import redraw_training_negatives
+from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 Inputs = dict[str, NDArray[np.int32]]
 Batch = tuple[Inputs, NDArray[np.float32]]

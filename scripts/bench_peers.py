@@ -33,10 +33,10 @@ from rich.console import Console
 from rich.table import Table
 from work_folder import work_folder
 
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, open_store
 from din_train.errors import DinTrainError
 from din_train.files import atomic_file
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData, open_store
 
 Figures = dict[str, Any]
 

@@ -87,8 +87,8 @@ def prepare_plainly(reviews: Path, metadata: Path) -> Figures:
 def read_batches(prepared: Path, batch_size: int, max_history_length: int) -> Figures:
     """Open a data set, and build an epoch's batches with no model to take them."""
     from din_train.batches import TrainingBatches
-    from din_train.samples.split import Split
-    from din_train.samples.store import open_store
+    from din_train.dataset.protocols import Split
+    from din_train.dataset.store import open_store
     from din_train.tensorflow_setup import start_tensorflow
 
     start_tensorflow("cpu")

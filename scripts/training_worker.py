@@ -26,8 +26,8 @@ def load(task: Figures) -> tuple[Any, Any, Any]:
     import numpy as np
 
     from din_train.config import load_config
-    from din_train.samples.split import Split
-    from din_train.samples.store import open_store
+    from din_train.dataset.protocols import Split
+    from din_train.dataset.store import open_store
 
     optimizer, rate = task.get("optimizer", "adam"), {"sgd": 0.1, "adam": 0.001}[task.get("optimizer", "adam")]
     config = load_config(

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from din_train.config import Config
-from din_train.samples.column_file import map_columns
-from din_train.samples.prepare import Preparation, prepare_data
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData, open_store
+from din_train.dataset.column_file import map_columns
+from din_train.dataset.prepare import Preparation, prepare_data
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, open_store
 
 Event = tuple[str, str, str, int]  # user, item, category, time
 

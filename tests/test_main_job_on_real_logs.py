@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from log_factory import make_config, read_events, read_positives, read_raw_ids, read_samples
 
 from din_train.cli import cli
-from din_train.samples.prepare import prepare_data
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData, open_store
+from din_train.dataset.prepare import prepare_data
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, open_store
 from din_train.tensorflow_setup import start_tensorflow
 
 pytestmark = pytest.mark.real_logs

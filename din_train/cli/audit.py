@@ -29,6 +29,6 @@ def command(run_dir: Path, most_rows: int, seed: int, overrides: tuple[str, ...]
     Writes audit.json in the run directory. docs/audit.md says what each check can show and what it cannot.
     --set takes the keys that `din-train eval` takes.
     """
-    from din_train import workflow
+    from din_train.audit.audit import audit
 
-    workflow.audit(run_dir, most_rows=most_rows, seed=seed, as_json=as_json, overrides=overrides)
+    audit(run_dir, most_rows=most_rows, seed=seed, as_json=as_json, overrides=overrides)

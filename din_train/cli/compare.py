@@ -27,6 +27,6 @@ def command(
     again, the same ones for both runs. Runs of other protocols, test rows or metric definitions are refused.
     --set takes the keys that `din-train eval` takes, such as metrics.resamples=200.
     """
-    from din_train import workflow
+    from din_train.compare.compare import compare
 
-    workflow.compare(run_dirs, as_json=as_json, force=force, report=report, overrides=overrides)
+    compare(run_dirs, as_json=as_json, force=force, report=report, overrides=overrides)

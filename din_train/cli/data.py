@@ -26,6 +26,6 @@ def inspect(file: Path) -> None:
 
     What could not be told from the file is marked EDIT in the config.
     """  # noqa: D301 - \b is click's
-    from din_train.inspection import inspect_log
+    from din_train.inspect.inspect import inspect_log
 
     click.echo(inspect_log(file, read_starter).encode(), nl=False)  # bytes: a config is UTF-8 in every locale

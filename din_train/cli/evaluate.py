@@ -24,6 +24,6 @@ def command(run_dir: Path, split: str, overrides: tuple[str, ...], as_json: bool
     Gives the numbers that `din-train fit` gave, and writes them to metrics.<split>.json in the run directory.
     --set takes keys that change nothing trained: metrics.gauc_weighting=positives, data.prepared=FOLDER.
     """
-    from din_train import workflow
+    from din_train.scoring import evaluate
 
-    workflow.evaluate(run_dir, split=split, as_json=as_json, overrides=overrides)
+    evaluate(run_dir, split=split, as_json=as_json, overrides=overrides)

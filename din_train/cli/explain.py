@@ -28,6 +28,6 @@ def command(
     behaviour is also left out in turn: the score without it must be what the weights predict, or the command fails.
     --set takes the keys that `din-train eval` takes.
     """
-    from din_train import workflow
+    from din_train.explain.explain import explain
 
-    workflow.explain(run_dir, user=user, item=item, as_json=as_json, output=output, overrides=overrides)
+    explain(run_dir, user=user, item=item, as_json=as_json, output=output, overrides=overrides)

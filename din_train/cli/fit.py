@@ -45,7 +45,7 @@ def command(
     """
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other; give one of them")
-    from din_train import workflow
     from din_train.config import load_config
+    from din_train.fit import fit
 
-    workflow.fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds)
+    fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds)

@@ -75,9 +75,9 @@ def command(
     Ids that training did not see are unknown ones, which training prepared for. A command that was stopped or killed
     goes on when it is run again. --set takes data.prepared=FOLDER, data.max_bad_share=SHARE and the like.
     """
-    from din_train import workflow
+    from din_train.predict.predict import predict
 
-    workflow.predict(
+    predict(
         run_dir,
         source,
         output,

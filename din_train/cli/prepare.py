@@ -17,7 +17,7 @@ def command(config: Path, overrides: tuple[str, ...], force: bool) -> None:
     Skipped where the data set is there and neither the config nor the logs have changed. `din-train fit` does this
     by itself.
     """
-    from din_train import workflow
     from din_train.config import load_config
+    from din_train.dataset.prepare import prepare
 
-    workflow.prepare(load_config(config, overrides), force=force)
+    prepare(load_config(config, overrides), force=force)

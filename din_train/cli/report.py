@@ -16,6 +16,6 @@ def command(run_dir: Path, overrides: tuple[str, ...]) -> None:
     From the run's files alone: nothing is trained or scored. report.html is one page that needs nothing beside it;
     the run's folder plots/ has each plot as SVG and PNG. --set takes the keys that `din-train eval` takes.
     """
-    from din_train import workflow
+    from din_train.report.report import report
 
-    workflow.report(run_dir, overrides)
+    report(run_dir, overrides)

@@ -1,11 +1,11 @@
 """Typed, frozen config: `load_config` reads it, `dump_config` writes it fully resolved."""
 
 from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
+from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.differences import find_differences
+from din_train.config.evaluation import GaucWeighting, MetricsConfig
 from din_train.config.load import dump_config, load_config
-from din_train.config.metrics import GaucWeighting, MetricsConfig
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
-from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.schema import Config
 from din_train.config.training import (
     EarlyStoppingConfig,

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from din_train.config.data import DataConfig, resolve_protocol
-from din_train.config.metrics import MetricsConfig
+from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
+from din_train.config.evaluation import MetricsConfig
 from din_train.config.model import PAIRWISE, ModelConfig
-from din_train.config.samples import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.section import Section
 from din_train.config.training import SelectOn, TrainingConfig
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from din_train.checksums import indexed_file, read_indexed
+from din_train.dataset.store import Samples
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
-from din_train.samples.store import Samples
 
 _SCHEMA = pa.schema(
     [

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.samples.store import PreparedData, Samples
-from din_train.samples.vocabulary import UNKNOWN_ID
+from din_train.dataset.store import PreparedData, Samples
+from din_train.dataset.vocabulary import UNKNOWN_ID
 
 LENGTH_EDGES = (1, 5, 10, 20, 50)
 POPULARITY_EDGES = (1, 5, 10, 20, 50, 100, 1000)

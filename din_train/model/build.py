@@ -9,6 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.config import ModelConfig
+from din_train.dataset.store import PreparedData
+from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.model.base import BaseModel
 from din_train.model.deepfm import DeepFM
 from din_train.model.din import DIN
@@ -21,8 +23,6 @@ from din_train.model.mlp import Mlp
 from din_train.model.pnn import PNN
 from din_train.model.ranking_model import RankingModel
 from din_train.model.wide_deep import WideDeep
-from din_train.samples.store import PreparedData
-from din_train.samples.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from din_train.dataset.vocabulary import PAD_ID
 from din_train.model.deep_model import DeepModel
 from din_train.model.linear import LinearTerms
 from din_train.model.ranking_model import Part
-from din_train.samples.vocabulary import PAD_ID
 
 # Spreads the pairs (candidate category, behaviour category) over the buckets.
 _PRIME = 1_000_003

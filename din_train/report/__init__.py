@@ -1,1 +1,1 @@
-"""What people read: terminal tables, progress bars."""
+"""`din-train report`: a run's page and plots."""

@@ -8,9 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from din_train.evaluation.metric_tables import format_interval, format_metric
 from din_train.printable import make_lines_printable
 from din_train.report.plots import INK, to_svg
-from din_train.report.terminal import format_interval, format_metric
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from din_train.dataset.manifest import Manifest
+from din_train.evaluation import words
+from din_train.evaluation.metric_tables import format_metric
 from din_train.evaluation.scores import ScoredRows
-from din_train.report import run_plots, words
-from din_train.report.attention import TEXT_COLOUR
+from din_train.explain.timeline import TEXT_COLOUR
+from din_train.report import run_plots
 from din_train.report.page import Picture, render_page
 from din_train.report.run_plots import choose_metric, name_dimension
-from din_train.report.terminal import format_metric
-from din_train.samples.manifest import Manifest
 
 _SECTIONS = {
     "numbers": "Numbers",

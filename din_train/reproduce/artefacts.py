@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from din_train.errors import RunError
-from din_train.evaluation.examples import Example, read_examples
-from din_train.report.attention import TEXT_COLOUR, draw_attention
+from din_train.explain.examples import Example, read_examples
+from din_train.explain.timeline import TEXT_COLOUR, draw_attention
 from din_train.report.page import Picture
 from din_train.report.plots import write_figures
-from din_train.report.terminal import say
 from din_train.reproduce.catalogue import load_dataset, load_suite
 from din_train.reproduce.cells import Cell
 from din_train.reproduce.document import build_document
@@ -23,6 +22,7 @@ from din_train.reproduce.page import PaperReport, build_page
 from din_train.reproduce.plots import plot_models
 from din_train.reproduce.results import Line, collect_lines
 from din_train.reproduce.tables import build_table_3_csv, build_table_4_csv, write_text
+from din_train.terminal import say
 
 ERROR_BARS = "an error bar is one standard deviation of the seeds each way, and there is none for one seed"
 TABLE_3_CAPTION = f"GAUC by model; {ERROR_BARS}"

@@ -10,11 +10,11 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from din_train.config.yaml_text import dump_yaml
+from din_train.dataset.manifest import Manifest
 from din_train.errors import ConfigError
 from din_train.files import atomic_file, make_folder
 from din_train.reproduce.catalogue import RECIPES, Dataset, Recipe, Row, Suite, Values, load_recipe, merge
 from din_train.run_directory import RunDirectory
-from din_train.samples.manifest import Manifest
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 

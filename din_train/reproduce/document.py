@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from din_train.evaluation.words import PROTOCOLS
 from din_train.printable import escape_markdown, make_printable
-from din_train.report.words import PROTOCOLS
 from din_train.reproduce import published
 from din_train.reproduce.catalogue import load_dataset
 from din_train.reproduce.cells import Cell

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from din_train.environment import describe_machine
 from din_train.errors import RunError
-from din_train.report.words import ENVIRONMENT
+from din_train.evaluation.words import ENVIRONMENT
 from din_train.reproduce.catalogue import RECIPES, SUITES, load_suite
 from din_train.reproduce.cells import Cell, list_recipes
 from din_train.run_directory import RunDirectory
-from din_train.workflow.environment import describe_machine
 
 # Keys of environment.json whose values are shown; the others differ from cell to cell.
 _SHOWN = ("din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device", "processor")

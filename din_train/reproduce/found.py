@@ -7,9 +7,9 @@ from pathlib import Path
 from din_train.config import load_config
 from din_train.config.yaml_text import parse_yaml
 from din_train.errors import ConfigError
-from din_train.report.terminal import say
 from din_train.reproduce.catalogue import DATASETS, RECIPES, SUITES, Dataset, Row, Values, load_dataset, load_suite
 from din_train.reproduce.cells import Cell, list_recipes
+from din_train.terminal import say
 
 _NAME = re.compile(r"(?P<dataset>[a-z]+)-(?P<recipe>[a-z]+)-(?P<row>[a-z-]+)-seed(?P<seed>[1-9]\d*)")
 

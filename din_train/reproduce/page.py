@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from din_train.errors import RunError
-from din_train.report import words
+from din_train.evaluation import words
 from din_train.report.page import Picture, render_page
 from din_train.reproduce import published
 from din_train.reproduce.catalogue import RECIPES, load_dataset

@@ -8,10 +8,10 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
+from din_train.dataset.manifest import Manifest
 from din_train.files import atomic_file
 from din_train.reproduce.cells import Cell, write_config
 from din_train.reproduce.probe import Probe, run_probe
-from din_train.samples.manifest import Manifest
 
 # Time of a training row against DIN's, by `model.name`; measured on two cores at the recipe's sizes.
 RELATIVE_COST = {"lr": 0.4, "base": 0.6, "wide_deep": 0.7, "pnn": 0.6, "deepfm": 0.7, "din": 1.0}

@@ -18,10 +18,10 @@ import orjson
 from pydantic import Field
 
 from din_train.config import load_config
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import open_store
 from din_train.errors import RunError
 from din_train.reproduce.cells import Count
-from din_train.samples.split import Split
-from din_train.samples.store import open_store
 
 STEPS = {"many": 300, "few": 60}  # of an epoch: batches below 256 rows, and others
 
@@ -58,11 +58,11 @@ def measure(config_file: Path) -> Probe:
     fixed = ("training.epochs=2", "training.select_on=none", "training.refit=false", "negatives.resample=never")
     config = load_config(config_file, fixed)
     start_tensorflow(config.training.device)
+    from din_train.fit import build_training_batches
     from din_train.run_directory import RunDirectory
+    from din_train.scoring import build_configured_model
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
-    from din_train.workflow.fit import build_training_batches
-    from din_train.workflow.scoring import build_configured_model
 
     data = open_store(config.data.prepared)
     samples = data.samples(Split.TRAIN, config.data.max_history_length)

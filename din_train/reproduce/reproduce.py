@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from din_train import workflow
 from din_train.config import load_config
 from din_train.config.yaml_text import dump_yaml
+from din_train.dataset.manifest import Manifest, read_manifest
+from din_train.dataset.prepare import prepare
 from din_train.errors import ConfigError, DataError, RunError
 from din_train.files import atomic_file, make_folder
 from din_train.printable import make_lines_printable
-from din_train.report.terminal import say, show_table
 from din_train.reproduce.artefacts import write_artefacts
 from din_train.reproduce.catalogue import RECIPES, SUITES, Dataset, Recipe, Suite, Values, load_dataset, load_suite
 from din_train.reproduce.cells import Cell, build_cells, build_config, list_recipes, prepared_folder
 from din_train.reproduce.logs_at_hand import describe_missing, find_files
 from din_train.reproduce.plan import Plan, build_plan, build_plan_table, describe_plan
 from din_train.reproduce.run import Failure, only_one_at_a_time, run_cells
-from din_train.samples.manifest import Manifest, read_manifest
+from din_train.terminal import say, show_table
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _prepare(out: Path, dataset: Dataset, recipe: Recipe, files: dict[str, Path]
         temporary.write_text(
             dump_yaml({"name": name, **kept, "model": {"name": "din"}, "training": {"epochs": 1}}), encoding="utf-8"
         )
-    workflow.prepare(load_config(path))
+    prepare(load_config(path))
     folder = prepared_folder(out, dataset, recipe)
     manifest = read_manifest(folder)
     if manifest is None:

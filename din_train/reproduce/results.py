@@ -7,10 +7,10 @@ from typing import Any
 
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_rela_impr
-from din_train.report.terminal import say
 from din_train.reproduce import published
 from din_train.reproduce.catalogue import Row
 from din_train.reproduce.cells import Cell
+from din_train.terminal import say
 
 TOLERANCE = 0.005  # of GAUC: a difference of at most this, or of two standard deviations, is a reproduction
 

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from din_train.config import find_differences, load_config
 from din_train.errors import Interrupted, RunError
 from din_train.files import hold, make_folder
-from din_train.report.terminal import say
 from din_train.reproduce.cells import Cell, Cost
 from din_train.reproduce.plan import Plan, format_seconds
 from din_train.signals import interrupted_exit_code, received_signal
+from din_train.terminal import say
 
 _POLL_SECONDS = 0.5
 

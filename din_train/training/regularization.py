@@ -8,11 +8,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.config import RegularizationConfig
+from din_train.dataset.store import PreparedData, Samples
+from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.fields import FieldEmbedding
 from din_train.model.ranking_model import RankingModel
-from din_train.samples.store import PreparedData, Samples
-from din_train.samples.vocabulary import PAD_ID, UNKNOWN_ID
 
 
 class TableRegularizer:

@@ -22,8 +22,8 @@ def draw_lengths(random: np.random.Generator, size: int) -> NDArray[np.int32]:
 
 def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
     """A prepared data set in memory: few items are popular, half the samples are clicks, histories may overlap."""
-    from din_train.samples.split import Split
-    from din_train.samples.store import PreparedData
+    from din_train.dataset.protocols import Split
+    from din_train.dataset.store import PreparedData
 
     random = np.random.default_rng(7)
 
@@ -57,7 +57,7 @@ def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
 def build_batches(data: Any, batch_size: int, parts: Any, longest_history: int = CAP) -> Any:
     """The product's training batches, with no id replaced: which one is depends on the parts."""
     from din_train.batches import TrainingBatches
-    from din_train.samples.split import Split
+    from din_train.dataset.protocols import Split
 
     return TrainingBatches(
         data,

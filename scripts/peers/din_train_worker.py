@@ -7,9 +7,9 @@ speed is that which `history.jsonl` records, of all passes but the first, in whi
 from measure import Settings, print_result, read_task
 
 from din_train.config import Config
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import open_store
 from din_train.run_directory import RunDirectory
-from din_train.samples.split import Split
-from din_train.samples.store import open_store
 from din_train.tensorflow_setup import start_tensorflow
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
-from din_train.samples.vocabulary import PAD_ID
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData
+from din_train.dataset.vocabulary import PAD_ID
 
 
 def draw_padded_samples(

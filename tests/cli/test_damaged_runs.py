@@ -12,8 +12,8 @@ import yaml
 from workplace import Workplace
 
 from din_train.errors import DamagedError, RunError
-from din_train.evaluation.examples import read_examples
 from din_train.evaluation.scores import read_scores
+from din_train.explain.examples import read_examples
 from din_train.run_directory import RunDirectory
 from din_train.training.checkpoint import read_checkpoint
 
@@ -204,7 +204,7 @@ def test_a_damaged_record_of_a_state_is_a_damaged_state(fitted: Workplace, recor
 
 
 def test_a_damaged_chunk_of_predict_is_scored_again(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from din_train.evaluation.unfinished import UnfinishedTable
+    from din_train.predict.unfinished_table import UnfinishedTable
 
     command = ("predict", "--input", "log.tsv", "--output", "out.parquet", "--chunk-rows", "100")
     assert fitted.run(*command).exit_code == 0

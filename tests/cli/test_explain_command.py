@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from workplace import EVENTS, Workplace
 
+from din_train.explain import timeline as attention
 from din_train.model.din import DIN
-from din_train.report import attention
-from din_train.workflow.scoring import open_run
+from din_train.scoring import open_run
 
 USER = "u3"
 CLICKED = [item for user, item, _, _ in EVENTS if user == USER]
@@ -33,8 +33,8 @@ def test_a_test_target_is_explained_from_what_came_before_it(fitted: Workplace) 
     for each in explained["behaviours"]:
         assert each["predicted_without"] == pytest.approx(each["click_probability_without"], abs=1e-4)
     scores = open_run(Path("runs/small"))
+    from din_train.dataset.names import Describer
     from din_train.evaluation.scores import read_scores
-    from din_train.samples.description import Describer
 
     rows = read_scores(scores.run.scores_file("test"))
     describer = Describer(scores.data)

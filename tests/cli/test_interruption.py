@@ -90,7 +90,7 @@ def test_before_the_first_epoch_ends(workplace: Workplace, select_on: str) -> No
 # Stops inside `prepare`, in the hands of a library that hands the interruption on as an error of its own or does not.
 PREPARE = """
 import sys, time
-from din_train.samples import from_log
+from din_train.dataset import event_log as from_log
 how = sys.argv[1]
 def stay(*_, **__):
     print("ready", flush=True)

@@ -19,12 +19,12 @@ from log_factory import write_log
 from workplace import EVENTS, Workplace, move_run
 
 from din_train.checksums import INDEX
-from din_train.evaluation import unfinished
+from din_train.dataset import prepare
 from din_train.files import hold
-from din_train.samples import prepare
+from din_train.predict import unfinished_table as unfinished
 from din_train.training import checkpoint
 
-EVALUATE = importlib.import_module("din_train.workflow.evaluate")  # whose package has a function of its name
+EVALUATE = importlib.import_module("din_train.scoring")  # whose package has a function of its name
 RUN = Path("runs/small")
 ONE_EPOCH = ("--set", "training.epochs=1")
 EXPLAIN = ("explain", "--user", "u1", "--item", "i7")
@@ -419,7 +419,7 @@ def test_outputs_behind_links(finished: Workplace) -> None:
 def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files, in the order in which they are hashed, logs and prepared files alike."""
     hashed: list[str] = []
-    for module in ("din_train.samples.prepare", "din_train.samples.manifest"):
+    for module in ("din_train.dataset.prepare", "din_train.dataset.manifest"):
         compute_sha256 = sys.modules[module].compute_sha256
 
         def note(path: Path, compute_sha256: Any = compute_sha256) -> str:

@@ -13,9 +13,9 @@ import pytest
 from log_factory import read_samples, write_table
 from workplace import EVENTS, Workplace
 
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import open_store
 from din_train.evaluation.scores import read_scores
-from din_train.samples.split import Split
-from din_train.samples.store import open_store
 
 CANDIDATES = [(f"u{n % 45}", f"i{(n * 13) % 101}", n) for n in range(3_000)]  # some users and items are unknown
 
@@ -120,7 +120,7 @@ def test_killed_and_run_again_gives_the_same_bytes(fitted: Workplace) -> None:
 )
 def test_a_signal_keeps_finished_chunks(fitted: Workplace, number: int, exit_code: int, name: str) -> None:
     write_candidates(fitted)
-    code = "import sys, time\nfrom din_train.evaluation.predict import Predictor\nplain = Predictor.predict\n"
+    code = "import sys, time\nfrom din_train.predict.predictor import Predictor\nplain = Predictor.predict\n"
     code += "def slow(self, chunk):\n    time.sleep(0.2)\n    return plain(self, chunk)\nPredictor.predict = slow\n"
     code += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from din_train.cli import main\nmain()\n"

@@ -14,7 +14,7 @@ from workplace import Workplace
 # Waits once the log is read, so that there is a moment to be killed in.
 SLOW = """
 import sys, time
-from din_train.samples import from_log
+from din_train.dataset import event_log as from_log
 original, seconds = from_log.order_log, float(sys.argv[1])
 def slow(*arguments, **options):
     print("reading is done", flush=True)

@@ -13,9 +13,9 @@ import pytest
 from workplace import Workplace
 
 from din_train.checksums import indexed_file
+from din_train.dataset.manifest import write_manifest
+from din_train.environment import describe_command
 from din_train.files import make_marked_folder
-from din_train.samples.manifest import write_manifest
-from din_train.workflow.environment import describe_command
 
 RUN = Path("runs/small")
 
@@ -55,7 +55,7 @@ def test_report_needs_neither_tensorflow_nor_the_data(fitted: Workplace) -> None
     shutil.rmtree("prepared")
     code = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from pathlib import Path; from din_train import workflow; workflow.report(Path('runs/small'))"
+        "from pathlib import Path; from din_train.report.report import report; report(Path('runs/small'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,17 +11,17 @@ from audit_runs import SMALL, find_failed, open_subject
 from log_factory import make_config, write_table
 from noise_log import HEADER, make_noise
 
+from din_train.audit.checks import run_checks
+from din_train.audit.future import check_histories_end_before_targets
+from din_train.audit.history_properties import check_history_alone
+from din_train.audit.null_deviation import compute_null_deviation
 from din_train.config import Config
-from din_train.evaluation.audit.checks import run_checks
-from din_train.evaluation.audit.future import check_histories_end_before_targets
-from din_train.evaluation.audit.history_properties import check_history_alone
-from din_train.evaluation.audit.null_deviation import compute_null_deviation
+from din_train.dataset import protocols as split_module
+from din_train.dataset.prepare import prepare_data
+from din_train.dataset.protocols import Split, UserEvents
+from din_train.dataset.store import open_store
 from din_train.evaluation.metrics import compute_gauc, compute_gauc_by_history
 from din_train.evaluation.scores import read_scores
-from din_train.samples import split as split_module
-from din_train.samples.prepare import prepare_data
-from din_train.samples.split import Split, UserEvents
-from din_train.samples.store import open_store
 
 PROTOCOLS = ("holdout", "paper", "time", "user")
 LOGS: dict[str, dict[str, Any]] = {
@@ -94,10 +94,10 @@ def test_any_order_of_the_lines_gives_the_same_metrics(tmp_path: Path) -> None:
 
 
 def train(folder: Path, protocol: str, **log: Any) -> Any:
-    from din_train import workflow
+    from din_train.fit import fit
 
     with chdir(folder):
-        metrics = workflow.fit(configure(folder, protocol, **log), run_dir=folder / "run")[0]
+        metrics = fit(configure(folder, protocol, **log), run_dir=folder / "run")[0]
     return read_scores(folder / "run/scores.test.parquet"), metrics, folder / "run"
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from din_train.config import MetricsConfig
+from din_train.dataset.store import PreparedData, Samples
 from din_train.evaluation.evaluate import compute_slice_metrics
 from din_train.evaluation.scores import ScoredRows
 from din_train.evaluation.slices import find_slices, find_targets
-from din_train.samples.store import PreparedData, Samples
 
 
 def make_samples(**columns: object) -> Samples:

@@ -14,8 +14,8 @@ from din_train.batches import (
     choose_parts,
     round_up_to_bucket,
 )
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData
 
 EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", f"c{n % 5}", n) for n in range(250)]
 

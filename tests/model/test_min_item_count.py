@@ -10,11 +10,11 @@ from log_factory import make_config, prepare_events
 
 from din_train.batches import build_batch
 from din_train.config import OptimizerConfig
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData
 from din_train.model.build import build_model, compute_item_rows
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.ranking_model import RankingModel
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
 from din_train.training.loss import LogLoss
 from din_train.training.recorder import compute_embedding_norm
 from din_train.training.sparse_optimizers import build_optimizer

@@ -13,6 +13,8 @@ from log_factory import make_config, prepare_events
 
 from din_train.batches import EvaluationBatches, build_batch
 from din_train.config import Config, dump_config
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_scores
 from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
@@ -23,8 +25,6 @@ from din_train.model.pairwise import compute_factorization, compute_inner_produc
 from din_train.model.positions import flatten_history
 from din_train.model.ranking_model import Part, RankingModel
 from din_train.model.wide_deep import WideDeep
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
 
 # Of a logit near 1 in float32, where sums are taken in another order.
 ROUNDING = 3e-6
@@ -310,8 +310,8 @@ import numpy as np
 from din_train.batches import build_batch
 from din_train.config import load_config
 from din_train.model.build import build_model
-from din_train.samples.split import Split
-from din_train.samples.store import open_store
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import open_store
 for path in Path(sys.argv[1]).glob("*.yaml"):
     config = load_config(path)
     data = open_store(config.data.prepared)

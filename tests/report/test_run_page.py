@@ -10,10 +10,10 @@ from page_reader import PageReader
 from report_factory import ENVIRONMENT, HISTORY, METRICS, ROWS, build_page, build_report, describe_slice, read_page
 
 from din_train.config.data import Protocol
-from din_train.config.metrics import GaucWeighting
+from din_train.config.evaluation import GaucWeighting
 from din_train.config.training import SelectOn
+from din_train.evaluation.words import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
 from din_train.report.run_page import build_run_pictures
-from din_train.report.words import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
 
 HOSTILE = "</svg><script>alert('1')</script>\"$x^{2$&\x1f\n"
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 MODULES = ("bench_peers", "child_process", "peers.environment", "peers.measure", "peers.padded_samples")

@@ -11,10 +11,10 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from din_train.batches import Parts, TrainingBatches, choose_parts
 from din_train.config import OptimizerConfig
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import open_store
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
-from din_train.samples.split import Split
-from din_train.samples.store import open_store
 from din_train.tensorflow_setup import uses_xla
 from din_train.training.loss import LogLoss
 from din_train.training.sparse_optimizers import build_optimizer

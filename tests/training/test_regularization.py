@@ -8,9 +8,9 @@ import tensorflow as tf
 from log_factory import make_config, prepare_events
 
 from din_train.config import RegularizationConfig
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData
 from din_train.model.build import build_model
-from din_train.samples.split import Split
-from din_train.samples.store import PreparedData
 from din_train.training.regularization import TableRegularizer, build_regularizer, count_table_rows
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]

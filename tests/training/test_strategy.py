@@ -21,7 +21,7 @@ from log_factory import make_config, prepare_events
 from din_train.batches import TrainingBatches
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
-from din_train.samples.split import Split
+from din_train.dataset.protocols import Split
 from din_train.training.regularization import build_regularizer
 from din_train.training.trainer import fit_model
 

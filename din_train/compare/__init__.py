@@ -1,0 +1,1 @@
+"""`din-train compare`: several runs' metrics side by side, with the intervals of their differences."""

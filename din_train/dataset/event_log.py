@@ -1,0 +1,136 @@
+"""A log of events -> the parts of a data set: read, filter and sort, number, split, draw negatives."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from din_train.config import Config
+from din_train.config.data import TIME_FIELDS
+from din_train.dataset.database import connect
+from din_train.dataset.events import OrderedLog, describe_items, describe_users, order_log
+from din_train.dataset.fields import number_fields
+from din_train.dataset.log_checks import check_labels, count_repeats
+from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
+from din_train.dataset.negatives import UnknownItems, build_distribution
+from din_train.dataset.protocols import assign_users, least_clicks
+from din_train.dataset.samples import SampleBuilder
+from din_train.dataset.store import StoreParts
+from din_train.dataset.time_fields import VALUES
+from din_train.dataset.time_range import Moments, check_cuts
+from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
+from din_train.errors import DataError
+from din_train.logs import Progress, read_log
+
+
+def build_from_log(config: Config, scratch: Path, progress: Progress) -> StoreParts:
+    """Read the log and work out everything but the samples, which are built while they are written.
+
+    Raises:
+        DataError: see `read_log`; if no user has enough events, or a field needs times that the log does not have.
+    """
+    data = config.data
+    log = read_log(data, scratch, progress)
+    moments = Moments.of(log.events, log.ticks)
+    account = Account(moments, remarks=check_cuts(config, moments))
+    if log.labelled:
+        check_labels(data, log.events)
+    needing_time = [name for name in data.context_fields if name in TIME_FIELDS]
+    if log.ticks is None and needing_time:
+        raise DataError(
+            f"data.context_fields: {needing_time[0]}: needs unix times, but no timestamp of the log looks like one "
+            f"(from 1979 to 2128, in seconds, milliseconds, microseconds or nanoseconds): they go {moments}; leave the "
+            "field out"
+        )
+    with connect(data, scratch) as connection:
+        ordered = order_log(
+            connection,
+            log,
+            config.filters,
+            min_clicks=least_clicks(data),
+            context_columns=[name for name in data.context_fields if name not in TIME_FIELDS],
+            scratch=scratch,
+        )
+        account.joins += count_joins(connection, data, log)
+        account.remarks += count_odd_ids(connection.table("coded_users").user, connection.table("coded_items").item)
+        account.repeated_rows = count_repeats(connection, ordered.path)
+        builder = SampleBuilder(ordered, data, config.negatives, log.ticks, log.labelled)
+        user_codes = builder.read_user_codes()
+        if data.user_split is not None:
+            builder.user_splits = np.zeros(ordered.num_users, np.int8)
+            builder.user_splits[user_codes] = assign_users(user_codes, data.user_split)
+        counts = builder.count()
+        items = number_codes(counts.items, counts.training_items, config.vocabulary.min_count)
+        context = {
+            name: number_codes(total, counts.training_context[name], config.vocabulary.min_count)
+            for name, total in counts.context.items()
+        }
+        item_table, several = describe_items(connection, log, _pair_ids("item", items.codes), data.item_fields)
+        user_table = describe_users(connection, log, _pair_ids("user", user_codes), data.user_fields)
+    item_fields = ("category", *data.item_fields)
+    item_table, of_items = number_fields(item_table, item_fields, counts.items[items.codes], data, account, "items")
+    user_weights = np.ones(user_table.num_rows, np.int64)
+    user_table, of_users = number_fields(user_table, data.user_fields, user_weights, data, account, "users")
+    events = int(counts.items.sum())
+    for name, total in counts.context.items():
+        account.add_field(name, FieldValues("events", events, events - int(total.sum())), data)
+    of_context = {
+        name: ordered.context[name]["value"].take(pa.array(context[name].codes)).to_pylist()
+        if name in context
+        else VALUES[name]
+        for name in data.context_fields
+    }
+    training_events = counts.training_items[items.codes]
+    unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
+    distribution = build_distribution(config.negatives, training_events, unknown_items)
+    return StoreParts(
+        event_columns=("user_id", "item_id", "timestamp", "ordinal"),
+        sample_columns=(
+            *("user_id", "target_item_id", "history_length", "label", "event"),
+            *(("timestamp", "request") if log.labelled else ()),
+            *data.context_fields,
+        ),
+        blocks=builder.build(items, context, distribution),
+        tables={
+            "items": item_table.append_column("training_events", pa.array(training_events)),
+            "users": user_table,
+            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context}),
+        },
+        rejected=log.rejected,
+        reports=log.reports,
+        fields={"item": item_fields, "user": data.user_fields, "context": data.context_fields},
+        negatives="in the log" if log.labelled else "sampled",
+        unknown_items=unknown_items,
+        items_with_several_categories=several,
+        count_short_histories=lambda: builder.report.targets_with_too_short_history,
+        count_dropped=lambda: _count_dropped(ordered, builder, unknown_items.items),
+        describe_histories=lambda: _describe_histories(builder),
+        account=account,
+    )
+
+
+def _describe_histories(builder: SampleBuilder) -> dict[str, Any]:
+    report = builder.report
+    if builder.labelled:
+        return {
+            "lag": builder.data.history_lag,
+            "requests": report.requests,
+            "requests_at_midnight": report.requests_at_midnight if builder.ticks else None,
+        }
+    share = round(report.tied_targets / report.targets, 6) if report.targets else None
+    return {"ties": builder.data.ties, "tied_targets": report.tied_targets, "tied_share": share}
+
+
+def _pair_ids(kind: str, codes: NDArray[np.int64]) -> pa.Table:
+    ids = np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(codes), dtype=np.int32)
+    return pa.table({f"{kind}_code": codes.astype(np.int32), f"{kind}_id": ids})
+
+
+def _count_dropped(ordered: OrderedLog, builder: SampleBuilder, unknown_items: int) -> dict[str, int]:
+    return {
+        **ordered.dropped,
+        "items_of_too_few_training_events": unknown_items,
+        "positives_without_a_negative": builder.report.positives_without_a_negative,
+    }

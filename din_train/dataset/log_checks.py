@@ -1,0 +1,110 @@
+"""What is wrong with a log as a whole: labels of one class only, rows that are there twice, targets seen before."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow.parquet as pq
+from ibis import Table
+from numpy.typing import NDArray
+
+from din_train.config import DataConfig
+from din_train.dataset.vocabulary import UNKNOWN_ID
+from din_train.errors import DataError
+
+
+def check_labels(data: DataConfig, events: Path) -> None:
+    """Look at the labels of a log's normalised events (int8 column `label` of a Parquet file).
+
+    Raises:
+        DataError: where all are 0, or all are 1.
+    """
+    metadata = pq.read_metadata(events)
+    place = metadata.schema.names.index("label")
+    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
+    labels = {label for each in found for label in (each.min, each.max)}
+    if len(labels) != 1:
+        return
+    (label,) = labels
+    rows = f"{metadata.num_rows:,}"
+    if data.source == "movielens":
+        which, change = ("at least", "raise") if label else ("below", "lower")
+        raise DataError(
+            f"data.click_rating: {data.click_rating:g}: each of {rows} ratings is {which} that, so there is nothing to "
+            f"tell apart; {change} it"
+        )
+    column = data.columns.label if data.columns is not None else "label"
+    advice = (
+        "take data.columns.label out, so that every row is a click and negatives are sampled, or name another column"
+        if label
+        else "name another column, or take data.columns.label out, so that every row is a click"
+    )
+    raise DataError(
+        f"{data.events}: data.columns.label: each of {rows} rows has the label {label} in '{column}', so there is "
+        f"nothing to tell apart; {advice}"
+    )
+
+
+def check_sample_labels(rows: Table, files: Mapping[str, Path]) -> None:
+    """Look at the labels of ready-made samples: a table of `split` (a key of `files`) and `label`.
+
+    Raises:
+        DataError: where all rows of a file have one label.
+    """
+    labels = rows.group_by("split").agg(least=rows.label.min(), most=rows.label.max(), rows=rows.count())
+    for each in sorted(labels.to_pyarrow().to_pylist(), key=lambda each: str(each["split"]), reverse=True):
+        if each["least"] == each["most"]:
+            raise DataError(
+                f"data.{each['split']}: {files[each['split']]}: each of {each['rows']:,} rows has the label "
+                f"{each['least']}, so there is nothing to tell apart; give a file with clicks (1) and others (0)"
+            )
+
+
+_BLOCK_EVENTS = 1 << 20
+
+
+def count_repeats(connection: ibis.BaseBackend, ordered: Path) -> int:
+    """How many rows are equal in user, item and time to another one.
+
+    Args:
+        ordered: Parquet of events with columns `user_code`, `item_code` and `timestamp`.
+    """
+    events = connection.read_parquet(ordered, table_name="ordered_events")
+    groups = events.group_by("user_code", "item_code", "timestamp").agg(rows=events.count())
+    return int(groups.agg(repeats=(groups.rows - 1).sum()).to_pyarrow()["repeats"][0].as_py() or 0)
+
+
+def count_seen_targets(events: Mapping[str, Any], samples: Mapping[str, Any], user_starts: NDArray[np.int64]) -> int:
+    """How many clicked samples have their target in their history; the unknown item is none.
+
+    Memory holds a block of whole users' events, and a number a clicked sample.
+
+    Args:
+        events: columns `user_id` (sorted) and `item_id`, such as those of `events.arrow`.
+        samples: columns of one split.
+        user_starts: [num_users + 2] first event row of each user id.
+    """
+    rows = np.flatnonzero((samples["label"] == 1) & (samples["target_item_id"] != UNKNOWN_ID))
+    starts = samples["history_start"][rows] if "history_start" in samples else user_starts[samples["user_id"][rows]]
+    lengths = samples["history_length"][rows].astype(np.int64)
+    rows, starts, lengths = (each[lengths > 0] for each in (rows, starts, lengths))
+    order = np.argsort(starts, kind="stable")
+    rows, starts, lengths = rows[order], starts[order], lengths[order]
+    users, items = events["user_id"], events["item_id"]
+    found = first = 0
+    while first < len(users):
+        last = min(first + _BLOCK_EVENTS, len(users))
+        last = int(np.searchsorted(users, users[last - 1], "right"))
+        inside = slice(*np.searchsorted(starts, (first, last)))
+        if inside.start < inside.stop:
+            size = last - first + 1
+            keys = np.sort(items[first:last].astype(np.int64) * size + np.arange(last - first))  # item, then place
+            targets = samples["target_item_id"][rows[inside]].astype(np.int64)
+            begin = starts[inside] - first
+            newest = np.searchsorted(keys, targets * size + begin + lengths[inside]) - 1  # before the history's end
+            keys = keys[np.maximum(newest, 0)]
+            found += int(np.sum((newest >= 0) & (keys // size == targets) & (keys % size >= begin)))
+        first = last
+    return found

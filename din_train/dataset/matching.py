@@ -1,0 +1,148 @@
+"""What of a log matched and what did not, beside its lines: kept in the manifest and shown by `prepare`."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ibis
+
+from din_train.config import DataConfig
+from din_train.dataset.database import count_rows
+from din_train.dataset.time_range import Moments
+from din_train.errors import DataError
+from din_train.logs import RawLog
+from din_train.logs.rejects import count_allowed
+
+
+@dataclass(frozen=True)
+class Join:
+    """Of `size` ids of the log (`kind`: items or users), `found` are in the file."""
+
+    kind: str
+    file: str
+    size: int
+    found: int
+
+
+@dataclass(frozen=True)
+class FieldValues:
+    """A field's values over `size` items, users or events (`kind`): how many are missing, and how many are no number.
+
+    example: one that is no number.
+    """
+
+    kind: str
+    size: int
+    missing: int
+    unread: int = 0
+    example: str | None = None
+
+
+@dataclass
+class Account:
+    """moments: None of a log without times. remarks: sentences. repeated_rows: see `count_repeats`."""
+
+    moments: Moments | None = None
+    joins: list[Join] = field(default_factory=list)
+    fields: dict[str, FieldValues] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    repeated_rows: int = 0
+
+    def add_field(self, name: str, values: FieldValues, data: DataConfig) -> None:
+        """Count a field's values.
+
+        Raises:
+            DataError: where a field that the config names has no value at all, or too many that are no numbers.
+        """
+        self.fields[name] = values
+        given = values.size - values.missing
+        if not given and values.size:
+            key = _find_key(name, data)
+            if key is not None and data.unmatched == "refuse":
+                raise DataError(
+                    f"{key}: {name}: none of {values.size:,} {values.kind} has a value; leave it out, check the column "
+                    "and the file it is in, or set data.unmatched to allow"
+                )
+            self.remarks.append(f"{name}: none of {values.size:,} {values.kind} has a value, so all are unknown")
+        if values.unread > count_allowed(data.max_unread_share, given):
+            raise DataError(
+                f"data.numeric_fields: {name}: {values.unread:,} of {given:,} values are no numbers, such as "
+                f"{values.example!r}, more than data.max_unread_share = {data.max_unread_share:g} allows; write plain "
+                "numbers, take the field out of data.numeric_fields, or raise data.max_unread_share"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """What the manifest says."""
+        return {
+            "time": None if self.moments is None else asdict(self.moments),
+            "joins": [asdict(each) for each in self.joins],
+            "field_values": {name: asdict(values) for name, values in self.fields.items()},
+            "remarks": self.remarks,
+        }
+
+
+def _find_key(name: str, data: DataConfig) -> str | None:
+    """The config key that names a field; None where it is the source's own category, which some logs lack."""
+    if name == "category":
+        return "data.columns.category" if data.columns is not None and data.columns.category is not None else None
+    return next(
+        key for key in ("data.item_fields", "data.user_fields", "data.context_fields") if name in getattr(data, key[5:])
+    )
+
+
+# What a raw id may have that no id is meant to have -> a regular expression.
+_ODD = {
+    "in quotes": r"""^(".*"|'.*')$""",
+    "with a blank at an end": r"^\s|\s$",
+    "with a byte order mark": "\ufeff",
+    "that end in '.0'": r"^[0-9]+\.0$",
+}
+
+
+def count_joins(connection: ibis.BaseBackend, data: DataConfig, log: RawLog) -> list[Join]:
+    """Compare the log's ids (tables `coded_items`, `coded_users`) with those of the files of items and users.
+
+    Raises:
+        DataError: where a file has none of them and `data.unmatched` is not `allow`.
+    """
+    sides = (("item", data.items, log.items), ("user", data.users, log.users))
+    return [
+        _count(connection, data, key, given, path)
+        for key, given, path in sides
+        if given is not None and path is not None
+    ]
+
+
+def _count(connection: ibis.BaseBackend, data: DataConfig, key: str, given: Path, path: Path) -> Join:
+    coded, side = connection.table(f"coded_{key}s"), connection.read_parquet(path, table_name=f"side_{key}s")
+    join = Join(f"{key}s", given.name, count_rows(coded), count_rows(coded.semi_join(side, key)))
+    if not join.found and data.unmatched == "refuse":
+        in_log, in_file = (_first(table, key) for table in (coded.order_by(f"{key}_code"), side))
+        raise DataError(
+            f"data.{key}s: {given}: of {join.size:,} {key}s of the log, 0 are in it; the log has {in_log!r}, the file "
+            f"{in_file!r}; ids are compared as text: write them alike, or set data.unmatched to allow"
+        )
+    return join
+
+
+def count_odd_ids(users: ibis.Value, items: ibis.Value) -> list[str]:
+    """A line for each kind of odd ids among the log's users and items (columns of text, each id once)."""
+    lines = []
+    for kind, ids in (("users", users), ("items", items)):
+        table = ids.name("id").as_table()
+        odd = {what: table.id.re_search(pattern) for what, pattern in _ODD.items()}
+        counts = {f"count {what}": is_odd.sum() for what, is_odd in odd.items()}
+        examples = {f"example {what}": table.id.min(where=is_odd) for what, is_odd in odd.items()}
+        (found,) = table.agg(size=table.count(), **counts, **examples).to_pyarrow().to_pylist()
+        lines += [
+            f"{found[f'count {what}']:,} of {found['size']:,} {kind} have ids {what}, such as "
+            f"{found[f'example {what}']!r}; they are kept exactly so"
+            for what in odd
+            if found[f"count {what}"]
+        ]
+    return lines
+
+
+def _first(table: Any, key: str) -> str | None:
+    rows = table.select(key).limit(1).to_pyarrow().to_pylist()
+    return str(rows[0][key]) if rows else None

@@ -1,1 +1,0 @@
-"""The audit of a run: one kind of check a file."""

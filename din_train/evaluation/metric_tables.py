@@ -1,0 +1,65 @@
+"""Metrics as tables on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from din_train.evaluation import words
+from din_train.terminal import show_table
+
+
+def show_metrics(metrics: Mapping[str, Any]) -> None:
+    """One run's metrics on one split, and those of its slices."""
+    show_table(build_metrics_table(metrics))
+    if metrics.get("slices"):
+        show_table(build_slices_table(metrics["slices"]))
+
+
+def build_metrics_table(metrics: Mapping[str, Any]) -> Table:
+    """One run's metrics on one split, with what they stand on; metrics of an older version may lack some."""
+    intervals = metrics.get("intervals") or {}
+    title = f"{metrics['model']}: {metrics['split']} split, protocol {metrics['protocol']}"
+    interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
+    table = Table("metric", "value", interval, title=title)
+    table.columns[1].justify = "right"
+    for key, name in words.TITLES.items():
+        if key in metrics:
+            table.add_row(name, format_metric(metrics[key]), format_interval(intervals.get(key)))
+    if words.BY_HISTORY in metrics:
+        table.add_row(words.BY_HISTORY_TITLE, format_metric(metrics[words.BY_HISTORY]), "a user's rows of one history")
+    users = f" of {metrics['num_users']:,} users" if "num_users" in metrics else ""
+    table.add_row("rows", f"{metrics['num_samples']:,}", f"{metrics['num_positives']:,} targets{users}")
+    table.add_row(
+        "users in GAUC",
+        f"{metrics['gauc_users']:,}",
+        f"{metrics['gauc_users_skipped']:,} with one class left out; weighted by {metrics['gauc_weighting']}",
+    )
+    table.add_row("epoch chosen", str(metrics["best_epoch"]), f"on: {metrics['selected_on']}")
+    return table
+
+
+def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """A row a slice, what it stands on first."""
+    table = Table("slice", "rows", "users in GAUC", "GAUC", "AUC", "logloss", "NE", "PCOC", "ECE")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for dimension, parts in slices.items():
+        table.add_section()
+        for each in parts:
+            keys = ("gauc", "auc", "logloss", "normalised_entropy", "pcoc", "ece")
+            numbers = ["-" if each[key] is None else f"{each[key]:.4f}" for key in keys]
+            name = escape(f"{dimension.replace('_', ' ')}: {each['name']}")
+            table.add_row(name, f"{each['num_samples']:,}", f"{each['gauc_users']:,}", *numbers)
+    return table
+
+
+def format_interval(bounds: Sequence[float] | None) -> str:
+    """`0.8743 to 0.8932`; nothing where there is none."""
+    return "" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+
+def format_metric(value: float | None) -> str:
+    """Six digits, or `undefined`."""
+    return "undefined" if value is None else f"{value:.6f}"

@@ -1,0 +1,1 @@
+"""`din-train explain`: how much each behaviour weighs in one score."""

@@ -1,0 +1,234 @@
+"""How much each behaviour weighs in a score, and the check that the score is made of those weights.
+
+An activation weight w_k says what share of behaviour k's vector e_k is in the user interest (paper, equation 3). What
+that claims of the score can be tested. Without behaviour j the interest must be
+
+    normalisation none, sigmoid    sum_k w_k e_k - w_j e_j
+    softmax                        (sum_k w_k e_k - w_j e_j) / (1 - w_j), since the other weights are renormalised
+
+and 0 where nothing is left. The right side is computed here in NumPy, from the weights that are shown; it goes through
+the layers above the interest, and must give the logit that `model.score`, the one way to a score, gives the history
+without j. Sums run over the other behaviours, so that no digits are lost where w_j is nearly 1.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from din_train import terminal
+from din_train.batches import Inputs, build_batch
+from din_train.config import Config
+from din_train.dataset.names import Describer
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, Samples
+from din_train.errors import RunError
+from din_train.evaluation.metrics import compute_click_probabilities
+from din_train.explain.examples import Example, Weighted, build_example, choose_rows
+from din_train.model.din import DIN
+from din_train.model.positions import flatten_history
+from din_train.model.ranking_model import Part
+from din_train.run_directory import RunDirectory
+
+Floats = NDArray[np.float64]
+
+# How far two logits may be apart, as a share of the larger or of 1: rounding, by the type the layers compute in. In
+# bfloat16 that is as much as many a behaviour moves the score, so the check is coarse there.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2}
+
+# Softmax weights that sum to less have lost their digits to underflow: nothing can be predicted from them.
+_LEAST_REST = 1e-30
+
+_POSITIONS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One score, of a candidate and a history of N behaviours, oldest first.
+
+    weights: [N] activation weights. logit: by `model.score`. logits_without: [N] likewise, without each behaviour.
+    predicted_without: [N] the same as the weights have it; NaN where they cannot tell, see `_LEAST_REST`.
+    largest_difference, tolerance: between predicted and scored logits, relative to the larger or 1.
+    """
+
+    weights: Floats
+    logit: float
+    logits_without: Floats
+    predicted_without: Floats
+    largest_difference: float
+    tolerance: float
+
+    @property
+    def click_probability(self) -> float:
+        return _to_probability(self.logit)
+
+    @property
+    def probabilities_without(self) -> list[float]:
+        """[N] as `logits_without`."""
+        return [_to_probability(logit) for logit in self.logits_without]
+
+    @property
+    def predicted_probabilities_without(self) -> list[float | None]:
+        """[N] as `predicted_without`; None where the weights cannot tell."""
+        return [None if np.isnan(logit) else _to_probability(logit) for logit in self.predicted_without]
+
+    @property
+    def top(self) -> int | None:
+        """The place of the behaviour with the weight that is largest in size, of equal ones the newest."""
+        if not len(self.weights):
+            return None
+        return len(self.weights) - 1 - int(np.argmax(np.abs(self.weights)[::-1]))
+
+
+def explain(model: DIN, inputs: Inputs) -> Explanation:
+    """The activation weights of a batch of one row, checked.
+
+    Raises:
+        RunError: if a score is not what the weights say.
+    """
+    weights = model.compute_activation_weights(inputs)[0].numpy().astype(np.float64)  # [N]
+    length = int(inputs["history_length"][0])
+    behaviours = tf.cast(model.item_embedding(inputs["history_item_ids"][0, :length]), tf.float64).numpy()  # [N, E]
+    scored = [model.score(inputs)]
+    predicted = [_score_interests(model, inputs, (weights @ behaviours)[None])]
+    is_softmax = model.local_activation_unit.normalization == "softmax"
+    for left_out in _cut(length):
+        others = weights * (np.arange(length) != left_out[:, None])  # [n, N]
+        rest = others.sum(axis=1) if is_softmax and length > 1 else np.ones(len(left_out))
+        told = rest > _LEAST_REST
+        interests = (others / np.where(told, rest, 1.0)[:, None]) @ behaviours  # [n, E]
+        shortened = _leave_out(inputs, length, left_out)
+        scored.append(model.score(shortened))
+        predicted.append(np.where(told, _score_interests(model, shortened, interests), np.nan))
+    return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype])
+
+
+def choose_examples(
+    model: DIN,
+    data: PreparedData,
+    samples: Samples,
+    logits: NDArray[np.float32],
+    *,
+    seed: int,
+    max_history_length: int,
+) -> list[Example]:
+    """The examples of a run, their weights checked.
+
+    Raises:
+        RunError: if they are not those behind the scores.
+    """
+    describer = Describer(data)
+
+    def weigh(row: int) -> Weighted:
+        explanation = explain(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
+        return weigh_candidate(describer, int(samples.target_item_ids[row]), explanation)
+
+    return [
+        build_example(
+            describer.user(int(samples.user_ids[clicked])),
+            describer.history(samples, clicked),
+            weigh(clicked),
+            None if sampled is None else weigh(sampled),
+        )
+        for clicked, sampled in choose_rows(samples, logits, seed=seed)
+    ]
+
+
+def weigh_candidate(describer: Describer, item_id: int, explanation: Explanation) -> Weighted:
+    """A candidate as examples have it."""
+    return {**describer.item(item_id), "click_probability": explanation.click_probability}, explanation.weights
+
+
+def _compare(weights: Floats, scored: Floats, predicted: Floats, tolerance: float) -> Explanation:
+    """From [1 + N] logits, of the whole history and without each behaviour.
+
+    Raises:
+        RunError: if two differ, or a score is no number.
+    """
+    if not np.isfinite(scored).all():
+        raise RunError(
+            "scores: not finite numbers, the training has diverged; lower training.optimizer.learning_rate, and train "
+            "anew"
+        )
+    size = np.maximum(1.0, np.maximum(np.abs(predicted), np.abs(scored)))
+    difference = np.abs(predicted - scored) / size
+    difference[1:][np.isnan(predicted[1:])] = 0.0
+    worst = int(np.argmax(difference))  # of a NaN, if there is one
+    if not difference[worst] <= tolerance:
+        what = "all behaviours" if worst == 0 else f"behaviour {worst} of {len(weights)} left out"
+        raise RunError(
+            f"activation weights: with {what} they predict a click probability of "
+            f"{_to_probability(predicted[worst]):.6f}, but the model scores {_to_probability(scored[worst]):.6f} "
+            f"(logits {predicted[worst]:.6f} and {scored[worst]:.6f}, expected equal to a share of {tolerance:g}), so "
+            "they are not the weights behind the score and are not shown; this is a bug in din-train, report it"
+        )
+    return Explanation(weights, float(scored[0]), scored[1:], predicted[1:], float(difference[worst]), tolerance)
+
+
+def _join(logits: Sequence[tf.Tensor | Floats]) -> Floats:
+    return np.concatenate(logits).astype(np.float64)
+
+
+def _to_probability(logit: float | np.float64) -> float:
+    return float(compute_click_probabilities(np.array([logit]))[0]) if np.isfinite(logit) else float("nan")
+
+
+def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor:
+    """[B] logits of the given interests [B, E] in place of those the model pools."""
+    history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
+    parts = [Part(inputs, history, positions)]
+    candidates, _ = model.embed(parts)
+    pooled = [tf.cast(interests, model.compute_dtype)]
+    (logits,) = model.compute_logits_of_interests(parts, candidates, pooled, training=False)
+    return tf.cast(logits, tf.float32)
+
+
+def _cut(length: int) -> Iterator[NDArray[np.int64]]:
+    """The places of the behaviours, so many at a time that a batch of their shortened histories stays small."""
+    step = max(1, _POSITIONS_AT_ONCE // max(1, length))
+    for start in range(0, length, step):
+        yield np.arange(start, min(start + step, length))
+
+
+def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs:
+    """One row a place: the only row of `inputs` without the behaviour there."""
+    kept = np.arange(length - 1) + (np.arange(length - 1) >= places[:, None])  # [n, N - 1]
+    repeated = {name: np.repeat(values, len(places), axis=0) for name, values in inputs.items()}
+    return {
+        **repeated,
+        "history_item_ids": inputs["history_item_ids"][0][kept],
+        "history_length": np.full(len(places), length - 1, np.int32),
+    }
+
+
+if TYPE_CHECKING:
+    from din_train.model.ranking_model import RankingModel
+
+
+def write_attention(
+    run: RunDirectory, config: Config, data: PreparedData, model: "RankingModel", logits: NDArray[np.float32]
+) -> None:
+    """Write it for a model that has activation weights; for another, and where their check fails, there is none.
+
+    A failed check is said, and is no reason to lose a training that has come to its end.
+
+    Args:
+        logits: [S] of the test split, in stored order.
+    """
+    from din_train.explain.examples import write_examples
+    from din_train.explain.weights import choose_examples
+    from din_train.model.din import DIN
+
+    if not isinstance(model, DIN):
+        return
+    longest = config.data.max_history_length
+    samples = data.samples(Split.TEST, longest)
+    try:
+        examples = choose_examples(model, data, samples, logits, seed=config.seed, max_history_length=longest)
+    except RunError as error:
+        terminal.say(f"{run.attention_file}: not written; {error}")
+        return
+    write_examples(run.attention_file, examples)

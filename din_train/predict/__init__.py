@@ -1,0 +1,1 @@
+"""`din-train predict`: new rows scored with a finished run."""

@@ -1,0 +1,248 @@
+"""A run's model, and its scores on a split: what `fit` ends with and `eval` does again."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train import terminal
+from din_train.config import Config
+from din_train.config.data import TIME_FIELDS
+from din_train.dataset.manifest import Manifest, read_any_manifest, read_manifest
+from din_train.dataset.names import hash_rows, read_names
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, Samples, open_store
+from din_train.dataset.training_rows import join_for_refit
+from din_train.errors import ConfigError, DataError, RunError
+from din_train.evaluation.metric_tables import show_metrics
+from din_train.evaluation.metrics import hash_definition
+from din_train.files import follow_links
+from din_train.run_directory import RunDirectory, keep_in, open_run_directory
+from din_train.tensorflow_setup import start_tensorflow, uses_xla
+
+if TYPE_CHECKING:
+    from din_train.batches import EvaluationBatches
+    from din_train.evaluation.scores import ScoredRows
+    from din_train.model.ranking_model import RankingModel
+    from din_train.training.checkpoint import Checkpoint
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run with its best weights loaded, and the data set it was trained on.
+
+    identity: see `RunDirectory.compute_identity`.
+    """
+
+    run: RunDirectory
+    identity: str
+    config: Config
+    data: PreparedData
+    model: "RankingModel"
+    checkpoint: "Checkpoint"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A split's metrics, as `metrics.json` has them, and the rows they come from."""
+
+    metrics: Metrics
+    rows: "ScoredRows"
+
+
+def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
+    """A run as `fit` left it, from its files alone.
+
+    Args:
+        overrides: see `open_run_directory`.
+
+    Raises:
+        ConfigError: see `open_run_directory`.
+        DataError: if its prepared data set is not there, or is another.
+        RunError: if it has no weights, they are damaged, or another process replaces the run meanwhile.
+    """
+    identity = RunDirectory(follow_links(run_dir)).compute_identity()  # before anything of it is read
+    run, config = open_run_directory(run_dir, overrides)
+    start_tensorflow(config.training.device, deterministic=config.training.deterministic)
+    from din_train.training.checkpoint import load_weights, read_record
+
+    prepared, _ = find_prepared(run, config, read_record(run.checkpoints).data_fingerprint, overrides)
+    config = place_data(config, prepared)
+    data = open_store(prepared)
+    model = build_configured_model(config, data)
+    checkpoint = load_weights(run.checkpoints, model)
+    if checkpoint.data_fingerprint != data.fingerprint or run.compute_identity() != identity:
+        raise RunError(f"{run.path}: has changed while it was opened; run the command again")
+    return OpenedRun(run, identity, config, data, model, checkpoint)
+
+
+def place_data(config: Config, prepared: Path) -> Config:
+    """The config with the prepared data set in this folder."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"prepared": prepared})})
+
+
+def find_prepared(
+    run: RunDirectory, config: Config, fingerprint: str, overrides: Sequence[str] = ()
+) -> tuple[Path, Manifest]:
+    """The folder and the manifest of the data set that a run was trained on.
+
+    Args:
+        config: with the overrides, of which `data.prepared=...` alone is looked at if it is given.
+
+    Raises:
+        DataError: if it is at none of the run's places.
+    """
+    is_given = any(each.partition("=")[0].strip() == "data.prepared" for each in overrides)
+    places = [config.data.prepared] if is_given else run.list_prepared(config)
+    others = []
+    for place in places:
+        manifest = read_manifest(place)
+        if manifest is not None and manifest["fingerprint"] == fingerprint:
+            return place, manifest
+        others += [place] if read_any_manifest(place) is not None else []
+    again = f"din-train prepare --config {run.config_file}"
+    if others:
+        raise DataError(
+            f"{_name(others[:1])}: not the data set this run was trained on; say where that one is, with `--set "
+            f"data.prepared=FOLDER`, or make it again from the logs: `{again} --force`"
+        )
+    raise DataError(
+        f"{_name(places)}: no prepared data set here, and {run.path} was trained on one; say where it is, with `--set "
+        f"data.prepared=FOLDER`, or make it again from the logs: `{again}`"
+    )
+
+
+def _name(places: Sequence[Path]) -> str:
+    return ", ".join(os.path.abspath(each) for each in places)  # noqa: PTH100 - resolve would follow links
+
+
+def score_split(
+    model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
+) -> Scored:
+    """The split's scores and metrics, with what they stand on."""
+    from din_train.evaluation.evaluate import (
+        compute_intervals,
+        compute_metrics,
+        compute_scores,
+        compute_slice_metrics,
+    )
+    from din_train.evaluation.scores import ScoredRows
+    from din_train.evaluation.slices import find_slices
+
+    samples, batches = build_evaluation_batches(config, data, split)
+    rows = ScoredRows.of(samples, compute_scores(model, batches))
+    names = read_names(data)
+    slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
+    metrics = {
+        "model": config.model.name,
+        "protocol": config.data.protocol,
+        "split": split.name.lower(),
+        "selected_on": config.training.select_on,
+        **asdict(compute_metrics(rows, config.metrics)),
+        **_compute_by_history(samples, rows, config),
+        "gauc_weighting": config.metrics.gauc_weighting,
+        "intervals": compute_intervals(rows, config.metrics),
+        "negatives": (
+            config.negatives.model_dump(mode="json") if data.manifest["negatives"] == "sampled" else "in the log"
+        ),
+        "seed": config.seed,
+        "best_epoch": checkpoint.epoch,
+        "refit": checkpoint.refit,
+        "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        "data_fingerprint": data.fingerprint,
+        "rows_sha256": hash_rows(data, samples),
+        "metric_definition": hash_definition(config.metrics.gauc_weighting),
+        "slices": compute_slice_metrics(rows, slices, config.metrics),
+    }
+    return Scored(metrics, rows)
+
+
+def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> dict[str, float | None]:
+    """GAUC by history under protocol `user`; elsewhere a user's test rows share one history, or a target's rows do."""
+    if config.data.protocol != "user":
+        return {}
+    from din_train.evaluation.metrics import compute_gauc_by_history
+
+    times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
+    columns: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
+    gauc = compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting)
+    return {"gauc_by_history": gauc.value}
+
+
+def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":
+    """The configured model in the form that its training wants."""
+    from din_train.model.build import build_model
+
+    return build_model(
+        config.model,
+        data,
+        seed=config.seed,
+        precision=config.training.precision,
+        padded=uses_xla(config.training),
+    )
+
+
+def read_training_samples(config: Config, data: PreparedData, *, refit: bool) -> Samples:
+    """The rows that a model is trained on; of a refit also the validation rows."""
+    training = data.samples(Split.TRAIN, config.data.max_history_length)
+    if not refit:
+        return training
+    validation = data.samples(Split.VALIDATION, config.data.max_history_length)
+    sampled = data.manifest["negatives"] == "sampled"
+    return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
+
+
+def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
+    """A split's rows, and the batches to score them in.
+
+    Raises:
+        ConfigError: where the split is empty.
+    """
+    from din_train.batches import EvaluationBatches
+
+    samples = data.samples(split, config.data.max_history_length)
+    if not len(samples):
+        raise ConfigError(
+            f"split '{split.name.lower()}': protocol '{config.data.protocol}' gives it no sample in "
+            f"{config.data.prepared}; choose another split or protocol"
+        )
+    batches = EvaluationBatches(
+        data,
+        samples,
+        batch_size=config.training.evaluation_batch_size,
+        max_history_length=config.data.max_history_length,
+    )
+    return samples, batches
+
+
+def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[str] = ()) -> Metrics:
+    """Score a run's weights on a split again, from its files alone; see `open_run` for the overrides.
+
+    Raises:
+        RunError: where the numbers are shown, but could not be kept in the run.
+    """
+    from din_train.evaluation.scores import write_scores
+
+    opened = open_run(run_dir, overrides)
+    if opened.checkpoint.refit and split == "validation":
+        terminal.say(
+            f"{opened.run.path}: refitted on training and validation rows, so its validation metrics flatter it"
+        )
+    scored = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
+    if as_json:
+        terminal.show_json(scored.metrics)
+    else:
+        show_metrics(scored.metrics)
+    scores, metrics = opened.run.scores_file(split), opened.run.metrics_file(split)
+    with keep_in(opened.run, opened.identity, f"{metrics.name} and {scores.name}"):
+        write_scores(scores, scored.rows)
+        opened.run.write_metrics(scored.metrics, split)
+    if not as_json:
+        terminal.say(f"{opened.run.path}: {metrics.name} and {scores.name} written")
+    return scored.metrics

@@ -1,0 +1,62 @@
+"""What every command prints with: tables and JSON on stdout, all else on stderr."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from din_train.printable import dump_printable_json, make_printable
+
+_FILE_WIDTH = 120
+ReadProgress = Callable[[int], None]
+
+
+class PrintableConsole(Console):
+    """Makes every text printable, those in the cells of a table as well, and leaves `:smile:` as it is."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, emoji=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(make_printable(text), **how)
+
+
+def show_table(table: Table) -> None:
+    """Print on stdout; 120 columns wide where that is a file or a pipe."""
+    console = PrintableConsole()
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH  # `print(width=)` would be capped by the 80 columns rich takes a pipe for
+    console.print(table)
+
+
+def show_line(line: str) -> None:
+    """One line on stdout."""
+    PrintableConsole().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_json(value: Any, option: int = 0) -> None:
+    """A value as JSON on stdout.
+
+    Args:
+        option: of `orjson`, besides indentation.
+    """
+    print(dump_printable_json(value, option))
+
+
+def say(line: str) -> None:
+    """One line on stderr, where everything but results goes."""
+    PrintableConsole(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def reading_progress(total_bytes: int, doing: str = "reading") -> Iterator[ReadProgress]:
+    """A bar over the bytes of the input, on stderr, gone when done."""
+    columns = (TextColumn(doing), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=total_bytes)
+        yield lambda count: bar.advance(task, count)

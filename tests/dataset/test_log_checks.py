@@ -1,0 +1,36 @@
+"""Targets that the history holds already, against a plain reading."""
+
+import numpy as np
+import pytest
+
+from din_train.dataset import log_checks as repeats
+from din_train.dataset.log_checks import count_seen_targets
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+@pytest.mark.parametrize("with_start", [True, False])
+def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, with_start: bool) -> None:
+    monkeypatch.setattr(repeats, "_BLOCK_EVENTS", block)
+    generator = np.random.default_rng(5)
+    users = np.sort(generator.integers(2, 12, 300)).astype(np.int32)
+    events = {"user_id": users, "item_id": generator.integers(1, 9, 300).astype(np.int32)}
+    starts = np.searchsorted(users, np.arange(13))
+    of_user = generator.integers(2, 13, 200)  # 12 has no event
+    most = np.bincount(users, minlength=13)[of_user]
+    offset = generator.integers(0, most + 1) if with_start else np.zeros(200, np.int64)
+    samples = {
+        "user_id": of_user.astype(np.int32),
+        "target_item_id": generator.integers(1, 9, 200).astype(np.int32),
+        "history_length": generator.integers(0, most - offset + 1).astype(np.int32),
+        "label": generator.integers(0, 2, 200).astype(np.int8),
+    }
+    if with_start:
+        samples["history_start"] = starts[of_user] + offset
+    expected = 0
+    for row in range(200):
+        start = starts[of_user[row]] + offset[row]
+        history = events["item_id"][start : start + samples["history_length"][row]]
+        target = samples["target_item_id"][row]
+        expected += bool(samples["label"][row] and target != 1 and target in history)
+    assert expected > 20
+    assert count_seen_targets(events, samples, starts) == expected

@@ -1,0 +1,288 @@
+"""Rows to score become samples: ids, histories and context as preparation would have made them; bad rows say why."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from log_factory import Event, make_config, prepare_events, read_samples, read_values, write_table
+
+from din_train.dataset.names import read_names
+from din_train.dataset.prepare import prepare_data
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, open_store
+from din_train.errors import ConfigError
+from din_train.logs.row_files import open_row_file
+from din_train.predict.input_columns import find_request_columns, parse_columns
+from din_train.predict.input_rows import RequestParser, Requests
+
+DAY = 86_400
+START = 1_600_000_000
+EVENTS: list[Event] = [
+    *(("ann", item, "c", START + DAY * day) for day, item in enumerate("abcdea")),
+    *(("bob", item, "c", START + DAY * day) for day, item in enumerate("edc")),
+    ("bob", "b", "c", START + DAY * 2),  # at the same time as c, after it
+]
+
+
+def parse(
+    data: PreparedData, folder: Path, rows: pa.Table | str, *columns: str, most: int = 100, changes: Any = None
+) -> Requests:
+    path = folder / "rows"
+    if isinstance(rows, str):
+        path.write_text(rows)
+    else:
+        pq.write_table(rows, path)
+    file = open_row_file(path)
+    found = find_request_columns(file, make_config(folder, **(changes or {})).data, parse_columns(columns))
+    parser = RequestParser.of(data, found, most)
+    (chunk,) = file.read_chunks(1_000, lambda _: None)
+    return parser.parse(chunk)
+
+
+def read_histories(data: PreparedData, requests: Requests) -> list[str]:
+    """One text a row, of raw ids; `?` for an unknown item."""
+    names = read_names(data).items.to_pylist()
+    starts, lengths = requests.samples.history_start, requests.samples.history_length
+    return [
+        "".join(names[each] or "?" for each in requests.event_item_ids[start : start + length])
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+
+
+def read_targets(data: PreparedData, requests: Requests) -> list[tuple[str | None, str | None]]:
+    names = read_names(data)
+    users, items = requests.samples.user_ids.tolist(), requests.samples.target_item_ids.tolist()
+    return [(names.users[u].as_py(), names.items[i].as_py()) for u, i in zip(users, items, strict=True)]
+
+
+def test_all_stored_events_the_newest_of_them(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    text = "item,user\nb,bob\nzzz,ann\na,nobody\n"
+    requests = parse(data, tmp_path, text)
+    assert read_targets(data, requests) == [("bob", "b"), ("ann", None), (None, "a")]
+    assert read_histories(data, requests) == ["edcb", "abcdea", ""]
+    assert requests.samples.target_item_ids[1] == requests.samples.user_ids[2] == 1  # the trained unknown row
+    assert read_histories(data, parse(data, tmp_path, text, most=2)) == ["cb", "ea", ""]
+
+
+def test_stored_events_strictly_before_the_timestamp(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    times = [0, START, START + 1, START + 2 * DAY, START + 2 * DAY + 1, START + 99 * DAY]
+    text = "user,item,time\n" + "".join(f"bob,a,{time}\n" for time in times) + f"ann,a,{START + 3 * DAY}\n"
+    assert read_histories(data, parse(data, tmp_path, text)) == ["", "", "e", "ed", "edcb", "edcb", "abc"]
+    assert read_histories(data, parse(data, tmp_path, text, most=1)) == ["", "", "e", "d", "b", "b", "c"]
+    assert read_histories(data, parse(data, tmp_path, text, "timestamp="))[0] == "edcb"
+
+
+@pytest.mark.parametrize("ticks", [10**3, 10**6, 10**9])
+def test_times_in_any_unit_and_of_arrow_s_type(tmp_path: Path, ticks: int) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    at = (START + 2 * DAY) * ticks
+    assert read_histories(data, parse(data, tmp_path, f"user,item,time\nbob,a,{at}\nbob,a,{at + ticks}\n")) == [
+        "ed", "edcb",
+    ]  # fmt: skip
+    kind = pa.timestamp({10**3: "ms", 10**6: "us", 10**9: "ns"}[ticks], tz="UTC")
+    table = pa.table({"user": ["bob"], "item": ["a"], "time": pa.array([at]).cast(kind)})
+    assert read_histories(data, parse(data, tmp_path, table)) == ["ed"]
+
+
+def test_times_that_are_counters(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, [("ann", item, "c", time) for time, item in enumerate("abcde", 5)])
+    assert read_histories(data, parse(data, tmp_path, "user,item,time\nann,a,8\n")) == ["abc"]
+    table = pa.table({"user": ["ann"], "item": ["a"], "time": pa.array([8]).cast(pa.timestamp("s"))})
+    with pytest.raises(ConfigError, match="are no unix times"):
+        parse(data, tmp_path, table)
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_histories_as_given(tmp_path: Path, as_list: bool) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    given = [["c", "zzz", "a"], [], ["d"], ["b", "", "c"], ["a", "b", "c", "d"]]
+    column: Any = pa.array(given) if as_list else pa.array(["^".join(each) for each in given])
+    table = pa.table({"user": ["ann", "nobody", "bob", "bob", "ann"], "item": list("aaaaa"), "history": column})
+    requests = parse(data, tmp_path, table, most=3)
+    assert read_histories(data, requests) == ["c?a", "", "d", "bcd"]
+    assert requests.rows.tolist() == [0, 1, 2, 4]
+    assert requests.bad == {3: "empty id in history"}
+
+
+def test_bad_rows_say_why_and_the_others_are_scored(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    text = (
+        f"user,item,time\n,a,{START}\nann,,{START}\nann,a\nann,a,soon\nann,a,-3\nann,a,\nann,a,9999999999\n"
+        f"ann,b,{START + DAY}.0\n"
+    )
+    requests = parse(data, tmp_path, text)
+    assert requests.bad == {
+        0: "empty user",
+        1: "empty item",
+        2: "wrong number of fields",
+        3: "timestamp not a whole number",
+        4: "negative timestamp",
+        5: "no timestamp",
+        6: "timestamp in no unit of unix times",
+    }
+    assert requests.rows.tolist() == [7]
+    assert read_targets(data, requests) == [("ann", "b")]
+    assert read_histories(data, requests) == ["a"]
+    nulls = pa.table({"user": [None, "ann", "ann"], "item": ["a", None, "a"], "time": pa.array([1, 1, -1])})
+    assert parse(data, tmp_path, nulls).bad == {0: "no user", 1: "no item", 2: "negative timestamp"}
+
+
+def test_context_is_what_preparation_makes_of_the_same_rows(tmp_path: Path) -> None:
+    header = ["user", "item", "category", "time", "device"]
+    times = [START + DAY * step * step // 2 + 3_700 * step for step in range(9)]
+    rows = [("ann", "abcdefghi"[n], "c", time, ["tv", "phone", ""][n % 3]) for n, time in enumerate(times)]
+    others = [("bob", item, "c", START, "tv") for item in "xy"]  # something to draw negatives from
+    write_table(tmp_path / "log.tsv", header, [*rows, *others])
+    changes = {"data": {"context_fields": ["weekday", "device", "days_since_last", "hour"]}}
+    config = make_config(tmp_path, **changes)
+    config = make_config(tmp_path, data={**config.data.model_dump(mode="json", exclude_none=True), "protocol": "user",
+                         "user_split": {"validation": 0, "test": 2}})  # fmt: skip
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    split = Split.TEST
+    stored = data.samples(split, 100)
+    of_ann = [row for row in read_samples(data, split) if row["label"] and row["user"] == "ann"]
+    kept = [n for n, row in enumerate(read_samples(data, split)) if row["label"] and row["user"] == "ann"]
+    assert len(kept) == 8
+    write_table(tmp_path / "new.tsv", header, rows[1:])
+    requests = parse(data, tmp_path, (tmp_path / "new.tsv").read_text(), changes=changes)
+    assert [row["history"] for row in of_ann] == [list(text) for text in read_histories(data, requests)]
+    assert list(requests.samples.context) == list(data.context_fields)
+    for name, ids in requests.samples.context.items():
+        assert ids.tolist() == stored.context[name][kept].tolist(), name
+    values = read_values(data, "device")
+    assert [values.get(each) for each in requests.samples.context["device"].tolist()[:3]] == ["phone", None, "tv"]
+
+
+def test_ready_made_samples_have_the_longest_history(tmp_path: Path) -> None:
+    header = "label,user_id,item_id,cate_id,item_history,cate_history\n"
+    (tmp_path / "train.csv").write_text(
+        header + "1,ann,c,x,a^b,x^x\n0,ann,d,x,a^b,x^x\n1,bob,a,x,d^c,x^x\n1,bob,b,x,c,x\n1,cat,a,x,,\n"
+    )
+    (tmp_path / "test.csv").write_text(header + "1,ann,d,x,a^b^c,x^x^x\n0,cat,d,x,,\n")
+    changes: dict[str, Any] = {
+        "data": {"source": "x1", "train": "train.csv", "test": "test.csv", "events": None, "columns": None}
+    }
+    for key in ("train", "test"):
+        changes["data"][key] = str(tmp_path / f"{key}.csv")
+    config = make_config(tmp_path, **changes)
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    text = "user_id,item_id\nann,a\nbob,a\ncat,a\ndan,a\n"
+    assert read_histories(data, parse(data, tmp_path, text, changes=changes)) == ["abc", "dc", "", ""]
+    given = parse(data, tmp_path, (tmp_path / "test.csv").read_text(), changes=changes)
+    assert read_histories(data, given) == ["abc", ""]
+    with pytest.raises(ConfigError, match="has no times, so no history ends before one"):
+        parse(data, tmp_path, "user_id,item_id,at\nann,a,3\n", "timestamp=at", changes=changes)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "changes", "expected"),
+    [
+        ("uid,item", (), {}, "--columns user=: no column 'user' in the header"),
+        ("user,item", ("history=clicks",), {}, "--columns history=: no column 'clicks' in the header"),
+        ("user,item", (), {"data": {"context_fields": ["device"]}}, "data.context_fields.device: no column 'device'"),
+        ("user,item", (), {"data": {"context_fields": ["hour"]}}, "no column 'time', from which the run's context"),
+        (
+            "user,item,time,history",
+            (),
+            {"data": {"context_fields": ["days_since_last"]}},
+            "needs the times of the history, which column 'history' does not have",
+        ),
+        ("user,item,logit", (), {}, "has a column 'logit' already"),
+        ("user,item", ("users=u",), {}, "expected ROLE=COLUMN with a role of user, item, history, timestamp"),
+        ("user,item", ("user=",), {}, "expected ROLE=COLUMN"),
+    ],
+)
+def test_wrong_columns(
+    tmp_path: Path, header: str, columns: tuple[str, ...], changes: dict[str, Any], expected: str
+) -> None:
+    (tmp_path / "rows.csv").write_text(f"{header}\n")
+    with pytest.raises(ConfigError) as error:
+        find_request_columns(
+            open_row_file(tmp_path / "rows.csv"), make_config(tmp_path, **changes).data, parse_columns(columns)
+        )
+    (problem,) = error.value.problems
+    assert expected in problem
+
+
+def test_columns_of_a_wrong_type(tmp_path: Path) -> None:
+    table = pa.table({"user": [1.5], "item": [3], "history": [[2.5]], "time": [True]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    data = make_config(tmp_path).data
+    with pytest.raises(ConfigError) as error:
+        find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {})
+    assert [problem.partition("column ")[2] for problem in error.value.problems] == [
+        "'user' is of type double, expected text or whole numbers; convert it",
+        "'history' is of type list<element: double>, expected ids joined by a separator, or a list of them; convert it",
+    ]
+    with pytest.raises(ConfigError, match="'time' is of type bool, expected whole numbers or timestamps"):
+        find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {"user": "history", "history": ""})
+
+
+def test_names_of_columns_may_have_commas() -> None:
+    assert parse_columns(["user=a,b,item=c=d", "timestamp="]) == {"user": "a,b", "item": "c=d", "timestamp": ""}
+
+
+# With items that ann has not chosen: a target without a negative is no sample.
+MORE_EVENTS: list[Event] = [*EVENTS, *(("cat", item, "c", START + DAY * day) for day, item in enumerate("xyz"))]
+
+
+def test_rows_of_the_log_have_the_history_and_the_fields_of_their_samples(tmp_path: Path) -> None:
+    changes = {"data": {"context_fields": ["days_since_last"]}}
+    data, _ = prepare_events(tmp_path, MORE_EVENTS, **changes)
+    text = "user,item,row\nbob,b,9\nann,a,5\nann,zzz,4\n"
+    requests = parse(data, tmp_path, text, "event=row", changes=changes)
+    assert read_histories(data, requests) == ["edc", "abcde", "abcd"]  # c, of b's own time, stands above it in the file
+    stored = {
+        int(event): int(ids)
+        for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+        for event, ids in zip(
+            data.samples(split, 9).events, data.samples(split, 9).context["days_since_last"], strict=True
+        )
+    }
+    assert requests.samples.context["days_since_last"].tolist() == [stored[event] for event in (9, 5, 4)]
+    assert read_histories(data, parse(data, tmp_path, text, "event=row", most=2, changes=changes)) == ["dc", "de", "cd"]
+
+
+def test_rows_that_are_no_samples_are_bad(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, MORE_EVENTS)
+    text = "user,item,row\nann,a,0\nann,a,9\nann,a,99\nann,a,\nann,a,x\nann,a,5\n"
+    requests = parse(data, tmp_path, text, "event=row")
+    assert requests.bad == {
+        0: "no sample of that event",  # the first of a user has no history
+        1: "event of another user",
+        2: "no sample of that event",
+        3: "no event",
+        4: "event not a whole number",
+    }
+    assert read_histories(data, requests) == ["abcde"]
+
+
+def test_an_event_and_another_history_exclude_each_other(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, MORE_EVENTS)
+    with pytest.raises(ConfigError, match=r"--columns event=row: says the history and the time, and so does history=h"):
+        parse(data, tmp_path, "user,item,row,h\nann,a,5,a\n", "event=row,history=h")
+
+
+def test_rows_with_stored_events_at_their_own_time_are_counted(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    text = "user,item,time\n" + "".join(f"{u},a,{START + s}\n" for u, s in (("bob", 2 * DAY), ("bob", 1), ("zed", 0)))
+    assert parse(data, tmp_path, text).at_stored_time.tolist() == [True, False, False]
+    assert parse(data, tmp_path, text, "timestamp=").at_stored_time.tolist() == [False] * 3
+
+
+def test_the_lag_of_a_log_of_impressions_is_the_new_rows_too(tmp_path: Path) -> None:
+    rows = [("u", item, START + 10 * n, int(n < 4)) for n, item in enumerate("abcde")]
+    write_table(tmp_path / "log.tsv", ["user", "item", "time", "label"], rows)
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label", "category": None}
+    changes = {"data": {"columns": columns, "history_lag": 15}}
+    config = make_config(tmp_path, **changes)
+    prepare_data(config, force=True, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    text = "user,item,time\n" + "".join(f"u,a,{START + s}\n" for s in (15, 16, 35, 36))
+    assert read_histories(data, parse(data, tmp_path, text, changes=changes)) == ["", "a", "ab", "abc"]
