@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -83,10 +83,10 @@ def to_unix_seconds(value: object) -> object:
     return value
 
 
-def find_disorder(values: dict[str, Any], earlier: str, later: str) -> Iterator[tuple[str, str]]:
+def find_disorder(section: Section, earlier: str, later: str) -> Iterator[tuple[str, str]]:
     """A problem where two times of a section are given and not in order."""
-    first, second = (to_unix_seconds(values.get(key)) for key in (earlier, later))
-    if isinstance(first, int) and isinstance(second, int) and first >= second:
+    first, second = getattr(section, earlier), getattr(section, later)
+    if first is not None and second is not None and first >= second:
         yield later, f"received {second}, expected a time after {earlier} ({first})"
 
 
@@ -128,15 +128,13 @@ class ColumnsConfig(Section):
         ),
     ] = None
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """Every role needs a column of its own, and requests are of impressions."""
-        if values.get("request") is not None and values.get("label") is None:
+        if self.request is not None and self.label is None:
             yield "request", "not used without data.columns.label: a log of clicks has no requests; remove it"
         roles: dict[str, str] = {}
-        for role in cls.model_fields:
-            name = values.get(role)
-            if isinstance(name, str) and roles.setdefault(name, role) != role:
+        for role, name in self:
+            if name is not None and roles.setdefault(name, role) != role:
                 yield role, f"received '{name}', the column of data.columns.{roles[name]} already; name another one"
 
 
@@ -146,10 +144,9 @@ class TimeSplitConfig(Section):
     validation_from: Annotated[Time, Field(description="the first moment of the validation split")]
     test_from: Annotated[Time, Field(description="the first moment of the test split")]
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """The cuts must be in order."""
-        yield from find_disorder(values, "validation_from", "test_from")
+        yield from find_disorder(self, "validation_from", "test_from")
 
 
 class UserSplitConfig(Section):
@@ -285,40 +282,39 @@ class DataConfig(Section):
             filled["user_split"] = {}
         return {**values, **{key: value for key, value in filled.items() if values.get(key) is None}}
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """Each source and protocol needs its own keys and no other's; fields must be the source's."""
-        source, protocol = values.get("source"), resolve_protocol(values)
-        if protocol in get_args(Protocol):
-            yield from _find_protocol_problems(values, source, protocol)
-        if not isinstance(source, str) or source not in get_args(Source):
-            return
-        needed, allowed = SOURCE_KEYS[source]
+        yield from _find_protocol_problems(self)
+        needed, allowed = SOURCE_KEYS[self.source]
         for key in dict.fromkeys(key for keys in SOURCE_KEYS.values() for group in keys for key in group):
-            given = values.get(key) is not None
+            given = getattr(self, key) is not None
             if key in needed and not given:
-                yield key, f"missing; source '{source}' needs it"
+                yield key, f"missing; source '{self.source}' needs it"
             if key not in (*needed, *allowed) and given:
-                yield key, f"not used by source '{source}'; remove it or change data.source"
-        yield from _find_field_problems(values, source)
+                yield key, f"not used by source '{self.source}'; remove it or change data.source"
+        yield from _find_field_problems(self)
+        yield from _find_role_problems(self)
+        for name in self.numeric_fields:
+            if name not in (*self.item_fields, *self.user_fields):
+                yield "numeric_fields", f"received '{name}', which is no item or user field; name it in one of those"
+        if self.source == "movielens" and self.user_fields and self.users is None:
+            yield "users", "missing; data.user_fields needs the file they are in"
 
 
-def _find_protocol_problems(values: dict[str, Any], source: object, protocol: str | None) -> Iterator[tuple[str, str]]:
-    if source in get_args(Source) and (source == "x1") != (protocol == "presampled"):
+def _find_protocol_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
+    source, protocol = data.source, data.protocol
+    if (source == "x1") != (protocol == "presampled"):
         expected = "presampled, the split its files come with" if source == "x1" else "holdout, paper, time or user"
         yield "protocol", f"received '{protocol}', but source '{source}' has {expected}"
-    if protocol == "time" and values.get("time_split") is None:
+    if protocol == "time" and data.time_split is None:
         yield "time_split", "missing; protocol 'time' needs its validation_from and test_from"
     for key, owner in (("time_split", "time"), ("user_split", "user")):
-        if values.get(key) is not None and protocol != owner:
+        if getattr(data, key) is not None and protocol != owner:
             yield key, f"not used by protocol '{protocol}'; remove it or set data.protocol to {owner}"
 
 
-def _find_field_problems(values: dict[str, Any], source: str) -> Iterator[tuple[str, str]]:
-    given = {
-        key: tuple(names) if isinstance(names := values.get(key), (list, tuple)) else ()
-        for key in ("item_fields", "user_fields", "context_fields", "numeric_fields")
-    }
+def _find_field_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
+    source = data.source
     known = {
         "item_fields": ITEM_FIELDS.get(source, ()),
         "user_fields": USER_FIELDS.get(source, ()),
@@ -326,9 +322,7 @@ def _find_field_problems(values: dict[str, Any], source: str) -> Iterator[tuple[
     }
     seen: set[str] = set()
     for key, names in known.items():
-        for name in given[key]:
-            if not isinstance(name, str):
-                continue
+        for name in getattr(data, key):
             if name in seen:
                 yield key, f"received '{name}' twice; a field has one place"
             seen.add(name)
@@ -337,27 +331,21 @@ def _find_field_problems(values: dict[str, Any], source: str) -> Iterator[tuple[
             elif source != "table" and name not in names:
                 has = f"has {', '.join(names)}" if names else "has none"
                 yield key, f"received '{name}', but source '{source}' {has}"
-    yield from _find_role_problems(values, given)
-    for name in given["numeric_fields"]:
-        if name not in (*given["item_fields"], *given["user_fields"]):
-            yield "numeric_fields", f"received '{name}', which is no item or user field; name it in one of those"
-    if source == "movielens" and given["user_fields"] and values.get("users") is None:
-        yield "users", "missing; data.user_fields needs the file they are in"
 
 
-def _find_role_problems(values: dict[str, Any], given: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+def _find_role_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     """A field must not be what another key says already: a label among the context fields would be the answer."""
-    columns = values.get("columns")
-    if not isinstance(columns, dict):
+    if data.columns is None:
         return
-    for key, names in given.items():
-        if key == "numeric_fields":
-            continue
-        # A table of its own has the id's column, and items also their category's; other names there mean other things.
-        of_table = {"item_fields": ("items", ("item", "category")), "user_fields": ("users", ("user",))}.get(key)
-        apart = of_table is not None and values.get(of_table[0]) is not None
-        roles = of_table[1] if of_table is not None and apart else tuple(ColumnsConfig.model_fields)
-        taken = {columns.get(role): role for role in roles}
-        for name in names:
-            if isinstance(name, str) and name in taken:
+    every = tuple(ColumnsConfig.model_fields)
+    # A table of its own has the id's column, and items also their category's; other names there mean other things.
+    roles_of = {
+        "item_fields": every if data.items is None else ("item", "category"),
+        "user_fields": every if data.users is None else ("user",),
+        "context_fields": every,
+    }
+    for key, roles in roles_of.items():
+        taken = {getattr(data.columns, role): role for role in roles}
+        for name in getattr(data, key):
+            if name in taken:
                 yield key, f"received '{name}', the column of data.columns.{taken[name]}; leave it out"

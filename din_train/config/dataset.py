@@ -1,7 +1,7 @@
 """`filters`, `vocabulary` and `negatives`: how a log becomes samples."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,10 +25,9 @@ class FiltersConfig(Section):
         int, Field(ge=1, lt=2**31, description="leave out users and items of fewer events, until none is left; 1: none")
     ] = 1
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """The window must not be empty."""
-        yield from find_disorder(values, "since", "until")
+        yield from find_disorder(self, "since", "until")
 
 
 class VocabularyConfig(Section):

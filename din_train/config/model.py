@@ -1,7 +1,7 @@
 """`model`: the network. Keys of one model are kept when another is named, so a comparison changes one word."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,15 +38,12 @@ class LocalActivationUnitConfig(Section):
     ] = "softmax"
     scale: Annotated[bool, Field(description="divide scores by the square root of the embedding width")] = True
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """An input is named once, and a behaviour's weight must depend on the behaviour."""
-        inputs = values.get("inputs")
-        if isinstance(inputs, (list, tuple)) and all(isinstance(each, str) for each in inputs):
-            if len(set(inputs)) < len(inputs):
-                yield "inputs", f"received {', '.join(inputs)}, expected each at most once"
-            elif list(inputs) == ["candidate"]:
-                yield "inputs", "received candidate alone, which is the same for every behaviour; add history"
+        if len(set(self.inputs)) < len(self.inputs):
+            yield "inputs", f"received {', '.join(self.inputs)}, expected each at most once"
+        elif self.inputs == ("candidate",):
+            yield "inputs", "received candidate alone, which is the same for every behaviour; add history"
 
 
 class InterestConfig(Section):
@@ -101,33 +98,24 @@ class ModelConfig(Section):
     interest: InterestConfig = InterestConfig()
     mlp: MlpConfig = MlpConfig()
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """Options that multiply two vectors need them of one width."""
-        name, sizes = values.get("name"), [values.get(f"{each}_embedding_size", 64) for each in ("item", "category")]
-        if name in PAIRWISE and sizes[0] != sizes[1]:
+        item, category, units = self.item_embedding_size, self.category_embedding_size, self.interest.units
+        if self.name in PAIRWISE and item != category:
             yield (
                 "category_embedding_size",
-                f"received {sizes[1]} beside an item_embedding_size of {sizes[0]}, but '{name}' multiplies rows of "
+                f"received {category} beside an item_embedding_size of {item}, but '{self.name}' multiplies rows of "
                 "different fields with each other; give both the same width",
             )
-        interest = values.get("interest")
-        units = interest.get("units") if isinstance(interest, dict) else None
-        if name in PAIRWISE and isinstance(units, int) and isinstance(sizes[0], int) and units % max(sizes[0], 1):
+        if self.name in PAIRWISE and units is not None and units % item:
             yield (
                 "interest.units",
-                f"received {units} beside an item_embedding_size of {sizes[0]}, but '{name}' multiplies fields of that "
-                "width with each other; use a multiple of it",
+                f"received {units} beside an item_embedding_size of {item}, but '{self.name}' multiplies fields of "
+                "that width with each other; use a multiple of it",
             )
-        if (
-            values.get("user_candidate_product") is True
-            and isinstance(interest, dict)
-            and isinstance(interest.get("units"), int)
-            and all(isinstance(size, int) for size in sizes)
-            and interest["units"] != sum(sizes)
-        ):
+        if self.user_candidate_product and units is not None and units != item + category:
             yield (
                 "interest.units",
-                f"received {interest['units']}, but user_candidate_product multiplies the interest with the candidate, "
-                f"{sum(sizes)} wide; use {sum(sizes)}",
+                f"received {units}, but user_candidate_product multiplies the interest with the candidate, "
+                f"{item + category} wide; use {item + category}",
             )

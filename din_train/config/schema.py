@@ -1,7 +1,7 @@
 """The whole config, and the checks that need more than one section."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyC
 from din_train.config.evaluation import MetricsConfig
 from din_train.config.model import PAIRWISE, ModelConfig
 from din_train.config.section import Section
-from din_train.config.training import SelectOn, TrainingConfig
+from din_train.config.training import TrainingConfig
 
 # What `training.select_on` may be under each protocol; the first is taken where it is left out.
 SELECT_ON = {
@@ -37,7 +37,7 @@ class Config(Section):
     ]
     preset: Annotated[
         Preset | None,
-        Field(description="settings of `model` and `training` to start from; what the config says itself goes first"),
+        Field(description="settings of `model` and `training` to start from; the config's own keys win over them"),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**31, description="initial weights, sample order, dropout")] = 1
     data: DataConfig
@@ -48,23 +48,18 @@ class Config(Section):
     training: TrainingConfig
     metrics: MetricsConfig = MetricsConfig()
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """`training.select_on` must suit the protocol, and `name` must not hide the pointer to the newest run."""
-        if values.get("name") == "latest":
+        if self.name == "latest":
             yield "name", "received 'latest', which points at the newest run; choose another name"
-        training, protocol = values.get("training"), _protocol(values)
-        if isinstance(training, dict) and protocol in SELECT_ON:
-            select_on, allowed = training.get("select_on"), SELECT_ON[protocol]
-            if select_on in get_args(SelectOn) and select_on not in allowed:
-                yield (
-                    "training.select_on",
-                    f"received '{select_on}', but protocol '{protocol}' allows {' or '.join(allowed)}",
-                )
-            if training.get("refit") is True and protocol == "paper":
-                yield "training.refit", "received true, but protocol 'paper' has no validation rows to add; remove it"
-        yield from _find_sampling_problems(values)
-        yield from _find_width_problems(values)
+        protocol, select_on = self.data.protocol, self.training.select_on
+        if select_on not in SELECT_ON[protocol]:
+            allowed = " or ".join(SELECT_ON[protocol])
+            yield "training.select_on", f"received '{select_on}', but protocol '{protocol}' allows {allowed}"
+        if self.training.refit and protocol == "paper":
+            yield "training.refit", "received true, but protocol 'paper' has no validation rows to add; remove it"
+        yield from _find_sampling_problems(self)
+        yield from _find_width_problems(self)
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +67,7 @@ class Config(Section):
         """Fill `training.select_on` in from the protocol, so that a resolved config shows what happens."""
         if not isinstance(values, dict):
             return values
+        values = {key: value.model_dump() if isinstance(value, Section) else value for key, value in values.items()}
         training, protocol = values.get("training"), _protocol(values)
         if isinstance(training, dict) and training.get("select_on") is None and protocol in SELECT_ON:
             return {**values, "training": {**training, "select_on": SELECT_ON[protocol][0]}}
@@ -79,46 +75,37 @@ class Config(Section):
 
 
 def _protocol(values: dict[str, Any]) -> str | None:
-    """`data.protocol` of an unchecked config, None where there is no telling."""
+    """`data.protocol` of an unchecked config; None if it is no text."""
     data = values.get("data")
     return resolve_protocol(data) if isinstance(data, dict) else None
 
 
-def _find_width_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Models that multiply fields with each other need every declared field to be as wide as an item's row."""
-    data, model = values.get("data"), values.get("model")
-    if not isinstance(data, dict) or not isinstance(model, dict) or model.get("name") not in PAIRWISE:
-        return
-    declared = [key for key in ("item_fields", "user_fields", "context_fields") if data.get(key)]
-    size, width = (
-        model.get(key, ModelConfig.model_fields[key].default) for key in ("field_embedding_size", "item_embedding_size")
-    )
-    if declared and size != width:
+    data, model = config.data, config.model
+    declared = [key for key in ("item_fields", "user_fields", "context_fields") if getattr(data, key)]
+    size, width = model.field_embedding_size, model.item_embedding_size
+    if model.name in PAIRWISE and declared and size != width:
         yield (
             "model.field_embedding_size",
-            f"received {size} beside an item_embedding_size of {width}, but '{model['name']}' multiplies rows of "
+            f"received {size} beside an item_embedding_size of {width}, but '{model.name}' multiplies rows of "
             f"different fields (data.{declared[0]}) with each other; give both the same width",
         )
 
 
-def _find_sampling_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Negatives are resampled, and events filtered, only where the log does not come with its samples."""
-    data, negatives, filters = (values.get(key) for key in ("data", "negatives", "filters"))
-    if not isinstance(data, dict):
-        return
-    columns, source = data.get("columns"), data.get("source")
-    labelled = source in ("movielens", "x1") or (isinstance(columns, dict) and columns.get("label") is not None)
-    if labelled and isinstance(negatives, dict) and negatives.get("resample") == "epoch":
+    data = config.data
+    labelled = data.source in ("movielens", "x1") or (data.columns is not None and data.columns.label is not None)
+    if labelled and config.negatives.resample == "epoch":
         yield "negatives.resample", "received 'epoch', but the log has negatives of its own, which are never drawn"
-    if labelled and data.get("ties") == "apart":
+    if labelled and data.ties == "apart":
         yield "data.ties", "received 'apart', but only a log of clicks alone has ties to break; remove it"
-    if data.get("history_lag") and (not labelled or source == "x1"):
+    if data.history_lag and (not labelled or data.source == "x1"):
         yield "data.history_lag", "used only by a log of impressions (data.columns.label, MovieLens); remove it"
-    if source == "x1":
-        if isinstance(filters, dict):
-            for key, value in filters.items():
-                default = FiltersConfig.model_fields[key].default if key in FiltersConfig.model_fields else value
-                if value != default:
-                    yield f"filters.{key}", "not used by source 'x1', whose rows are all kept; remove it"
-        if data.get("min_history") not in (None, DataConfig.model_fields["min_history"].default):
+    if data.source == "x1":
+        for key, value in config.filters:
+            if value != FiltersConfig.model_fields[key].default:
+                yield f"filters.{key}", "not used by source 'x1', whose rows are all kept; remove it"
+        if data.min_history != DataConfig.model_fields["min_history"].default:
             yield "data.min_history", "not used by source 'x1', whose rows are all kept; remove it"

@@ -30,17 +30,14 @@ class ScheduleConfig(Section):
     factor: Annotated[float, Field(gt=0, lt=1, description="the rate is multiplied by it")] = 0.1
     patience: Annotated[int, Field(ge=1, description="plateau only: epochs without improvement before a cut")] = 1
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """`steps` belongs to the step schedule, and rises."""
-        name, steps = values.get("name", "constant"), values.get("steps", ())
-        if name == "step" and not steps:
+        if self.name == "step" and not self.steps:
             yield "steps", "missing, expected the steps after which the rate is multiplied, such as [336000]"
-        if name in ("constant", "plateau") and steps:
-            yield "steps", f"not used by schedule '{name}'; remove it, or use name: step"
-        whole = isinstance(steps, (list, tuple)) and all(type(step) is int for step in steps)
-        if whole and sorted(set(steps)) != list(steps):
-            yield "steps", f"received {', '.join(map(str, steps))}, expected rising numbers"
+        if self.name != "step" and self.steps:
+            yield "steps", f"not used by schedule '{self.name}'; remove it, or use name: step"
+        if sorted(set(self.steps)) != list(self.steps):
+            yield "steps", f"received {', '.join(map(str, self.steps))}, expected rising numbers"
 
 
 class OptimizerConfig(Section):
@@ -110,21 +107,18 @@ class TrainingConfig(Section):
     checkpoint_steps: Annotated[
         int | None, Field(ge=1, description="save the whole state every so many steps, and at each epoch's end")
     ] = None
-    keep_checkpoints: Annotated[int, Field(ge=1, description="the last so many states stay")] = 2
+    keep_checkpoints: Annotated[int, Field(ge=1, description="how many of the newest states are kept")] = 2
     optimizer: OptimizerConfig = OptimizerConfig()
     regularization: RegularizationConfig = RegularizationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
 
-    @classmethod
-    def find_problems(cls, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def find_problems(self) -> Iterator[tuple[str, str]]:
         """Options that exclude each other."""
-        if values.get("deterministic") is True and values.get("jit_compile") in ("on", True):
+        if self.deterministic and self.jit_compile == "on":
             yield "jit_compile", "received 'on' with deterministic: true, but XLA promises no bits; turn one off"
-        if values.get("strategy") == "mirrored" and values.get("jit_compile") in ("on", True):
+        if self.strategy == "mirrored" and self.jit_compile == "on":
             yield "jit_compile", "received 'on' with strategy: mirrored, which runs without XLA; turn one off"
-        optimizer, select_on = values.get("optimizer"), values.get("select_on")
-        schedule = optimizer.get("schedule") if isinstance(optimizer, dict) else None
-        if isinstance(schedule, dict) and schedule.get("name") == "plateau" and select_on == "none":
+        if self.optimizer.schedule.name == "plateau" and self.select_on == "none":
             yield (
                 "optimizer.schedule.name",
                 "received 'plateau' with select_on 'none': there is no metric to watch; use step or constant",
