@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Strict
 from pydantic.fields import FieldInfo
 
 from din_train.config import Config
-from din_train.config.data import FILLED_IN, SOURCE_KEYS, to_unix_seconds
+from din_train.config.data import FILLED_IN, SOURCE_KEYS, parse_moment
 from din_train.config.load import PRESETS
 from din_train.config.schema import SELECT_ON
 from din_train.config.section import Section
@@ -159,7 +159,7 @@ def _describe_bounds(metadata: list[Any]) -> Iterator[str]:
     for each in metadata:
         if each == annotated_types.MinLen(1):
             yield "not empty"
-        elif each == BeforeValidator(to_unix_seconds):
+        elif each == BeforeValidator(parse_moment):
             yield "or a date"
         elif type(each) in _BOUNDS:
             attribute, words = _BOUNDS[type(each)]

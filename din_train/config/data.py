@@ -69,7 +69,7 @@ def _refuse_nameless(path: Path) -> Path:
     return path
 
 
-def to_unix_seconds(value: object) -> object:
+def parse_moment(value: object) -> object:
     """A date or a time as YAML reads it, or as text; UTC where nothing else is said."""
     if isinstance(value, str):
         try:
@@ -91,7 +91,7 @@ def find_disorder(section: Section, earlier: str, later: str) -> Iterator[tuple[
 
 
 FilePath = Annotated[Path, Field(strict=False), AfterValidator(_refuse_nameless)]
-Time = Annotated[int, BeforeValidator(to_unix_seconds), Field(ge=0, lt=2**40)]
+Time = Annotated[int, BeforeValidator(parse_moment), Field(ge=0, lt=2**40)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 

@@ -16,8 +16,7 @@ from typing import Any
 from din_train.logs.amazon_reviews import KEYS, Release
 from din_train.logs.lines import read_lines
 from din_train.logs.log import Progress
-from din_train.logs.null_values import NullValues
-from din_train.logs.records import parse_json_object, parse_literal_object, take_id
+from din_train.logs.records import NullValues, parse_json_object, parse_literal_object, take_id
 from din_train.logs.rejects import BadLine, Rejects
 
 MAX_TITLE_LENGTH = 300

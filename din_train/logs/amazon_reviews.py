@@ -6,8 +6,7 @@ from typing import Literal
 from din_train.logs.event_writer import EventRow, EventWriter
 from din_train.logs.lines import read_lines
 from din_train.logs.log import Progress
-from din_train.logs.null_values import NullValues
-from din_train.logs.records import MAX_TIMESTAMP, check_timestamp, parse_json_object, take_id
+from din_train.logs.records import MAX_TIMESTAMP, NullValues, check_timestamp, parse_json_object, take_id
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.time_unit import TimeUnit
 

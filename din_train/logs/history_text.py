@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from din_train.logs.null_values import NullValues, drop_null_values
+from din_train.logs.records import NullValues, drop_null_values
 
 BLANKS = " \t"
 BROKEN_LIST = "history in brackets that is no list of ids"

@@ -22,11 +22,10 @@ from din_train.logs.event_writer import EventWriter
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
-from din_train.logs.null_values import NullValues
+from din_train.logs.records import NullValues
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.side_table import build_side_table
-from din_train.logs.table_rows import Layout
-from din_train.logs.table_text import read_text
+from din_train.logs.table_text import Layout, read_text
 from din_train.logs.time_unit import TimeUnit
 
 _COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}

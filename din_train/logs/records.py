@@ -4,17 +4,21 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from din_train.logs.null_values import NullValues
 from din_train.logs.rejects import BadLine
 
 MAX_TIMESTAMP = 2**63 - 1
 
 _WHOLE_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0*)?")
+
+# `data.null_values`: texts that stand for no value.
+NullValues = Set[str]
 
 
 def parse_json_object(line: bytes, keys: Sequence[str] = ()) -> dict[str, Any]:
@@ -138,3 +142,14 @@ def check_timestamp(value: int) -> int:
     if value > MAX_TIMESTAMP:
         raise BadLine("timestamp too large")
     return value
+
+
+def find_null_values(column: Any, nulls: NullValues) -> Any:
+    """Where a string column holds one of the texts; False where it is null."""
+    return pc.is_in(column, value_set=pa.array(sorted(nulls), pa.string()))
+
+
+def drop_null_values(column: Any, nulls: NullValues) -> Any:
+    """A string column with null for an empty text and for each of the texts."""
+    nothing = pc.or_(pc.fill_null(pc.equal(column, ""), False), find_null_values(column, nulls))
+    return pc.if_else(nothing, pa.scalar(None, pa.string()), column)

@@ -12,7 +12,7 @@ from din_train.errors import DataError
 from din_train.logs.delimited import Header, parse_header, parse_lines, read_body, split_row
 from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress, field_column
-from din_train.logs.null_values import NullValues
+from din_train.logs.records import NullValues
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.table_parquet import read_batches, take_text
 

@@ -17,8 +17,7 @@ from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
 from din_train.logs.side_table import read_side_table
 from din_train.logs.table_parquet import read_parquet
-from din_train.logs.table_rows import Layout
-from din_train.logs.table_text import read_text
+from din_train.logs.table_text import Layout, read_text
 from din_train.logs.time_unit import TimeUnit, guess_unit
 
 

@@ -16,8 +16,7 @@ from din_train.logs.columns import find_columns
 from din_train.logs.event_writer import EventWriter, find_category
 from din_train.logs.labels import LabelRule
 from din_train.logs.log import Progress
-from din_train.logs.null_values import NullValues, drop_null_values, find_null_values
-from din_train.logs.records import MAX_TIMESTAMP
+from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values, find_null_values
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.time_unit import TimeUnit
 

@@ -8,8 +8,7 @@ from din_train.config.data import Behaviour
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
-from din_train.logs.table_rows import Layout, WantedTypes
-from din_train.logs.table_text import read_text
+from din_train.logs.table_text import Layout, WantedTypes, read_text
 from din_train.logs.time_unit import TimeUnit
 
 _USER, _ITEM, _CATEGORY, _BEHAVIOUR, _TIMESTAMP, _WIDTH = range(6)

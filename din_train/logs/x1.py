@@ -27,7 +27,7 @@ from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.history_text import BLANKS, BROKEN_LIST, HistoryFormat
 from din_train.logs.labels import LabelRule
 from din_train.logs.log import FileReport, Progress
-from din_train.logs.null_values import drop_null_values, find_null_values
+from din_train.logs.records import drop_null_values, find_null_values
 from din_train.logs.rejects import BadLine, Rejects, count_allowed
 
 COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")

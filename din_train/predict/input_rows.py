@@ -18,8 +18,7 @@ from din_train.dataset.time_range import Moments
 from din_train.dataset.vocabulary import UNKNOWN_ID, RawIds
 from din_train.errors import ConfigError
 from din_train.logs.history_text import BROKEN_LIST
-from din_train.logs.null_values import NullValues, drop_null_values, find_null_values
-from din_train.logs.records import MAX_TIMESTAMP, parse_timestamp
+from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values, find_null_values, parse_timestamp
 from din_train.logs.rejects import BadLine
 from din_train.logs.row_files import Chunk
 from din_train.logs.table_parquet import take_text

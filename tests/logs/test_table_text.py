@@ -9,8 +9,7 @@ from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 from din_train.logs import lines as lines_module
 from din_train.logs import table_text
-from din_train.logs.table_fast import parse_clean_block
-from din_train.logs.table_rows import Layout
+from din_train.logs.table_text import Layout, parse_clean_block
 from din_train.logs.time_unit import TimeUnit
 
 TSV = b"user\titem\ttime\tcategory\n"
