@@ -3,14 +3,30 @@
 import shutil
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 from log_factory import write_log
+from matplotlib.figure import Figure
 from workplace import EVENTS, Workplace, move_run
 
 from din_train.tensorflow_setup import start_tensorflow
 
 start_tensorflow("cpu")
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are blank but in tests marked `figures`: a run's sixteen take longer to draw than it takes to train."""
+    if request.node.get_closest_marker("figures") is None:
+        monkeypatch.setattr(Figure, "savefig", save_blank)
+
+
+def save_blank(_: Figure, file: Any, **options: Any) -> None:
+    if options.get("format") == "svg":
+        file.write("<svg></svg>")
+    else:
+        Path(file).write_bytes(b"")
 
 
 @pytest.fixture

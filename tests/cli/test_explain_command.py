@@ -12,6 +12,8 @@ from din_train.explain import timeline as attention
 from din_train.model.din import DIN
 from din_train.scoring import open_run
 
+pytestmark = pytest.mark.figures
+
 USER = "u3"
 CLICKED = [item for user, item, _, _ in EVENTS if user == USER]
 

@@ -10,6 +10,8 @@ from workplace import EVENTS, Workplace
 
 from din_train.printable import make_lines_printable
 
+pytestmark = pytest.mark.figures
+
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202e\x9b2J:smile:[red]<b>`|"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\u202e\x9b2J:smile:[red]<b>`|"
 

@@ -17,6 +17,8 @@ from din_train.dataset.manifest import write_manifest
 from din_train.environment import describe_command
 from din_train.files import make_marked_folder
 
+pytestmark = pytest.mark.figures
+
 RUN = Path("runs/small")
 
 
