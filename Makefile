@@ -34,22 +34,22 @@ quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, 
 	@echo "DIN's run directory is runs/sample, and runs/latest points at it. To score it again: $(DIN_TRAIN) eval"
 
 data-electronics: ## Download Amazon Electronics (2014 release, 5-core) into data/electronics
-	scripts/download_amazon.sh Electronics data/electronics
+	scripts/data/download_amazon.sh Electronics data/electronics
 
 # What is not in its usual place is fetched; with DATA_DIR nothing is.
 DATA ?= electronics,movielens
 SEEDS ?= $(if $(filter sample,$(DATA)),1,5)
 reproduce-paper: setup ## Run the paper's tables (DATA=electronics,movielens|sports|sample DATA_DIR=FOLDER SEEDS=N)
 ifndef DATA_DIR
-	@scripts/fetch_for_paper.sh "$(DATA)"
+	@scripts/data/fetch_for_paper.sh "$(DATA)"
 endif
 	$(DIN_TRAIN) reproduce --suite all --data "$(DATA)" --seeds $(SEEDS) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 
 bench: setup ## Measure training and scoring speed against a textbook DIN and the matrix products alone
-	$(BIN)/python scripts/bench_training.py --json bench.json
+	$(BIN)/python scripts/benchmarks/bench_training.py --json bench.json
 
 gpu-check: setup ## Check and time the kernels on whatever GPU there is
-	$(BIN)/python scripts/gpu_check.py --json gpu-check.json
+	$(BIN)/python scripts/gpu/gpu_check.py --json gpu-check.json
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -65,13 +65,13 @@ check: setup ## Check formatting, lint, types, the import rule and the figures i
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/docs_check.py
+	$(BIN)/python scripts/docs/docs_check.py
 
 docs: setup ## Write docs/config.md anew from the config's schema
-	$(BIN)/python scripts/config_reference.py
+	$(BIN)/python scripts/docs/config_reference.py
 
 docs-check: setup ## Compare the figures in the documents with docs/results; nothing is measured again
-	$(BIN)/python scripts/docs_check.py
+	$(BIN)/python scripts/docs/docs_check.py
 
 format: setup ## Format the code and fix what lint can
 	$(BIN)/ruff format .

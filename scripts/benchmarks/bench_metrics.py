@@ -1,7 +1,7 @@
 """AUC and GAUC against a scikit-learn loop over users, and on rows by the hundred million.
 
-python scripts/bench_metrics.py                      the size of Amazon Electronics' test split, and the loop
-python scripts/bench_metrics.py --rows 100000000     that many rows, without the loop; time and peak memory
+python scripts/benchmarks/bench_metrics.py                      the size of Amazon Electronics' test split, and the loop
+python scripts/benchmarks/bench_metrics.py --rows 100000000     that many rows, without the loop; time and peak memory
 """
 
 import argparse

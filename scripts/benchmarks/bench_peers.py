@@ -1,7 +1,7 @@
 """Measure training of DIN against other toolkits' own DIN: the same samples, sizes and machine, one after the other.
 
-    python scripts/bench_peers.py --folder /tmp/bench --json peers.json
-    python scripts/bench_peers.py --prepared prepared/electronics --samples 20480 --peers fuxictr
+    python scripts/benchmarks/bench_peers.py --folder /tmp/bench --json peers.json
+    python scripts/benchmarks/bench_peers.py --prepared prepared/electronics --samples 20480 --peers fuxictr
 
 The samples are training samples of a log as large as Amazon Electronics, generated and prepared in the folder unless
 `--prepared` names a data set. Every toolkit is installed, pinned, into a virtual environment of its own (3 GB of disk
@@ -40,7 +40,8 @@ from din_train.files import atomic_file
 
 Figures = dict[str, Any]
 
-SCRIPTS = Path(__file__).parent
+HERE = Path(__file__).parent
+MAKE_SAMPLE = HERE.parent / "data" / "make_sample.py"
 OURS, OUR_WORKER = "din-train", "din_train_worker.py"
 OF_A_ROUND = (
     *("samples_per_second", "timed_samples", "timed_seconds", "loss"),
@@ -60,7 +61,7 @@ def provide_data(folder: Path, preset: str) -> Path:
     reviews, items = (logs / f"{kind}_{preset.capitalize()}.json.gz" for kind in ("reviews", "meta"))
     if not (reviews.is_file() and items.is_file()):
         say(f"generating {logs}")
-        run_child([sys.executable, SCRIPTS / "make_sample.py", "--preset", preset, logs], folder)
+        run_child([sys.executable, MAKE_SAMPLE, "--preset", preset, logs], folder)
     say(f"preparing {prepared}")
     data = {"source": "amazon-2014", "reviews": reviews, "items": items, "prepared": prepared, "protocol": "paper"}
     sections = {"name": "bench", "data": data, "model": {"name": "din"}, "training": {"epochs": 1}}
@@ -162,11 +163,11 @@ def measure(
     }
     say(f"{count:,} training samples, mean history {shape['mean_history_length']:.1f}")
     failures: dict[str, str] = {}
-    programs = {OURS: (Path(sys.executable), SCRIPTS / "peers" / OUR_WORKER)}
+    programs = {OURS: (Path(sys.executable), HERE / "peers" / OUR_WORKER)}
     for name in peers:
         say(f"{name}: providing its environment")
         try:
-            programs[name] = (provide_environment(PEERS[name], work), SCRIPTS / "peers" / PEERS[name].worker)
+            programs[name] = (provide_environment(PEERS[name], work), HERE / "peers" / PEERS[name].worker)
         except MeasurementError as error:
             fail(failures, name, error)
     task = {"samples": scratch / "samples.npz", "settings": asdict(settings), "prepared": prepared}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gpu_checks.scope import Scope
+from scope import Scope
 
 from din_train.config import ModelConfig, OptimizerConfig
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_checks.synthetic_data import CAP
+from synthetic_data import CAP
 
 from din_train.config import ModelConfig
 from din_train.config.load import PRESETS

@@ -10,12 +10,11 @@ import annotated_types
 import pytest
 from click.testing import CliRunner
 from pydantic import Field
-from scripts_factory import load_script
+from scripts_factory import REPOSITORY, load_script
 
 from din_train.config import Config
 from din_train.config.section import Section
 
-REPOSITORY = Path(__file__).parents[2]
 DOCUMENT = REPOSITORY / "docs" / "config.md"
 
 

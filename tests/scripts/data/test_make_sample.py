@@ -2,7 +2,6 @@
 
 import ast
 import gzip
-import importlib.util
 import itertools
 import json
 from collections import defaultdict
@@ -14,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from scripts_factory import REPOSITORY, load_script
 
 from din_train.config import DataConfig
 from din_train.logs import read_log
 
-REPOSITORY = Path(__file__).parents[2]
 SHIPPED = REPOSITORY / "data" / "sample"
 FILES = ("reviews_Sample.json.gz", "meta_Sample.json.gz")
 SMALL = ("--users=60", "--items=150", "--categories=9", "--reviews=700", "--metadata-rows=170")
@@ -28,12 +27,7 @@ Make = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_sample", REPOSITORY / "scripts" / "make_sample.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_sample")
 
 
 @pytest.fixture

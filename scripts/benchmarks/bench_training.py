@@ -1,13 +1,13 @@
 """Training and scoring speed of DIN at Electronics' sizes: ours, a textbook's, and what the matrix products allow.
 
     make bench                                                        everything, about fifteen minutes on two cores
-    python scripts/bench_training.py --folder /tmp/bench --json figures.json
-    python scripts/bench_training.py --prepared prepared/electronics --parts speed --rounds 2
+    python scripts/benchmarks/bench_training.py --folder /tmp/bench --json figures.json
+    python scripts/benchmarks/bench_training.py --prepared prepared/electronics --parts speed --rounds 2
 
 Rows are measured in turn, each in a process of its own, and the best round counts: other work on the machine only
-ever slows one down. The log is generated in Electronics' shape where no prepared data set is given. `ours` is the whole
-of `fit`, batches included; `textbook` is plain Keras (`scripts/textbook.py`) on the same samples; the bound is the time
-that the float32 products of our own step take alone. Figures decide nothing: the exit code is 0 whatever they are.
+ever slows one down. The log is generated in Electronics' shape unless a prepared data set is given. `ours` is the whole
+of `fit`, batches included; `textbook` is plain Keras (`textbook.py`) on the same samples; the bound is the time that
+the float32 products of our own step take alone. Figures decide nothing: the exit code is 0 whatever they are.
 """
 
 import json
@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from work_folder import work_folder
 
-SCRIPTS = Path(__file__).parent
-CONFIG = SCRIPTS.parent / "configs" / "bench_electronics.yaml"
+HERE = Path(__file__).parent
+MAKE_SAMPLE = HERE.parent / "data" / "make_sample.py"
+CONFIG = HERE.parents[1] / "configs" / "bench_electronics.yaml"
 PARTS = ("speed", "scoring", "fit", "growth")
 BATCH_SIZES = (32, 1024, 8192)
 OPTIMIZERS = ("sgd", "adam")
@@ -47,7 +48,7 @@ Figures = dict[str, Any]
 def measure(what: str, folder: Path, prepared: Path, **task: Any) -> Figures:
     """One measurement in a process of its own."""
     given = {"what": what, "prepared": str(prepared), **task}
-    return run_child([sys.executable, SCRIPTS / "training_worker.py", json.dumps(given)], folder)
+    return run_child([sys.executable, HERE / "training_worker.py", json.dumps(given)], folder)
 
 
 def measure_best(rounds: int, what: str, folder: Path, prepared: Path, **task: Any) -> Figures:
@@ -158,7 +159,7 @@ def provide_data(folder: Path, options: list[str]) -> Path:
     if not (prepared / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         say(f"generating a log in {folder}")
-        make_sample = [sys.executable, SCRIPTS / "make_sample.py", "--preset", "electronics", *options, folder / "logs"]
+        make_sample = [sys.executable, MAKE_SAMPLE, "--preset", "electronics", *options, folder / "logs"]
         run_child(make_sample, folder)
         overrides = [f"data.prepared={prepared}", *_name_log(prepared)]
         command = [sys.executable, "-m", "din_train", "prepare", "--config", CONFIG]

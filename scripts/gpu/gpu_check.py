@@ -1,8 +1,8 @@
 """Check the product's kernels against the textbook's on this machine's GPU, and time training steps of DIN.
 
-    python scripts/gpu_check.py                                  on the GPU that TensorFlow sees, some minutes
-    python scripts/gpu_check.py --json gpu.json --steps 200      writes the figures too
-    python scripts/gpu_check.py --device cpu --quick             the same code on the CPU, in half a minute
+    python scripts/gpu/gpu_check.py                                  on the GPU that TensorFlow sees, some minutes
+    python scripts/gpu/gpu_check.py --json gpu.json --steps 200      writes the figures too
+    python scripts/gpu/gpu_check.py --device cpu --quick             the same code on the CPU, in half a minute
 
 Checked, for the activation unit of every preset (dropout left out) and for histories of several kinds: user interest
 and the gradients of all inputs and weights, of the two forms that the product has,
@@ -28,20 +28,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from gpu_checks.benchmark import Figures, run_benchmark
-from gpu_checks.comparison import full_float32
-from gpu_checks.model_checks import check_model, check_widths
-from gpu_checks.scope import FULL, QUICK
-from gpu_checks.tables import show_benchmarks, show_checks
-from gpu_checks.unit_checks import check_units
+from benchmark import Figures, run_benchmark
+from comparison import full_float32
+from model_checks import check_model, check_widths
 from rich.console import Console
+from scope import FULL, QUICK
+from tables import show_benchmarks, show_checks
+from unit_checks import check_units
 
 from din_train.config import load_config
 from din_train.errors import DinTrainError
 from din_train.files import atomic_file, make_folder
 from din_train.tensorflow_setup import start_tensorflow
 
-CONFIG = Path(__file__).parents[1] / "configs" / "bench_electronics.yaml"
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # textbook.py
+CONFIG = Path(__file__).parents[2] / "configs" / "bench_electronics.yaml"
 NO_GPU = "No GPU: TensorFlow sees none, so nothing was checked. Install din-train[gpu] and the GPU's driver."
 
 

@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from gpu_checks.comparison import Say, first_line
-from gpu_checks.forms import FORMS, Form, build_training_step
-from gpu_checks.scope import Scope
-from gpu_checks.synthetic_data import CAP, NUM_CATEGORIES, NUM_ITEMS, build_batches, build_data, draw_lengths
+from comparison import Say, first_line
+from forms import FORMS, Form, build_training_step
+from scope import Scope
+from synthetic_data import CAP, NUM_CATEGORIES, NUM_ITEMS, build_batches, build_data, draw_lengths
 
 from din_train.config import ModelConfig
 

@@ -1,7 +1,7 @@
 """Write docs/config.md from the config's schema and the presets.
 
 make docs
-python scripts/config_reference.py
+python scripts/docs/config_reference.py
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from din_train.config.section import Section
 from din_train.config.yaml_text import parse_yaml
 from din_train.files import atomic_file
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "config.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "config.md"
 HEAD = """\
 # Config reference
 

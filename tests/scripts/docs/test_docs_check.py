@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from scripts_factory import load_script
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 RESULT = """\
 command: make speed
 date: 2026-01-31

@@ -4,8 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
-SCRIPT = REPOSITORY / "scripts" / "bench_training.py"
+from scripts_factory import REPOSITORY, SCRIPTS
+
+SCRIPT = SCRIPTS / "benchmarks" / "bench_training.py"
 
 
 def test_an_unknown_part_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """One measurement of `bench_training.py`, in a process of its own: prints a JSON line.
 
-    python scripts/training_worker.py '{"what": "ours", "prepared": "...", "batch_size": 1024, ...}'
+    python scripts/benchmarks/training_worker.py '{"what": "ours", "prepared": "...", "batch_size": 1024, ...}'
 
 `what` is one of
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-CONFIG = Path(__file__).parents[1] / "configs" / "bench_electronics.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "bench_electronics.yaml"
 
 Figures = dict[str, Any]
 

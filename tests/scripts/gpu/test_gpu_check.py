@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from scripts_factory import load_script
+from scripts_factory import REPOSITORY, SCRIPTS, load_script
 
 from din_train.model.local_activation_unit import LocalActivationUnit
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_check.py"
+SCRIPT = SCRIPTS / "gpu" / "gpu_check.py"
 KINDS = {
     ("unit", "flat, inference", "float64"),
     ("unit", "flat, inference", "float32"),
@@ -41,10 +41,10 @@ def script() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def checks(script: ModuleType) -> SimpleNamespace:
-    """The modules of `gpu_checks`, which are importable once the script is."""
+    """The modules beside the script, which can be imported once it is."""
     del script
     names = ("comparison", "model_checks", "scope", "synthetic_data", "unit_checks")
-    return SimpleNamespace(**{name: importlib.import_module(f"gpu_checks.{name}") for name in names})
+    return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -161,6 +161,6 @@ def test_a_bad_batch_size_is_refused(script: ModuleType, sizes: str) -> None:
 
 
 def test_every_preset_is_checked(checks: SimpleNamespace) -> None:
-    presets = Path(__file__).parents[2] / "din_train" / "config" / "presets"
+    presets = REPOSITORY / "din_train" / "config" / "presets"
     assert checks.scope.FULL.presets == tuple(sorted(path.stem for path in presets.iterdir()))
     assert set(checks.scope.FULL.lengths) == set(checks.unit_checks.build_lengths())

@@ -1,9 +1,9 @@
 """Measure preparation and reading of batches on logs as large as the public ones.
 
-    python scripts/bench_prepare.py electronics --folder /tmp/bench                 Amazon Electronics 5-core, 2014
-    python scripts/bench_prepare.py taobao --folder /tmp/bench --events 100000000   Taobao's UserBehavior.csv
-    python scripts/bench_prepare.py read --folder /tmp/bench                        batches of the first one's data set
-    python scripts/bench_prepare.py all --folder /tmp/bench --json figures.jsonl
+    python scripts/benchmarks/bench_prepare.py electronics --folder /tmp/bench               Amazon Electronics, 2014
+    python scripts/benchmarks/bench_prepare.py taobao --folder /tmp/bench --events 100000000 Taobao's UserBehavior.csv
+    python scripts/benchmarks/bench_prepare.py read --folder /tmp/bench                      batches of that data set
+    python scripts/benchmarks/bench_prepare.py all --folder /tmp/bench --json figures.jsonl
 
 Logs are generated where they are missing from the folder, in the shape of the real ones. What is measured runs in a
 process of its own: seconds are wall-clock, peak MB is its largest resident set, which holds the interpreter, the
@@ -32,7 +32,7 @@ from work_folder import work_folder
 Ints = NDArray[np.int64]
 Figures = dict[str, Any]
 
-MAKE_SAMPLE = Path(__file__).with_name("make_sample.py")
+MAKE_SAMPLE = Path(__file__).parents[1] / "data" / "make_sample.py"
 PADDED_LENGTH = 100  # of the histories of the padded arrays that are not written
 
 # UserBehavior.csv: 100,150,807 events.

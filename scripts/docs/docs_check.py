@@ -1,7 +1,7 @@
 """Compare the figures in README.md, README.zh-CN.md and docs/*.md with the result files; nothing is measured again.
 
     make docs-check
-    python scripts/docs_check.py --stub docs/new.md > docs/results/documents/new.yaml
+    python scripts/docs/docs_check.py --stub docs/new.md > docs/results/documents/new.yaml
 
 docs/results/README.md has the format of the files. Exit code: 0 if every figure is in a result file and every result in
 a document, 1 if not, with a line for each.
@@ -18,7 +18,7 @@ import click
 from printed_figures import Figure, find_figures
 from result_files import RESULTS, DocumentFile, name_document_file, read_documents, read_results
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 CONTEXT = 30  # characters each side of a figure that a message quotes
 
 

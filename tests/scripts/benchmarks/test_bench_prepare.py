@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts_factory import REPOSITORY, SCRIPTS
 
-REPOSITORY = Path(__file__).parents[2]
-SCRIPT = REPOSITORY / "scripts" / "bench_prepare.py"
+SCRIPT = SCRIPTS / "benchmarks" / "bench_prepare.py"
 EVENTS = 20_000
 
 

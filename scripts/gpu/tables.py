@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gpu_checks.benchmark import Figures
-from gpu_checks.comparison import Check
-from gpu_checks.model_checks import WIDEST
+from benchmark import Figures
+from comparison import Check
+from model_checks import WIDEST
 from rich.console import Console
 from rich.table import Table
 

@@ -1,6 +1,6 @@
 """What the reproduction on Amazon Electronics takes here, from BaseModel and DIN on a generated log of its size.
 
-    python scripts/rehearse_electronics.py --folder /tmp/rehearsal --json rehearsal.json
+    python scripts/benchmarks/rehearse_electronics.py --folder /tmp/rehearsal --json rehearsal.json
 
 One seed of recipe `ours`, through `din-train reproduce --data rehearsal`, but two epochs in place of up to eight, and
 two again for the refit; stopped, the same command goes on. A run's time is projected to all the epochs that the recipe
@@ -23,7 +23,7 @@ from din_train.reproduce.cells import Cost
 from din_train.reproduce.plan import RELATIVE_COST
 from din_train.run_directory import RunDirectory
 
-MAKE_SAMPLE = Path(__file__).with_name("make_sample.py")
+MAKE_SAMPLE = Path(__file__).parents[1] / "data" / "make_sample.py"
 MEASURED = ("base", "din-dice")
 SEEDS = 5
 AIMS = {"whole_hours": 12.0, "din_minutes": 20.0}

@@ -22,7 +22,14 @@ def test_the_projection_of_seven_models_and_five_seeds() -> None:
 
 
 def test_a_tiny_rehearsal(tmp_path: Path) -> None:
-    command = [sys.executable, SCRIPTS / "rehearse_electronics.py", "--folder", "work", "--json", "figures.json"]
+    command = [
+        sys.executable,
+        SCRIPTS / "benchmarks" / "rehearse_electronics.py",
+        "--folder",
+        "work",
+        "--json",
+        "figures.json",
+    ]
     sizes = ["--users", "100", "--reviews", "1500", "--items", "900"]
     done = subprocess.run([*command, *sizes], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

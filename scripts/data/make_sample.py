@@ -1,7 +1,7 @@
 """Generate raw logs in the shape of the 2014 Amazon release: reviews and metadata, of nobody real.
 
-    python scripts/make_sample.py                                  the sample in data/sample (names _Sample)
-    python scripts/make_sample.py --preset electronics /tmp/logs   as many of everything as Electronics 5-core
+    python scripts/data/make_sample.py                                  the sample in data/sample (names _Sample)
+    python scripts/data/make_sample.py --preset electronics /tmp/logs   as many of everything as Electronics 5-core
 
 Any size of a preset can be changed by its option. The same options give the same bytes.
 

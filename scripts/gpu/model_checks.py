@@ -5,10 +5,10 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from gpu_checks.comparison import Check, Say, Tensors, compare, compute_error
-from gpu_checks.forms import FORMS, build_training_step, compile_ours
-from gpu_checks.scope import Scope, load_preset
-from gpu_checks.synthetic_data import build_batches, build_data
+from comparison import Check, Say, Tensors, compare, compute_error
+from forms import FORMS, build_training_step, compile_ours
+from scope import Scope, load_preset
+from synthetic_data import build_batches, build_data
 
 from din_train.config import ModelConfig
 

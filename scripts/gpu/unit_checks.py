@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gpu_checks.comparison import Check, Say, Tensors, compare, compute_error
-from gpu_checks.scope import Scope, load_preset
-from gpu_checks.synthetic_data import CAP, draw_lengths
+from comparison import Check, Say, Tensors, compare, compute_error
 from numpy.typing import NDArray
+from scope import Scope, load_preset
+from synthetic_data import CAP, draw_lengths
 
 from din_train.config import LocalActivationUnitConfig
 
