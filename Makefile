@@ -60,18 +60,18 @@ test-browser: setup ## Open a run's report and a comparison in a headless browse
 	  echo 'warning: playwright cannot be installed' >&2
 	$(BIN)/python -m pytest -m browser tests/browser
 
-check: setup ## Check formatting, lint, types, the import rule and the figures in the documents
+check: setup ## Check formatting, lint, types, the import rule and what is generated in the documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/docs/docs_check.py
+	$(BIN)/python scripts/docs/write_docs.py --check
 
-docs: setup ## Write docs/config.md anew from the config's schema
-	$(BIN)/python scripts/docs/config_reference.py
+docs: setup ## Write the figures in the documents from docs/results, and docs/config.md from the schema
+	$(BIN)/python scripts/docs/write_docs.py
 
-docs-check: setup ## Compare the figures in the documents with docs/results; nothing is measured again
-	$(BIN)/python scripts/docs/docs_check.py
+docs-check: setup ## Name what `make docs` would change in the documents; nothing is measured
+	$(BIN)/python scripts/docs/write_docs.py --check
 
 format: setup ## Format the code and fix what lint can
 	$(BIN)/ruff format .

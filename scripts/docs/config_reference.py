@@ -1,8 +1,4 @@
-"""Write docs/config.md from the config's schema and the presets.
-
-make docs
-python scripts/docs/config_reference.py
-"""
+"""The page docs/config.md, from the config's schema and the presets; `write_docs.py` writes it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +6,6 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-import click
 from pydantic import BeforeValidator, Strict
 from pydantic.fields import FieldInfo
 
@@ -20,9 +15,7 @@ from din_train.config.load import PRESETS
 from din_train.config.schema import SELECT_ON
 from din_train.config.section import Section
 from din_train.config.yaml_text import parse_yaml
-from din_train.files import atomic_file
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "config.md"
 HEAD = """\
 # Config reference
 
@@ -188,7 +181,7 @@ def _describe_presets() -> str:
         "## Presets",
         "",
         "What `preset: NAME` sets; an empty cell is the default above. The files are in",
-        "[`din_train/config/presets`](../din_train/config/presets); their headers say what each follows.",
+        "`din_train/config/presets`; their headers say what each follows.",
         "",
         f"| Key | {' | '.join(f'`{name}`' for name in presets)} |",
         f"|---|{'---|' * len(presets)}",
@@ -216,16 +209,3 @@ def _all_keys(prefix: str, section: type[Section]) -> Iterator[str]:
 def _flatten_keys(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         yield from _flatten_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else ((f"{prefix}{key}", value),)
-
-
-@click.command(help=(__doc__ or "").splitlines()[0])
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=DOCUMENT, help="Where it goes.")
-def main(output: Path) -> None:
-    """Build, write."""
-    with atomic_file(output) as temporary:
-        temporary.write_text(build_reference(), encoding="utf-8")
-    click.echo(f"Wrote {output}")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import annotated_types
 import pytest
-from click.testing import CliRunner
 from pydantic import Field
 from scripts_factory import REPOSITORY, load_script
 
@@ -38,13 +36,6 @@ def list_keys(schema: dict[str, Any], definitions: dict[str, Any], prefix: str =
         for option in (field, *field.get("anyOf", ())):
             if "$ref" in option:
                 yield from list_keys(definitions[option["$ref"].rpartition("/")[2]], definitions, f"{prefix}{name}.")
-
-
-def test_the_committed_page_is_what_the_generator_gives(script: ModuleType, tmp_path: Path) -> None:
-    path = tmp_path / "config.md"
-    result = CliRunner().invoke(script.main, ["--output", str(path)])
-    assert result.exit_code == 0
-    assert path.read_text(encoding="utf-8") == DOCUMENT.read_text(encoding="utf-8"), "run `make docs`"
 
 
 def test_it_has_every_key_once(rows: dict[str, list[str]]) -> None:
