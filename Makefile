@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check \
+.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check docs-site \
   format lock ci clean
 
 help: ## List the targets
@@ -73,15 +73,23 @@ docs: setup ## Write the figures in the documents from docs/results, and docs/co
 docs-check: setup ## Name what `make docs` would change in the documents; nothing is measured
 	$(BIN)/python scripts/docs/write_docs.py --check
 
+# The site has the repository's layout, so that every link leads to the same place on it.
+docs-site: setup ## Build the documentation site into build/site; a broken link is an error
+	rm -rf build/pages build/site
+	mkdir -p build/pages/data
+	cp -R README.md README.zh-CN.md CONTRIBUTING.md CHANGELOG.md LICENSE docs configs build/pages
+	cp -R data/sample build/pages/data
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: setup ## Format the code and fix what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 lock: setup ## Pin every package in requirements.lock again (LOCK_OPTIONS=--upgrade: the newest allowed)
-	$(BIN)/pip-compile --quiet --extra dev --strip-extras --allow-unsafe --no-header --no-emit-index-url \
+	$(BIN)/pip-compile --quiet --extra dev --extra docs --strip-extras --allow-unsafe --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
 
-ci: setup check test ## What CI runs
+ci: setup check docs-site test ## What CI runs
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
