@@ -32,7 +32,7 @@ def make_rows(num_rows: int, rows_a_user: int) -> tuple[NDArray[np.int32], NDArr
 
 
 def loop_over_users(user_ids: NDArray[np.int32], labels: NDArray[np.int8], scores: NDArray[np.float32]) -> float:
-    """GAUC as it is often written: a user at a time."""
+    """GAUC as it is often written: one user after the other."""
     total, weight = 0.0, 0
     starts = np.flatnonzero(np.append(True, user_ids[1:] != user_ids[:-1]))
     for start, end in zip(starts, np.append(starts[1:], len(user_ids)), strict=True):
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ELECTRONICS_ROWS)
     parser.add_argument("--rows-a-user", type=int, default=2)
-    parser.add_argument("--resamples", type=int, help="of the intervals; 1000, or none where there is no loop")
+    parser.add_argument("--resamples", type=int, help="of the intervals; 1000, or none without the loop")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     with_loop = options.rows <= 10 * ELECTRONICS_ROWS

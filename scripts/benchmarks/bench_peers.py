@@ -54,7 +54,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def provide_data(folder: Path, preset: str) -> Path:
-    """The prepared data set of a generated log, made where it is missing from the folder."""
+    """The prepared data set of a generated log, made if the folder lacks it."""
     logs, prepared = folder / preset, folder / f"prepared-{preset}"
     if (prepared / "manifest.json").is_file():
         return prepared
@@ -72,7 +72,7 @@ def provide_data(folder: Path, preset: str) -> Path:
 
 
 def count_samples(data: PreparedData, asked: int, settings: Settings) -> int:
-    """As many as are asked for and there, in whole batches.
+    """The number of samples to train on: what is asked for and available, in whole batches.
 
     Raises:
         click.ClickException: if there is no batch after the warm-up.
@@ -94,7 +94,7 @@ def count_samples(data: PreparedData, asked: int, settings: Settings) -> int:
 def measure_in_turn(
     programs: dict[str, tuple[Path, Path]], task: Figures, scratch: Path, rounds: int, failures: dict[str, str]
 ) -> dict[str, list[Figures]]:
-    """Every worker once a round, so that a machine that slows down or speeds up does so for all.
+    """Run every worker once per round, so that a machine that slows down or speeds up does so for all.
 
     Args:
         programs: name -> the Python and the worker it runs.
@@ -123,13 +123,13 @@ def measure_in_turn(
 
 
 def fail(failures: dict[str, str], name: str, error: MeasurementError) -> None:
-    """Remember why this one is not measured, and say so."""
+    """Keep and show the reason why a toolkit is not measured."""
     failures[name] = str(error)
     say(f"{name}: {error}", err=True)
 
 
 def check_result(result: Figures) -> None:
-    """Refuse what is no figure: a worker that did not train is not to be compared with.
+    """Refuse a result without a figure: a worker that did not train cannot be compared.
 
     Raises:
         MeasurementError: if something is missing or is not a number.
@@ -187,7 +187,7 @@ def measure(
 
 
 def summarise(results: dict[str, list[Figures]]) -> list[Figures]:
-    """One object a toolkit, the first round's facts and the median of the rounds' speeds; ours first."""
+    """One object per toolkit, ours first: the facts of the first round and the median speed of all rounds."""
     speeds = {name: statistics.median(each["samples_per_second"] for each in runs) for name, runs in results.items()}
     return [
         {
@@ -205,7 +205,7 @@ def summarise(results: dict[str, list[Figures]]) -> list[Figures]:
 
 
 def build_table(summary: list[Figures]) -> Table:
-    """A row a toolkit."""
+    """One row per toolkit."""
     table = Table()
     for heading in ("toolkit", "versions"):
         table.add_column(heading)

@@ -5,7 +5,7 @@
     python scripts/benchmarks/bench_prepare.py read --folder /tmp/bench                      batches of that data set
     python scripts/benchmarks/bench_prepare.py all --folder /tmp/bench --json figures.jsonl
 
-Logs are generated where they are missing from the folder, in the shape of the real ones. What is measured runs in a
+Logs that the folder lacks are generated in the shape of the real ones. What is measured runs in a
 process of its own: seconds are wall-clock, peak MB is its largest resident set, which holds the interpreter, the
 libraries and whatever of the mapped files is in memory. 1 MB is a million bytes. Figures decide nothing: the exit
 code is 0 whether or not the targets are reached.
@@ -52,9 +52,9 @@ DISK_BYTES_AN_EVENT = 260
 
 
 def prepare_plainly(reviews: Path, metadata: Path) -> Figures:
-    """The straightforward way: pandas, and one Python tuple a sample, as the authors' own script does it.
+    """The straightforward way: pandas, and one Python tuple per sample, as the authors' own script does it.
 
-    Nothing is written. The reviews are `read_json(lines=True)`, metadata one `literal_eval` a line; of a user's list
+    Nothing is written. The reviews are `read_json(lines=True)`, metadata one `literal_eval` per line; of a user's list
     b1 .. bn every b2 .. bn is a positive, with one negative drawn again while it is in the list.
     """
     import pandas as pd
@@ -266,7 +266,7 @@ def measure_taobao(folder: Path, events: int, memory_limit: str) -> Figures:
 
 
 def measure_reading(prepared: Path, batch_size: int, max_history_length: int) -> Figures:
-    """How soon a prepared data set gives its first batch, and how many samples a second after that."""
+    """How soon a prepared data set gives its first batch, and how many samples per second follow."""
     if not prepared.is_dir():
         raise click.ClickException(f"{prepared}: no prepared data set; run the part electronics first, or --prepared")
     with tempfile.TemporaryDirectory() as folder:
@@ -315,7 +315,7 @@ def judge(figures: Figures, target: str, reached: bool, received: str = "") -> N
 
 
 def report(parts: list[Figures], path: Path | None) -> None:
-    """One JSON object a line, a part each."""
+    """One JSON object per line, one for each part."""
     lines = [json.dumps({key: _shorten(value) for key, value in figures.items()}) for figures in parts]
     for line in lines:
         say(line)

@@ -154,7 +154,7 @@ def measure_growth(folder: Path, rounds: int) -> list[Figures]:
 
 
 def provide_data(folder: Path, options: list[str]) -> Path:
-    """The prepared data set in `folder`, generated where it is not there yet."""
+    """The prepared data set in `folder`, generated if it is missing."""
     prepared = folder / "prepared"
     if not (prepared / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def _name_log(prepared: Path) -> list[str]:
 
 
 def describe(row: Figures) -> str:
-    """A row's figures beside its targets."""
+    """The figures of a row beside its targets."""
     of_textbook, of_bound = row["targets"] or (None, None)
     return (
         f"{row['ours']:,.0f} samples/s, {row['ratio']:.1f} x the textbook's"
@@ -184,7 +184,7 @@ def describe(row: Figures) -> str:
 
 
 def build_table(rows: list[Figures]) -> Table:
-    """Training speed, a line a batch size and optimiser."""
+    """Training speed, one line per batch size and optimiser."""
     table = Table("batch", "optimiser", "ours", "textbook", "ratio", "bound", "of bound", "input wait")
     for row in rows:
         table.add_row(

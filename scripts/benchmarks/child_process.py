@@ -15,14 +15,14 @@ MB = 1_000_000
 
 
 class MeasurementError(click.ClickException):
-    """Something that cannot be measured; the message is one line, without its name. Uncaught, it ends the command."""
+    """A measurement failed. The message is one line without the name of what failed; uncaught, it ends the command."""
 
 
 def run_child(command: Sequence[object], folder: Path) -> dict[str, Any]:
-    """Run a program: the JSON of its last line of output (where it is JSON), and what it took.
+    """Run a program: the JSON of its last line of output (if it is JSON), and what it took.
 
-    `cores_used` is its CPU time by its seconds, and `load_before` how busy the machine was: where others compute at the
-    same time, the one is low and the other high.
+    `cores_used` is its CPU time over its seconds, and `load_before` how busy the machine was. If others compute at the
+    same time, the first is low and the second high.
 
     Raises:
         MeasurementError: with the last line of its output, if it fails.

@@ -4,7 +4,7 @@
 
 One seed of recipe `ours`, through `din-train reproduce --data rehearsal`, but two epochs in place of up to eight, and
 two again for the refit; stopped, the same command goes on. A run's time is projected to all the epochs that the recipe
-allows: where early stopping ends one, it takes less. The other models are projected from BaseModel's time by the
+allows; a run that early stopping ends takes less. The other models are projected from BaseModel's time by the
 relative costs that the plan has. Figures decide nothing: the exit code is 0 whether or not the aims are reached.
 """
 

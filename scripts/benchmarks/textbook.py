@@ -82,7 +82,7 @@ def _compute_moments(layer: Any, values: tf.Tensor, mask: tf.Tensor, *, training
 
 
 class TextbookDice(keras.layers.Layer):
-    """Dice over every position there is, padding or not, as most published code has it."""
+    """Dice over every position, padding or not, as most published code has it."""
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.norm = keras.layers.BatchNormalization(center=False, scale=False, epsilon=DICE_EPSILON)

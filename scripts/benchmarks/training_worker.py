@@ -112,7 +112,7 @@ def measure_textbook(task: Figures) -> Figures:
 
 
 def measure_scores(task: Figures) -> Figures:
-    """Scoring, batches included: ours as evaluation does it, the textbook's a batch at a time."""
+    """Scoring, batches included: ours as evaluation does it, the textbook's one batch after the other."""
     config, data, samples = load(task)
     ours = task["what"] == "ours-scores"
     if ours:

@@ -1,4 +1,4 @@
-"""Generate raw logs in the shape of the 2014 Amazon release: reviews and metadata, of nobody real.
+"""Generate raw logs in the shape of the 2014 Amazon release: invented reviews and metadata.
 
     python scripts/data/make_sample.py                                  the sample in data/sample (names _Sample)
     python scripts/data/make_sample.py --preset electronics /tmp/logs   as many of everything as Electronics 5-core
@@ -117,7 +117,7 @@ ENDINGS = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; see the command's options."""
+    """The sizes of a log; see the options of the command."""
 
     users: int
     items: int
@@ -128,7 +128,7 @@ class Sizes:
     history_spread: float
 
     def find_problem(self) -> str | None:
-        """Why there can be no such log, if so."""
+        """The reason why these sizes do not go together, if there is one."""
         for least, small, most, large in (
             (1, 1, "users", self.users),
             (1, 1, "categories", self.categories),
@@ -178,7 +178,7 @@ class Catalogue:
 
 
 def draw_history_lengths(random: np.random.Generator, sizes: Sizes) -> Ints:
-    """[users] reviews a user, most first: `MIN_REVIEWS` and a log-normal share of the rest."""
+    """[users] reviews per user, most first: `MIN_REVIEWS` and a log-normal share of the rest."""
     weights = random.lognormal(0.0, sizes.history_spread, sizes.users)
     lengths = _share_out(sizes.reviews - (MIN_REVIEWS - 1) * sizes.users, weights) + MIN_REVIEWS - 1
     return np.sort(lengths)[::-1]
@@ -222,7 +222,7 @@ def simulate_histories(random: np.random.Generator, catalogue: Catalogue, length
 
 
 def _redraw_repeats(random: np.random.Generator, catalogue: Catalogue, steps: list[Ints], items: Ints) -> None:
-    """In place: an item its user has had becomes another of its category, or of any where that keeps failing."""
+    """In place: an item that its user has had becomes another of its category, or of any if that keeps failing."""
     pending = np.arange(len(items))
     attempt = 0
     while True:
@@ -322,7 +322,7 @@ def write_reviews(
     histories: Ints,
     days: Ints,
 ) -> None:
-    """One JSON object a line, by asin; inside one in the order of users, which says nothing of time."""
+    """One JSON object per line, by asin; inside one in the order of users, which says nothing of time."""
     prose = Prose(random, sizes.text_length, escaped=True)
     reviewers = build_reviewer_ids(sizes.users)
     numbers = random.permutation(sizes.users)
@@ -354,7 +354,7 @@ def write_reviews(
 def write_metadata(
     file: gzip.GzipFile, random: np.random.Generator, sizes: Sizes, catalogue: Catalogue, asins: list[str]
 ) -> None:
-    """One Python literal a line, by asin; keys that Amazon's rows often lack are missing from some."""
+    """One Python literal per line, by asin; keys that Amazon's rows often lack are missing from some."""
     prose = Prose(random, sizes.text_length // 2, escaped=False)
     names = build_category_names(sizes.categories)
     extra = sizes.metadata_rows - sizes.items
@@ -448,7 +448,7 @@ def _share_out(total: int, weights: NDArray[np.float64]) -> Ints:
 
 
 def _draw_exponential(random: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Of mean 1."""
+    """Exponential draws with a mean of 1."""
     return -np.log1p(-random.random(count))
 
 

@@ -66,7 +66,7 @@ def _describe_sections(key: str, section: type[Section]) -> Iterator[str]:
 
 
 def _first_paragraph(docstring: str, key: str) -> Iterator[str]:
-    """What the section's docstring says of it, without the key that begins it."""
+    """The first paragraph of the section's docstring, without the key that begins it."""
     text = " ".join(docstring.split("\n\n")[0].split()).removeprefix(f"`{key}`: ")
     yield text[:1].upper() + text[1:]
     yield ""
@@ -174,7 +174,7 @@ def _show(default: Any) -> str:
 
 
 def _describe_presets() -> str:
-    """A row for every key that some preset sets, a column a preset."""
+    """One row for each key that a preset sets, one column for each preset."""
     presets = {path.stem: dict(_flatten_keys(parse_yaml(path.read_text(encoding="utf-8")))) for path in _preset_files()}
     keys = [key for key in _all_keys("", Config) if any(key in values for values in presets.values())]
     lines = [

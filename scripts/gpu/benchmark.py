@@ -1,4 +1,4 @@
-"""Training steps of each form in Electronics' sizes: samples a second, what the first step costs, memory."""
+"""Training steps of each form in Electronics' sizes: samples per second, cost of the first step, memory."""
 
 import gc
 import time
@@ -22,7 +22,7 @@ Figures = dict[str, Any]
 def run_benchmark(
     scope: Scope, config: ModelConfig, batch_sizes: Sequence[int], steps: int, say: Say
 ) -> Iterator[Figures]:
-    """A row for every batch size, optimiser and form; the textbook, which others are compared with, goes first."""
+    """A row for every batch size, optimiser and form; the textbook is first, since the others are compared with it."""
     import keras
     import tensorflow as tf
 

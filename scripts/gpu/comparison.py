@@ -14,7 +14,7 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. `max_error` is None where there is no number, `problem` says why where TensorFlow did."""
+    """One comparison. `max_error` is None without a number; `problem` is the reason that TensorFlow gave."""
 
     what: str
     subject: str

@@ -74,7 +74,7 @@ def check_widths(config: ModelConfig, scope: Scope) -> Iterator[Check]:
 
 
 def find_widest(step: Any) -> int:
-    """Columns of the widest tensor with a line a row or a position: weights and their gradients do not count."""
+    """Columns of the widest tensor with one line per row or position; weights and their gradients do not count."""
     widths = [0]
     for operation in step.get_concrete_function().graph.get_operations():
         for output in operation.outputs:

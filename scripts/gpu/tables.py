@@ -36,7 +36,7 @@ def name_kind(check: Check) -> tuple[str, str]:
 
 
 def show_benchmarks(console: Console, rows: Sequence[Figures]) -> None:
-    """A line a row, in the order measured."""
+    """One line per row, in the order measured."""
     columns = {
         "batch_size": ("batch", "{:,}"),
         "optimizer": ("by", "{}"),

@@ -1,4 +1,4 @@
-"""Throw-away virtual environments, one a peer, with pinned packages from wherever pip is configured to look."""
+"""Throw-away virtual environments, one per peer, with pinned packages from wherever pip is configured to look."""
 
 import json
 import shutil
@@ -71,7 +71,7 @@ def provide_environment(peer: Peer, folder: Path) -> Path:
 
 
 def find_python(newest: tuple[int, int] | None) -> str:
-    """Ours, or where that is newer than `newest` a python3.<minor> on the path that starts.
+    """Our Python, or, if it is newer than `newest`, a python3.<minor> on the path that starts.
 
     Raises:
         MeasurementError: if there is none.
