@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check \
+.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check docs-site \
   format lock ci clean
 
 help: ## List the targets
@@ -34,22 +34,22 @@ quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, 
 	@echo "DIN's run directory is runs/sample, and runs/latest points at it. To score it again: $(DIN_TRAIN) eval"
 
 data-electronics: ## Download Amazon Electronics (2014 release, 5-core) into data/electronics
-	scripts/download_amazon.sh Electronics data/electronics
+	scripts/data/download_amazon.sh Electronics data/electronics
 
 # What is not in its usual place is fetched; with DATA_DIR nothing is.
 DATA ?= electronics,movielens
 SEEDS ?= $(if $(filter sample,$(DATA)),1,5)
 reproduce-paper: setup ## Run the paper's tables (DATA=electronics,movielens|sports|sample DATA_DIR=FOLDER SEEDS=N)
 ifndef DATA_DIR
-	@scripts/fetch_for_paper.sh "$(DATA)"
+	@scripts/data/fetch_for_paper.sh "$(DATA)"
 endif
 	$(DIN_TRAIN) reproduce --suite all --data "$(DATA)" --seeds $(SEEDS) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 
 bench: setup ## Measure training and scoring speed against a textbook DIN and the matrix products alone
-	$(BIN)/python scripts/bench_training.py --json bench.json
+	$(BIN)/python scripts/benchmarks/bench_training.py --json bench.json
 
 gpu-check: setup ## Check and time the kernels on whatever GPU there is
-	$(BIN)/python scripts/gpu_check.py --json gpu-check.json
+	$(BIN)/python scripts/gpu/gpu_check.py --json gpu-check.json
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -60,28 +60,36 @@ test-browser: setup ## Open a run's report and a comparison in a headless browse
 	  echo 'warning: playwright cannot be installed' >&2
 	$(BIN)/python -m pytest -m browser tests/browser
 
-check: setup ## Check formatting, lint, types, the import rule and the figures in the documents
+check: setup ## Check formatting, lint, types, the import rule and what is generated in the documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/docs_check.py
+	$(BIN)/python scripts/docs/write_docs.py --check
 
-docs: setup ## Write docs/config.md anew from the config's schema
-	$(BIN)/python scripts/config_reference.py
+docs: setup ## Write the figures in the documents from docs/results, and docs/config.md from the schema
+	$(BIN)/python scripts/docs/write_docs.py
 
-docs-check: setup ## Compare the figures in the documents with docs/results; nothing is measured again
-	$(BIN)/python scripts/docs_check.py
+docs-check: setup ## Name what `make docs` would change in the documents; nothing is measured
+	$(BIN)/python scripts/docs/write_docs.py --check
+
+# The site has the repository's layout, so that every link leads to the same place on it.
+docs-site: setup ## Build the documentation site into build/site; a broken link is an error
+	rm -rf build/pages build/site
+	mkdir -p build/pages/data
+	cp -R README.md README.zh-CN.md CONTRIBUTING.md CHANGELOG.md LICENSE docs configs build/pages
+	cp -R data/sample build/pages/data
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: setup ## Format the code and fix what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 lock: setup ## Pin every package in requirements.lock again (LOCK_OPTIONS=--upgrade: the newest allowed)
-	$(BIN)/pip-compile --quiet --extra dev --strip-extras --allow-unsafe --no-header --no-emit-index-url \
+	$(BIN)/pip-compile --quiet --extra dev --extra docs --strip-extras --allow-unsafe --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
 
-ci: setup check test ## What CI runs
+ci: setup check docs-site test ## What CI runs
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

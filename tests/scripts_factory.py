@@ -5,16 +5,18 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+REPOSITORY = Path(__file__).parents[1]
+SCRIPTS = REPOSITORY / "scripts"
 
 
 def load_script(name: str) -> ModuleType:
-    """scripts/<name>.py, imported once, with its neighbours importable as when it is run."""
+    """The script of that name in a folder of scripts/, imported once; its neighbours can be imported too."""
     if name in sys.modules:
         return sys.modules[name]
-    if str(SCRIPTS) not in sys.path:
-        sys.path.append(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    (path,) = SCRIPTS.glob(f"*/{name}.py")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

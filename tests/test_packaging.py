@@ -43,7 +43,8 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
     lines = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.lstrip().startswith("#"))
     project = PYPROJECT["project"]
-    for requirement in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+    extras = project["optional-dependencies"]
+    for requirement in (*project["dependencies"], *extras["dev"], *extras["docs"]):
         name = requirement.split(">=")[0].split("[")[0].lower()
         assert name in pins, f"{name}: not in requirements.lock; run `make lock`"
     assert [line for line in lines if "://" in line or line.startswith("-")] == []

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "log"
     sizes = ("--users", "120", "--reviews", "1000", "--items", "150", "--metadata-rows", "150", "--categories", "10")
-    subprocess.run([sys.executable, SCRIPTS / "make_sample.py", *sizes, log], check=True, capture_output=True)
+    subprocess.run([sys.executable, SCRIPTS / "data" / "make_sample.py", *sizes, log], check=True, capture_output=True)
     for name in ("reviews", "meta"):
         (path,) = log.glob(f"{name}_*")
         path.rename(log / f"{name}_Sample.json.gz")
