@@ -1,4 +1,4 @@
-"""`din-train data`: what a raw log is and holds."""
+"""`din-train data`: what a raw log is, and what it holds."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def command() -> None:
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def inspect(file: Path) -> None:
-    """Say what FILE is and holds, and print a config for it.
+    """Say what FILE is and what it holds, and print a config for it.
 
     The format is told by the content; a folder or a glob (in quotes) of tables is one log. The whole file is read, and
     its lines, users, items and first bad lines go into the comments of the config, which is all of stdout:

@@ -1,4 +1,4 @@
-"""`din-train explain`: which behaviours a score comes from."""
+"""`din-train explain`: how much each behaviour weighs in a score."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Show how much each behaviour of a user weighs in the score of one item.
 
-    The history is the one before the user's test target where ITEM is that target, else all the user's events. Each
+    The history is the one before the user's test target if ITEM is that target, else all the user's events. Each
     behaviour is also left out in turn: the score without it must be what the weights predict, or the command fails.
     --set takes the keys that `din-train eval` takes.
     """

@@ -33,13 +33,13 @@ from din_train.cli.options import run_dir_option, set_option
 @click.option(
     "--history-separator",
     metavar="TEXT",
-    help="What joins the ids of a history; data.history_separator of the run, else '^'. Lists are read as well.",
+    help="What joins the ids of a history; else data.history_separator of the run, else '^'. Lists are read as well.",
 )
 @click.option(
     "--allow-unmatched",
     multiple=True,
     type=click.Choice(["user", "item", "history", "timestamp", "context"]),
-    help="Score rows of which no user, item, history id, context value is known, or no time fits the log's.",
+    help="Score rows even if none of their users, items, history ids or context values is known, or no time fits.",
 )
 @click.option(
     "--positive-share",
@@ -55,7 +55,7 @@ from din_train.cli.options import run_dir_option, set_option
     show_default=True,
     help="Rows in memory at once, and between two states to go on from.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the output, and begin anew where another request was begun.")
+@click.option("--overwrite", is_flag=True, help="Replace the output, and begin anew if another request was begun.")
 @set_option
 def command(
     run_dir: Path,

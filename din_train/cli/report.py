@@ -1,4 +1,4 @@
-"""`din-train report`: a run's page and plots again."""
+"""`din-train report`: write a run's page and plots again."""
 
 from pathlib import Path
 

@@ -8,14 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from din_train import terminal
-from din_train.compare.comparison import Comparison, compare_runs
+from din_train.compare.comparison import Comparison, compare_runs, format_rela_impr
 from din_train.config import Config, find_differences
 from din_train.errors import ConfigError, RunError
 from din_train.evaluation.metric_tables import format_metric
 from din_train.evaluation.scores import read_scores
 from din_train.files import atomic_file, check_can_be_file, make_folder
 from din_train.run_directory import open_run_directory
-from din_train.terminal import say, show_line, show_table
 
 
 def compare(
@@ -26,11 +25,11 @@ def compare(
     report: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Comparison:
-    """Finished runs side by side on the test split; the first is the base of differences and RelaImpr.
+    """Show finished runs side by side on the test split; the first is the base of differences and RelaImpr.
 
     Args:
         report: write the comparison there, as a page that needs nothing beside it.
-        overrides: see `open_run_directory`; of every run.
+        overrides: see `open_run_directory`; they apply to every run.
     """
     if report is not None:
         check_can_be_file(report, "--report")
@@ -55,13 +54,13 @@ def compare(
     if as_json:
         terminal.show_json(asdict(comparison))
     else:
-        show_comparison(comparison)
+        _show_comparison(comparison)
     if report is not None:
-        _write_report(report, comparison, {name: config for name, (_, config) in opened.items()})
+        _write_page(report, comparison, {name: config for name, (_, config) in opened.items()})
     return comparison
 
 
-def _write_report(path: Path, comparison: Comparison, configs: Mapping[str, Config]) -> None:
+def _write_page(path: Path, comparison: Comparison, configs: Mapping[str, Config]) -> None:
     from din_train.compare.comparison_page import build_comparison_page
 
     base, *others = configs
@@ -73,18 +72,18 @@ def _write_report(path: Path, comparison: Comparison, configs: Mapping[str, Conf
     terminal.say(f"report: {path}")
 
 
-def show_comparison(comparison: Comparison) -> None:
-    """The runs in a table, what they differ by in sentences, and what is wrong with comparing them."""
-    show_table(build_comparison_table(comparison))
+def _show_comparison(comparison: Comparison) -> None:
+    """Show the runs in a table, their differences in sentences, and why their numbers may not compare."""
+    terminal.show_table(build_comparison_table(comparison))
     for difference in comparison.differences:
         if difference.metric == "gauc":
-            show_line(f"{difference.sentence}.")
+            terminal.show_line(f"{difference.sentence}.")
     for warning in comparison.warnings:
-        say(f"warning: forced: {warning}")
+        terminal.say(f"warning: forced: {warning}")
 
 
 def build_comparison_table(comparison: Comparison) -> Table:
-    """One row a run; RelaImpr is of GAUC, against the first."""
+    """One row per run; RelaImpr is that of GAUC over the first run's."""
     weighting = comparison.runs[0].metrics["gauc_weighting"]
     table = Table("run", "model", "AUC", "GAUC", "logloss", "RelaImpr")
     if weighting != "impressions":
@@ -92,7 +91,6 @@ def build_comparison_table(comparison: Comparison) -> Table:
     for column in table.columns[2:]:
         column.justify = "right"
     for run in comparison.runs:
-        rela_impr = "undefined" if run.rela_impr is None else f"{run.rela_impr:+.2f} %"
         numbers = [format_metric(run.metrics[key]) for key in ("auc", "gauc", "logloss")]
-        table.add_row(escape(run.name), run.metrics["model"], *numbers, rela_impr)
+        table.add_row(escape(run.name), run.metrics["model"], *numbers, format_rela_impr(run.rela_impr))
     return table

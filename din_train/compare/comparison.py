@@ -1,4 +1,4 @@
-"""Runs side by side: only numbers that mean the same are put in one table, and differences come with intervals."""
+"""Runs side by side: only numbers that mean the same stand in one table, and differences come with intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ MODEL_TITLES = {
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """name: of its directory. metrics: as in metrics.json. rela_impr: of GAUC against the first run, per cent."""
+    """name: that of its directory. metrics: as in metrics.json. rela_impr: of GAUC over the first run's, per cent."""
 
     name: str
     metrics: Mapping[str, Any]
@@ -61,11 +61,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """runs: in the order given, the first the base. differences: of the others from it. warnings: where forced."""
+    """runs: in the order given, the first is the base. differences: of the others from it. warnings: if forced."""
 
     runs: tuple[ComparedRun, ...]
     differences: tuple[Difference, ...]
     warnings: tuple[str, ...]
+
+
+def format_rela_impr(rela_impr: float | None) -> str:
+    """`+1.23 %`, or `undefined`."""
+    return "undefined" if rela_impr is None else f"{rela_impr:+.2f} %"
 
 
 def compare_runs(
@@ -75,17 +80,16 @@ def compare_runs(
     *,
     force: bool = False,
 ) -> Comparison:
-    """The first run against the others.
+    """Compare the other runs with the first.
 
     Args:
-        metrics: run name -> its metrics.json. rows: run name -> its scored rows; may lack a run, which then has no
-            differences.
+        metrics: run name -> its metrics.json. rows: run name -> its scored rows.
         config: GAUC's weighting, resamples and confidence.
         force: put numbers side by side that do not compare, and say so.
 
     Raises:
-        ConfigError: where the runs were not scored on the same rows, by the same protocol and definitions.
-        RunError: where scores are not those that the metrics were made from.
+        ConfigError: if the runs were not scored on the same rows, by the same protocol and definitions.
+        RunError: if scores are not those that the metrics were made from.
     """
     base_name, *others = metrics
     problems = {name: list(_find_mismatches(name, metrics[name], base_name, metrics[base_name])) for name in others}
@@ -106,9 +110,9 @@ def compare_runs(
     )
     differences = []
     for name in others:
-        if metrics[name]["rows_sha256"] == metrics[base_name]["rows_sha256"] and {name, base_name} <= rows.keys():
+        if metrics[name]["rows_sha256"] == metrics[base_name]["rows_sha256"]:
             differences += _compute_differences(name, base_name, rows, config, titles)
-        elif {name, base_name} <= rows.keys():
+        else:
             warnings.append(f"{name}: other rows than {base_name}, so the difference has no interval")
     return Comparison(runs, tuple(differences), tuple(warnings))
 
@@ -122,7 +126,7 @@ def _find_mismatches(name: str, metrics: Mapping[str, Any], base_name: str, base
 
 
 def _name_runs(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Models' names where they tell the runs apart, else the runs' own."""
+    """The models' names if they tell the runs apart, else the runs' own."""
     models = [str(each["model"]) for each in metrics.values()]
     if len(set(models)) < len(models):
         return {name: name for name in metrics}
@@ -145,7 +149,9 @@ def _compute_differences(
         value = _compute_point(metric, ours, config) - _compute_point(metric, theirs, config)
         if interval is None or not np.isfinite(value):
             continue
-        sentence = _describe(titles[name], titles[base], metric.upper(), value, interval.low, interval.high, config)
+        sentence = _describe_difference(
+            titles[name], titles[base], metric.upper(), value, interval.low, interval.high, config.confidence
+        )
         differences.append(
             Difference(metric, name, base, value, interval.low, interval.high, config.confidence, sentence)
         )
@@ -170,9 +176,11 @@ def _group_alike(ours: NDArray[np.int32], theirs: NDArray[np.int32]) -> bool:
     return bool(np.array_equal(to_theirs[ours], theirs) and np.array_equal(to_ours[theirs], ours))
 
 
-def _describe(name: str, base: str, metric: str, value: float, low: float, high: float, config: MetricsConfig) -> str:
+def _describe_difference(
+    name: str, base: str, metric: str, value: float, low: float, high: float, confidence: float
+) -> str:
     """`DIN beats BaseModel by 0.0071 GAUC, 95 % interval 0.0049 to 0.0093`."""
-    percent = f"{config.confidence * 100:g} % interval"
+    percent = f"{confidence * 100:g} % interval"
     if low > 0:
         return f"{name} beats {base} by {value:.4f} {metric}, {percent} {low:.4f} to {high:.4f}"
     if high < 0:

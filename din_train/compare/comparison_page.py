@@ -1,14 +1,18 @@
-"""The page of a comparison: runs side by side, what they differ by, and what stands in the way of comparing them."""
+"""The page of a comparison: runs side by side, their differences, and why numbers may not compare."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from din_train.compare import comparison_plots
-from din_train.compare.comparison import Comparison
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from din_train.compare.comparison import ComparedRun, Comparison, Difference, format_rela_impr
 from din_train.evaluation import words
 from din_train.evaluation.metric_tables import format_metric
 from din_train.report.page import Picture, render_page
-from din_train.report.run_plots import name_dimension
+from din_train.report.plots import COLORS, QUIET, clip_text, figure_style, new_figure
+from din_train.report.run_plots import choose_metric, name_dimension
 
 _SECTIONS = {
     "differences": "Differences",
@@ -16,8 +20,10 @@ _SECTIONS = {
     "slices": "Slices",
     "configs": "What the configs differ by",
 }
+_MARKERS = "osD^vP"
+_MOST_SLICES = 12  # of a dimension, in one figure
 
-# Run name -> (key, value in the first run, value in it) of each config key that is not the first run's.
+# Run name -> (key, value in the first run, value in this run) of each config key in which the two differ.
 ConfigDifferences = Mapping[str, Sequence[tuple[str, str, str]]]
 
 
@@ -30,17 +36,25 @@ def build_comparison_page(comparison: Comparison, config_differences: ConfigDiff
         sections=_SECTIONS,
         words=words,
         base=base,
-        runs=comparison.runs,
         warnings=comparison.warnings,
         differences=comparison.differences,
-        intervals_sentence=words.describe_intervals(base.metrics.get("intervals")),
+        intervals_sentence=words.describe_intervals(base.metrics["intervals"]),
         rows_sentence=words.describe_rows(base.metrics),
         selection=words.SELECTION[base.metrics["selected_on"]],
         difference_pictures=_draw_differences(comparison),
+        run_titles=("run", "model", *words.TITLES.values(), "RelaImpr", "seed", "epoch"),
+        run_rows=[_list_metrics(run) for run in comparison.runs],
         run_pictures=_draw_runs(comparison),
-        slice_pictures=_draw_slices(comparison),
+        slice_pictures=_draw_run_slices(comparison.runs),
         config_differences=config_differences,
     )
+
+
+def _list_metrics(run: ComparedRun) -> list[str]:
+    metrics = run.metrics
+    numbers = [format_metric(metrics[key]) for key in words.TITLES]
+    rela_impr = format_rela_impr(run.rela_impr)
+    return [run.name, metrics["model"], *numbers, rela_impr, str(metrics["seed"]), str(metrics["best_epoch"])]
 
 
 def _draw_differences(comparison: Comparison) -> list[Picture]:
@@ -50,7 +64,7 @@ def _draw_differences(comparison: Comparison) -> list[Picture]:
         pictures.append(
             Picture(
                 f"differences-{metric}",
-                comparison_plots.plot_differences(metric, differences),
+                plot_differences(metric, differences),
                 f"From {comparison.runs[0].name}. Both runs are scored on the same resampled users, so what they have "
                 "in common does not widen the interval.",
                 "; ".join(each.sentence for each in differences),
@@ -62,7 +76,7 @@ def _draw_differences(comparison: Comparison) -> list[Picture]:
 def _draw_runs(comparison: Comparison) -> list[Picture]:
     pictures = []
     for metric in ("gauc", "auc"):
-        figure = comparison_plots.plot_runs(metric, comparison.runs)
+        figure = plot_runs(metric, comparison.runs)
         if figure is not None:
             values = "; ".join(f"{each.name}: {format_metric(each.metrics[metric])}" for each in comparison.runs)
             caption = "Each run's own interval. Those of two runs may overlap and the difference still be clear."
@@ -70,19 +84,103 @@ def _draw_runs(comparison: Comparison) -> list[Picture]:
     return pictures
 
 
-def _draw_slices(comparison: Comparison) -> list[Picture]:
+def _draw_run_slices(runs: Sequence[ComparedRun]) -> list[Picture]:
     pictures = []
-    for number, dimension in enumerate(comparison.runs[0].metrics.get("slices", {}), 1):
-        figure = comparison_plots.plot_slices_of_runs(dimension, comparison.runs)
+    for number, dimension in enumerate(runs[0].metrics["slices"], 1):
+        figure = plot_slices_of_runs(dimension, runs)
         if figure is not None:
-            title = f"By {name_dimension(dimension)}, a mark a run."
-            pictures.append(Picture(f"slices-{number}", figure, title, _describe_slices(comparison, dimension)))
+            by = f"By {name_dimension(dimension)}"
+            values = "; ".join(f"{run.name}: {_list_gauc(_find_slices(run, dimension))}" for run in runs)
+            pictures.append(Picture(f"slices-{number}", figure, f"{by}, one mark per run.", f"{by}. {values}"))
     return pictures
 
 
-def _describe_slices(comparison: Comparison, dimension: str) -> str:
-    def describe(name: str, parts: Sequence[Mapping[str, Any]]) -> str:
-        return f"{name}: " + ", ".join(f"{each['name']} {format_metric(each['gauc'])}" for each in parts)
+def _find_slices(run: ComparedRun, dimension: str) -> Sequence[Mapping[str, Any]]:
+    """A run of another config may have other dimensions."""
+    slices: Sequence[Mapping[str, Any]] = run.metrics["slices"].get(dimension, ())
+    return slices
 
-    slices = [(run.name, run.metrics.get("slices", {}).get(dimension, ())) for run in comparison.runs]
-    return f"By {name_dimension(dimension)}. " + "; ".join(describe(name, parts) for name, parts in slices)
+
+def _list_gauc(slices: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{each['name']} {format_metric(each['gauc'])}" for each in slices)
+
+
+def plot_differences(metric: str, differences: Sequence[Difference]) -> Figure:
+    """Each run's difference from the first, with its interval; right of the line it is better."""
+    with figure_style():
+        figure, axes = new_figure(
+            1.1 + 0.42 * len(differences), title=f"{metric.upper()}, difference from the first run"
+        )
+        for place, each in enumerate(differences):
+            _plot_value(axes, place, each.value, (each.low, each.high), COLORS[0], "+.4f")
+        axes.axvline(0, color=QUIET, linewidth=0.8)
+        _finish_values(axes, [clip_text(each.run) for each in differences])
+    return figure
+
+
+def plot_runs(metric: str, runs: Sequence[ComparedRun]) -> Figure | None:
+    """A metric of each run, with its own interval; None if it is undefined for all."""
+    if all(each.metrics[metric] is None for each in runs):
+        return None
+    with figure_style():
+        figure, axes = new_figure(1.1 + 0.42 * len(runs), title=metric.upper())
+        for place, each in enumerate(runs):
+            bounds = (each.metrics["intervals"] or {}).get(metric)
+            _plot_value(axes, place, each.metrics[metric], bounds, COLORS[2], ".4f")
+        _finish_values(axes, [clip_text(each.name) for each in runs])
+    return figure
+
+
+def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure | None:
+    """GAUC (or AUC) of each slice, one mark per run; of many slices those with the most rows."""
+    first = _find_slices(runs[0], dimension)
+    metric = choose_metric(first)
+    if metric is None:
+        return None
+    largest = sorted(first, key=lambda each: -each["num_samples"])[:_MOST_SLICES]
+    names = [each["name"] for each in first if each in largest]
+    with figure_style():
+        figure, axes = new_figure(
+            1.3 + 0.4 * len(names) + 0.2 * len(runs), title=f"{metric.upper()} by {name_dimension(dimension)}"
+        )
+        for number, run in enumerate(runs):
+            of_run = {each["name"]: each[metric] for each in _find_slices(run, dimension)}
+            points = [(of_run[name], place) for place, name in enumerate(names) if of_run.get(name) is not None]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True),
+                    _MARKERS[number % len(_MARKERS)],
+                    color=COLORS[number % len(COLORS)],
+                    label=clip_text(run.name, 36),
+                )
+        rows = {each["name"]: each["num_samples"] for each in first}
+        _name_rows(axes, [f"{clip_text(name, 16)}\n{rows[name]:,} rows" for name in names])
+        axes.grid(visible=True)
+        figure.legend(loc="outside lower left")
+    return figure
+
+
+def _plot_value(
+    axes: Axes, place: int, value: float | None, bounds: Sequence[float] | None, color: str, form: str
+) -> None:
+    if bounds is not None:
+        axes.plot(bounds, [place, place], color=color, linewidth=2.5, solid_capstyle="round")
+    if value is not None:
+        axes.plot(value, place, "o", color=color)
+        axes.annotate(
+            format(value, form), (value, place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9
+        )
+
+
+def _finish_values(axes: Axes, names: Sequence[str]) -> None:
+    _name_rows(axes, names)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.08)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """One row per name, the first at the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.7)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)

@@ -13,24 +13,23 @@ from din_train.terminal import show_table
 def show_metrics(metrics: Mapping[str, Any]) -> None:
     """One run's metrics on one split, and those of its slices."""
     show_table(build_metrics_table(metrics))
-    if metrics.get("slices"):
+    if metrics["slices"]:
         show_table(build_slices_table(metrics["slices"]))
 
 
 def build_metrics_table(metrics: Mapping[str, Any]) -> Table:
-    """One run's metrics on one split, with what they stand on; metrics of an older version may lack some."""
-    intervals = metrics.get("intervals") or {}
+    """One run's metrics on one split, with what they stand on."""
+    intervals = metrics["intervals"] or {}
     title = f"{metrics['model']}: {metrics['split']} split, protocol {metrics['protocol']}"
     interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
     table = Table("metric", "value", interval, title=title)
     table.columns[1].justify = "right"
     for key, name in words.TITLES.items():
-        if key in metrics:
-            table.add_row(name, format_metric(metrics[key]), format_interval(intervals.get(key)))
+        table.add_row(name, format_metric(metrics[key]), format_interval(intervals.get(key)))
     if words.BY_HISTORY in metrics:
         table.add_row(words.BY_HISTORY_TITLE, format_metric(metrics[words.BY_HISTORY]), "a user's rows of one history")
-    users = f" of {metrics['num_users']:,} users" if "num_users" in metrics else ""
-    table.add_row("rows", f"{metrics['num_samples']:,}", f"{metrics['num_positives']:,} targets{users}")
+    counts = f"{metrics['num_positives']:,} targets of {metrics['num_users']:,} users"
+    table.add_row("rows", f"{metrics['num_samples']:,}", counts)
     table.add_row(
         "users in GAUC",
         f"{metrics['gauc_users']:,}",

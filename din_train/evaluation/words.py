@@ -80,11 +80,10 @@ def describe_selection(metrics: Mapping[str, Any]) -> str:
 
 def describe_rows(metrics: Mapping[str, Any]) -> str:
     """What the numbers stand on."""
-    users = f" of {metrics['num_users']:,} users" if "num_users" in metrics else ""
     negatives = describe_negatives(metrics["negatives"], "evaluation_per_positive")
     return (
-        f"{metrics['num_samples']:,} rows{users}, of which {metrics['num_positives']:,} are targets; {negatives}. "
-        f"GAUC is over {metrics['gauc_users']:,} users, {WEIGHTINGS[metrics['gauc_weighting']]}; "
+        f"{metrics['num_samples']:,} rows of {metrics['num_users']:,} users, of which {metrics['num_positives']:,} are "
+        f"targets; {negatives}. GAUC is over {metrics['gauc_users']:,} users, {WEIGHTINGS[metrics['gauc_weighting']]}; "
         f"{metrics['gauc_users_skipped']:,} with one class only are left out."
     )
 
@@ -92,7 +91,7 @@ def describe_rows(metrics: Mapping[str, Any]) -> str:
 def describe_intervals(intervals: Mapping[str, Any] | None) -> str:
     """How the intervals were made."""
     if intervals is None:
-        return "No intervals: metrics.resamples was 0, or the run is of an older version."
+        return "No intervals: metrics.resamples was 0."
     return (
         f"Intervals hold {intervals['confidence'] * 100:g} % of {intervals['resamples']:,} bootstrap resamples of the "
         f"{intervals['unit']}s: how far the figures would move with other {intervals['unit']}s, not with another seed."

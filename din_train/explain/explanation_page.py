@@ -1,17 +1,16 @@
 """One explained score: a table on the terminal, and a page that needs nothing beside it."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
 from din_train.dataset.names import EventDescription
-from din_train.explain.examples import Candidate, Example
-from din_train.explain.timeline import draw_attention, format_day, format_weight, to_svg
-from din_train.printable import make_printable
+from din_train.report.attention import Candidate, Example, format_day, format_weight
+from din_train.report.page import Picture, render_page
 
 _BAR_WIDTH = 20  # characters
 _EIGHTHS = "▏▎▍▌▋▊▉█"
@@ -22,25 +21,17 @@ MEANING = (
     "without that behaviour, which the model was really given, and which the weights predict."
 )
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 1rem auto; padding: 0 1rem; }
-h1 { font-size: 1.3rem; overflow-wrap: anywhere; } p { overflow-wrap: anywhere; }
-svg { display: block; width: 100%; max-width: 34rem; height: auto; margin: 1.5rem 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
-th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8884; }
-td:first-child { white-space: nowrap; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-"""
+_SECTIONS = {"score": "Score", "weights": "Activation weights", "numbers": "In numbers"}
+_TITLES = ("day", "item", "title", "category", "weight", "without it")
 
 
 @dataclass(frozen=True)
 class ExplainedPair:
     """What is shown of one score, of a candidate and N behaviours, oldest first.
 
-    history: which of the user's events they are, in words. normalization: of the weights, as the config names it.
+    history: which of the user's events they are, in words. normalization: the name in the config.
     unknown_context: context fields without a value. weights: [N]. probabilities_without: [N] click probabilities, each
-    without one behaviour; predicted_without: [N] what the weights say they are, None where they cannot tell.
+    without one behaviour; predicted_without: [N] what the weights say they are, None if they cannot tell.
     top: place of the largest weight, None for an empty history. largest_difference, tolerance: see `Explanation`.
     """
 
@@ -77,7 +68,7 @@ class ExplainedPair:
         }
 
     def to_example(self) -> Example:
-        """As pictures want it."""
+        """The record that pictures are drawn from."""
         return {
             "user": self.user,
             "clicked": self.candidate,
@@ -92,29 +83,34 @@ class ExplainedPair:
 def build_explanation_table(pair: ExplainedPair) -> Table:
     """The behaviours, newest last; the one with the largest weight is marked."""
     largest = max(map(abs, pair.weights), default=0.0)
-    table = Table("day", "item", "title", "category", "weight", "", "without it", title=escape(describe_score(pair)))
-    for place in (4, 6):
-        table.columns[place].justify = "right"
-        table.columns[place].no_wrap = True
-    table.columns[0].no_wrap = table.columns[5].no_wrap = True
-    for place, (behaviour, weight, without) in enumerate(
-        zip(pair.behaviours, pair.weights, pair.probabilities_without, strict=True)
-    ):
-        table.add_row(
-            format_day(behaviour["timestamp"]),
-            escape(behaviour["item"]),
-            escape(behaviour["title"] or ""),
-            escape(behaviour["category"] or ""),
-            format_weight(weight, largest),
-            draw_bar(weight, largest),
-            f"{without:.4f}",
-            style="bold" if place == pair.top else "",
-        )
+    table = Table(*_TITLES[:5], "", _TITLES[5], title=escape(describe_score(pair)))
+    for place, column in enumerate(table.columns):
+        column.no_wrap = place not in (1, 2, 3)
+        column.justify = "right" if place in (4, 6) else "left"
+    for place, (*words, weight, without) in enumerate(_list_behaviours(pair)):
+        bar = draw_bar(pair.weights[place], largest)
+        table.add_row(*map(escape, words), weight, bar, without, style="bold" if place == pair.top else "")
     return table
 
 
+def _list_behaviours(pair: ExplainedPair) -> list[tuple[str, ...]]:
+    """One row per behaviour, with a cell for each of `_TITLES`."""
+    largest = max(map(abs, pair.weights), default=0.0)
+    return [
+        (
+            format_day(behaviour["timestamp"]),
+            behaviour["item"],
+            behaviour["title"] or "",
+            behaviour["category"] or "",
+            format_weight(weight, largest),
+            f"{without:.4f}",
+        )
+        for behaviour, weight, without in zip(pair.behaviours, pair.weights, pair.probabilities_without, strict=True)
+    ]
+
+
 def draw_bar(weight: float, largest: float) -> str:
-    """A bar of characters, `largest` being the longest; of a negative weight with a minus before it."""
+    """Draw a bar of characters, `largest` being the longest; a minus stands before that of a negative weight."""
     eighths = round(abs(weight) / largest * _BAR_WIDTH * 8) if largest else 0
     bar = _EIGHTHS[-1] * (eighths // 8) + (_EIGHTHS[eighths % 8 - 1] if eighths % 8 else "")
     return f"-{bar}" if weight < 0 and bar else bar
@@ -128,7 +124,7 @@ def describe_score(pair: ExplainedPair) -> str:
 
 
 def describe_explanation(pair: ExplainedPair) -> list[str]:
-    """What stands below the table, a line each."""
+    """The lines that stand below the table."""
     lines = [f"history: {len(pair.behaviours)} behaviours, {pair.history}"]
     if pair.unknown_context:
         lines.append(f"context: {', '.join(pair.unknown_context)} unknown, since the data set has no row of this pair")
@@ -153,27 +149,17 @@ _NORMALIZATIONS = {
 }
 
 
-def build_explanation_html(pair: ExplainedPair) -> str:
-    """The page: the sentences, the picture, and the table."""
-    title = _escape(describe_score(pair))
-    largest = max(map(abs, pair.weights), default=0.0)
-    columns = (pair.behaviours, pair.weights, pair.probabilities_without)
-    rows = "".join(
-        f"<tr><td>{format_day(behaviour['timestamp'])}</td><td>{_escape(behaviour['item'])}</td>"
-        f"<td>{_escape(behaviour['title'] or '')}</td><td>{_escape(behaviour['category'] or '')}</td>"
-        f"<td class=number>{format_weight(weight, largest)}</td><td class=number>{without:.4f}</td></tr>\n"
-        for behaviour, weight, without in zip(*columns, strict=True)
+def build_explanation_page(pair: ExplainedPair, figure: Figure) -> str:
+    """The sentences, the picture and the table: HTML that needs nothing beside it."""
+    description = f"Activation weights of the behaviours of user {pair.user}"
+    caption = "The weight of each behaviour in this score, oldest first."
+    return render_page(
+        "explanation",
+        title=describe_score(pair),
+        sections=_SECTIONS,
+        sentences=describe_explanation(pair),
+        picture=Picture("weights", figure, caption, description),
+        meaning=MEANING,
+        titles=_TITLES,
+        rows=_list_behaviours(pair),
     )
-    head = "".join(f"<th>{name}</th>" for name in ("day", "item", "title", "category", "weight", "without it"))
-    sentences = "".join(f"<p>{_escape(line)}</p>\n" for line in [*describe_explanation(pair), MEANING])
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-        f"{to_svg(draw_attention(pair.to_example(), clicked_as='candidate'))}\n{sentences}"
-        f'<div class="wide"><table><tr>{head}</tr>\n{rows}</table></div>\n</body></html>\n'
-    )
-
-
-def _escape(text: str) -> str:
-    return html.escape(make_printable(text))

@@ -6,14 +6,13 @@ that claims of the score can be tested. Without behaviour j the interest must be
     normalisation none, sigmoid    sum_k w_k e_k - w_j e_j
     softmax                        (sum_k w_k e_k - w_j e_j) / (1 - w_j), since the other weights are renormalised
 
-and 0 where nothing is left. The right side is computed here in NumPy, from the weights that are shown; it goes through
+and 0 if nothing is left. The right side is computed here in NumPy, from the weights that are shown; it goes through
 the layers above the interest, and must give the logit that `model.score`, the one way to a score, gives the history
 without j. Sums run over the other behaviours, so that no digits are lost where w_j is nearly 1.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -27,10 +26,11 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
-from din_train.explain.examples import Example, Weighted, build_example, choose_rows
+from din_train.explain.examples import Weighted, build_example, choose_example_rows
 from din_train.model.din import DIN
 from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import Part
+from din_train.model.ranking_model import Part, RankingModel
+from din_train.report.attention import Example, write_examples
 from din_train.run_directory import RunDirectory
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Explanation:
     """One score, of a candidate and a history of N behaviours, oldest first.
 
     weights: [N] activation weights. logit: by `model.score`. logits_without: [N] likewise, without each behaviour.
-    predicted_without: [N] the same as the weights have it; NaN where they cannot tell, see `_LEAST_REST`.
+    predicted_without: [N] the same, predicted from the weights; NaN if they cannot tell, see `_LEAST_REST`.
     largest_difference, tolerance: between predicted and scored logits, relative to the larger or 1.
     """
 
@@ -72,7 +72,7 @@ class Explanation:
 
     @property
     def predicted_probabilities_without(self) -> list[float | None]:
-        """[N] as `predicted_without`; None where the weights cannot tell."""
+        """[N] as `predicted_without`; None if the weights cannot tell."""
         return [None if np.isnan(logit) else _to_probability(logit) for logit in self.predicted_without]
 
     @property
@@ -83,7 +83,7 @@ class Explanation:
         return len(self.weights) - 1 - int(np.argmax(np.abs(self.weights)[::-1]))
 
 
-def explain(model: DIN, inputs: Inputs) -> Explanation:
+def explain_score(model: DIN, inputs: Inputs) -> Explanation:
     """The activation weights of a batch of one row, checked.
 
     Raises:
@@ -123,7 +123,7 @@ def choose_examples(
     describer = Describer(data)
 
     def weigh(row: int) -> Weighted:
-        explanation = explain(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
+        explanation = explain_score(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
         return weigh_candidate(describer, int(samples.target_item_ids[row]), explanation)
 
     return [
@@ -133,12 +133,12 @@ def choose_examples(
             weigh(clicked),
             None if sampled is None else weigh(sampled),
         )
-        for clicked, sampled in choose_rows(samples, logits, seed=seed)
+        for clicked, sampled in choose_example_rows(samples, logits, seed=seed)
     ]
 
 
 def weigh_candidate(describer: Describer, item_id: int, explanation: Explanation) -> Weighted:
-    """A candidate as examples have it."""
+    """Return a candidate and its weights, as examples have them."""
     return {**describer.item(item_id), "click_probability": explanation.click_probability}, explanation.weights
 
 
@@ -204,24 +204,16 @@ def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs
     }
 
 
-if TYPE_CHECKING:
-    from din_train.model.ranking_model import RankingModel
-
-
 def write_attention(
-    run: RunDirectory, config: Config, data: PreparedData, model: "RankingModel", logits: NDArray[np.float32]
+    run: RunDirectory, config: Config, data: PreparedData, model: RankingModel, logits: NDArray[np.float32]
 ) -> None:
-    """Write it for a model that has activation weights; for another, and where their check fails, there is none.
+    """Write `attention.json` of a model that has activation weights; other models have none.
 
-    A failed check is said, and is no reason to lose a training that has come to its end.
+    A failed check leaves the file out and is printed: a training that has come to its end is not lost by it.
 
     Args:
         logits: [S] of the test split, in stored order.
     """
-    from din_train.explain.examples import write_examples
-    from din_train.explain.weights import choose_examples
-    from din_train.model.din import DIN
-
     if not isinstance(model, DIN):
         return
     longest = config.data.max_history_length

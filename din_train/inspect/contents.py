@@ -30,16 +30,16 @@ _TEXT_SHOWN = 100
 
 
 def read_contents(
-    data: DataConfig, path: Path, files: Sequence[Path], partner: Path | None
+    data: DataConfig, path: Path, files: Sequence[Path], other_file: Path | None
 ) -> tuple[list[tuple[str, str]], list[str], list[FileReport]]:
-    """What the log holds, its first bad lines, and the reports of its files."""
+    """Read what the log holds, its first bad lines, and the reports of its files."""
     from din_train.terminal import reading_progress
 
     data = data.model_copy(update={"max_bad_share": 1.0})
-    size = sum(each.stat().st_size for each in (*files, *([partner] if partner else [])))
+    size = sum(each.stat().st_size for each in (*files, *([other_file] if other_file else [])))
     with TemporaryDirectory(prefix="din-train-") as name, reading_progress(size) as progress:
         folder = Path(name)
-        log = _read_files(data, path, partner, folder, progress)
+        log = _read_files(data, path, other_file, folder, progress)
         reports = [report for report in log.reports if report.path.parent != folder]
         with connect(data, folder) as connection:
             if isinstance(log, RawSamples):
@@ -53,17 +53,17 @@ def read_contents(
 
 
 def _read_files(
-    data: DataConfig, path: Path, partner: Path | None, folder: Path, progress: Progress
+    data: DataConfig, path: Path, other_file: Path | None, folder: Path, progress: Progress
 ) -> RawLog | RawSamples:
-    """With the product's own reader; a partner that is not there is made up in `folder`, or left out."""
+    """With the product's own reader; another file that is needed and missing is made up in `folder`, or left out."""
     made_up = folder / "made-up.csv"
     if data.source == "x1":
         made_up.write_text(",".join(X1_COLUMNS) + "\n0,user,item,,,\n")
-        return read_x1(data, path, partner or made_up, folder, progress)
-    if partner is None and data.source == "movielens":
+        return read_x1(data, path, other_file or made_up, folder, progress)
+    if other_file is None and data.source == "movielens":
         made_up.write_text("0,title,genre\n")
         data = data.model_copy(update={"items": made_up})
-    if partner is None and (data.source in TIME_UNITS):
+    if other_file is None and (data.source in TIME_UNITS):
         return _read_reviews_alone(data, path, data.source, folder, progress)
     return read_log(data, folder, progress)
 
@@ -77,7 +77,7 @@ def _read_reviews_alone(data: DataConfig, path: Path, release: Release, folder: 
 
 
 def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, str]]:
-    """What became of the lines; the files of one group are counted together."""
+    """Count what became of the lines; the files of one group are counted together."""
     rows = []
     for reports in groups:
         if len(groups) > 1:
@@ -89,14 +89,14 @@ def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, st
         rows += [
             ("lines", f"{sum(report.lines for report in reports):,}"),
             ("kept", f"{sum(report.kept for report in reports):,}"),
-            ("rejected", _list_counts(rejected)),
-            *([("skipped", _list_counts(skipped))] if skipped else []),
-            *([("noted", _list_counts(notes))] if notes else []),
+            ("rejected", _show_counts(rejected)),
+            *([("skipped", _show_counts(skipped))] if skipped else []),
+            *([("noted", _show_counts(notes))] if notes else []),
         ]
     return [*rows, ("", "")]
 
 
-def _list_counts(counts: Counter[str]) -> str:
+def _show_counts(counts: Counter[str]) -> str:
     each = ", ".join(f"{what}: {count:,}" for what, count in counts.most_common())
     return f"{counts.total():,} ({each})" if len(counts) > 1 else each or "0"
 
@@ -138,7 +138,7 @@ def _is_day_number(value: int) -> bool:
 
 
 def _count_odd_events(events: Table) -> list[tuple[str, str]]:
-    """Events that are there more than once, and ids that look like none."""
+    """Count events that are there more than once, and ids that look like no id."""
     distinct = events.select("user", "item", "timestamp").distinct().count().to_pyarrow().as_py()
     rows = [("equal events", f"{events.count().to_pyarrow().as_py() - distinct:,} (user, item and time of another)")]
     for key in ("user", "item"):
@@ -146,7 +146,7 @@ def _count_odd_events(events: Table) -> list[tuple[str, str]]:
         words = events.filter(ids.lower().isin(_NULL_WORDS)).group_by(id=ids).aggregate(n=_.count())
         counts = {row["id"]: row["n"] for row in words.order_by(["id"]).to_pyarrow().to_pylist()}
         if counts:
-            rows.append((f"{key} ids", f"that may stand for none: {_list_counts(Counter(counts))}"))
+            rows.append((f"{key} ids", f"that may stand for none: {_show_counts(Counter(counts))}"))
         quoted = events.filter(ids.startswith('"') & ids.endswith('"')).count().to_pyarrow().as_py()
         if quoted:
             rows.append((f"{key} ids", f"in quotes, which are kept as a part of them: {quoted:,}"))
@@ -178,7 +178,7 @@ def _show_quantiles(table: Table, column: str) -> str:
 
 
 def _show_time(timestamp: int, ticks: int | None) -> str:
-    """The day, UTC; the number itself where it is no time."""
+    """The day in UTC; the number itself if it is no time."""
     if ticks is None:
         return str(timestamp)
     try:
@@ -199,7 +199,7 @@ def _list_bad_lines(rejected: Path, *, with_names: bool) -> list[str]:
 
 
 def count_lines(path: Path) -> int:
-    """Lines that are not blank, without a table's header; rows of Parquet."""
+    """Count the lines that are not blank, without a table's header, or the rows of Parquet."""
     if read_magic(path).startswith(b"PAR1"):
         return int(pq.read_metadata(path).num_rows)
     found = recognise(path)

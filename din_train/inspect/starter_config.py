@@ -7,21 +7,22 @@ from pathlib import Path
 
 from din_train.config.data import AMAZON_SOURCES
 from din_train.config.yaml_text import dump_yaml
-from din_train.inspect.recognise import COLUMN_NAMES, NEEDED_ROLES, Recognised
+from din_train.inspect.recognise import Recognised
+from din_train.inspect.table_columns import COLUMN_NAMES, NEEDED_ROLES
 from din_train.logs import FileReport
 from din_train.logs.rejects import count_allowed
 from din_train.printable import make_printable
 
 
 def fill_in_starter(
-    text: str, path: Path, found: Recognised, partner_key: str | None, partner: Path | None
+    text: str, path: Path, found: Recognised, other_key: str | None, other_file: Path | None
 ) -> tuple[str, list[str]]:
-    """The config, and the keys left to be edited, with why."""
+    """Fill in the config, and name the keys left to be edited, with the reason."""
     text, to_edit = _fill_in(text, found.key, path), []
-    if partner_key is not None and partner is not None:
-        text = _fill_in(text, partner_key, partner)
-    elif partner_key is not None:
-        to_edit.append(f"data.{partner_key}: no such file was found beside {path.name}")
+    if other_key is not None and other_file is not None:
+        text = _fill_in(text, other_key, other_file)
+    elif other_key is not None:
+        to_edit.append(f"data.{other_key}: no such file was found beside {path.name}")
     if found.key in ("items", "users"):
         others = {"users": ["events", "items"], "items": ["reviews" if found.source in AMAZON_SOURCES else "events"]}
         to_edit += [f"data.{key}: the path of that file" for key in others[found.key]]
@@ -58,7 +59,7 @@ def _build_columns(roles: Mapping[str, str], comments: Mapping[str, str]) -> str
 
 
 def mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tuple[str, list[str]]:
-    """The config with `max_bad_share` marked where a file has more bad lines than it allows."""
+    """Mark `max_bad_share` in the config if a file has more bad lines than it allows."""
     too_bad = []
     for report in reports:
         bad = sum(report.rejected.values())

@@ -1,10 +1,11 @@
 """`din-train predict`: new rows scored with a finished run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from signal import SIGINT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -14,18 +15,15 @@ from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
 from din_train.files import check_can_be_folder, compute_sha256, follow_links
 from din_train.logs.rejects import count_allowed
 from din_train.logs.row_files import RowFile, open_row_file
-from din_train.predict.input_columns import SEPARATOR, RequestColumns, find_request_columns, parse_columns
+from din_train.predict.input_columns import SEPARATOR, InputColumns, find_input_columns, parse_columns
 from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run, read_training_samples
 from din_train.signals import interrupted_exit_code, received_signal
 
 if TYPE_CHECKING:
-    from din_train.predict.input_rows import RequestParser
-    from din_train.predict.predictor import Predictor, Summary
-    from din_train.predict.unfinished_table import Request, UnfinishedTable
-
-# What `--allow-unmatched` takes; `context` stands for every context field.
-UNMATCHED = ("user", "item", "history", "timestamp", "context")
+    from din_train.predict.input_rows import InputParser
+    from din_train.predict.predictor import ChunkSummary, Predictor
+    from din_train.predict.unfinished_table import UnfinishedTable
 
 _UNMATCHED_WORDS = {
     "history": "ids in histories are unknown",
@@ -33,10 +31,10 @@ _UNMATCHED_WORDS = {
     "timestamp": "times are before every stored event, or no times of the log's kind",
 }
 
-# So many rows without anything known are taken for a mistake; fewer only where the file has no more.
+# So many rows without anything known are taken for a mistake; fewer only if the file has no more.
 _ENOUGH_ROWS = 1000
 
-_LIBRARIES = ("din-train", "keras", "numpy", "pyarrow", "tensorflow")
+_SCORING_LIBRARIES = ("din-train", "keras", "numpy", "pyarrow", "tensorflow")
 
 
 def predict(
@@ -50,32 +48,32 @@ def predict(
     overwrite: bool = False,
     overrides: Sequence[str] = (),
     history_separator: str | None = None,
-    allow_unmatched: Sequence[str] = (),
+    allow_unmatched: Collection[str] = (),
 ) -> None:
-    """Score a file's rows, go on where the same request was stopped.
+    """Score a file's rows; go on if the same request was stopped before.
 
     Args:
         columns: `role=column` (see `parse_columns`).
         positive_share: see `compute_prior_shift`; None leaves the probabilities as trained.
         overrides: see `open_run`.
-        history_separator: see `find_request_columns`.
-        allow_unmatched: roles of which no value needs to be known (`UNMATCHED`).
+        history_separator: see `find_input_columns`.
+        allow_unmatched: roles of which no value needs to be known; `context` stands for every context field.
 
     Raises:
-        ConfigError: see `find_request_columns`; if the output is there, or another request was begun for it.
+        ConfigError: see `find_input_columns`; if the output is there, or another request was begun for it.
         DataError: if the input cannot be read, changes meanwhile, has too many bad rows, or nothing of a role is known.
     """
     from din_train.predict.unfinished_table import MADE_FROM, is_made_from, open_unfinished, unfinished_folder
 
     output = follow_links(output)
     was_begun = unfinished_folder(output).exists()
-    _check_output(output, source, overwrite=overwrite or was_begun)
+    _check_output_path(output, source, overwrite=overwrite or was_begun)
     given = parse_columns(columns)
     file = open_row_file(source)
     run, trained_with = open_run_directory(run_dir, overrides)
-    found = find_request_columns(file, trained_with.data, given, history_separator)
+    found = find_input_columns(file, trained_with.data, given, history_separator)
     opened = open_run(run.path, overrides)
-    from din_train.predict.input_rows import RequestParser
+    from din_train.predict.input_rows import InputParser
     from din_train.predict.predictor import Predictor, add_score_columns, compute_prior_shift
 
     config = opened.config
@@ -83,13 +81,9 @@ def predict(
     shift = 0.0
     if positive_share is not None:
         shift = compute_prior_shift(share=positive_share, training_share=training_share)
-    _say_what_happens(opened, found, training_share, positive_share)
-    predictor = Predictor(
-        model=opened.model,
-        parser=RequestParser.of(opened.data, found, config.data.max_history_length),
-        batch_size=config.training.evaluation_batch_size,
-        prior_shift=shift,
-    )
+    _say_how_rows_are_scored(opened, found, training_share, positive_share)
+    parser = InputParser(opened.data, found, config.data.max_history_length)
+    predictor = Predictor(opened.model, parser, config.training.evaluation_batch_size, shift)
     request = _describe_request(opened, file, found, shift, chunk_rows)
     made_from = orjson.dumps({**request, "run": str(opened.run.path)}, option=orjson.OPT_SORT_KEYS)
     before = source.stat()
@@ -98,7 +92,7 @@ def predict(
             unfinished.remove_chunks()
             terminal.say(f"{output}: finished before; the chunks that it was put together from are removed")
             return
-        _check_output(output, source, overwrite=overwrite)  # another process may have written it meanwhile
+        _check_output_path(output, source, overwrite=overwrite)  # another process may have written it meanwhile
         summary, chunks = _score_chunks(file, predictor, unfinished, chunk_rows, config, allow_unmatched)
         after = source.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -111,22 +105,21 @@ def predict(
     _say_summary(output, summary)
 
 
-def _check_output(output: Path, source: Path, *, overwrite: bool) -> None:
+def _check_output_path(output: Path, source: Path, *, overwrite: bool) -> None:
     if output.suffix != ".parquet":
         raise ConfigError(f"--output: received {output}, expected a name that ends in .parquet")
     if output.exists() and source.exists() and output.samefile(source):
         raise ConfigError(f"--output: {output} is the input itself; choose another name")
-    if output.is_dir() or (output.exists() and not overwrite):
-        what = (
-            "is a folder; choose another name" if output.is_dir() else "already there; give --overwrite to replace it"
-        )
-        raise ConfigError(f"--output: {output}: {what}")
+    if output.is_dir():
+        raise ConfigError(f"--output: {output}: is a folder; choose another name")
+    if output.exists() and not overwrite:
+        raise ConfigError(f"--output: {output}: already there; give --overwrite to replace it")
     check_can_be_folder(output.parent)
 
 
 def _describe_request(
-    opened: OpenedRun, file: RowFile, columns: RequestColumns, shift: float, chunk_rows: int
-) -> "Request":
+    opened: OpenedRun, file: RowFile, columns: InputColumns, shift: float, chunk_rows: int
+) -> dict[str, Any]:
     """Everything that decides the output's bytes."""
     import tensorflow as tf
 
@@ -142,7 +135,7 @@ def _describe_request(
         "chunk_rows": chunk_rows,
         "evaluation_batch_size": opened.config.training.evaluation_batch_size,
         "device": "gpu" if tf.config.list_logical_devices("GPU") else "cpu",
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": {name: version(name) for name in _SCORING_LIBRARIES},
     }
 
 
@@ -152,70 +145,69 @@ def _score_chunks(
     unfinished: "UnfinishedTable",
     chunk_rows: int,
     config: Config,
-    allow_unmatched: Sequence[str],
-) -> "tuple[Summary, int]":
-    """Every chunk finished, and how many there are."""
-    from din_train.predict.predictor import Summary
+    allowed: Collection[str],
+) -> "tuple[ChunkSummary, int]":
+    """Finish every chunk; return what became of all rows, and how many chunks there are."""
+    from din_train.predict.predictor import ChunkSummary
 
-    total, number, kept_rows = Summary(), 0, 0
+    total, chunks, going_on = ChunkSummary(), 0, False
     try:
         with terminal.reading_progress(file.path.stat().st_size, "scoring") as progress:
-            for number, chunk in enumerate(file.read_chunks(chunk_rows, progress), 1):
-                kept = _read_kept(unfinished, number - 1)
-                if kept is not None:
+            for chunk in file.read_chunks(chunk_rows, progress):
+                kept = _read_kept(unfinished, chunks)
+                if kept is None:
+                    if going_on:
+                        terminal.say(f"{unfinished.folder}: going on after {total.rows:,} rows")
+                    table, summary = predictor.predict(chunk)
+                    if not chunks and not summary.scored and summary.rows >= _ENOUGH_ROWS:
+                        raise DataError(
+                            f"{file.path}: none of its first {summary.rows:,} rows can be scored "
+                            f"({_list_bad(summary)}); check --columns, and the file"
+                        )
+                    total.add(summary)
+                    if total.scored >= _ENOUGH_ROWS:
+                        _check_matches(file, total, predictor.parser, config, allowed)
+                    unfinished.write_chunk(chunks, table, asdict(summary))
+                else:
                     total.add(kept)
-                    kept_rows += kept.rows
-                    continue
-                if kept_rows:
-                    terminal.say(f"{unfinished.folder}: going on after {total.rows:,} rows")
-                    kept_rows = 0
-                table, summary = predictor.predict(chunk)
-                if number == 1 and not summary.scored and summary.rows >= _ENOUGH_ROWS:
-                    raise DataError(
-                        f"{file.path}: none of its first {summary.rows:,} rows can be scored ({_show_bad(summary)}); "
-                        "check --columns, and the file"
-                    )
-                total.add(summary)
-                if total.scored >= _ENOUGH_ROWS:
-                    _check_matches(file, total, predictor.parser, config, allow_unmatched)
-                unfinished.write_chunk(number - 1, table, summary.to_json())
-            _check_matches(file, total, predictor.parser, config, allow_unmatched)
+                going_on = kept is not None
+                chunks += 1
+            _check_matches(file, total, predictor.parser, config, allowed)
     except DataError:
-        unfinished.remove_chunks()  # of a file that has to be another
+        unfinished.remove_chunks()  # the file has to be corrected, which makes it another request
         raise
     except KeyboardInterrupt:
         signal = received_signal()
         by = signal.name if signal and signal != SIGINT else "Ctrl-C"
         how_many = f"{total.rows:,} rows are kept in {unfinished.folder}" if total.rows else "no chunk finished yet"
         raise Interrupted(
-            f"scoring stopped by {by}: {how_many}; run the same command again to go on",
-            interrupted_exit_code(),
+            f"scoring stopped by {by}: {how_many}; run the same command again to go on", interrupted_exit_code()
         ) from None
-    return total, number
+    return total, chunks
 
 
-def _read_kept(unfinished: "UnfinishedTable", number: int) -> "Summary | None":
-    """Of a chunk that an earlier process finished; None where it is to be scored."""
-    from din_train.predict.predictor import Summary
+def _read_kept(unfinished: "UnfinishedTable", number: int) -> "ChunkSummary | None":
+    """The summary of a chunk that an earlier process finished; None if the chunk is to be scored."""
+    from din_train.predict.predictor import ChunkSummary
 
     try:
         kept = unfinished.read_summary(number)
     except DamagedError as error:
         terminal.say(f"{error.problems[0].partition(';')[0]}; it is scored again")
         return None
-    return None if kept is None else Summary(**kept)
+    return None if kept is None else ChunkSummary(**kept)
 
 
 def _check_matches(
-    file: RowFile, summary: "Summary", parser: "RequestParser", config: Config, allowed: Sequence[str]
+    file: RowFile, summary: "ChunkSummary", parser: "InputParser", config: Config, allowed: Collection[str]
 ) -> None:
     """Refuse rows of which no user, item, history id, time or context value is known, or histories joined otherwise.
 
     Raises:
-        DataError: unless that role is allowed to.
+        DataError: unless that role is allowed to be unknown.
     """
     for role, (given, unknown, example) in summary.matches.items():
-        option = "history" if role == SEPARATOR else role if role in UNMATCHED else "context"
+        option = "history" if role == SEPARATOR else "context" if role in parser.columns.context else role
         most = count_allowed(config.data.max_bad_share, given) if role == SEPARATOR else given - 1
         if not given or unknown <= most or option in allowed:
             continue
@@ -225,23 +217,23 @@ def _check_matches(
         )
 
 
-def _check_bad_rows(file: RowFile, summary: "Summary", config: Config, folder: Path) -> None:
-    allowed = count_allowed(config.data.max_bad_share, summary.rows)
-    if summary.num_bad > allowed:
+def _check_bad_rows(file: RowFile, summary: "ChunkSummary", config: Config, folder: Path) -> None:
+    num_bad, allowed = summary.rows - summary.scored, count_allowed(config.data.max_bad_share, summary.rows)
+    if num_bad > allowed:
         raise DataError(
-            f"{file.path}: {summary.num_bad:,} of {summary.rows:,} rows cannot be scored ({_show_bad(summary)}), more "
-            f"than the {allowed:,} that data.max_bad_share = {config.data.max_bad_share:g} allows; correct the file, "
-            f"or give --set data.max_bad_share=... (the scored rows are kept in {folder})"
+            f"{file.path}: {num_bad:,} of {summary.rows:,} rows cannot be scored ({_list_bad(summary)}), more than the "
+            f"{allowed:,} that data.max_bad_share = {config.data.max_bad_share:g} allows; correct the file, or give "
+            f"--set data.max_bad_share=... (the scored rows are kept in {folder})"
         )
 
 
-def _show_bad(summary: "Summary") -> str:
+def _list_bad(summary: "ChunkSummary") -> str:
     most_first = sorted(summary.bad.items(), key=lambda each: (-each[1][0], each[0]))
     return ", ".join(f"{reason}: {count:,}, the first is row {first:,}" for reason, (count, first) in most_first)
 
 
-def _say_what_happens(
-    opened: OpenedRun, columns: RequestColumns, training_share: float, positive_share: float | None
+def _say_how_rows_are_scored(
+    opened: OpenedRun, columns: InputColumns, training_share: float, positive_share: float | None
 ) -> None:
     if columns.event is not None:
         history = f"that of the log's row in '{columns.event}'"
@@ -256,7 +248,7 @@ def _say_what_happens(
     )
     if positive_share is None:
         terminal.say(
-            f"click_probability is calibrated to the training rows, of which {training_share:.4%} are positives; where "
+            f"click_probability is calibrated to the training rows, of which {training_share:.4%} are positives; if "
             "the rows to be scored have another share of clicks, give it as --positive-share"
         )
     else:
@@ -266,13 +258,14 @@ def _say_what_happens(
         )
 
 
-def _say_summary(output: Path, summary: "Summary") -> None:
+def _say_summary(output: Path, summary: "ChunkSummary") -> None:
     for reason, (count, first) in sorted(summary.bad.items()):
         terminal.say(f"not scored: {reason}: {count:,} (the first is row {first:,})")
     mean = f", mean click_probability {summary.probabilities / summary.scored:.6f}" if summary.scored else ""
     terminal.say(
-        f"{output}: {summary.rows:,} rows, {summary.scored:,} scored{mean}; {summary.unknown_users:,} of unknown "
-        f"users, {summary.unknown_items:,} of unknown items, {summary.without_history:,} without a history"
+        f"{output}: {summary.rows:,} rows, {summary.scored:,} scored{mean}; {summary.count_unknown('user'):,} of "
+        f"unknown users, {summary.count_unknown('item'):,} of unknown items, {summary.without_history:,} without a "
+        "history"
     )
     if summary.at_stored_time:
         terminal.say(

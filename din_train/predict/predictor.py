@@ -1,64 +1,58 @@
-"""New rows -> the same rows with their logits and click probabilities, a chunk at a time, the way a split is scored."""
+"""New rows, a chunk at a time, get their logits and click probabilities, the way a split is scored."""
 
 import math
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from din_train.batches import EvaluationBatches
-from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import ConfigError
 from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.logs.row_files import Chunk
 from din_train.model.ranking_model import RankingModel
-from din_train.predict.input_columns import ADDED
-from din_train.predict.input_rows import Match, RequestParser, Requests
+from din_train.predict.input_columns import SCORE_COLUMNS
+from din_train.predict.input_rows import InputParser, Match
+
+_NO_VALUES: Match = (0, 0, None)
 
 
 @dataclass
-class Summary:
-    """What became of rows; sums, so that those of chunks add up.
+class ChunkSummary:
+    """What became of rows; those of chunks add up.
 
     at_stored_time: rows whose user has a stored event at the row's own time, which is not in the history.
-    bad: reason -> how many, and the first one's number, from 1. matches: role -> what `Match` takes.
+    bad: reason -> how many, and the number of the first one, from 1. matches: see `InputRows`.
     """
 
     rows: int = 0
     scored: int = 0
-    unknown_users: int = 0
-    unknown_items: int = 0
     without_history: int = 0
     at_stored_time: int = 0
     probabilities: float = 0.0
     bad: dict[str, list[int]] = field(default_factory=dict)
-    matches: dict[str, tuple[int, int, str | None]] = field(default_factory=dict)
+    matches: dict[str, Match] = field(default_factory=dict)
 
     def add(self, other: Self) -> None:
         """Count the rows that follow."""
         for reason, (count, first) in other.bad.items():
-            known = self.bad.setdefault(reason, [0, self.rows + first])
-            known[0] += count
+            self.bad.setdefault(reason, [0, self.rows + first])[0] += count
         for role, match in other.matches.items():
-            self.matches[role] = astuple(Match(*self.matches.get(role, ())).add(Match(*match)))
-        for each in fields(self):
-            if each.name not in ("bad", "matches"):
-                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+            (given, unknown, example), before = match, self.matches.get(role, _NO_VALUES)
+            self.matches[role] = (before[0] + given, before[1] + unknown, before[2] or example)
+        for name in ("rows", "scored", "without_history", "at_stored_time", "probabilities"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
-    @property
-    def num_bad(self) -> int:
-        return self.rows - self.scored
-
-    def to_json(self) -> dict[str, Any]:
-        """What `Summary(**...)` takes."""
-        return asdict(self)
+    def count_unknown(self, role: str) -> int:
+        """How many values of a role are not in the data set."""
+        return self.matches.get(role, _NO_VALUES)[1]
 
 
 def add_score_columns(schema: pa.Schema) -> pa.Schema:
     """The output's columns: the file's own, then the probability and the logit, null in a bad row."""
-    for name in ADDED:
+    for name in SCORE_COLUMNS:
         schema = schema.append(pa.field(name, pa.float32()))
     return schema
 
@@ -71,20 +65,20 @@ class Predictor:
     """
 
     model: RankingModel
-    parser: RequestParser
+    parser: InputParser
     batch_size: int
     prior_shift: float
 
-    def predict(self, chunk: Chunk) -> tuple[pa.Table, Summary]:
+    def predict(self, chunk: Chunk) -> tuple[pa.Table, ChunkSummary]:
         """The chunk with `add_score_columns`, in its order.
 
         Raises:
             RunError: see `compute_scores`.
         """
-        requests = self.parser.parse(chunk)
+        parsed = self.parser.parse(chunk)
         batches = EvaluationBatches(
-            replace(self.parser.data, event_item_ids=requests.event_item_ids),
-            requests.samples,
+            replace(self.parser.data, event_item_ids=parsed.event_item_ids),
+            parsed.samples,
             batch_size=self.batch_size,
             max_history_length=self.parser.max_history_length,
         )
@@ -92,35 +86,26 @@ class Predictor:
         if self.prior_shift:
             logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
         probabilities = compute_click_probabilities(logits)
-        columns = [_spread(values, requests.rows, chunk.table.num_rows) for values in (probabilities, logits)]
-        table = pa.table([*chunk.table.columns, *columns], schema=add_score_columns(chunk.table.schema))
-        return table, _summarise(requests, chunk.table.num_rows, float(probabilities.sum()))
+        size = chunk.table.num_rows
+        columns = [_spread(values, parsed.rows, size) for values in (probabilities, logits)]
+        summary = ChunkSummary(
+            rows=size,
+            scored=len(parsed.rows),
+            without_history=int(np.sum(parsed.samples.history_length == 0)),
+            at_stored_time=parsed.at_stored_time,
+            probabilities=float(probabilities.sum()),
+            matches=parsed.matches,
+        )
+        for place, reason in parsed.bad.items():
+            summary.bad.setdefault(reason, [0, place + 1])[0] += 1
+        return pa.table([*chunk.table.columns, *columns], schema=add_score_columns(chunk.table.schema)), summary
 
 
 def _spread(values: Any, rows: Any, size: int) -> pa.Array:
     """[G] values -> [size] float32, null in other rows."""
-    spread = np.zeros(size, np.float32)
-    spread[rows] = values
-    missing = np.ones(size, bool)
-    missing[rows] = False
+    spread, missing = np.zeros(size, np.float32), np.ones(size, bool)
+    spread[rows], missing[rows] = values, False
     return pa.array(spread, mask=missing)
-
-
-def _summarise(requests: Requests, size: int, probabilities: float) -> Summary:
-    samples = requests.samples
-    summary = Summary(
-        rows=size,
-        scored=len(samples),
-        unknown_users=int(np.sum(samples.user_ids == UNKNOWN_ID)),
-        unknown_items=int(np.sum(samples.target_item_ids == UNKNOWN_ID)),
-        without_history=int(np.sum(samples.history_length == 0)),
-        at_stored_time=int(np.sum(requests.at_stored_time)),
-        probabilities=probabilities,
-    )
-    summary.matches = {role: astuple(match) for role, match in requests.matches.items()}
-    for place, reason in requests.bad.items():
-        summary.bad.setdefault(reason, [0, place + 1])[0] += 1
-    return summary
 
 
 def compute_prior_shift(*, share: float, training_share: float) -> float:
@@ -135,7 +120,7 @@ def compute_prior_shift(*, share: float, training_share: float) -> float:
         share: P, of clicks among the rows to be scored. training_share: S, of positives among the training rows.
 
     Raises:
-        ConfigError: where all training rows are of one class, or P is not between 0 and 1.
+        ConfigError: if all training rows are of one class, or P is not between 0 and 1.
     """
     if not 0 < share < 1:
         raise ConfigError(f"--positive-share: received {share:g}, expected a share between 0 and 1, such as 0.02")

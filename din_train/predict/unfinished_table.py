@@ -1,10 +1,10 @@
-"""Finished chunks of a table that is not yet whole, kept so that a stopped command can go on.
+"""Finished chunks of a table that is not yet whole are kept, so that a stopped command can go on.
 
 <output>.unfinished/
     .din-train           says that the folder is ours
     request.json         what the chunks were made from; another request does not go on with them
     checksums.json       SHA-256 of these files; a chunk that is not as it was written is not there
-    chunk-0000000.arrow  one a chunk, whole or not there
+    chunk-0000000.arrow  one for each chunk, whole or not there
     whole.parquet        the chunks put together, until it takes the output's name
 """
 
@@ -26,8 +26,6 @@ REQUEST, WHOLE = "request.json", "whole.parquet"
 MADE_FROM = b"din-train"  # in the output's metadata
 _SUMMARY = b"din-train summary"
 
-Request = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class UnfinishedTable:
@@ -36,7 +34,7 @@ class UnfinishedTable:
     folder: Path
 
     def has_chunks(self) -> bool:
-        """Whether there is any, whole or not."""
+        """Whether there is any chunk, whole or not."""
         return any(self.folder.glob("chunk-*.arrow"))
 
     def write_chunk(self, number: int, table: pa.Table, summary: dict[str, Any]) -> None:
@@ -49,7 +47,7 @@ class UnfinishedTable:
                 writer.write_table(table)
 
     def read_summary(self, number: int) -> dict[str, Any] | None:
-        """What was to be remembered of a chunk; None where there is none.
+        """What was to be remembered of a chunk; None if there is no such chunk.
 
         Raises:
             DamagedError: if it is not as it was written.
@@ -77,7 +75,7 @@ class UnfinishedTable:
         self.remove_chunks()
 
     def remove_chunks(self) -> None:
-        """Also those that a killed process left half-written."""
+        """Remove all chunks, also those that a killed process left half-written."""
         for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{REQUEST}", f".*-{INDEX}", WHOLE):
             for path in self.folder.glob(pattern):
                 path.unlink()
@@ -90,10 +88,10 @@ class UnfinishedTable:
 
 
 @contextmanager
-def open_unfinished(output: Path, request: Request, *, overwrite: bool) -> Iterator[UnfinishedTable]:
-    """The folder beside `output`, new or as the same request left it, held against other processes.
+def open_unfinished(output: Path, request: dict[str, Any], *, overwrite: bool) -> Iterator[UnfinishedTable]:
+    """Open the folder beside `output`, new or as the same request left it, and keep other processes from it.
 
-    It is gone afterwards if it holds no chunk.
+    It is removed afterwards if it holds no chunk.
 
     Args:
         request: everything that decides what the chunks hold, as JSON has it.
@@ -128,7 +126,7 @@ def is_made_from(output: Path, made_from: bytes) -> bool:
         return False
 
 
-def _start_or_go_on(unfinished: UnfinishedTable, request: Request, *, overwrite: bool) -> None:
+def _start_or_go_on(unfinished: UnfinishedTable, request: dict[str, Any], *, overwrite: bool) -> None:
     folder = unfinished.folder
     before = _read_request(folder)
     if before == request:
@@ -153,9 +151,9 @@ def _remove(unfinished: UnfinishedTable) -> None:
     remove_empty(unfinished.folder)
 
 
-def _read_request(folder: Path) -> Request | None:
+def _read_request(folder: Path) -> dict[str, Any] | None:
     try:
-        request: Request = orjson.loads(read_indexed(folder / REQUEST, ""))
+        request: dict[str, Any] = orjson.loads(read_indexed(folder / REQUEST, ""))
     except (FileNotFoundError, DamagedError):
         return None
     return request

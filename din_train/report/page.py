@@ -10,31 +10,30 @@ from matplotlib.figure import Figure
 
 from din_train.evaluation.metric_tables import format_interval, format_metric
 from din_train.printable import make_lines_printable
-from din_train.report.plots import INK, to_svg
+from din_train.report.plots import to_svg
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, its caption, and what it shows for those who do not see it; `ink` is what its texts are drawn in."""
+    """A figure, its caption, and what it shows for those who do not see it."""
 
     name: str
     figure: Figure
     caption: str
     description: str
-    ink: str = INK
 
     @property
     def svg(self) -> Markup:
         """The element; matplotlib has escaped the texts in it."""
-        svg = to_svg(self.figure, name=self.name, description=self.description, ink=self.ink)
+        svg = to_svg(self.figure, name=self.name, description=self.description)
         return Markup(svg)  # noqa: S704
 
 
 def render_page(template: str, **values: Any) -> str:
-    """`templates/<template>.html`, filled; every value is made printable and escaped.
+    """Fill `templates/<template>.html`; every value is made printable and escaped.
 
     Raises:
-        jinja2.UndefinedError: where the template wants another value.
+        jinja2.UndefinedError: if the template needs a value that is not given.
     """
     return _build_environment().get_template(f"{template}.html").render(values)
 
@@ -52,5 +51,4 @@ def _build_environment() -> Environment:
     environment.filters["metric"] = format_metric
     environment.filters["interval"] = format_interval
     environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["words"] = lambda name: name.replace("_", " ")
     return environment

@@ -1,7 +1,7 @@
 """Figures: one look for all of them, as an element of a page and as PNG and SVG files.
 
 Colours are chosen to be read on white and on black. Text and axes are drawn in `INK`, which becomes the colour of the
-page's own text where a figure stands in a page.
+page's own text if a figure stands in a page.
 """
 
 import html
@@ -12,17 +12,19 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from din_train.files import atomic_folder
 from din_train.printable import make_printable
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells users that it builds its font cache
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # else it tells users that it builds its font cache
 
 INK = "#23272e"
 QUIET = "#868c96"
@@ -41,7 +43,6 @@ _STYLE = {
     "axes.titlesize": 11.0,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "font.family": "sans-serif",
     "font.size": 10.0,
     "grid.alpha": 0.35,
     "grid.color": QUIET,
@@ -55,7 +56,13 @@ _STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-# It would hold for the whole page; the page says the same of its figures.
+# Of these the installed ones draw the Chinese, Japanese and Korean characters of PNG files.
+_WIDE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
+    "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS",
+)  # fmt: skip
+
+# It would apply to the whole page, which has the same style for its figures.
 _GLOBAL_STYLE = re.compile(r"\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 
 _RENDERED: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
@@ -67,10 +74,16 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """The look; a figure is both built and rendered inside it."""
-    with rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
-        warnings.filterwarnings("ignore", r"Glyph .* missing from font")  # the browser has it
+    """Set the look; a figure is both built and rendered inside it."""
+    with rc_context({**_STYLE, "font.family": _find_fonts()}), warnings.catch_warnings():  # type: ignore[dict-item]
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")  # the browser has it
         yield
+
+
+@cache
+def _find_fonts() -> list[str]:
+    installed = set(fontManager.get_font_names())
+    return ["sans-serif", *(name for name in _WIDE_FONTS if name in installed)]
 
 
 def new_figure(height: float = 3.2, *, title: str) -> tuple[Figure, Axes]:
@@ -85,41 +98,48 @@ def new_figure(height: float = 3.2, *, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def to_svg(figure: Figure, *, name: str, description: str, ink: str = INK) -> str:
+def to_svg(figure: Figure, *, name: str, description: str) -> str:
     """An `<svg>` element to stand in a page, the same for the same figure.
 
-    It has the colours and the fonts of the page's text, and refers to nothing outside itself.
+    It takes the colours and the fonts of the page's text, and refers to nothing outside itself.
 
     Args:
-        name: comes before every id inside, so that figures of one page keep theirs apart.
+        name: comes before every id inside, so that no two figures of a page share an id.
         description: what it shows, for those who do not see it.
-        ink: the colour to replace by that of the page's text.
     """
-    svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name, ink))
+    svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name))
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)  # HTML has no use for them
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(make_printable(description))}" ', 1)
 
 
 def write_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
-    """Put `<name>.svg` and `<name>.png` of each, on white, in place of those in the folder; other files stay."""
+    """Write `<name>.svg` and `<name>.png` of each, on white, in place of the folder's figures; other files stay."""
     with atomic_folder(folder) as temporary:
         if folder.is_dir():
             shutil.copytree(folder, temporary, ignore=_FIGURES, dirs_exist_ok=True, symlinks=True)
         for name, figure in figures.items():
-            svg = re.sub(r"(<svg [^>]*>)", r'\1\n<rect width="100%" height="100%" fill="#ffffff"/>', _render(figure))
-            (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
-            with figure_style():
-                figure.savefig(temporary / f"{name}.png", dpi=144, facecolor="white", metadata={"Software": None})
+            for suffix in ("svg", "png"):
+                write_figure(temporary / f"{name}.{suffix}", figure)
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure on white to a file whose name ends in `.svg` or `.png`; not atomic, see `files.atomic_file`."""
+    if path.suffix.lower() == ".svg":
+        svg = re.sub(r"(<svg [^>]*>)", r'\1\n<rect width="100%" height="100%" fill="#ffffff"/>', _render(figure))
+        path.write_text(svg, encoding="utf-8")
+    else:
+        with figure_style():
+            figure.savefig(path, format="png", dpi=144, facecolor="white", metadata={"Software": None})
 
 
 def clip_text(text: str, width: int = 24) -> str:
-    """Someone else's name, on one line and not too long for an axis."""
+    """A name on one line, and short enough for an axis."""
     one_line = make_printable(" ".join(text.split()))
     return one_line if len(one_line) <= width else one_line[: width - 1] + "…"
 
 
 def _render(figure: Figure) -> str:
-    """As SVG; a figure is laid out and drawn once, for its page and for its file."""
+    """Render as SVG; a figure is laid out and drawn once, for its page and for its file."""
     if figure in _RENDERED:
         return _RENDERED[figure]
     text = io.StringIO()
@@ -131,8 +151,8 @@ def _render(figure: Figure) -> str:
     return _RENDERED[figure]
 
 
-def _fit_into_page(tag: str, name: str, ink: str) -> str:
-    for fixed in (ink, "#000000"):
+def _fit_into_page(tag: str, name: str) -> str:
+    for fixed in (INK, "#000000"):
         tag = tag.replace(fixed, "currentColor")
     tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
     return re.sub(r'\bid="|(?<=href=")#|(?<=url\()#', rf"\g<0>{name}-", tag)

@@ -15,7 +15,7 @@ from din_train.run_directory import RunDirectory, open_run_directory
 from din_train.scoring import find_prepared
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from din_train.report.attention import Example
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def report(run_dir: Path, overrides: Sequence[str] = ()) -> Path:
 def write_report(
     run: RunDirectory, config: Config, metrics: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> list[str]:
-    """`report.html` and `plots/` of a run, in place of what there is.
+    """Write `report.html` and `plots/` of a run, in place of those before.
 
     A file that is missing or damaged leaves out its part of the page, and the page says so. The overrides say where the
     prepared data set is (see `find_prepared`), and change nothing that is shown.
@@ -67,7 +67,7 @@ def write_report(
             damaged.extend(error.problems if isinstance(error, DamagedError) else ())
             return None
 
-    path = _shorten(run.path)
+    path = _relate_to_working_folder(run.path)
     page = RunReport(
         name=run.path.resolve().name,
         metrics=metrics,
@@ -77,7 +77,7 @@ def write_report(
         rows=find("scores", lambda: read_scores(run.scores_file("test"))),
         manifest=find("data", lambda: _read_data(run, config, metrics, overrides)),
         environment=find("environment", run.read_environment),
-        attention=find("attention", lambda: _draw_attention(run, metrics)) or {},
+        attention=find("attention", lambda: _read_attention(run, metrics)) or (),
         lacking=lacking,
     )
     pictures = build_run_pictures(page)
@@ -99,17 +99,16 @@ def _read_data(run: RunDirectory, config: Config, metrics: Mapping[str, Any], ov
         raise RunError(f"{prepared}: {what}") from None
 
 
-def _draw_attention(run: RunDirectory, metrics: Mapping[str, Any]) -> "dict[str, Figure]":
-    from din_train.explain.examples import read_examples
-    from din_train.explain.timeline import draw_attention
+def _read_attention(run: RunDirectory, metrics: Mapping[str, Any]) -> "list[Example]":
+    from din_train.report.attention import read_examples
 
     if metrics["model"] != "din" and not run.attention_file.exists():
         raise RunError(f"Model {metrics['model']} has no activation weights")
-    return {str(each["user"]): draw_attention(each) for each in read_examples(run.attention_file)}
+    return read_examples(run.attention_file)
 
 
-def _shorten(path: Path) -> Path:
-    """From the working directory, where it lies in it; a link such as `runs/latest` is followed."""
+def _relate_to_working_folder(path: Path) -> Path:
+    """The path as seen from the working directory if it is inside it; a link such as `runs/latest` is followed."""
     whole = path.resolve()
     here = Path.cwd().resolve()
     return whole.relative_to(here) if whole.is_relative_to(here) else whole

@@ -1,4 +1,4 @@
-"""`report.html` of a run: its numbers and what they mean, its figures, and how it came about."""
+"""`report.html` of a run: its numbers and what they mean, its figures, and how it was made."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from din_train.dataset.manifest import Manifest
 from din_train.evaluation import words
 from din_train.evaluation.metric_tables import format_metric
 from din_train.evaluation.scores import ScoredRows
-from din_train.explain.timeline import TEXT_COLOUR
 from din_train.report import run_plots
+from din_train.report.attention import Example, build_attention_picture
 from din_train.report.page import Picture, render_page
 from din_train.report.run_plots import choose_metric, name_dimension
 
@@ -27,20 +27,24 @@ _SECTIONS = {
     "again": "To train it again",
     "config": "Config",
 }
-_COUNTS = ("num_samples", "num_positives", "gauc_users", "gauc_users_skipped")
-_COUNT_TITLES = ("rows", "targets", "users in GAUC", "users left out")
+_COUNTS = {
+    "num_samples": "rows",
+    "num_positives": "targets",
+    "gauc_users": "users in GAUC",
+    "gauc_users_skipped": "users left out",
+}
 _ENVIRONMENT = (
-    *("din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device", "started", "seconds"),
-)
+    "din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device", "started", "seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a report is made of; a file that a run may lack is None, and then `lacking` says why.
+    """What a report is made of; what a missing or damaged file would give is None, and then `lacking` says why.
 
-    metrics: as in metrics.json. history: one record an epoch, as in history.jsonl. config: as YAML.
+    metrics: as in metrics.json. history: one record per epoch, as in history.jsonl. config: as YAML.
     rows: of the test split. manifest: of the prepared data. environment: as in environment.json.
-    attention: pictures of some users' behaviours, by the user.
+    attention: as in attention.json.
     again: the command that trains the same.
     lacking: part (`history`, `scores`, `data`, `environment`, `attention`) -> a sentence.
     """
@@ -53,7 +57,7 @@ class RunReport:
     rows: ScoredRows | None = None
     manifest: Manifest | None = None
     environment: Mapping[str, Any] | None = None
-    attention: Mapping[str, Figure] = field(default_factory=dict)
+    attention: Sequence[Example] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,20 +78,14 @@ class RunPictures:
 
 
 def build_run_pictures(report: RunReport) -> RunPictures:
-    """Every figure that the run's files have what it takes for."""
+    """Draw every figure for which the run has the files."""
     return RunPictures(
         learning=_draw_learning(report),
-        slices=_draw_slices(report.metrics.get("slices", {})),
+        slices=_draw_slices(report.metrics["slices"]),
         scores=_draw_scores(report),
         attention=tuple(
-            Picture(
-                f"attention-{number}",
-                figure,
-                f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
-                f"Activation weights of the behaviours of user {user}",
-                TEXT_COLOUR,
-            )
-            for number, (user, figure) in enumerate(report.attention.items(), 1)
+            build_attention_picture(f"attention-{number}", example)
+            for number, example in enumerate(report.attention, 1)
         ),
     )
 
@@ -102,8 +100,8 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
         sections=_SECTIONS,
         words=words,
         metrics=metrics,
-        intervals=metrics.get("intervals") or {},
-        intervals_sentence=words.describe_intervals(metrics.get("intervals")),
+        intervals=metrics["intervals"] or {},
+        intervals_sentence=words.describe_intervals(metrics["intervals"]),
         rows_sentence=words.describe_rows(metrics),
         selection_sentence=words.describe_selection(metrics),
         training_negatives=words.describe_negatives(metrics["negatives"], "per_positive"),
@@ -112,16 +110,16 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
         epochs=_tabulate_epochs(report.history),
         slice_pictures=pictures.slices,
         slice_sentences=list(_explain_slices(metrics)),
-        slice_titles=(*_COUNT_TITLES, *words.TITLES.values()),
+        slices=[_tabulate_slices(dimension, parts) for dimension, parts in metrics["slices"].items() if parts],
         score_pictures=pictures.scores,
         score_sentences=list(_explain_scores(report)),
         attention=pictures.attention,
         attention_sentence=None if pictures.attention else report.lacking.get("attention"),
         data=None if report.manifest is None else describe_data(report.manifest),
         data_sentence=report.lacking.get("data"),
-        environment=environment and [(words.ENVIRONMENT[key], environment.get(key)) for key in _ENVIRONMENT],
+        environment=environment and [(words.ENVIRONMENT[key], environment[key]) for key in _ENVIRONMENT],
         environment_sentence=report.lacking.get("environment"),
-        command=environment and environment.get("command"),
+        command=environment and environment["command"],
         again=report.again,
         config=report.config,
     )
@@ -131,7 +129,6 @@ def _draw_learning(report: RunReport) -> tuple[Picture, ...]:
     history = report.history
     if not history:
         return ()
-    best = report.metrics.get("best_epoch")
     selection = [each for each in history if "phase" not in each]
     curves = (
         (
@@ -143,7 +140,7 @@ def _draw_learning(report: RunReport) -> tuple[Picture, ...]:
         ),
         (
             "watched",
-            run_plots.plot_watched(selection, best),
+            run_plots.plot_watched(selection, report.metrics["best_epoch"]),
             "On the split that was scored after every epoch.",
             "AUC and GAUC of the watched split by epoch",
         ),
@@ -176,7 +173,7 @@ def _draw_scores(report: RunReport) -> tuple[Picture, ...]:
     rows = report.rows
     if rows is None:
         return ()
-    auc, ece, pcoc = (format_metric(report.metrics.get(key)) for key in ("auc", "ece", "pcoc"))
+    auc, ece, pcoc = (format_metric(report.metrics[key]) for key in ("auc", "ece", "pcoc"))
     plots = (
         (
             "reliability",
@@ -203,16 +200,28 @@ def _draw_scores(report: RunReport) -> tuple[Picture, ...]:
 
 
 def _explain_slices(metrics: Mapping[str, Any]) -> list[str]:
-    if "slices" not in metrics:
-        return ["metrics.json has no slices: an older version wrote it."]
     undefined = [name_dimension(key) for key, parts in metrics["slices"].items() if choose_metric(parts) is None]
     return [f"By {name} neither GAUC nor AUC is defined: no slice has both classes." for name in undefined]
 
 
 def _explain_scores(report: RunReport) -> list[str]:
     if report.rows is None:
-        return [report.lacking.get("scores", "There are no scores of single rows.")]
+        return [report.lacking["scores"]]
     return [] if report.metrics["auc"] is not None else ["The rows have one class only, so there is no ROC curve."]
+
+
+def _tabulate_slices(dimension: str, slices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Titles and rows of the slices of one dimension."""
+    name = dimension.replace("_", " ")
+    rows = [
+        (
+            each["name"],
+            *(f"{each[key]:,}" for key in _COUNTS),
+            *(format_metric(each[key]) for key in words.TITLES),
+        )
+        for each in slices
+    ]
+    return {"dimension": name, "titles": (name, *_COUNTS.values(), *words.TITLES.values()), "rows": rows}
 
 
 def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -229,16 +238,16 @@ def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def describe_data(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Caption and rows of each table: what became of every line, what was dropped, what there is."""
+    """Caption and rows of each table: what became of every line, what was dropped, what the data set holds."""
     tables = []
-    for log in manifest.get("read", []):
+    for log in manifest["read"]:
         rows = [("lines", log["lines"]), ("kept", log["kept"])]
         for title, key in (("rejected", "rejected"), ("left out", "skipped"), ("noted", "notes")):
             rows += [(f"{title}: {reason}", count) for reason, count in log[key].items()]
         tables.append((f"Read from {log['name']}", rows))
-    dropped = [(name.replace("_", " "), count) for name, count in manifest.get("dropped", {}).items()]
+    dropped = [(name.replace("_", " "), count) for name, count in manifest["dropped"].items()]
     counts = [(name.replace("_", " "), count) for name, count in manifest["counts"].items()]
     samples = [(f"rows: {name}", count) for name, count in manifest["samples"].items()]
-    lengths = [(f"history length, {name}", value) for name, value in manifest.get("history_length", {}).items()]
+    lengths = [(f"history length, {name}", value) for name, value in manifest["history_length"].items()]
     tables += [("Dropped after reading", dropped), ("What there is", [*counts, *samples, *lengths])]
     return [(caption, [(name, f"{value:,}") for name, value in rows]) for caption, rows in tables if rows]

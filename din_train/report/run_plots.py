@@ -1,4 +1,4 @@
-"""The figures of one run: how it was learned, how its scores are, and by slice."""
+"""The figures of one run: its learning curves, its scores, and its metrics by slice."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _CURVE_POINTS = 300
 
 
 def plot_loss(history: History) -> Figure:
-    """Training loss by epoch, of the refit too; logloss of the split that was watched, if one was."""
+    """Training loss by epoch, the refit's too; logloss of the watched split, if there was one."""
     with figure_style():
         figure, axes = new_figure(title="Loss")
         for phase, style, label in ((None, "o-", "training"), ("refit", "s--", "training, refit")):
@@ -36,7 +36,7 @@ def plot_loss(history: History) -> Figure:
 
 
 def plot_watched(history: History, best_epoch: int | None) -> Figure | None:
-    """AUC and GAUC of the watched split by epoch, the chosen epoch marked; None where no split was watched."""
+    """AUC and GAUC of the watched split by epoch, the chosen epoch marked; None if no split was watched."""
     keys = [*_find_watched(history, "gauc"), *_find_watched(history, "auc")]
     if not keys:
         return None
@@ -51,11 +51,9 @@ def plot_watched(history: History, best_epoch: int | None) -> Figure | None:
     return figure
 
 
-def plot_learning_rate(history: History) -> Figure | None:
-    """Learning rate at each epoch's end; None where an older run has not recorded it."""
+def plot_learning_rate(history: History) -> Figure:
+    """Learning rate at each epoch's end, without the refit."""
     records = [each for each in history if "phase" not in each]
-    if not any("learning_rate" in each for each in records):
-        return None
     with figure_style():
         figure, axes = new_figure(2.2, title="Learning rate")
         _plot_epochs(axes, records, "learning_rate", "o-", COLORS[0], "at the epoch's end")
@@ -65,7 +63,7 @@ def plot_learning_rate(history: History) -> Figure | None:
 
 
 def plot_roc(rows: ScoredRows) -> Figure | None:
-    """ROC over all rows; None where there is one class only."""
+    """ROC over all rows; None if they have one class only."""
     if not _has_both(rows.label):
         return None
     false_rate, true_rate = roc_curve(rows.label, rows.logit)[:2]
@@ -141,7 +139,7 @@ def plot_history_lengths(rows: ScoredRows) -> Figure | None:
 
 
 def plot_slices(dimension: str, slices: Sequence[Slice]) -> Figure | None:
-    """A bar a slice from chance: GAUC, or AUC where no slice has a GAUC; None where neither is defined anywhere."""
+    """One bar per slice, from chance: GAUC, or AUC if no slice has a GAUC; None if neither is defined anywhere."""
     metric = choose_metric(slices)
     if metric is None:
         return None
@@ -175,7 +173,7 @@ def plot_slices(dimension: str, slices: Sequence[Slice]) -> Figure | None:
 
 
 def choose_metric(slices: Sequence[Slice]) -> str | None:
-    """What slices are drawn by."""
+    """The metric that slices are drawn by."""
     return next((key for key in ("gauc", "auc") if any(each[key] is not None for each in slices)), None)
 
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from din_train.errors import RunError
-from din_train.explain.examples import Example, read_examples
-from din_train.explain.timeline import TEXT_COLOUR, draw_attention
+from din_train.report.attention import Example, draw_attention, read_examples
 from din_train.report.page import Picture
 from din_train.report.plots import write_figures
 from din_train.reproduce.catalogue import load_dataset, load_suite
@@ -102,7 +101,6 @@ def _draw_attention(data: str, cells: Sequence[Cell]) -> dict[str, Picture]:
             draw_attention(example),
             f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
             f"Activation weights of the behaviours of user {user}",
-            ink=TEXT_COLOUR,
         )
     return pictures
 

@@ -1,4 +1,4 @@
-"""A real run's report and a comparison, opened in a headless Chromium: `make test-browser`.
+"""A real run's report, a comparison and an explanation, opened in a headless Chromium: `make test-browser`.
 
 Screenshots are left in `screenshots/`, to be looked at.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 if TYPE_CHECKING:
@@ -93,16 +94,20 @@ def pages(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> dict[
     run(*fit, "--set", "model.name=base", "--set", "name=sample-base")
     run(*fit, "--set", "training.refit=true")
     run("compare", "runs/sample-base", "runs/sample", "--report", "comparison.html")
+    example = orjson.loads((folder / "runs/sample/attention.json").read_bytes())["examples"][0]
+    pair = ("--user", example["user"], "--item", example["clicked"]["item"])
+    run("explain", "--run-dir", "runs/sample", *pair, "--output", "explanation.html")
     return {
         "run": folder / "runs/sample/report.html",
         "base": folder / "runs/sample-base/report.html",
         "comparison": folder / "comparison.html",
+        "explanation": folder / "explanation.html",
     }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("name", ["run", "base", "comparison"])
+@pytest.mark.parametrize("name", ["run", "base", "comparison", "explanation"])
 def test_a_page_is_whole_and_readable(
     browser: "Browser", pages: dict[str, Path], name: str, screen: str, scheme: Any
 ) -> None:
@@ -147,6 +152,8 @@ def _check_figures(found: dict[str, Any], path: Path) -> None:
         assert {"loss", "watched", "learning-rate", "roc", "reliability", "score-histograms", "history-length"} <= ids
         assert {"slices-history-length", "slices-target-popularity", "slices-target-item"} <= ids
         assert ("attention-1" in ids) == (path.parent / "attention.json").exists()
+    elif path.name == "explanation.html":
+        assert ids == {"weights"}
     else:
         assert {"differences-gauc", "differences-auc", "runs-gauc", "runs-auc", "slices-1", "slices-2"} <= ids
     for each in found["figures"]:

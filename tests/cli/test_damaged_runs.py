@@ -13,7 +13,7 @@ from workplace import Workplace
 
 from din_train.errors import DamagedError, RunError
 from din_train.evaluation.scores import read_scores
-from din_train.explain.examples import read_examples
+from din_train.report.attention import read_examples
 from din_train.run_directory import RunDirectory
 from din_train.training.checkpoint import read_checkpoint
 

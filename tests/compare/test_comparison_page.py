@@ -7,8 +7,12 @@ from page_reader import PageReader
 from report_factory import METRICS, describe_slice
 
 from din_train.compare.comparison import ComparedRun, Comparison, Difference
-from din_train.compare.comparison_page import build_comparison_page
-from din_train.compare.comparison_plots import plot_differences, plot_runs, plot_slices_of_runs
+from din_train.compare.comparison_page import (
+    build_comparison_page,
+    plot_differences,
+    plot_runs,
+    plot_slices_of_runs,
+)
 
 BASE = ComparedRun("runs/base", {**METRICS, "model": "base", "gauc": 0.7}, 0.0)
 DIN = ComparedRun("runs/din", METRICS, 25.0)

@@ -14,8 +14,8 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.errors import ConfigError
 from din_train.logs.row_files import open_row_file
-from din_train.predict.input_columns import find_request_columns, parse_columns
-from din_train.predict.input_rows import RequestParser, Requests
+from din_train.predict.input_columns import find_input_columns, parse_columns
+from din_train.predict.input_rows import InputParser, InputRows
 
 DAY = 86_400
 START = 1_600_000_000
@@ -28,42 +28,42 @@ EVENTS: list[Event] = [
 
 def parse(
     data: PreparedData, folder: Path, rows: pa.Table | str, *columns: str, most: int = 100, changes: Any = None
-) -> Requests:
+) -> InputRows:
     path = folder / "rows"
     if isinstance(rows, str):
         path.write_text(rows)
     else:
         pq.write_table(rows, path)
     file = open_row_file(path)
-    found = find_request_columns(file, make_config(folder, **(changes or {})).data, parse_columns(columns))
-    parser = RequestParser.of(data, found, most)
+    found = find_input_columns(file, make_config(folder, **(changes or {})).data, parse_columns(columns))
+    parser = InputParser(data, found, most)
     (chunk,) = file.read_chunks(1_000, lambda _: None)
     return parser.parse(chunk)
 
 
-def read_histories(data: PreparedData, requests: Requests) -> list[str]:
+def read_histories(data: PreparedData, parsed: InputRows) -> list[str]:
     """One text a row, of raw ids; `?` for an unknown item."""
     names = read_names(data).items.to_pylist()
-    starts, lengths = requests.samples.history_start, requests.samples.history_length
+    starts, lengths = parsed.samples.history_start, parsed.samples.history_length
     return [
-        "".join(names[each] or "?" for each in requests.event_item_ids[start : start + length])
+        "".join(names[each] or "?" for each in parsed.event_item_ids[start : start + length])
         for start, length in zip(starts, lengths, strict=True)
     ]
 
 
-def read_targets(data: PreparedData, requests: Requests) -> list[tuple[str | None, str | None]]:
+def read_targets(data: PreparedData, parsed: InputRows) -> list[tuple[str | None, str | None]]:
     names = read_names(data)
-    users, items = requests.samples.user_ids.tolist(), requests.samples.target_item_ids.tolist()
+    users, items = parsed.samples.user_ids.tolist(), parsed.samples.target_item_ids.tolist()
     return [(names.users[u].as_py(), names.items[i].as_py()) for u, i in zip(users, items, strict=True)]
 
 
 def test_all_stored_events_the_newest_of_them(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, EVENTS)
     text = "item,user\nb,bob\nzzz,ann\na,nobody\n"
-    requests = parse(data, tmp_path, text)
-    assert read_targets(data, requests) == [("bob", "b"), ("ann", None), (None, "a")]
-    assert read_histories(data, requests) == ["edcb", "abcdea", ""]
-    assert requests.samples.target_item_ids[1] == requests.samples.user_ids[2] == 1  # the trained unknown row
+    parsed = parse(data, tmp_path, text)
+    assert read_targets(data, parsed) == [("bob", "b"), ("ann", None), (None, "a")]
+    assert read_histories(data, parsed) == ["edcb", "abcdea", ""]
+    assert parsed.samples.target_item_ids[1] == parsed.samples.user_ids[2] == 1  # the trained unknown row
     assert read_histories(data, parse(data, tmp_path, text, most=2)) == ["cb", "ea", ""]
 
 
@@ -102,10 +102,10 @@ def test_histories_as_given(tmp_path: Path, as_list: bool) -> None:
     given = [["c", "zzz", "a"], [], ["d"], ["b", "", "c"], ["a", "b", "c", "d"]]
     column: Any = pa.array(given) if as_list else pa.array(["^".join(each) for each in given])
     table = pa.table({"user": ["ann", "nobody", "bob", "bob", "ann"], "item": list("aaaaa"), "history": column})
-    requests = parse(data, tmp_path, table, most=3)
-    assert read_histories(data, requests) == ["c?a", "", "d", "bcd"]
-    assert requests.rows.tolist() == [0, 1, 2, 4]
-    assert requests.bad == {3: "empty id in history"}
+    parsed = parse(data, tmp_path, table, most=3)
+    assert read_histories(data, parsed) == ["c?a", "", "d", "bcd"]
+    assert parsed.rows.tolist() == [0, 1, 2, 4]
+    assert parsed.bad == {3: "empty id in history"}
 
 
 def test_bad_rows_say_why_and_the_others_are_scored(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_bad_rows_say_why_and_the_others_are_scored(tmp_path: Path) -> None:
         f"user,item,time\n,a,{START}\nann,,{START}\nann,a\nann,a,soon\nann,a,-3\nann,a,\nann,a,9999999999\n"
         f"ann,b,{START + DAY}.0\n"
     )
-    requests = parse(data, tmp_path, text)
-    assert requests.bad == {
+    parsed = parse(data, tmp_path, text)
+    assert parsed.bad == {
         0: "empty user",
         1: "empty item",
         2: "wrong number of fields",
@@ -124,9 +124,9 @@ def test_bad_rows_say_why_and_the_others_are_scored(tmp_path: Path) -> None:
         5: "no timestamp",
         6: "timestamp in no unit of unix times",
     }
-    assert requests.rows.tolist() == [7]
-    assert read_targets(data, requests) == [("ann", "b")]
-    assert read_histories(data, requests) == ["a"]
+    assert parsed.rows.tolist() == [7]
+    assert read_targets(data, parsed) == [("ann", "b")]
+    assert read_histories(data, parsed) == ["a"]
     nulls = pa.table({"user": [None, "ann", "ann"], "item": ["a", None, "a"], "time": pa.array([1, 1, -1])})
     assert parse(data, tmp_path, nulls).bad == {0: "no user", 1: "no item", 2: "negative timestamp"}
 
@@ -149,13 +149,13 @@ def test_context_is_what_preparation_makes_of_the_same_rows(tmp_path: Path) -> N
     kept = [n for n, row in enumerate(read_samples(data, split)) if row["label"] and row["user"] == "ann"]
     assert len(kept) == 8
     write_table(tmp_path / "new.tsv", header, rows[1:])
-    requests = parse(data, tmp_path, (tmp_path / "new.tsv").read_text(), changes=changes)
-    assert [row["history"] for row in of_ann] == [list(text) for text in read_histories(data, requests)]
-    assert list(requests.samples.context) == list(data.context_fields)
-    for name, ids in requests.samples.context.items():
+    parsed = parse(data, tmp_path, (tmp_path / "new.tsv").read_text(), changes=changes)
+    assert [row["history"] for row in of_ann] == [list(text) for text in read_histories(data, parsed)]
+    assert list(parsed.samples.context) == list(data.context_fields)
+    for name, ids in parsed.samples.context.items():
         assert ids.tolist() == stored.context[name][kept].tolist(), name
     values = read_values(data, "device")
-    assert [values.get(each) for each in requests.samples.context["device"].tolist()[:3]] == ["phone", None, "tv"]
+    assert [values.get(each) for each in parsed.samples.context["device"].tolist()[:3]] == ["phone", None, "tv"]
 
 
 def test_ready_made_samples_have_the_longest_history(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_wrong_columns(
 ) -> None:
     (tmp_path / "rows.csv").write_text(f"{header}\n")
     with pytest.raises(ConfigError) as error:
-        find_request_columns(
+        find_input_columns(
             open_row_file(tmp_path / "rows.csv"), make_config(tmp_path, **changes).data, parse_columns(columns)
         )
     (problem,) = error.value.problems
@@ -215,13 +215,13 @@ def test_columns_of_a_wrong_type(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "rows.parquet")
     data = make_config(tmp_path).data
     with pytest.raises(ConfigError) as error:
-        find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {})
+        find_input_columns(open_row_file(tmp_path / "rows.parquet"), data, {})
     assert [problem.partition("column ")[2] for problem in error.value.problems] == [
         "'user' is of type double, expected text or whole numbers; convert it",
         "'history' is of type list<element: double>, expected ids joined by a separator, or a list of them; convert it",
     ]
     with pytest.raises(ConfigError, match="'time' is of type bool, expected whole numbers or timestamps"):
-        find_request_columns(open_row_file(tmp_path / "rows.parquet"), data, {"user": "history", "history": ""})
+        find_input_columns(open_row_file(tmp_path / "rows.parquet"), data, {"user": "history", "history": ""})
 
 
 def test_names_of_columns_may_have_commas() -> None:
@@ -236,8 +236,8 @@ def test_rows_of_the_log_have_the_history_and_the_fields_of_their_samples(tmp_pa
     changes = {"data": {"context_fields": ["days_since_last"]}}
     data, _ = prepare_events(tmp_path, MORE_EVENTS, **changes)
     text = "user,item,row\nbob,b,9\nann,a,5\nann,zzz,4\n"
-    requests = parse(data, tmp_path, text, "event=row", changes=changes)
-    assert read_histories(data, requests) == ["edc", "abcde", "abcd"]  # c, of b's own time, stands above it in the file
+    parsed = parse(data, tmp_path, text, "event=row", changes=changes)
+    assert read_histories(data, parsed) == ["edc", "abcde", "abcd"]  # c, of b's own time, stands above it in the file
     stored = {
         int(event): int(ids)
         for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
@@ -245,22 +245,22 @@ def test_rows_of_the_log_have_the_history_and_the_fields_of_their_samples(tmp_pa
             data.samples(split, 9).events, data.samples(split, 9).context["days_since_last"], strict=True
         )
     }
-    assert requests.samples.context["days_since_last"].tolist() == [stored[event] for event in (9, 5, 4)]
+    assert parsed.samples.context["days_since_last"].tolist() == [stored[event] for event in (9, 5, 4)]
     assert read_histories(data, parse(data, tmp_path, text, "event=row", most=2, changes=changes)) == ["dc", "de", "cd"]
 
 
 def test_rows_that_are_no_samples_are_bad(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, MORE_EVENTS)
     text = "user,item,row\nann,a,0\nann,a,9\nann,a,99\nann,a,\nann,a,x\nann,a,5\n"
-    requests = parse(data, tmp_path, text, "event=row")
-    assert requests.bad == {
+    parsed = parse(data, tmp_path, text, "event=row")
+    assert parsed.bad == {
         0: "no sample of that event",  # the first of a user has no history
         1: "event of another user",
         2: "no sample of that event",
         3: "no event",
         4: "event not a whole number",
     }
-    assert read_histories(data, requests) == ["abcde"]
+    assert read_histories(data, parsed) == ["abcde"]
 
 
 def test_an_event_and_another_history_exclude_each_other(tmp_path: Path) -> None:
@@ -272,8 +272,8 @@ def test_an_event_and_another_history_exclude_each_other(tmp_path: Path) -> None
 def test_rows_with_stored_events_at_their_own_time_are_counted(tmp_path: Path) -> None:
     data, _ = prepare_events(tmp_path, EVENTS)
     text = "user,item,time\n" + "".join(f"{u},a,{START + s}\n" for u, s in (("bob", 2 * DAY), ("bob", 1), ("zed", 0)))
-    assert parse(data, tmp_path, text).at_stored_time.tolist() == [True, False, False]
-    assert parse(data, tmp_path, text, "timestamp=").at_stored_time.tolist() == [False] * 3
+    assert parse(data, tmp_path, text).at_stored_time == 1
+    assert parse(data, tmp_path, text, "timestamp=").at_stored_time == 0
 
 
 def test_the_lag_of_a_log_of_impressions_is_the_new_rows_too(tmp_path: Path) -> None:
@@ -286,3 +286,27 @@ def test_the_lag_of_a_log_of_impressions_is_the_new_rows_too(tmp_path: Path) -> 
     data = open_store(config.data.prepared)
     text = "user,item,time\n" + "".join(f"u,a,{START + s}\n" for s in (15, 16, 35, 36))
     assert read_histories(data, parse(data, tmp_path, text, changes=changes)) == ["", "a", "ab", "abc"]
+
+
+@pytest.mark.parametrize(
+    ("of_log", "of_rows"),
+    [
+        (lambda day: 20231115 + day, 1_700_000_000_000),
+        (lambda day: START + day * 60, 20231116),
+        (lambda day: 1 + day, 20231116),
+        (lambda day: START + day * 60, START - 99),
+    ],
+)
+def test_times_of_another_kind_are_counted(tmp_path: Path, of_log: Any, of_rows: int) -> None:
+    data, _ = prepare_events(tmp_path, [(*event[:3], of_log(place)) for place, event in enumerate(EVENTS)])
+    text = f"user,item,time\nann,a,{of_rows}\nann,a,{of_log(5)}\n"
+    assert parse(data, tmp_path, text).matches["timestamp"] == (2, 1, str(of_rows))
+
+
+@pytest.mark.parametrize("mark", ["|", " ", "::"])
+def test_histories_joined_by_something_else_are_counted(tmp_path: Path, mark: str) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    table = pa.table({"user": ["ann"] * 3, "item": ["a"] * 3, "history": [f"a{mark}b", "a^zz", "b"]})
+    matches = parse(data, tmp_path, table).matches
+    assert matches["history"] == (4, 2, f"a{mark}b")
+    assert matches["history separator"] == (3, 1, f"a{mark}b")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from report_factory import HISTORY, ROWS, describe_slice
 from scored_rows import make_rows
 
-from din_train.report.plots import INK, clip_text, figure_style, new_figure, to_svg, write_figures
+from din_train.report.plots import INK, clip_text, figure_style, new_figure, to_svg, write_figure, write_figures
 from din_train.report.run_plots import (
     plot_history_lengths,
     plot_learning_rate,
@@ -80,6 +80,13 @@ def test_files_are_whole_and_replace_the_folder(tmp_path: Path) -> None:
     assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
 
 
+def test_one_file_is_what_its_name_ends_in(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.SVG", "c.png", "d.PNG"):
+        write_figure(tmp_path / name, draw())
+    beginnings = {each.name: each.read_bytes()[:4] for each in tmp_path.iterdir()}
+    assert beginnings == {"a.svg": b"<svg", "b.SVG": b"<svg", "c.png": b"\x89PNG", "d.PNG": b"\x89PNG"}
+
+
 def test_a_failing_figure_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     write_figures(tmp_path / "plots", {"old": draw()})
     broken: Any = None
@@ -108,7 +115,6 @@ def test_learning_curves() -> None:
     assert [x for x, _ in watched["epoch chosen"]] == [2, 2]
     assert read_lines(plot_learning_rate([*HISTORY, refit])) == {"at the epoch's end": [(1, 0.01), (2, 0.005)]}
     assert plot_watched([{"epoch": 1, "loss": 0.7}], 1) is None
-    assert plot_learning_rate([{"epoch": 1, "loss": 0.7}]) is None
 
 
 def test_an_undefined_metric_leaves_a_gap() -> None:

@@ -9,7 +9,7 @@ from din_train.dataset.names import UNKNOWN_ITEM, Describer
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
-from din_train.explain.explain import find_pair
+from din_train.explain.explain import find_pair_row
 
 # Every user clicks what the letters say, a second apart; item b twice by u.
 CLICKS = {"u": "abcbde", "v": "fghij", "w": "klmno"}
@@ -26,10 +26,10 @@ def read_history(data: PreparedData, user: str, item: str, longest: int = 100) -
     user_id, item_id = describer.find_user(user), describer.find_item(item)
     assert user_id is not None
     assert item_id is not None
-    pair = find_pair(data, user_id, item_id, longest)
-    assert (pair.samples.user_ids.tolist(), pair.samples.target_item_ids.tolist()) == ([user_id], [item_id])
-    behaviours = describer.history(pair.samples, 0)
-    return "".join(each["item"] for each in behaviours), pair.split, int(pair.samples.labels[0])
+    row = find_pair_row(data, user_id, item_id, longest)
+    assert (row.samples.user_ids.tolist(), row.samples.target_item_ids.tolist()) == ([user_id], [item_id])
+    behaviours = describer.history(row.samples, 0)
+    return "".join(each["item"] for each in behaviours), row.split, int(row.samples.labels[0])
 
 
 def test_a_clicked_target_sees_what_came_before_it(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_context_is_the_rows_own_and_unknown_without_a_row(tmp_path: Path) -> No
     user, e, a = describer.find_user("u"), describer.find_item("e"), describer.find_item("a")
     assert None not in (user, e, a)
     hour = 1_400_000_000 // 3600 % 24
-    assert find_pair(data, user, e, 100).samples.context["hour"].tolist() == [hour + 2]
-    assert find_pair(data, user, a, 100).samples.context["hour"].tolist() == [1]
+    assert find_pair_row(data, user, e, 100).samples.context["hour"].tolist() == [hour + 2]
+    assert find_pair_row(data, user, a, 100).samples.context["hour"].tolist() == [1]
 
 
 def test_ready_made_samples_give_the_longest_history(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_ready_made_samples_give_the_longest_history(tmp_path: Path) -> None:
     assert read_history(data, "u", "a") == ("abc", None, 0)
     assert read_history(data, "u", "a", 2) == ("bc", None, 0)
     assert read_history(data, "v", "e") == ("d", None, 0)
-    assert Describer(data).history(find_pair(data, 2, 2, 9).samples, 0)[0]["timestamp"] is None
+    assert Describer(data).history(find_pair_row(data, 2, 2, 9).samples, 0)[0]["timestamp"] is None
 
 
 def test_what_ids_are_called(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_ids_are_called(tmp_path: Path) -> None:
     assert user is not None
     assert describer.user(user) == "u"
     assert describer.first("users") == describer.user(2)
-    history = describer.history(find_pair(data, user, 1, 100).samples, 0)
+    history = describer.history(find_pair_row(data, user, 1, 100).samples, 0)
     assert [each["item"] for each in history][:2] == [UNKNOWN_ITEM, "b"]
     assert history[1] == {"item": "b", "title": None, "category": "of b", "timestamp": 1_400_000_001}
     assert history[0] == {"item": UNKNOWN_ITEM, "title": None, "category": None, "timestamp": 1_400_000_000}
@@ -117,4 +117,4 @@ def test_a_log_without_unix_times_has_no_times(tmp_path: Path) -> None:
     describer = Describer(data)
     user = describer.find_user("u")
     assert user is not None
-    assert {each["timestamp"] for each in describer.history(find_pair(data, user, 1, 100).samples, 0)} == {None}
+    assert {each["timestamp"] for each in describer.history(find_pair_row(data, user, 1, 100).samples, 0)} == {None}
