@@ -1,4 +1,4 @@
-"""What a check of an audit says: whether it passed, in one line, with the numbers that were measured."""
+"""The outcome of one check of an audit: whether it passed, in one line, with the numbers that were measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,3 +42,8 @@ def note(name: str, finding: str, **measured: Any) -> Check:
 def skip(name: str, reason: str) -> Check:
     """A check that this run or its protocol does not allow."""
     return Check(name, Status.SKIPPED, reason, {})
+
+
+def describe_counts(counts: Mapping[str, int], none: str, verb: str = "") -> str:
+    """The counts that are not zero, each before the verb and what was counted, or the words for none."""
+    return ", ".join(f"{count:,} {verb}{what}" for what, count in counts.items() if count) or none

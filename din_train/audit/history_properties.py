@@ -1,35 +1,33 @@
-"""What the history alone says of the labels, whatever the candidate: its length, and the time since its newest event.
+"""What the history or the context alone says of the labels, whatever the candidate.
 
-Within a user it should say little. Where rows see one another's clicks, or rows of one label come with longer histories
-than rows of the other, it says all that a model seems to know.
+Within a user the history should say little. If rows see one another's clicks, or rows of one label come with longer
+histories than rows of the other, it says all that a model seems to know.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from din_train.audit.audited_run import NO_CAP, NOWHERE, AuditedRun
 from din_train.audit.check import Check, judge, note, skip
-from din_train.audit.null_deviation import compute_null_deviation
-from din_train.audit.places import NOWHERE
-from din_train.audit.shuffled_labels import DEVIATIONS
-from din_train.audit.subject import NO_CAP, Subject
+from din_train.audit.null_deviation import DEVIATIONS, compute_null_deviation
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import Samples
-from din_train.evaluation.metrics import compute_gauc
+from din_train.evaluation.metrics import compute_auc, compute_gauc
 
 # Of what the model has above one half, the most that a property of the history may have alone.
 _MOST_SHARE = 0.5
 
 
-def check_history_alone(subject: Subject) -> Check:
-    """GAUC of each property alone on the test rows; a log's users may click more on some days, so a note as a rule."""
+def check_history_alone(run: AuditedRun) -> Check:
+    """GAUC of the history's length and age alone; a note as a rule, as users may click more on some days."""
     name = "leak: history alone"
-    samples = subject.data.samples(Split.TEST, NO_CAP)
+    samples = run.data.samples(Split.TEST, NO_CAP)
     properties = {"length": samples.history_length.astype(np.float64)}
-    gaps = _find_gaps(subject, samples)
+    gaps = _find_gaps(run, samples)
     if gaps is not None:
         properties["time since its newest event"] = gaps
-    model = subject.metrics.get("gauc")
+    model = run.metrics.get("gauc")
     above = max(0.0, (model or 0.5) - 0.5)
     shown, measured, too_much = [], {}, []
     for what, values in properties.items():
@@ -39,8 +37,7 @@ def check_history_alone(subject: Subject) -> Check:
             continue
         measured[what] = {"gauc": gauc, "standard_error": error}
         shown.append(f"{what} {gauc:.4f} (standard error {error:.4f})")
-        distance = abs(gauc - 0.5)
-        if distance > DEVIATIONS * error and distance > _MOST_SHARE * above:
+        if abs(gauc - 0.5) > max(DEVIATIONS * error, _MOST_SHARE * above):
             too_much.append(what)
     if not shown:
         return skip(name, "no user has test rows of both classes")
@@ -51,23 +48,45 @@ def check_history_alone(subject: Subject) -> Check:
     )
     if not too_much:
         return note(name, finding, **measured)
-    advice = "" if subject.config.data.protocol != "user" else "; under protocol 'user' read GAUC by history"
+    advice = "" if run.config.data.protocol != "user" else "; under protocol 'user' read GAUC by history"
     return judge(name, False, f"{finding}: {', '.join(too_much)} is beyond it{advice}", **measured)
 
 
-def _find_gaps(subject: Subject, samples: Samples) -> NDArray[np.float64] | None:
-    """[S] time since the newest event of the history, the largest where there is none; None in a log without times."""
-    places = subject.places
-    times = places.timestamps
+def note_row_properties(run: AuditedRun) -> Check:
+    """The AUC of history length and of each context field alone, learned on half of the users, asked on the others."""
+    samples = run.samples
+    columns = {"history length": samples.history_length, **samples.context}
+    half = np.random.default_rng(run.seed).random(int(samples.user_ids.max(initial=0)) + 1) < 0.5
+    learned, asked = np.flatnonzero(half[samples.user_ids]), np.flatnonzero(~half[samples.user_ids])
+    share = float(np.mean(samples.labels[learned])) if len(learned) else 0.0
+    shown, measured = [], {}
+    for name, column in columns.items():
+        size = int(column.max(initial=0)) + 1
+        seen = np.bincount(column[learned], minlength=size)
+        clicked = np.bincount(column[learned], samples.labels[learned], minlength=size)
+        score = ((clicked + share) / (seen + 1))[column[asked]]
+        value = compute_auc(samples.labels[asked], score)
+        deviation = compute_null_deviation(np.zeros(len(asked), np.int8), samples.labels[asked], score)
+        if value is None or deviation is None:
+            continue
+        measured[name] = {"auc": value, "chance": DEVIATIONS * deviation}
+        shown.append(f"{name} {value:.4f} (chance: within {DEVIATIONS * deviation:.4f} of 0.5)")
+    if not shown:
+        return skip("leak: row properties", "one class only")
+    return note("leak: row properties", f"AUC of each alone: {'; '.join(shown)}", **measured)
+
+
+def _find_gaps(run: AuditedRun, samples: Samples) -> NDArray[np.float64] | None:
+    """[S] time since the history's newest event, infinite if the history is empty; None for a log without times."""
+    times = run.events.timestamps
     if times is None or not len(times):
         return None
-    own = map_columns(subject.data.folder / "samples.test.arrow").get("timestamp")
+    own = map_columns(run.data.folder / "samples.test.arrow").get("timestamp")
     if own is None:
-        events = places.find_events(samples)
-        if (events == NOWHERE).any():
+        rows = run.events.find_rows(samples)
+        if (rows == NOWHERE).any():
             return None
-        own = times[events]
-    some = samples.history_length > 0
+        own = times[rows]
     newest = times[np.maximum(samples.history_ends - 1, 0)]
-    gaps: NDArray[np.float64] = np.where(some, own - newest, np.inf)
+    gaps: NDArray[np.float64] = np.where(samples.history_length > 0, own - newest, np.inf)
     return gaps

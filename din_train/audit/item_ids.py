@@ -1,37 +1,63 @@
 """What item ids alone say of the labels, and how much of it is fair.
 
-That popular items are likelier positives is fair: an item's identity is an input, and its past clicks are known. Not
-fair is what says the label by how ids were given or how rows were made.
+That popular items are likelier positives is fair: an item's identity is an input, and its past clicks are known. What
+says the label by how ids were given, or by how negatives were drawn, is not: a model learns to tell negatives from
+another pool than the positives' (items nobody clicked, the tail, odd ids) by their ids alone.
 """
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from din_train.audit.audited_run import NO_CAP, AuditedRun
 from din_train.audit.check import Check, judge, note, skip
-from din_train.audit.null_deviation import compute_null_deviation
-from din_train.audit.shuffled_labels import DEVIATIONS
-from din_train.audit.subject import Subject
-from din_train.dataset.protocols import Split
+from din_train.dataset.negatives import build_distribution, find_last_excluded
+from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.evaluation.metrics import compute_auc
 
-# Odd against even: one number, so 5 standard deviations are far out.
+# Standard deviations of one count: beyond 5 a normal one lies once in 1.7 million times.
 _DEVIATIONS = 5.0
 
-# A role whose test rows all have one label must be that by more than chance.
+# A kind of items whose test rows all have one label must be that by more than chance.
 _CHANCE = 1e-6
 
-Ints = NDArray[np.int64]
+_RANGES = 10  # of ids; they count up by falling popularity
+_MOST_TARGETS = 3_000  # of a split, whose negatives are looked at
 
 
-def check_odd_ids(subject: Subject) -> Check:
+def check_negatives_pool(run: AuditedRun) -> Check:
+    """Counts of negatives by ranges of ids, odd ids and the unknown id, against the exact expectation of every draw."""
+    name = "leak: negatives' pool"
+    if not run.is_sampled:
+        return skip(name, "the log has negatives of its own; which items were shown is not din-train's doing")
+    splits = [split for split in SPLITS if len(run.samples_of(split))]
+    rows = own = unclicked = 0
+    deviations: dict[str, float] = {}
+    for split in splits:
+        counts, off = _compare_with_draw(run, split)
+        rows, own, unclicked = rows + counts[0], own + counts[1], unclicked + counts[2]
+        deviations |= {f"{ids}, {split.name.lower()}": value for ids, value in off.items()}
+    worst = max(deviations, key=lambda ids: deviations[ids])
+    finding = (
+        f"{rows:,} negatives of {len(splits)} splits: {own:,} are items their user chose, {unclicked:,} items without "
+        f"an event (bound 0); by ids the farthest from the {run.config.negatives.distribution} draw is off by "
+        f"{deviations[worst]:.1f} standard deviations ({worst}; bound {_DEVIATIONS:g})"
+    )
+    passed = not own and not unclicked and deviations[worst] <= _DEVIATIONS
+    measured = {"rows": rows, "own": own, "unclicked": unclicked, "deviations": deviations[worst]}
+    return judge(name, passed, finding, **measured, bound=_DEVIATIONS)
+
+
+def check_odd_ids(run: AuditedRun) -> Check:
     """Among items of equal training events, odd ids are as often positives as even ones.
 
     With p_i and n_i an item's share of the test positives and negatives and d_i = p_i - n_i, the number is
-    sum over odd ids of d_i, less its mean where a stratum's ids are odd and even at random; its variance is exact for
+    sum over odd ids of d_i, less its mean if a stratum's ids are odd and even at random; its variance is exact for
     that null (a permutation within strata), items standing for all their rows.
     """
-    samples, data = subject.samples, subject.data
+    samples, data = run.samples, run.data
     known = samples.target_item_ids >= FIRST_REAL_ID
     size = FIRST_REAL_ID + data.num_items
     positives, negatives = (
@@ -58,100 +84,126 @@ def check_odd_ids(subject: Subject) -> Check:
     return judge("leak: odd ids", deviations <= _DEVIATIONS, finding, items=len(items), **measured)
 
 
-def check_item_roles(subject: Subject) -> Check:
+def check_item_kinds(run: AuditedRun) -> Check:
     """No kind of item is of one label in training and in test: then the kind alone tells the label, and is learned.
 
     Kinds, by the training rows: unknown (no id of its own), only ever positive, only ever negative.
     """
-    training, test = subject.samples_of(Split.TRAIN), subject.samples
+    training, test = run.samples_of(Split.TRAIN), run.samples
     share = float(np.mean(test.labels)) if len(test) else 0.0
-    roles = _find_roles(subject)
     measured, wrong = {}, []
-    for role, items in roles.items():
+    for kind, items in _find_kinds(run).items():
         there, here = training.labels[items[training.target_item_ids]], test.labels[items[test.target_item_ids]]
         counts = [int(np.sum(here)), int(len(here) - np.sum(here))]
-        measured[role] = {"train_rows": len(there), "test_positives": counts[0], "test_negatives": counts[1]}
+        measured[kind] = {"train_rows": len(there), "test_positives": counts[0], "test_negatives": counts[1]}
         for label in (0, 1):
             pure = len(there) > 0 and len(here) > 0 and np.all(there == label) and np.all(here == label)
             if pure and (share if label else 1 - share) ** len(here) < _CHANCE:
-                wrong.append(f"all {len(here):,} test rows of items {role} are {'positives' if label else 'negatives'}")
-    if not subject.is_sampled:
+                wrong.append(f"all {len(here):,} test rows of items {kind} are {'positives' if label else 'negatives'}")
+    if not run.is_sampled:
         shown = "; ".join(wrong) or "no kind of item has one label only"
         return note("leak: kinds of items", f"{shown}; which items are shown is the log's doing", **measured)
     shown = (
         "; ".join(wrong) + ", as in training: the kind tells the label" if wrong else "no kind of item tells the label"
     )
     kinds = ", ".join(
-        f"{role}: {each['test_positives']} to {each['test_negatives']}" for role, each in measured.items()
+        f"{kind}: {each['test_positives']} to {each['test_negatives']}" for kind, each in measured.items()
     )
     finding = f"{shown} (test positives to negatives: {kinds})"
     return judge("leak: kinds of items", not wrong, finding, **measured)
 
 
-def note_popularity(subject: Subject) -> Check:
+def note_popularity(run: AuditedRun) -> Check:
     """The AUC of an item's clicks in training: the fair part of what ids say."""
-    clicks = subject.data.training_events[subject.samples.target_item_ids]
-    value = compute_auc(subject.samples.labels, clicks.astype(np.float64))
+    clicks = run.data.training_events[run.samples.target_item_ids]
+    value = compute_auc(run.samples.labels, clicks.astype(np.float64))
     if value is None:
         return skip("leak: popularity", "the test split has one class only")
-    model = subject.metrics.get("auc")
-    finding = f"an item's training clicks alone have AUC {value:.4f} on the test rows (fair); the model {_show(model)}"
+    model = run.metrics.get("auc")
+    shown = "undefined" if model is None else f"{model:.4f}"
+    finding = f"an item's training clicks alone have AUC {value:.4f} on the test rows (fair); the model {shown}"
     return note("leak: popularity", finding, auc=value, model_auc=model)
 
 
-def note_repeated_items(subject: Subject) -> Check:
+def note_repeated_items(run: AuditedRun) -> Check:
     """The AUC of "the item is in the history": sampled negatives never are unless unknown, positives may be."""
-    samples = subject.samples.take(subject.rows)
-    events, end = subject.places.item_ids, samples.history_start + samples.history_length
-    inside = np.array(
-        [
-            item in events[start:stop]
-            for item, start, stop in zip(samples.target_item_ids, samples.history_start, end, strict=True)
-        ],
-        np.bool_,
-    )
+    samples, items = run.samples.take(run.rows), run.events.item_ids
+    rows = zip(samples.target_item_ids, samples.history_start, samples.history_ends, strict=True)
+    inside = np.array([target in items[start:end] for target, start, end in rows], np.bool_)
     value = compute_auc(samples.labels, inside.astype(np.float64))
     if value is None:
         return skip("leak: repeated items", "these rows have one class only")
-    positive = samples.labels == 1
-    shares = [float(np.mean(inside[each])) for each in (positive, ~positive)]
+    positives, negatives = (float(np.mean(inside[samples.labels == label])) for label in (1, 0))
     finding = (
-        f"{shares[0]:.2%} of the positives and {shares[1]:.2%} of the negatives are in their history: that has AUC "
-        f"{value:.4f}"
+        f"{positives:.2%} of the positives and {negatives:.2%} of the negatives are in their history: that has AUC"
     )
-    if subject.is_sampled:
+    finding += f" {value:.4f}"
+    if run.is_sampled:
         finding += "; negatives of known items never are by negatives.exclude, so repeats score higher here than in use"
-    return note("leak: repeated items", finding, auc=value, positives=shares[0], negatives=shares[1])
+    return note("leak: repeated items", finding, auc=value, positives=positives, negatives=negatives)
 
 
-def note_row_properties(subject: Subject) -> Check:
-    """The AUC of history length and of each context field alone, learned on half of the users, asked on the others."""
-    samples = subject.samples
-    columns = {"history length": samples.history_length, **samples.context}
-    half = np.random.default_rng(subject.seed).random(int(samples.user_ids.max(initial=0)) + 1) < 0.5
-    learned, asked = np.flatnonzero(half[samples.user_ids]), np.flatnonzero(~half[samples.user_ids])
-    shown, measured = [], {}
-    for name, column in columns.items():
-        size = int(column.max(initial=0)) + 1
-        seen = np.bincount(column[learned], minlength=size)
-        clicked = np.bincount(column[learned], samples.labels[learned], minlength=size)
-        share = float(np.mean(samples.labels[learned])) if len(learned) else 0.0
-        score = ((clicked + share) / (seen + 1))[column[asked]]
-        value = compute_auc(samples.labels[asked], score)
-        deviation = compute_null_deviation(np.zeros(len(asked), np.int8), samples.labels[asked], score)
-        if value is None or deviation is None:
-            continue
-        measured[name] = {"auc": value, "chance": DEVIATIONS * deviation}
-        shown.append(f"{name} {value:.4f} (chance: within {DEVIATIONS * deviation:.4f} of 0.5)")
-    if not shown:
-        return skip("leak: row properties", "one class only")
-    return note("leak: row properties", f"AUC of each alone: {'; '.join(shown)}", **measured)
+def _compare_with_draw(run: AuditedRun, split: Split) -> tuple[tuple[int, int, int], dict[str, float]]:
+    """The negatives of a few of the split's targets, drawn at random, beside what the config makes one expect.
+
+    Returns:
+        How many were looked at, are items that their user chose, and are items without an event; and for each group of
+        ids how many standard deviations its count is off.
+    """
+    data, events = run.data, run.events
+    samples = data.samples(split, NO_CAP)
+    positives = np.flatnonzero(samples.labels == 1)
+    random = np.random.default_rng(run.seed)
+    targets = np.sort(random.choice(positives, min(_MOST_TARGETS, len(positives)), replace=False))
+    ends = np.append(positives, len(samples))[np.searchsorted(positives, targets) + 1]  # a target's negatives follow it
+    users = samples.user_ids[targets]
+    first, count = events.first[users], events.end[users] - events.first[users]
+    excluded = find_last_excluded(run.config.negatives, events.find_rows(samples.take(targets)) - first, count)
+    chances = _compute_chances(run)  # [ids]
+    total, groups = chances.sum(), _group_ids(len(chances))
+    inside = np.stack(list(groups.values()))  # [K, ids]
+    whole = inside @ chances  # [K]
+    expected, variance, found = (np.zeros(len(groups)) for _ in range(3))
+    has_event = np.bincount(events.item_ids, minlength=len(chances)) > 0
+    rows = own = unclicked = 0
+    for target, end, start, until in zip(targets, ends, first, first + excluded + 1, strict=True):
+        items = samples.target_item_ids[target + 1 : end]
+        chosen = np.unique(events.item_ids[start:until])
+        chosen = chosen[chosen >= FIRST_REAL_ID]  # an unknown negative may be another unknown item than the user's
+        rows += len(items)
+        own += int(np.isin(items, chosen).sum())
+        unclicked += int((~has_event[items]).sum())
+        left = total - chances[chosen].sum()
+        share = (whole - inside[:, chosen] @ chances[chosen]) / left if left else np.zeros(len(groups))
+        expected += len(items) * share
+        variance += len(items) * share * (1 - share)
+        found += inside[:, items].sum(axis=1)
+    off = np.abs(found - expected) / np.sqrt(np.maximum(variance, 1.0))
+    return (rows, own, unclicked), dict(zip(groups, off.tolist(), strict=True))
 
 
-def _find_roles(subject: Subject) -> dict[str, NDArray[np.bool_]]:
-    """Role -> [num_items + 2] which item ids have it."""
-    training = subject.samples_of(Split.TRAIN)
-    size = FIRST_REAL_ID + subject.data.num_items
+def _compute_chances(run: AuditedRun) -> NDArray[np.float64]:
+    """[ids] an id's weight in the configured draw."""
+    data = run.data
+    distribution = build_distribution(run.config.negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
+    chances = np.zeros(FIRST_REAL_ID + data.num_items)
+    chances[FIRST_REAL_ID:] = 1 if distribution.weights is None else distribution.weights
+    chances[UNKNOWN_ID] = distribution.unknown
+    return chances
+
+
+def _group_ids(num_ids: int) -> dict[str, NDArray[np.bool_]]:
+    """Group -> [ids] which ids are in it: ranges, the odd ones, and the unknown one."""
+    ids = np.arange(num_ids)
+    edges = np.linspace(FIRST_REAL_ID, num_ids, _RANGES + 1).astype(int).tolist()
+    ranges = {f"ids {low} to {high - 1}": (ids >= low) & (ids < high) for low, high in pairwise(edges)}
+    return {**ranges, "odd ids": (ids >= FIRST_REAL_ID) & (ids % 2 == 1), "unknown": ids == UNKNOWN_ID}
+
+
+def _find_kinds(run: AuditedRun) -> dict[str, NDArray[np.bool_]]:
+    """Kind -> [num_items + 2] which item ids are of it."""
+    training = run.samples_of(Split.TRAIN)
+    size = FIRST_REAL_ID + run.data.num_items
     as_positive, as_negative = (
         np.bincount(training.target_item_ids[training.labels == label], minlength=size) > 0 for label in (1, 0)
     )
@@ -161,7 +213,3 @@ def _find_roles(subject: Subject) -> dict[str, NDArray[np.bool_]]:
         "only positive in training": known & as_positive & ~as_negative,
         "only negative in training": known & as_negative & ~as_positive,
     }
-
-
-def _show(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

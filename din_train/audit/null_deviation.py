@@ -1,6 +1,6 @@
 """How far AUC and GAUC stray from one half by chance alone.
 
-Where labels say nothing about scores, every placement of a group's positives among its rows is equally likely, and a
+If labels say nothing about scores, every placement of a group's positives among its rows is equally likely, and a
 group's AUC has mean 1/2 and variance
 
     (n^3 - n - sum_t (t^3 - t)) / (12 n (n - 1) P N)
@@ -12,6 +12,9 @@ section 1.4). Without ties that is (n + 1) / (12 P N).
 import numpy as np
 from numpy.typing import NDArray
 
+# Deviations from one half that are still chance: beyond 4 a normal variable lies once in 16,000 times.
+DEVIATIONS = 4.0
+
 
 def compute_null_deviation(
     group_ids: NDArray[np.integer], labels: NDArray[np.integer], scores: NDArray[np.generic]
@@ -22,7 +25,7 @@ def compute_null_deviation(
         group_ids: [S], users for GAUC; all the same for AUC. labels: [S] of 0 and 1. scores: [S].
 
     Returns:
-        None where no group has both classes.
+        None if no group has both classes.
     """
     if not len(labels):
         return None
@@ -33,7 +36,7 @@ def compute_null_deviation(
     group_row = np.cumsum(new_group) - 1  # [S]
     n = np.bincount(group_row).astype(np.float64)  # [G]
     positives = np.bincount(group_row, weights=label)
-    tied = np.diff(np.append(np.flatnonzero(new_tie), len(label))).astype(np.float64)  # rows a tie
+    tied = np.diff(np.append(np.flatnonzero(new_tie), len(label))).astype(np.float64)  # [ties] rows
     lost = np.bincount(group_row[new_tie], weights=tied**3 - tied, minlength=len(n))
     both = (positives > 0) & (positives < n)
     if not both.any():

@@ -1,104 +1,98 @@
-"""One model, one score: in the training form, loaded again from disk, and as it was stored."""
+"""What a run has stored is what comes out now: its scores, its test rows, and the numbers of metrics.json."""
 
-from collections.abc import Callable
+import math
+from dataclasses import asdict, fields
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
 
+from din_train.audit.audited_run import AuditedRun, measure_distance
 from din_train.audit.check import Check, judge, skip
-from din_train.audit.subject import Floats, Rows, Subject, measure_distance, widen
-from din_train.batches import Inputs, choose_parts
-from din_train.model.positions import Positions, flatten_history, pad_history
-from din_train.model.ranking_model import Part
+from din_train.config import GaucWeighting
+from din_train.config.data import TIME_FIELDS
+from din_train.dataset.names import hash_rows
+from din_train.evaluation.evaluate import compute_metrics
+from din_train.evaluation.metrics import compute_gauc, compute_gauc_by_history
+from din_train.evaluation.scores import ScoredRows
 
-# Positions of padding that every row has at least, so that it is looked at whatever the histories.
-_PADDING = 4
+# What float sums in another order may come to.
+_CLOSE = 1e-9
 
-Locate = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, Positions]]
-
-
-def check_training_form(subject: Subject) -> Check:
-    """The forward pass as training has it (parts of a batch, flat and padded), in inference mode, against `score`."""
-    rows = subject.probe
-    served = subject.score(rows)
-    dtype = subject.model.compute_dtype
-    distances = {
-        "called": measure_distance(served, _call(subject, rows)),
-        "flat parts": measure_distance(served, _score_in_parts(subject, rows, flatten_history, padded=False)),
-        "padded parts": measure_distance(
-            served, _score_in_parts(subject, rows, lambda ids, length: pad_history(ids, length, dtype), padded=True)
-        ),
-    }
-    worst = max(distances, key=lambda how: distances[how])
-    finding = (
-        f"{len(rows):,} rows in the forms that train ({', '.join(distances)}) and in the one that serves: largest "
-        f"difference {distances[worst]:.1e} ({worst}; bound {subject.tolerance:.0e})"
-    )
-    passed = distances[worst] <= subject.tolerance
-    return judge("parity: training form", passed, finding, rows=len(rows), bound=subject.tolerance, **distances)
+_COUNTED_USERS = 500  # users whose AUC is counted pair by pair
 
 
-def check_loaded_again(subject: Subject) -> Check:
-    """A model built anew from the config, with the weights from disk, gives the same bits."""
-    rows = subject.probe
-    again = subject.reload()
-    size = subject.config.training.evaluation_batch_size
-    parts = [
-        again.score(subject.build_inputs(rows[start : start + size])).numpy() for start in range(0, len(rows), size)
-    ]
-    differing = int(np.sum(np.concatenate([np.empty(0, np.float32), *parts]) != subject.score(rows)))
-    finding = f"{len(rows):,} rows scored by a model loaded again from disk: {differing:,} scores differ (bound 0)"
-    return judge("parity: loaded again", differing == 0, finding, rows=len(rows), differing=differing)
-
-
-def check_stored_scores(subject: Subject) -> Check:
+def check_stored_scores(run: AuditedRun) -> Check:
     """`scores.test.parquet` has the test rows, and the scores that scoring them now gives."""
-    name, stored, samples = "parity: stored scores", subject.stored, subject.samples
+    name, stored, samples = "parity: stored scores", run.stored, run.samples
     if stored is None:
         return skip(name, "the run has no scores.test.parquet; `din-train eval` writes it")
     if len(stored) != len(samples):
         finding = f"scores.test.parquet has {len(stored):,} rows, the test split {len(samples):,}"
         return judge(name, False, finding, stored_rows=len(stored), rows=len(samples))
-    columns = {
-        "user_id": (stored.user_id, samples.user_ids),
-        "target_item_id": (stored.target_item_id, samples.target_item_ids),
-        "history_length": (stored.history_length, samples.history_length),
-        "history_end": (stored.history_end, samples.history_ends),
-        "event": (stored.event, samples.events),
-        "label": (stored.label, samples.labels),
-    }
-    others = sum(int(np.sum(one != other)) for one, other in columns.values())
-    was = stored.logit[subject.rows]
-    bound = subject.stored_tolerance
-    largest, same = measure_distance(was, subject.logits), float(np.mean(was == subject.logits))
+    was, bound = stored.logit[run.rows], run.stored_tolerance
+    expected = ScoredRows.of(samples, stored.logit)
+    columns = [each.name for each in fields(ScoredRows)]
+    others = sum(int(np.sum(getattr(stored, name) != getattr(expected, name))) for name in columns)
+    largest, same = measure_distance(was, run.logits), float(np.mean(was == run.logits))
     finding = (
-        f"{subject.describe_rows()} scored again: largest difference {largest:.1e} (bound {bound:.0e}), "
+        f"{run.describe_rows()} scored again: largest difference {largest:.1e} (bound {bound:.0e}), "
         f"{same:.2%} to the bit; {others:,} values of the rows themselves differ (bound 0)"
     )
     passed = largest <= bound and not others
     return judge(name, passed, finding, largest=largest, same_bits=same, bound=bound, differing=others)
 
 
-def _call(subject: Subject, rows: Rows) -> Floats:
-    """Not through the traced function."""
-    logits: Floats = subject.model(_as_tensors(subject.build_inputs(rows)), training=False).numpy()
-    return logits
+def check_metrics(run: AuditedRun) -> Check:
+    """The stored scores and the data set's labels give metrics.json; a few users' AUC is counted pair by pair."""
+    name = "metrics: recomputed"
+    if run.stored is not None and len(run.stored) == len(run.samples):
+        rows = ScoredRows.of(run.samples, run.stored.logit)
+    elif len(run.rows) == len(run.samples):
+        rows = ScoredRows.of(run.samples, run.logits)
+    else:
+        finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
+        return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")
+    weighting: GaucWeighting = run.metrics.get("gauc_weighting", "impressions")
+    recomputed = asdict(compute_metrics(rows, run.config.metrics.model_copy(update={"gauc_weighting": weighting})))
+    if "gauc_by_history" in run.metrics:
+        times = [ids for field, ids in run.samples.context.items() if field in TIME_FIELDS]
+        groups: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
+        recomputed["gauc_by_history"] = compute_gauc_by_history(groups, rows.label, rows.logit, weighting).value
+    wrong = [key for key, value in recomputed.items() if not _is_close(run.metrics.get(key), value)]
+    shown = ", ".join(f"{key} {run.metrics.get(key)} there, {recomputed[key]} here" for key in wrong)
+    users = np.random.default_rng(run.seed).permutation(np.unique(rows.user_id))[:_COUNTED_USERS]
+    some = rows.take(np.isin(rows.user_id, users))
+    counted = _count_mean_auc(some)
+    ranked = compute_gauc(some.user_id, some.label, some.logit, "uniform").value
+    finding = (
+        f"{len(rows):,} rows, GAUC by {weighting}: "
+        f"{shown or f'{len(recomputed)} numbers of metrics.json come out of the stored scores'}; mean AUC of "
+        f"{len(users):,} users {ranked}, counted pair by pair {counted} (bound {_CLOSE:.0e})"
+    )
+    passed = not wrong and _is_close(ranked, counted)
+    return judge(name, passed, finding, rows=len(rows), bound=_CLOSE, **recomputed)
 
 
-def _score_in_parts(subject: Subject, rows: Rows, locate: Locate, *, padded: bool) -> Floats:
-    lengths = subject.samples.history_length[rows]
-    size = max(subject.config.training.batch_size, len(rows)) if padded else 4 * max(len(rows), 512)
-    cut = [each for each in choose_parts(size, padded=padded).cut(np.arange(len(rows)), lengths) if len(each)]
-    parts = []
-    for each in cut:
-        inputs = _as_tensors(widen(subject.build_inputs(rows[each]), _PADDING))
-        history, positions = locate(inputs["history_item_ids"], inputs["history_length"])
-        parts.append(Part(inputs, history, positions))
-    logits = subject.model.compute_logits(parts, training=False)
-    scores = np.empty(len(rows), np.float32)
-    scores[np.concatenate(cut)] = np.concatenate([tf.cast(each, tf.float32).numpy() for each in logits])
-    return scores
+def check_same_rows(run: AuditedRun) -> Check:
+    """The test rows are those that metrics.json was made from."""
+    found, expected = hash_rows(run.data, run.samples), run.metrics.get("rows_sha256")
+    finding = f"{len(run.samples):,} rows hash to {found[:12]}, in metrics.json it is {str(expected)[:12]}"
+    return judge("test rows: the same", found == expected, finding, found=found, expected=expected)
 
 
-def _as_tensors(inputs: Inputs) -> dict[str, tf.Tensor]:
-    return {name: tf.constant(values) for name, values in inputs.items()}
+def _count_mean_auc(rows: ScoredRows) -> float | None:
+    """The mean over users of the share of pairs in which the positive has the higher score, a tie one half."""
+    aucs = []
+    for user in np.unique(rows.user_id):
+        mine = rows.take(rows.user_id == user)
+        positives, negatives = mine.logit[mine.label == 1], np.sort(mine.logit[mine.label == 0])
+        if len(positives) and len(negatives):
+            lower, not_higher = (np.searchsorted(negatives, positives, side=side) for side in ("left", "right"))
+            aucs.append(float(np.mean(lower + not_higher)) / (2 * len(negatives)))
+    return math.fsum(aucs) / len(aucs) if aucs else None
+
+
+def _is_close(one: Any, other: Any) -> bool:
+    """Whether two numbers are equal but for rounding, or both undefined."""
+    return one is other if one is None or other is None else abs(float(one) - float(other)) <= _CLOSE

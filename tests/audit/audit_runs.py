@@ -1,15 +1,19 @@
-"""Small trained runs to audit, one a (model, protocol), trained when first asked for."""
+"""Small data sets and runs to audit, under every protocol."""
 
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from log_factory import Event, make_config, write_log, write_table
 
+from din_train.audit.audited_run import AuditedRun
 from din_train.audit.check import Check, Status
-from din_train.audit.subject import Subject
 from din_train.config import Config
+from din_train.dataset.prepare import prepare_data
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import open_store
 from din_train.tensorflow_setup import start_tensorflow
 
 start_tensorflow("cpu")
@@ -93,12 +97,45 @@ def train(folder: Path, kind: str, model: str, **changes: Any) -> Path:
     return folder / "run"
 
 
-def open_subject(run: Path, most_rows: int = 10_000) -> Subject:
+def open_subject(run: Path, most_rows: int = 10_000) -> AuditedRun:
     """As `din-train audit` opens it."""
-    from din_train.audit.audit import build_subject
+    from din_train.audit.audit import build_audited_run
     from din_train.scoring import open_run
 
-    return build_subject(open_run(run), most_rows=most_rows, seed=1)
+    return build_audited_run(open_run(run), most_rows=most_rows, seed=1)
+
+
+def prepare(folder: Path, kind: str, model: str = "lr", **changes: Any) -> AuditedRun:
+    """A data set as an audit opens it, without a model: most checks of rows need none."""
+    config = configure(folder, kind, model, **changes)
+    prepare_data(config, force=True, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    samples = data.samples(Split.TEST, config.data.max_history_length)
+    nothing: Any = None
+    return AuditedRun(
+        config=config, data=data, model=nothing, metrics={}, stored=None, scored_on_gpu=False, samples=samples,
+        rows=np.arange(len(samples)), seed=1,
+    )  # fmt: skip
+
+
+def score(folder: Path, kind: str, model: str, **changes: Any) -> AuditedRun:
+    """As an audit opens a run, with random weights: what is stored is what such a run would store."""
+    from din_train.scoring import build_configured_model, score_split
+    from din_train.training.checkpoint import Checkpoint
+
+    run = prepare(folder, kind, model, **changes)
+    built, random = build_configured_model(run.config, run.data), np.random.default_rng(1)
+    for weight in built.trainable_weights:
+        weight.assign(random.normal(0, 0.3, weight.shape))
+    checkpoint = Checkpoint(epoch=1, data_fingerprint=run.data.fingerprint, sha256="")
+    scored = score_split(built, run.config, run.data, Split.TEST, checkpoint)
+    return replace(run, model=built, metrics=scored.metrics, stored=scored.rows)
+
+
+def has_failed(check: Check) -> bool:
+    """Whether a check that passes or fails has failed."""
+    assert check.status in (Status.PASSED, Status.FAILED)
+    return check.status is Status.FAILED
 
 
 def find_failed(checks: list[Check]) -> dict[str, str]:

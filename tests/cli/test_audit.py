@@ -1,4 +1,4 @@
-"""`din-train audit`: a trained run passes; a run that was tampered with fails in one line a check, with exit code 1."""
+"""`din-train audit`: a trained run passes; one that was tampered with fails in one line for each check, exit code 1."""
 
 import json
 from collections.abc import Callable
@@ -35,13 +35,16 @@ def test_a_trained_run_passes_and_is_written_down(fitted: Workplace) -> None:
     written = fitted.read_json("runs/small/audit.json")
     assert written["passed"] is True
     assert written["counts"].get("failed", 0) == 0
-    assert written["counts"]["passed"] >= 20
+    assert written["counts"]["passed"] >= 8
     assert (written["model"], written["protocol"]) == ("din", "holdout")
     assert (written["rows"], written["rows_audited"]) == (80, 80)
     for check in written["checks"]:
         assert check["name"] in result.stdout
         assert check["finding"]
     assert "all 80 test rows" in result.stdout
+    *_, first, second = result.stdout.splitlines()
+    assert first.startswith("Not covered: that a score depends on its row alone")
+    assert second.endswith("docs/audit.md says more.")
     again = fitted.run("audit", "--run-dir", "runs/small", "--json")
     assert orjson.loads(again.stdout) == written == fitted.read_json("runs/small/audit.json")
 

@@ -1,0 +1,176 @@
+"""What is audited: a run's model, rows and numbers, the events of its log, and which rows are scored again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from din_train.batches import EvaluationBatches
+from din_train.config import Config
+from din_train.dataset.column_file import map_columns
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, Samples
+from din_train.evaluation.evaluate import compute_scores
+from din_train.evaluation.scores import ScoredRows
+from din_train.model.ranking_model import RankingModel
+
+# Longer than any history: the whole of it.
+NO_CAP = 2**31 - 1
+
+# The event row of a target that is not among its user's events.
+NOWHERE = -1
+
+# How far two scores of one row may lie apart, as a share of max(1, |logit|): what rounding comes to if the same sums
+# are taken in another order. In float32 up to 3e-6 was seen, in padded form; the same form gives below 1e-6.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
+
+# The same if one of the scores is a GPU's, whose matrix products may round their factors to 10 bits (TF32).
+_GPU_TOLERANCE = 1e-2
+
+_PROBED_ROWS = 2_000
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StoredEvents:
+    """The events of `events.arrow`, read from this file alone, so that nothing derived from it is trusted.
+
+    item_ids, user_ids: [events]. timestamps: [events] in the log's order of time, None if the log has no times.
+    ordinals: [events] the row of the log, None for ready-made samples.
+    first, end: [users] by user id, the user's first event row and the row after the last.
+    """
+
+    item_ids: NDArray[np.int32]
+    user_ids: NDArray[np.int32]
+    timestamps: NDArray[np.int64] | None
+    ordinals: NDArray[np.int64] | None
+    first: Rows
+    end: Rows
+
+    @classmethod
+    def read(cls, data: PreparedData) -> "StoredEvents":
+        """From the prepared data set's folder."""
+        columns = map_columns(data.folder / "events.arrow")
+        users = np.arange(len(data.user_starts))
+        first, end = (np.searchsorted(columns["user_id"], users, side=side) for side in ("left", "right"))
+        times, ordinals = columns.get("timestamp"), columns.get("ordinal")
+        return cls(columns["item_id"], columns["user_id"], times, ordinals, first, end)
+
+    @cached_property
+    def _by_ordinal(self) -> Rows:
+        return np.argsort(self.ordinals) if self.ordinals is not None else np.empty(0, np.int64)
+
+    def find_rows(self, samples: Samples) -> Rows:
+        """[S] the event row of each sample, for a sampled negative that of its positive.
+
+        It is `NOWHERE` if the user has no such event: an impression without a click is not an event.
+        """
+        if self.ordinals is None or not len(self.ordinals):
+            return np.full(len(samples), NOWHERE)
+        index = np.searchsorted(self.ordinals, samples.events, sorter=self._by_ordinal)
+        rows = self._by_ordinal[np.minimum(index, len(self.ordinals) - 1)]
+        found = (self.ordinals[rows] == samples.events) & (self.user_ids[rows] == samples.user_ids)
+        return np.where(found, rows, NOWHERE)
+
+    def find_targets(self, samples: Samples) -> Rows:
+        """[S] the event row of each positive; `NOWHERE` for negatives, and if the event there has another item."""
+        rows = self.find_rows(samples)
+        found = (samples.labels == 1) & (rows != NOWHERE)
+        found[found] = self.item_ids[rows[found]] == samples.target_item_ids[found]
+        return np.where(found, rows, NOWHERE)
+
+    def count_outside(self, samples: Samples) -> int:
+        """How many histories hold events of another user."""
+        first, end = self.first[samples.user_ids], self.end[samples.user_ids]
+        outside = (samples.history_start < first) | (samples.history_ends > end)
+        return int(np.sum(outside & (samples.history_length > 0)))
+
+
+@dataclass(frozen=True)
+class AuditedRun:
+    """A trained run, opened.
+
+    metrics: of `metrics.json`. stored: of `scores.test.parquet`, None if it is missing.
+    scored_on_gpu: whether the stored scores may be a GPU's.
+    samples: the test split. rows: [N] those of it that are scored again, whole users. seed: of everything drawn.
+    """
+
+    config: Config
+    data: PreparedData
+    model: RankingModel
+    metrics: Mapping[str, Any]
+    stored: ScoredRows | None
+    scored_on_gpu: bool
+    samples: Samples
+    rows: Rows
+    seed: int
+
+    @property
+    def tolerance(self) -> float:
+        """How far two scores of one row may lie apart."""
+        return TOLERANCE[self.config.training.precision]
+
+    @property
+    def stored_tolerance(self) -> float:
+        """How far a stored score and one of now may lie apart."""
+        return max(self.tolerance, _GPU_TOLERANCE) if self.scored_on_gpu else self.tolerance
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether negatives were drawn; otherwise they come with the log."""
+        return bool(self.data.manifest["negatives"] == "sampled")
+
+    @cached_property
+    def logits(self) -> Floats:
+        """[N] of the audited rows, scored now."""
+        return self.score(self.samples.take(self.rows))
+
+    @cached_property
+    def events(self) -> StoredEvents:
+        return StoredEvents.read(self.data)
+
+    @cached_property
+    def probe(self) -> Rows:
+        """The few audited rows that are also scored with other histories: whole users."""
+        return choose_rows(self.samples.take(self.rows).user_ids, _PROBED_ROWS, self.seed, among=self.rows)
+
+    def samples_of(self, split: Split) -> Samples:
+        """A split as the model sees it."""
+        return self.data.samples(split, self.config.data.max_history_length)
+
+    def score(self, samples: Samples) -> Floats:
+        """[S] logits, computed as `fit` and `eval` compute them."""
+        size, longest = self.config.training.evaluation_batch_size, self.config.data.max_history_length
+        batches = EvaluationBatches(self.data, samples, batch_size=size, max_history_length=longest)
+        return compute_scores(self.model, batches)
+
+    def describe_rows(self) -> str:
+        """How many rows are audited, of how many."""
+        if len(self.rows) == len(self.samples):
+            return f"all {len(self.rows):,} test rows"
+        return f"{len(self.rows):,} of {len(self.samples):,} test rows (whole users, drawn with seed {self.seed})"
+
+
+def choose_rows(user_ids: NDArray[np.int32], most: int, seed: int, among: Rows | None = None) -> Rows:
+    """Rows of whole users, drawn at random until `most` is reached, at least one user; ascending.
+
+    Args:
+        user_ids: [S] each row's. among: [S] the row numbers they stand for; None counts from 0.
+    """
+    rows = np.arange(len(user_ids)) if among is None else among
+    if len(rows) <= most:
+        return rows
+    users, user_of_row, counts = np.unique(user_ids, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(users))
+    enough = max(1, int(np.searchsorted(np.cumsum(counts[order]), most, side="right")))
+    return rows[np.isin(user_of_row, order[:enough])]
+
+
+def measure_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The largest |one - other| / max(1, |one|); 0 for no rows."""
+    return float(np.max(np.abs(one - other) / np.maximum(1.0, np.abs(one)), initial=0.0))
