@@ -54,16 +54,17 @@ class _KnownProbe:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The cells in the order they are run, and the most that each takes when it runs: seconds, and bytes on disk.
+    """The cells in the order they are run, and the most that they take.
 
-    finished: names of the cells that are done. memory_bytes: of the largest process.
+    seconds: of each cell. finished: names of the cells that are done. memory_bytes: of the largest process.
+    disk_bytes: of all cells, while they run.
     """
 
     cells: Sequence[Cell]
     seconds: Mapping[str, float]
-    disk_bytes: Mapping[str, int]
     finished: frozenset[str]
     memory_bytes: int
+    disk_bytes: int
     prepared_bytes: int
 
     @property
@@ -74,7 +75,7 @@ class SweepPlan:
         return (
             f"{len(self.cells)} cells, {len(self.finished)} of them done; the others take at most "
             f"{format_seconds(self.seconds_left)} by a short probe on this machine (less where early stopping ends "
-            f"one), about {self.memory_bytes / 1e9:.1f} GB of memory, and {sum(self.disk_bytes.values()) / 1e9:.1f} GB "
+            f"one), about {self.memory_bytes / 1e9:.1f} GB of memory, and {self.disk_bytes / 1e9:.1f} GB "
             f"of disk for runs beside {self.prepared_bytes / 1e9:.2f} GB of prepared data"
         )
 
@@ -89,19 +90,17 @@ def build_sweep_plan(cells: Sequence[Cell], manifests: Mapping[Path, Manifest]) 
     for cell in sorted(cells, key=lambda each: each.config.model.name != "din"):
         if cell.place[:-1] not in probes:
             probes[cell.place[:-1]] = cell, _probe(cell, manifests[cell.config.data.prepared])
-    seconds, disk_bytes = {}, {}
+    seconds = {}
     for cell in cells:
         probed, probe = probes[cell.place[:-1]]
-        seconds[cell.name] = estimate_seconds(
-            cell, manifests[cell.config.data.prepared], probed.config.model.name, probe
-        )
-        disk_bytes[cell.name] = 4 * NUMBERS_PER_PARAMETER * probe.parameters
+        manifest = manifests[cell.config.data.prepared]
+        seconds[cell.name] = estimate_seconds(cell, manifest, probed.config.model.name, probe)
     return SweepPlan(
         cells,
         seconds,
-        disk_bytes,
         finished=frozenset(cell.name for cell in cells if cell.run.is_finished),
         memory_bytes=max((probe.peak_bytes for _, probe in probes.values()), default=0),
+        disk_bytes=sum(4 * NUMBERS_PER_PARAMETER * probes[cell.place[:-1]][1].parameters for cell in cells),
         prepared_bytes=sum(manifest["bytes"] for manifest in manifests.values()),
     )
 

@@ -55,7 +55,7 @@ class ReproduceOptions:
     models: tuple[str, ...] = ()
     data_dir: Path | None = None
 
-    def load_recipes(self, dataset: str) -> "list[Recipe]":
+    def choose_recipes(self, dataset: str) -> "list[Recipe]":
         """The recipes that the suites have and the data set has."""
         offered = {name for suite in self.suites for name in load_suite(suite).recipes}
         return load_recipes(dataset, offered & set(self.recipes))
@@ -166,7 +166,7 @@ def build_paper_cells(
         files: of the log, by config key. manifests: of the prepared data sets, by their folders.
     """
     cells: dict[str, Cell] = {}
-    for recipe in options.load_recipes(dataset):
+    for recipe in options.choose_recipes(dataset):
         training_rows = manifests[prepared_folder(out, dataset, recipe)]["samples"]["train"]
         configs: dict[str, Config] = {}
         for seed in range(1, min(options.seeds, recipe.seeds or options.seeds) + 1):
@@ -233,7 +233,7 @@ def _find_packed_or_not(path: Path) -> Path:
 
 def _find_earlier_files(out: Path, options: ReproduceOptions, dataset: str) -> dict[str, Path] | None:
     """Where an earlier command found the log, if all that is needed of it is prepared."""
-    folders = {prepared_folder(out, dataset, recipe) for recipe in options.load_recipes(dataset)}
+    folders = {prepared_folder(out, dataset, recipe) for recipe in options.choose_recipes(dataset)}
     if folders and all(read_manifest(folder) is not None for folder in folders):
         for path in sorted((out / "cells").rglob(f"{dataset}-*-seed*.yaml")):
             with suppress(ConfigError):

@@ -56,7 +56,7 @@ def _plan(options: ReproduceOptions, out: Path) -> SweepPlan:
     cells: list[Cell] = []
     manifests: dict[Path, Manifest] = {}
     for data in options.datasets:
-        for recipe in options.load_recipes(data):
+        for recipe in options.choose_recipes(data):
             config = load_paper_config(out, data, recipe, files[data], row)
             if config.data.prepared not in manifests:
                 manifests[config.data.prepared] = prepare(config)
