@@ -5,13 +5,9 @@ from pathlib import Path
 
 import click
 
-SUITES = ("table3", "table4", "figure5")
-DATASETS = ("electronics", "movielens", "sports", "sample", "rehearsal")
-RECIPES = ("ours", "paper", "official")
+from din_train.reproduce import DATASETS, MODELS, RECIPES, SUITES
 
 Names = tuple[str, ...]
-MODELS: Names = ("lr", "base", "wide-deep", "pnn", "deepfm", "din", "din-dice")
-MODELS += ("base-none", "base-dropout", "base-filter", "base-aware")
 
 
 def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Context, click.Parameter, str], Names]:
@@ -92,9 +88,8 @@ def command(
     Plans first: cells, time from a short probe, memory, disk. Every cell is a run directory, trained in a process of
     its own; one that fails leaves the others. Stopped or killed, the same command goes on.
     """
-    from din_train.reproduce import Request, reproduce
+    from din_train.reproduce.paper_suites import ReproduceOptions
+    from din_train.reproduce.reproduce import reproduce
 
-    request = Request(
-        suites=suite, datasets=data, recipes=recipes, models=models, seeds=seeds, data_dir=data_dir, out=out
-    )
-    reproduce(request, plan_only=plan_only)
+    options = ReproduceOptions(suite, data, seeds, recipes, models, data_dir)
+    reproduce(options, out, plan_only=plan_only)

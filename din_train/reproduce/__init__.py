@@ -1,5 +1,12 @@
-"""`din-train reproduce`: the paper's tables, planned, run a cell a process, and set beside the published values."""
+"""`din-train reproduce`: the paper's tables, run as one sweep, and set beside the published values.
 
-from din_train.reproduce.reproduce import Request, reproduce
+The names of what can be reproduced, in the order of the tables; nothing is imported, as `--help` shows them.
+"""
 
-__all__ = ["Request", "reproduce"]
+DATASETS = ("electronics", "movielens", "sports", "sample", "rehearsal")  # datasets/<name>.yaml: an ordinary config
+RECIPES = ("ours", "paper", "official")  # recipes/<name>.yaml: how models are trained and chosen
+SUITES = ("table3", "table4", "figure5")  # suites/<name>.yaml: rows
+MODELS = (
+    "lr", "base", "wide-deep", "pnn", "deepfm", "din", "din-dice",
+    "base-none", "base-dropout", "base-filter", "base-aware",
+)  # the rows' keys  # fmt: skip

@@ -1,30 +1,22 @@
-"""The published GAUC of Table 3's models, with where each stands; nothing here decides anything but a comparison.
+"""The published GAUC of the paper's models, with where each stands; nothing here decides anything but a comparison.
 
 `PAPER`: Zhou et al., KDD 2018 (arXiv 1706.06978v4), Table 3, mean of 5. `CORRECTED`: the authors' README of 2020.
 `BARS`: the leaderboard AmazonElectronics_x1, whose validation set is its test set; its DIN has Dice, so it stands
 beside that row.
 """
 
+from dataclasses import dataclass
+
 PAPER = {
     "movielens": {
-        "lr": 0.7263,
-        "base": 0.7300,
-        "wide-deep": 0.7304,
-        "pnn": 0.7321,
-        "deepfm": 0.7324,
-        "din": 0.7337,
-        "din-dice": 0.7348,
+        "lr": 0.7263, "base": 0.7300, "wide-deep": 0.7304, "pnn": 0.7321, "deepfm": 0.7324,
+        "din": 0.7337, "din-dice": 0.7348,
     },
     "electronics": {
-        "lr": 0.7742,
-        "base": 0.8624,
-        "wide-deep": 0.8637,
-        "pnn": 0.8679,
-        "deepfm": 0.8683,
-        "din": 0.8818,
-        "din-dice": 0.8871,
+        "lr": 0.7742, "base": 0.8624, "wide-deep": 0.8637, "pnn": 0.8679, "deepfm": 0.8683,
+        "din": 0.8818, "din-dice": 0.8871,
     },
-}
+}  # fmt: skip
 CORRECTED = {"electronics": {"pnn": 0.8679, "deepfm": 0.8683, "din": 0.8698, "din-dice": 0.8711}}
 BARS = {"electronics": {"deepfm": 0.878890, "din-dice": 0.883526}}
 
@@ -39,33 +31,22 @@ WITHDRAWN_REASON = (
 )
 
 
-def find_published(dataset: str | None, row: str) -> float | None:
-    """The paper's value, withdrawn or not."""
-    return PAPER.get(dataset or "", {}).get(row)
+@dataclass(frozen=True)
+class Published:
+    """What is published for one model on one data set. paper: the paper's value, withdrawn or not."""
+
+    paper: float | None
+    corrected: float | None
+    bars: float | None
+    withdrawn: bool
+
+    @property
+    def reference(self) -> float | None:
+        """What a measured value is compared with: the correction, else the paper's; never a withdrawn one."""
+        return self.corrected if self.corrected is not None or self.withdrawn else self.paper
 
 
-def find_corrected(dataset: str | None, row: str) -> float | None:
-    """The authors' own correction."""
-    return CORRECTED.get(dataset or "", {}).get(row)
-
-
-def find_bars(dataset: str | None, row: str) -> float | None:
-    """The leaderboard's."""
-    return BARS.get(dataset or "", {}).get(row)
-
-
-def find_table_4(row: str) -> float | None:
-    """The paper's GAUC of a regularisation, on data of its own."""
-    return TABLE_4.get(row)
-
-
-def is_withdrawn(dataset: str | None, row: str) -> bool:
-    return (dataset, row) in WITHDRAWN
-
-
-def find_reference(dataset: str | None, row: str) -> float | None:
-    """What a measured value is compared with: the correction, else the paper's; never a withdrawn one."""
-    corrected = find_corrected(dataset, row)
-    if corrected is not None or is_withdrawn(dataset, row):
-        return corrected
-    return find_published(dataset, row)
+def find_published(dataset: str, row: str) -> Published:
+    """All that is published for a row of Table 3; a data set that the paper does not have has nothing."""
+    paper, corrected, bars = (table.get(dataset, {}).get(row) for table in (PAPER, CORRECTED, BARS))
+    return Published(paper, corrected, bars, (dataset, row) in WITHDRAWN)

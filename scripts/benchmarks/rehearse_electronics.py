@@ -17,11 +17,12 @@ from typing import Any
 
 import click
 
+from din_train.config import Config
 from din_train.files import atomic_file
-from din_train.reproduce.catalogue import load_dataset, load_recipe, load_suite
-from din_train.reproduce.cells import Cost
-from din_train.reproduce.plan import RELATIVE_COST
+from din_train.reproduce.paper_suites import load_paper_config, load_recipes, load_suite
 from din_train.run_directory import RunDirectory
+from din_train.sweep import Cost
+from din_train.sweep_plan import RELATIVE_COST
 
 MAKE_SAMPLE = Path(__file__).parents[1] / "data" / "make_sample.py"
 MEASURED = ("base", "din-dice")
@@ -42,16 +43,20 @@ def run(*command: object) -> None:
         raise click.ClickException(f"{command[0]} {command[1]} ended with exit code {done.returncode}")
 
 
+def load_electronics_configs() -> dict[str, Config]:
+    """Row -> its config by recipe `ours`."""
+    (recipe,) = load_recipes("electronics", ["ours"])
+    rows = load_suite("table3").rows
+    return {row.key: load_paper_config(Path(), "electronics", recipe, {}, row) for row in rows}
+
+
 def read_cell(out: Path, key: str) -> Figures:
     """What one cell took and did."""
     name = f"rehearsal-ours-{key}-seed1"
     cost = Cost(**json.loads((out / "cells" / f"{name}.cost.json").read_text()))
     directory = RunDirectory(out / "runs" / name)
     epochs = directory.read_history()
-    recipe = load_recipe("ours", load_dataset("electronics"))
-    if recipe is None:
-        raise click.ClickException("electronics: recipe 'ours' is not offered for it any more")
-    allowed = 2 * recipe.config["training"]["epochs"]
+    allowed = 2 * load_electronics_configs()[key].training.epochs
     training = sum(epoch["seconds"] for epoch in epochs)
     return {
         "model": key,
@@ -69,11 +74,11 @@ def read_cell(out: Path, key: str) -> Figures:
 def project(cells: dict[str, Figures]) -> Figures:
     """Hours of all seven models with five seeds, and what each model's run takes."""
     minutes = {}
-    for row in load_suite("table3").rows:
-        name = row.config["model"]["name"]
+    for key, config in load_electronics_configs().items():
+        name = config.model.name
         measured, of = ("din-dice", "din") if name == "din" else ("base", "base")
         seconds = cells[measured]["seconds_with_all_epochs"]
-        minutes[row.key] = seconds / 60 * RELATIVE_COST[name] / RELATIVE_COST[of]
+        minutes[key] = seconds / 60 * RELATIVE_COST[name] / RELATIVE_COST[of]
     return {"seeds": SEEDS, "minutes_a_run": minutes, "hours": SEEDS * sum(minutes.values()) / 60}
 
 

@@ -1,28 +1,23 @@
-"""Cells of the catalogue with run directories as `fit` would have left them, without any training."""
+"""Cells of the paper's grid with run directories as `fit` would have left them, without any training."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from din_train.checksums import indexed_file
-from din_train.reproduce.catalogue import RECIPES, load_dataset, load_suite
-from din_train.reproduce.cells import Cell, Cost, build_cells, list_recipes
+from din_train.reproduce.paper_suites import ReproduceOptions, build_paper_cells
+from din_train.sweep import Cell, Cost
 
-ROWS = {"train": 2_223_958, "validation": 384_806, "test": 384_806}
+TRAINING_ROWS = 2_223_958
 
 
-def plan_cells(
-    out: Path, dataset: str, *suites: str, recipes: tuple[str, ...] = RECIPES, seeds: int = 1, models: Any = ()
-) -> list[Cell]:
+def plan_cells(out: Path, dataset: str, *suites: str, seeds: int = 1, **more: Any) -> list[Cell]:
     """What a command has to run, with the config files that it writes."""
-    data = load_dataset(dataset)
-    found = list_recipes(data, recipes)
-    files = {key: Path("logs") / name for key, name in data.files.items()}
-    manifests = {recipe.prepared: {"samples": ROWS} for recipe in found}
-    cells = build_cells(
-        out, data, files, found, [load_suite(each) for each in suites], manifests, seeds=seeds, models=models
-    )
+    options = ReproduceOptions(suites, (dataset,), seeds, **more)
+    manifests = defaultdict(lambda: {"samples": {"train": TRAINING_ROWS}})
+    cells = build_paper_cells(out, options, dataset, {}, manifests)
     for cell in cells:
         cell.write_config()
     return cells
@@ -33,8 +28,8 @@ def finish(cell: Cell, gauc: float | None, auc: float | None = 0.75, *, seconds:
     cell.run.path.mkdir(parents=True)
     cell.run.write_metrics(
         {
-            "model": cell.config["model"]["name"],
-            "protocol": cell.config["data"]["protocol"],
+            "model": cell.config.model.name,
+            "protocol": cell.config.data.protocol,
             "split": "test",
             "selected_on": "validation",
             "auc": auc,

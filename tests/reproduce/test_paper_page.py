@@ -4,22 +4,29 @@ import html
 import re
 from pathlib import Path
 
+import pytest
 from paper_cells import finish, plan_cells, write_attention
 
-from din_train.reproduce.artefacts import write_artefacts
+from din_train.reproduce.paper_page import write_paper
 
 
-def build_page(out: Path) -> str:
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Electronics with one failure, MovieLens with nothing measured."""
+    out = tmp_path_factory.mktemp("out")
     cells = plan_cells(out, "electronics", "table3", "table4", "figure5")
     values = {"base": 0.86, "wide-deep": 0.861, "din": 0.87, "din-dice": 0.88, "base-none": 0.85, "base-aware": 0.855}
     for cell in cells:
-        if cell.row.key in values:
-            finish(cell, values[cell.row.key])
-    dice = next(cell for cell in cells if cell.name == "electronics-ours-din-dice-seed1")
-    write_attention(dice)
-    next(cell for cell in cells if cell.row.key == "pnn").record_failure("no room <on> the disk")
-    write_artefacts(out, [*cells, *plan_cells(out, "movielens", "table3")])
+        if cell.place[-1] in values:
+            finish(cell, values[cell.place[-1]])
+    write_attention(next(cell for cell in cells if cell.name == "electronics-ours-din-dice-seed1"))
+    next(cell for cell in cells if cell.place[-1] == "pnn").record_failure("no room <on> the disk")
+    write_paper(out, [*cells, *plan_cells(out, "movielens", "table3")])
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> str:
     return (out / "index.html").read_text(encoding="utf-8")
 
 
@@ -34,8 +41,7 @@ def find_rows(page: str, label: str) -> dict[str, list[str]]:
     return rows
 
 
-def test_withdrawn_values_are_struck_through_with_the_reason(tmp_path: Path) -> None:
-    page = build_page(tmp_path)
+def test_withdrawn_values_are_struck_through_with_the_reason(page: str) -> None:
     struck = re.findall(r'<del title="([^"]*)">([\d.]+)</del> withdrawn', page)
     assert [value for _, value in struck] == ["0.8818", "0.8871"] * 3  # in each of the three recipes
     assert all("second batch norm layer" in reason for reason, _ in struck)
@@ -45,8 +51,7 @@ def test_withdrawn_values_are_struck_through_with_the_reason(tmp_path: Path) -> 
         assert value not in bare
 
 
-def test_table_3_has_a_table_a_recipe(tmp_path: Path) -> None:
-    page = build_page(tmp_path)
+def test_table_3_has_a_table_a_recipe(page: str) -> None:
     ours = find_rows(page, "Table 3, Amazon Electronics (2014, 5-core), recipe ours")
     assert list(ours) == ["Model", "LR", "BaseModel", "Wide&Deep", "PNN", "DeepFM", "DIN", "DIN with Dice"]
     assert ours["Wide&Deep"] == ["1", "0.8610", "", "0.7500", "+0.28 %", "0.8637", "", "", "-0.0027", "reproduced"]
@@ -65,8 +70,7 @@ def test_table_3_has_a_table_a_recipe(tmp_path: Path) -> None:
     assert "Measured on electronics by recipe ours: BaseModel = Wide&amp;Deep &lt; DIN &lt; DIN with Dice" in page
 
 
-def test_regularisation_failures_costs_and_the_command(tmp_path: Path) -> None:
-    page = build_page(tmp_path)
+def test_regularisation_failures_costs_and_the_command(out: Path, page: str) -> None:
     rows = find_rows(page, "Regularisation on Amazon Electronics (2014, 5-core)")
     assert rows["mini-batch aware L2"] == ["1", "0.8550", "", "0.7500", "+1.43 %", "0.6031", "+7.51 %"]
     assert "<b>electronics-ours-pnn-seed1</b>: no room &lt;on&gt; the disk" in page
@@ -75,25 +79,23 @@ def test_regularisation_failures_costs_and_the_command(tmp_path: Path) -> None:
     assert cells["electronics-ours-din-seed1"] == ["finished", "0.870000", "0.750000", "3", "2 min", "1.50 GB"]
     assert cells["movielens-ours-din-seed1"][0] == "not finished"
     assert "din-train reproduce --suite table3,table4 --data electronics,movielens --seeds 1 --data-dir FOLDER" in page
-    assert str(tmp_path) not in page
+    assert str(out) not in page
 
 
-def test_pictures_are_in_the_page_and_beside_it(tmp_path: Path) -> None:
-    page = build_page(tmp_path)
+def test_pictures_are_in_the_page_and_beside_it(out: Path, page: str) -> None:
     figures = re.findall(r'<figure id="figure-([^"]*)">\s*<svg', page)
     assert figures == ["table3-electronics", "table4-electronics", *(f"figure5-electronics-{n}" for n in range(1, 7))]
     assert "Stove &amp; pan" in page
-    files = sorted(path.name for path in (tmp_path / "electronics").iterdir())
+    files = sorted(path.name for path in (out / "electronics").iterdir())
     names = ["table3", "table4", *(f"figure5-{n}" for n in range(1, 7))]
     assert files == sorted(f"{name}.{kind}" for name in names for kind in ("svg", "png"))
-    legend = (tmp_path / "electronics" / "table3.svg").read_text()
+    legend = (out / "electronics" / "table3.svg").read_text()
     for each in ("published, withdrawn", "corrected 2020", "BARS", "official (epoch chosen on the test set)"):
         assert each in legend
-    assert "published" not in (tmp_path / "electronics" / "table4.svg").read_text()  # the paper's are on other data
+    assert "published" not in (out / "electronics" / "table4.svg").read_text()  # the paper's are on other data
 
 
-def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
-    page = build_page(tmp_path)
+def test_the_page_needs_nothing_else(page: str) -> None:
     assert not re.findall(r"""(?:src|href)=["'](?!#)""", page)
     assert not re.findall(r"<(?:script|link|iframe|object)\b|@import|url\((?!#)", page)
     ids = re.findall(r'\bid="([^"]*)"', page)
@@ -107,13 +109,13 @@ def test_damaged_files_leave_the_rest(tmp_path: Path) -> None:
         finish(cell, 0.8)
     cells[0].run.metrics_file().write_text("{")
     cells[1].run.attention_file.write_text("{")
-    write_artefacts(tmp_path, cells)
+    write_paper(tmp_path, cells)
     rows = find_rows((tmp_path / "index.html").read_text(), "Cells")
     assert [row[0] for row in rows.values()] == ["State", "metrics.json is damaged", "finished"]
 
 
 def test_a_page_before_anything_has_finished(tmp_path: Path) -> None:
-    write_artefacts(tmp_path, plan_cells(tmp_path, "sports", "table3"))
+    write_paper(tmp_path, plan_cells(tmp_path, "sports", "table3"))
     page = (tmp_path / "index.html").read_text()
     assert "Nothing has finished yet." in page
     assert "<figure" not in page

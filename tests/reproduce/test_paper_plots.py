@@ -6,18 +6,17 @@ import pytest
 from matplotlib.figure import Figure
 from paper_cells import finish, plan_cells
 
-from din_train.reproduce.catalogue import load_suite
-from din_train.reproduce.plots import plot_models
-from din_train.reproduce.results import Line, collect_lines
+from din_train.reproduce.paper_plots import plot_models
+from din_train.reproduce.paper_suites import load_suite
+from din_train.reproduce.paper_tables import TableLine, collect_lines
 
 
-def collect(out: Path, values: dict[str, tuple[float, ...]]) -> list[Line]:
+def collect(out: Path, values: dict[str, tuple[float, ...]]) -> list[TableLine]:
     cells = plan_cells(out, "electronics", "table3", recipes=("ours",), seeds=2)
     for cell in cells:
-        if cell.row.key in values:
-            finish(cell, values[cell.row.key][cell.seed - 1])
-    suite = load_suite("table3")
-    return collect_lines(cells, suite.rows, suite.recipes, "base")
+        if cell.place[-1] in values:
+            finish(cell, values[cell.place[-1]][cell.seed - 1])
+    return collect_lines(cells, load_suite("table3"), "base")
 
 
 def find_marks(figure: Figure) -> dict[str, list[float]]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from din_train.reproduce import published
-from din_train.reproduce.catalogue import load_suite
-from din_train.reproduce.results import judge
+from din_train.reproduce.paper_suites import load_suite
+from din_train.reproduce.paper_tables import find_verdict
+from din_train.reproduce.published import Published, find_published
 
 
 def test_table_3_of_the_paper() -> None:
@@ -21,32 +21,29 @@ def test_table_3_of_the_paper() -> None:
     rows = {row.label: row.key for row in load_suite("table3").rows}
     assert list(rows) == list(table)
     for label, (movielens, electronics) in table.items():
-        assert published.find_published("movielens", rows[label]) == movielens
-        assert published.find_published("electronics", rows[label]) == electronics
+        assert find_published("movielens", rows[label]).paper == movielens
+        assert find_published("electronics", rows[label]).paper == electronics
 
 
 def test_the_correction_of_2020_and_the_leaderboard() -> None:
-    corrected = {
-        key: published.find_corrected("electronics", key) for key in ("base", "pnn", "deepfm", "din", "din-dice")
-    }
-    assert corrected == {"base": None, "pnn": 0.8679, "deepfm": 0.8683, "din": 0.8698, "din-dice": 0.8711}
-    assert published.find_bars("electronics", "din-dice") == 0.883526
-    assert published.find_bars("electronics", "deepfm") == 0.878890
-    assert published.find_bars("electronics", "din") is None
+    keys = ("base", "pnn", "deepfm", "din", "din-dice")
+    published = {key: find_published("electronics", key) for key in keys}
+    assert [each.corrected for each in published.values()] == [None, 0.8679, 0.8683, 0.8698, 0.8711]
+    assert [each.bars for each in published.values()] == [None, None, 0.878890, None, 0.883526]
 
 
 @pytest.mark.parametrize("row", ["din", "din-dice"])
 def test_a_withdrawn_value_is_never_the_reference(row: str) -> None:
-    withdrawn = published.find_published("electronics", row)
-    assert published.is_withdrawn("electronics", row)
-    assert published.find_reference("electronics", row) == published.find_corrected("electronics", row) != withdrawn
-    assert judge(withdrawn, 0.0, published.find_reference("electronics", row)) == "above"
-    assert not published.is_withdrawn("movielens", row)
+    published = find_published("electronics", row)
+    assert published.withdrawn
+    assert published.reference == published.corrected != published.paper
+    assert Published(0.9, None, None, withdrawn=True).reference is None
+    assert find_verdict(published.paper, 0.0, published.reference) == "above"
+    assert not find_published("movielens", row).withdrawn
 
 
 def test_other_data_have_no_published_value() -> None:
-    assert published.find_reference(None, "din") is None
-    assert published.find_published("sports", "din") is None
+    assert find_published("sports", "din") == Published(None, None, None, withdrawn=False)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +61,4 @@ def test_other_data_have_no_published_value() -> None:
     ],
 )
 def test_the_verdict(mean: float | None, sd: float | None, reference: float | None, verdict: str) -> None:
-    assert judge(mean, sd, reference) == verdict
+    assert find_verdict(mean, sd, reference) == verdict

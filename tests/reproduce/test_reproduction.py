@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,4 +133,12 @@ def test_stopped_killed_failing_and_gone_on_with(folder: Path) -> None:
     assert float(table["DIN with Dice"]["rela_impr"]) == pytest.approx(expected, abs=0.006)
     assert f"<b>{BASE}</b>: " not in Path("out/index.html").read_text()
     assert f"| DIN with Dice | 1 | {metrics['gauc']:.4f} |" in output
+
+    shutil.rmtree(folder / "log")  # all is prepared and trained, so the log is not needed any more
+    with start(*models) as process:
+        output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert "no longer there; going on with what was prepared from it" in errors
+    assert "2 cells, 2 of them done" in errors
+    assert read_table() == table
     assert {"index.html", "table3.md", "table3.csv", "sample.md", "sample"} <= {p.name for p in Path("out").iterdir()}

@@ -10,10 +10,9 @@ import orjson
 import pytest
 from paper_cells import finish, plan_cells
 
-from din_train.reproduce.artefacts import write_artefacts
-from din_train.reproduce.cells import Cell
-from din_train.reproduce.facts import describe_command
-from din_train.reproduce.found import find_cells
+from din_train.reproduce.paper_page import describe_reproduction, write_paper
+from din_train.reproduce.paper_tables import TableLine, compute_paired_difference, describe_order
+from din_train.sweep import Cell
 
 
 def read_csv(path: Path) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -26,15 +25,15 @@ def read_csv(path: Path) -> dict[tuple[str, str, str], dict[str, str]]:
 def finish_all(cells: list[Cell], values: dict[str, float]) -> None:
     """Seed k is k thousandths above the first."""
     for cell in cells:
-        if cell.row.key in values:
-            finish(cell, values[cell.row.key] + 0.001 * (cell.seed - 1))
+        if cell.place[-1] in values:
+            finish(cell, values[cell.place[-1]] + 0.001 * (cell.seed - 1))
 
 
 def test_means_deviations_and_differences_are_those_of_the_runs(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "electronics", "table3", recipes=("ours",), seeds=3, models=("base", "pnn", "lr"))
     values = {"base": 0.8600, "pnn": 0.8750}
     finish_all(cells, values)
-    write_artefacts(tmp_path, cells)
+    write_paper(tmp_path, cells)
     table = read_csv(tmp_path / "table3.csv")
     for key, model in (("base", "BaseModel"), ("pnn", "PNN")):
         runs = [tmp_path / "runs" / f"electronics-ours-{key}-seed{seed}" / "metrics.json" for seed in (1, 2, 3)]
@@ -56,7 +55,7 @@ def test_means_deviations_and_differences_are_those_of_the_runs(tmp_path: Path) 
 def test_withdrawn_values_are_struck_through_and_compared_with_nothing(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "electronics", "table3", recipes=("ours",))
     finish_all(cells, {"base": 0.8624, "din": 0.8700, "din-dice": 0.8871})
-    write_artefacts(tmp_path, cells)
+    write_paper(tmp_path, cells)
     text = (tmp_path / "table3.md").read_text()
     din, dice = (next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in NAMES)
     assert [cell.strip() for cell in din.split("|")[7:]] == [*("~~0.8818~~", "0.8698", "", "+0.0002", "reproduced", "")]
@@ -73,9 +72,9 @@ NAMES = ("DIN", "DIN with Dice")
 def test_recipes_stand_apart(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "electronics", "table3")
     for cell in cells:
-        if cell.row.key == "din":
-            finish(cell, {"ours": 0.87, "paper": 0.86, "official": 0.88}[cell.recipe.name])
-    write_artefacts(tmp_path, cells)
+        if cell.place[-1] == "din":
+            finish(cell, {"ours": 0.87, "paper": 0.86, "official": 0.88}[cell.place[1]])
+    write_paper(tmp_path, cells)
     table = read_csv(tmp_path / "table3.csv")
     means = {recipe: row["gauc_mean"] for (_, recipe, model), row in table.items() if model == "DIN"}
     assert means == {"ours": "0.870000", "paper": "0.860000", "official": "0.880000"}
@@ -91,7 +90,7 @@ def test_recipes_stand_apart(tmp_path: Path) -> None:
 def test_regularisations_are_over_none_and_so_named(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "sports", "table4")
     finish_all(cells, {"base-none": 0.6000, "base-dropout": 0.5900, "base": 0.6050, "base-aware": 0.6100})
-    write_artefacts(tmp_path, cells)
+    write_paper(tmp_path, cells)
     table = {row["regularisation"]: row for row in read_csv(tmp_path / "table4.csv").values()}
     assert {name: row["rela_impr_over_none"] for name, row in table.items()} == {
         "none": "+0.00",
@@ -116,7 +115,7 @@ def test_a_narrower_command_drops_no_row(tmp_path: Path) -> None:
     narrow = plan_cells(tmp_path, "sports", "table3", recipes=("ours",), models=("lr",))
     finish_all(narrow, {"lr": 0.7})
     others = plan_cells(tmp_path, "sample", "table3", recipes=("ours",), models=("lr",))
-    write_artefacts(tmp_path, [*narrow, *others])
+    write_paper(tmp_path, [*narrow, *others])
     table = read_csv(tmp_path / "table3.csv")
     measured = {(data, model): row["seeds"] for (data, recipe, model), row in table.items() if recipe == "ours"}
     assert measured == {
@@ -128,47 +127,22 @@ def test_a_narrower_command_drops_no_row(tmp_path: Path) -> None:
     assert table["sports", "ours", "DIN"]["rela_impr"] == "+6.66"  # (.3205 / .3005 - 1) x 100
 
 
-def test_a_run_by_another_config_is_not_in_a_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = plan_cells(tmp_path, "sports", "table3", recipes=("ours",), seeds=2, models=("din",))
-    finish(first, 0.82)
-    finish(second, 0.90)
-    assert len(find_cells(tmp_path, [first])) == 2
-    second.config["training"] = {**second.config["training"], "epochs": 99}
-    second.write_config()
-    assert [cell.seed for cell in find_cells(tmp_path, [first])] == [1]
-    assert "seed2: trained by another config than seed 1 is now; not in the tables" in capsys.readouterr().err
-
-
-def test_seeds_are_comparable_though_their_logs_lie_elsewhere(tmp_path: Path) -> None:
-    first, second = plan_cells(tmp_path, "sports", "table3", recipes=("ours",), seeds=2, models=("din",))
-    finish(second, 0.90)
-    second.config["data"] = {**second.config["data"], "events": "elsewhere/log.tsv"}
-    second.write_config()
-    assert [cell.seed for cell in find_cells(tmp_path, [first])] == [1, 2]
-
-
 def test_a_failed_cell_is_in_no_mean(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "sports", "table3", recipes=("ours",), seeds=2, models=("din",))
     finish_all(cells, {"din": 0.82})
     cells[1].record_failure("finished with another config")
-    write_artefacts(tmp_path, cells)
+    write_paper(tmp_path, cells)
     assert read_csv(tmp_path / "table3.csv")["sports", "ours", "DIN"]["gauc_mean"] == "0.820000"
     assert "- `sports-ours-din-seed2`: finished with another config" in (tmp_path / "sports.md").read_text()
     cells[1].record_failure(None)
-    write_artefacts(tmp_path, cells)
+    write_paper(tmp_path, cells)
     assert read_csv(tmp_path / "table3.csv")["sports", "ours", "DIN"]["gauc_mean"] == "0.820500"
-
-
-def test_what_is_no_cell_is_left_alone(tmp_path: Path) -> None:
-    for name in ("sports-ours-unheard-seed1", "mine-ours-din-seed1", "sports-ours-din-seed1", "latest"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-    assert find_cells(tmp_path, []) == []  # nor is a run directory that no plan has described
 
 
 def test_a_data_set_has_a_document_to_keep(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "sports", "table3", seeds=2)
-    finish_all([cell for cell in cells if cell.recipe.name == "ours"], {"base": 0.80, "din": 0.82})
-    write_artefacts(tmp_path, cells)
+    finish_all([cell for cell in cells if cell.place[1] == "ours"], {"base": 0.80, "din": 0.82})
+    write_paper(tmp_path, cells)
     text = (tmp_path / "sports.md").read_text()
     assert text.startswith("# Amazon Sports & Outdoors (2014, 5-core)\n\nMeasured on 20")
     assert "```sh\ndin-train reproduce --suite table3 --data sports --seeds 2 --data-dir FOLDER\n```" in text
@@ -200,4 +174,66 @@ def test_a_data_set_has_a_document_to_keep(tmp_path: Path) -> None:
 def test_the_command_is_the_one_that_makes_these_cells(
     tmp_path: Path, data: str, suites: tuple[str, ...], more: dict[str, Any], command: str
 ) -> None:
-    assert describe_command(plan_cells(tmp_path, data, *suites, **more)) == f"din-train reproduce {command}"
+    assert describe_reproduction(plan_cells(tmp_path, data, *suites, **more)) == f"din-train reproduce {command}"
+
+
+MODELS = {
+    "lr": "LR",
+    "base": "BaseModel",
+    "wide-deep": "Wide&Deep",
+    "pnn": "PNN",
+    "deepfm": "DeepFM",
+    "din": "DIN",
+    "din-dice": "DIN with Dice",
+}
+
+
+def line(key: str, *gauc: float) -> TableLine:
+    return TableLine("sports", "ours", key, MODELS[key], dict(enumerate(gauc, start=1)))
+
+
+def test_noise_is_the_standard_deviation_of_paired_differences() -> None:
+    difference, noise = compute_paired_difference(line("base", 0.80, 0.90, 0.85), line("din", 0.81, 0.92, 0.88))
+    assert difference == pytest.approx(0.02)
+    assert noise == pytest.approx(0.01)
+
+
+def test_only_common_seeds_are_paired() -> None:
+    difference, _ = compute_paired_difference(line("base", 0.80, 0.90), line("din", 0.81, 0.91, 0.5))
+    assert difference == pytest.approx(0.01)
+
+
+def test_the_papers_order_holds() -> None:
+    values = (0.70, 0.80, 0.81, 0.82, 0.83, 0.84, 0.85)
+    sentence = describe_order([line(key, each, each) for key, each in zip(MODELS, values, strict=True)])
+    assert "LR < BaseModel < Wide&Deep < PNN < DeepFM < DIN < DIN with Dice" in sentence
+    assert "The paper's order holds." in sentence
+
+
+def test_a_baseline_that_beats_din_is_said_so() -> None:
+    values = {"lr": 0.70, "base": 0.80, "wide-deep": 0.81, "pnn": 0.82, "deepfm": 0.86, "din": 0.84, "din-dice": 0.85}
+    sentence = describe_order([line(key, each, each) for key, each in values.items()])
+    assert "DIN < DIN with Dice < DeepFM" in sentence
+    assert sentence.endswith("It departs from the paper's order: DeepFM is above DIN by 0.0200.")
+
+
+def test_a_difference_inside_the_noise_is_a_tie_and_departs_only_where_the_paper_is_strict() -> None:
+    lines = [line("base", 0.80, 0.82), line("din", 0.82, 0.81), line("din-dice", 0.81, 0.825)]
+    sentence = describe_order(lines)
+    assert "BaseModel = DIN = DIN with Dice" in sentence
+    assert "over 2 seeds" in sentence
+    assert describe_order([line("base", 0.8, 0.82), line("pnn", 0.82, 0.81)]).endswith(
+        "Nothing in it departs from the paper's order."
+    )
+    assert "DIN does not beat PNN" in describe_order([line("pnn", 0.80, 0.82), line("din", 0.82, 0.81)])
+
+
+def test_one_seed_says_nothing_of_noise() -> None:
+    sentence = describe_order([line("lr", 0.8), line("base", 0.8015)])
+    assert "LR = BaseModel" in sentence
+    assert "one seed" in sentence
+    assert "BaseModel does not beat LR" in sentence
+
+
+def test_nothing_is_said_of_a_single_model() -> None:
+    assert describe_order([line("din", 0.8), line("base")]) == ""
