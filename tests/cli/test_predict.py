@@ -93,8 +93,8 @@ def test_bad_rows_are_null_counted_and_fatal_past_their_share(fitted: Workplace)
 
 def test_killed_and_run_again_gives_the_same_bytes(fitted: Workplace) -> None:
     write_candidates(fitted)
-    predict(fitted, "--chunk-rows", "10", output="whole.parquet")
-    command = ["predict", "--input", "new.csv", "--output", "out.parquet", "--chunk-rows", "10"]
+    predict(fitted, "--chunk-rows", "30", output="whole.parquet")
+    command = ["predict", "--input", "new.csv", "--output", "out.parquet", "--chunk-rows", "30"]
     folder = Path("out.parquet.unfinished")
     with subprocess.Popen([sys.executable, "-m", "din_train", *command], stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
@@ -104,13 +104,13 @@ def test_killed_and_run_again_gives_the_same_bytes(fitted: Workplace) -> None:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     chunks = len(list(folder.glob("chunk-*.arrow")))
-    assert 5 <= chunks < 300
+    assert 5 <= chunks < 100
     other = fitted.run(*command[:-1], "20")
     assert other.exit_code == 2
     assert "out.parquet.unfinished: begun with another chunk rows, so it cannot go on" in other.stderr
     result = fitted.run(*command)
     assert result.exit_code == 0, result.output
-    assert f"out.parquet.unfinished: going on after {10 * chunks:,} rows" in result.stderr
+    assert f"out.parquet.unfinished: going on after {30 * chunks:,} rows" in result.stderr
     assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
     assert not folder.exists()
 
