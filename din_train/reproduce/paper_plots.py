@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from din_train.errors import RunError
-from din_train.explain.examples import Example, read_examples
-from din_train.explain.timeline import TEXT_COLOUR, draw_attention
+from din_train.report.attention import Example, draw_attention, read_examples
 from din_train.report.page import Picture
 from din_train.report.plots import COLORS, QUIET, clip_text, figure_style, new_figure
 from din_train.reproduce.paper_suites import load_suite
@@ -48,7 +47,6 @@ def draw_pictures(
             draw_attention(example),
             f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
             f"Activation weights of the behaviours of user {user}",
-            ink=TEXT_COLOUR,
         )
     return pictures
 

@@ -33,11 +33,11 @@ TITLES = {
 _FETCH = {
     "electronics": "`make data-electronics` (or both files from "
     "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles)",
-    "movielens": "`scripts/download_movielens.sh` (or https://files.grouplens.org/datasets/movielens/ml-20m.zip, "
+    "movielens": "`scripts/data/download_movielens.sh` (or https://files.grouplens.org/datasets/movielens/ml-20m.zip, "
     "unpacked)",
     "sports": "the tab-separated log with the columns user, item, cate and timestamp",
-    "sample": "data/sample of the repository (or make it with scripts/make_sample.py)",
-    "rehearsal": "`python scripts/make_sample.py --preset electronics data/rehearsal`",
+    "sample": "data/sample of the repository (or make it with scripts/data/make_sample.py)",
+    "rehearsal": "`python scripts/data/make_sample.py --preset electronics data/rehearsal`",
 }
 
 
