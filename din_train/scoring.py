@@ -25,7 +25,7 @@ from din_train.run_directory import RunDirectory, keep_in, open_run_directory
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import EvaluationBatches
+    from din_train.batches import EvaluationBatches, TrainingBatches
     from din_train.evaluation.scores import ScoredRows
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
@@ -196,6 +196,24 @@ def read_training_samples(config: Config, data: PreparedData, *, refit: bool) ->
     validation = data.samples(Split.VALIDATION, config.data.max_history_length)
     sampled = data.manifest["negatives"] == "sampled"
     return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
+
+
+def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
+    """The batches that the config trains on."""
+    from din_train.batches import Parts, TrainingBatches, choose_parts
+
+    padded = uses_xla(config.training)
+    whole = config.training.strategy == "mirrored"  # replicas each take a share of the rows
+    return TrainingBatches(
+        data,
+        samples,
+        batch_size=config.training.batch_size,
+        max_history_length=config.data.max_history_length,
+        unknown_rate=config.vocabulary.unknown_rate,
+        seed=config.seed,
+        resampled=config.negatives if config.negatives.resample == "epoch" else None,
+        parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
+    )
 
 
 def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
