@@ -23,7 +23,6 @@ from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.metric_tables import show_metrics
-from din_train.explain.weights import write_attention
 from din_train.files import check_can_be_folder, follow_links
 from din_train.report.report import write_report
 from din_train.run_directory import (
@@ -140,6 +139,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
 def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> Metrics:
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
     from din_train.evaluation.scores import write_scores
+    from din_train.explain.weights import write_attention
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)
