@@ -1,4 +1,4 @@
-"""`environment.json`: the versions, machine and command that a run came of."""
+"""`environment.json`: the versions, the machine and the command that made a run."""
 
 import os
 import platform
@@ -23,21 +23,25 @@ from din_train.run_directory import RunDirectory
 def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     """Write `environment.json` now, and again with the seconds that the body took, however it ends.
 
-    A run that goes on keeps the start and the command it began with; its seconds are the sum of its processes'.
-    TensorFlow has started. `prepared` is the data set's folder.
+    A resumed run keeps its first start and command; its seconds are the sum over its processes. TensorFlow has to run.
+
+    Args:
+        prepared: the data set's folder.
     """
-    started = datetime.now(UTC)
-    earlier = _read_earlier(run)
+    clock = time.monotonic()
+    try:
+        earlier = run.read_environment()
+    except RunError:  # missing or damaged, which is no reason not to train
+        earlier = {}
+    before = float(earlier.get("seconds", 0.0))
     environment = {
         **describe_machine(),
         "device": _describe_device(),
-        "command": earlier.get("command") or describe_command(sys.argv),
-        "started": earlier.get("started") or started.isoformat(timespec="seconds"),
+        "command": earlier.get("command", describe_command(sys.argv)),
+        "started": earlier.get("started", datetime.now(UTC).isoformat(timespec="seconds")),
         "run_directory": str(run.path.absolute()),
         "prepared": str(prepared.absolute()),
     }
-    clock = time.monotonic()
-    before = float(earlier.get("seconds") or 0.0)
     _write(run, {**environment, "seconds": round(before, 1)})
     try:
         yield
@@ -46,7 +50,7 @@ def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """The versions, the platform and the cores at hand; TensorFlow need not have started."""
+    """The versions, the platform and the number of cores. TensorFlow need not run."""
     return {
         "din_train": version("din-train"),
         "python": platform.python_version(),
@@ -57,18 +61,10 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_command(arguments: list[str]) -> str:
-    """A process's arguments as one would type them: `din-train fit --config configs/sample.yaml`."""
+    """A process's arguments as a user would type them: `din-train fit --config configs/sample.yaml`."""
     program = Path(arguments[0])
     is_ours = program.name == "din-train" or program.parts[-2:] == ("din_train", "__main__.py")
     return shlex.join(["din-train" if is_ours else program.name, *arguments[1:]])
-
-
-def _read_earlier(run: RunDirectory) -> dict[str, Any]:
-    """What an earlier process of the run wrote; nothing where that is missing or damaged: it stops no training."""
-    try:
-        return run.read_environment()
-    except RunError:
-        return {}
 
 
 def _write(run: RunDirectory, environment: dict[str, Any]) -> None:
@@ -77,7 +73,7 @@ def _write(run: RunDirectory, environment: dict[str, Any]) -> None:
 
 
 def _describe_device() -> str:
-    """`CPU`, or the GPUs' names."""
+    """The GPUs' names, or `CPU`."""
     import tensorflow as tf
 
     gpus = tf.config.get_visible_devices("GPU")

@@ -1,4 +1,8 @@
-"""`din-train fit`: train, keep the chosen epoch's weights, score the test split once."""
+"""`din-train fit`, top to bottom: prepare the data, train, keep the chosen epoch's weights, score the test split once.
+
+Several seeds are several runs, one after another. With `training.refit` a run trains twice: the first training chooses
+the number of epochs, the second one trains for that many on training and validation rows.
+"""
 
 import shlex
 import statistics
@@ -19,7 +23,6 @@ from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.metric_tables import show_metrics
-from din_train.explain.weights import write_attention
 from din_train.files import check_can_be_folder, follow_links
 from din_train.report.report import write_report
 from din_train.run_directory import (
@@ -32,22 +35,21 @@ from din_train.run_directory import (
 )
 from din_train.scoring import (
     Metrics,
-    Scored,
     build_configured_model,
     build_evaluation_batches,
+    build_training_batches,
     place_data,
     read_training_samples,
     score_split,
 )
 from din_train.signals import interrupted_exit_code, received_signal
-from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
+from din_train.tensorflow_setup import start_tensorflow, strategy_scope
 
 if TYPE_CHECKING:
-    from din_train.batches import TrainingBatches
     from din_train.dataset.store import Samples
     from din_train.model.ranking_model import RankingModel
-    from din_train.training.recorder import Watched
-    from din_train.training.state import State
+    from din_train.training.callbacks import Watched
+    from din_train.training.checkpoint import Checkpoint, State
     from din_train.training.trainer import Refit
 
 
@@ -59,10 +61,13 @@ def fit(
     resume: bool = False,
     seeds: Sequence[int] | None = None,
 ) -> list[Metrics]:
-    """Train, keep the chosen epoch's weights, score the test split once; once a seed where several are given.
+    """Train and score one run, or one run per seed if seeds are given.
 
     Args:
         resume: go on with what an earlier `fit` with the same config left; a finished run only shows its metrics.
+
+    Returns:
+        The test split's metrics of each run.
 
     Raises:
         ConfigError: see `hold_run_directory` and `check_run_directory`.
@@ -70,95 +75,95 @@ def fit(
     folder = run_dir or RUNS / config.name
     configs = [config.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [config]
     names = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
-    for each in names:
-        check_can_be_folder(each)
-    folders = [follow_links(each) for each in names]
+    for name in names:
+        check_can_be_folder(name)
+    runs = [RunDirectory(follow_links(name)) for name in names]
+    results = []
     with ExitStack() as held:
-        for path in folders:
-            held.enter_context(hold_run_directory(path))
-        results = _fit_all(configs, folders, overwrite=overwrite, resume=resume, named=folder, seeds=seeds)
+        for run in runs:
+            held.enter_context(hold_run_directory(run.path))
+        for run, each in zip(runs, configs, strict=True):
+            _check_request(run, each, overwrite=overwrite, resume=resume)
+        finished = [resume and run.is_finished for run in runs]
+        data = None if all(finished) else _prepare_and_start(config, runs[0], resume=resume)
+        for run, each, is_finished in zip(runs, configs, finished, strict=True):
+            if data is None or is_finished:
+                terminal.say(f"{run.path}: finished before, so there is nothing to resume; its metrics:")
+                results.append(run.read_metrics())
+                show_metrics(results[-1])
+                continue
+            try:
+                with strategy_scope(each.training.strategy):
+                    results.append(_fit_one(run, each, data, overwrite=overwrite, resume=resume))
+            except KeyboardInterrupt:
+                if not run.config_file.exists():
+                    raise
+                raise Interrupted(_describe_stop(run, config, folder, seeds), interrupted_exit_code()) from None
     gaucs = [metrics["gauc"] for metrics in results if metrics["gauc"] is not None]
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
 
 
-def _fit_all(
-    configs: Sequence[Config],
-    folders: Sequence[Path],
-    *,
-    overwrite: bool,
-    resume: bool,
-    named: Path,
-    seeds: Sequence[int] | None,
-) -> list[Metrics]:
-    """Each config in its folder, which this process holds.
+def _check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume: bool) -> None:
+    """Refuse what cannot be done in this run directory, before any work is done.
 
-    Args:
-        named, seeds: as the user gave them.
+    Damaged states are found later, when they are read.
     """
-    config = configs[0]
-    for path, each in zip(folders, configs, strict=True):
-        check_run_directory(path, each, overwrite=overwrite, resume=resume)
-        _check_apart(path, config.data.prepared)
-        if resume:
-            _check_can_go_on(RunDirectory(path))
-    finished = [resume and RunDirectory(path).is_finished for path in folders]
-    if not all(finished):
-        places = RunDirectory(folders[0]).list_prepared(config) if resume else []  # also from another folder
-        prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
-        manifest = prepare(place_data(config, prepared))
-        data = open_store(prepared, checked=manifest)
-        start_tensorflow(config.training.device, deterministic=config.training.deterministic)
-    results = []
-    for each, path, is_finished in zip(configs, folders, finished, strict=True):
-        if is_finished:
-            results.append(_show_finished(RunDirectory(path)))
-            continue
-        try:
-            with strategy_scope(each.training.strategy):
-                results.append(_fit_one(each, data, path, overwrite=overwrite, resume=resume))
-        except KeyboardInterrupt:
-            if not RunDirectory(path).config_file.exists():
-                raise
-            how = _describe_resuming(config, RunDirectory(path), named, seeds)
-            raise Interrupted(how, interrupted_exit_code()) from None
-    return results
-
-
-def _check_can_go_on(run: RunDirectory) -> None:
-    """Refuse to begin anew in the place of what was trained; damaged states are found later, when they are read."""
-    if run.config_file.exists() and not (run.is_finished or run.has_state or run.is_barely_begun):
+    check_run_directory(run.path, config, overwrite=overwrite, resume=resume)
+    prepared = config.data.prepared
+    check_can_be_folder(prepared)
+    one, other = run.path.resolve(), prepared.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):  # each of the two is replaced as a whole
+        raise ConfigError(
+            f"data.prepared: {prepared} and the run directory {run.path} overlap: one is, or lies inside, the other; "
+            "choose another path"
+        )
+    if resume and run.config_file.exists() and not (run.is_finished or run.has_state or run.is_barely_begun):
         raise ConfigError(_describe_no_state(run))
 
 
-def _describe_no_state(run: RunDirectory) -> str:
-    return (
-        f"{run.path}: has no whole saved state to go on from, so --resume leaves it as it is; give --overwrite to "
-        "train anew in its place, or another name (--set name=..., --run-dir)"
-    )
+def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> PreparedData:
+    """Prepare the data set if it is missing or out of date, open it, and start TensorFlow.
+
+    A run that is resumed finds its data set from any folder.
+    """
+    places = run.list_prepared(config) if resume else []
+    prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
+    manifest = prepare(place_data(config, prepared))
+    data = open_store(prepared, checked=manifest)
+    start_tensorflow(config.training.device, deterministic=config.training.deterministic)
+    return data
 
 
-def _show_finished(run: RunDirectory) -> Metrics:
-    metrics = run.read_metrics()
-    terminal.say(f"{run.path}: finished before, so there is nothing to resume; its metrics:")
-    show_metrics(metrics)
-    return metrics
+def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> Metrics:
+    """Train in one run directory, score the test split with the weights that were kept, and write the results."""
+    from din_train.evaluation.scores import write_scores
+    from din_train.explain.weights import write_attention
+
+    samples = read_training_samples(config, data, refit=False)
+    _check_samples(config, data, samples)
+    state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
+    with recorded_environment(run, data.folder):
+        model, checkpoint = _train(run, config, data, samples, state)
+        scored = score_split(model, config, data, Split.TEST, checkpoint)
+        write_scores(run.scores_file("test"), scored.rows)
+        write_attention(run, config, data, model, scored.rows.logit)
+    write_report(run, config, scored.metrics)
+    run.write_metrics(scored.metrics)  # last: this file says that the run is finished
+    show_metrics(scored.metrics)
+    terminal.say(f"run directory: {run.path} (report: {run.report_file})")
+    return scored.metrics
 
 
-def _check_apart(run_dir: Path, prepared: Path) -> None:
-    """Each of the two is replaced as a whole, so neither may lie in the other."""
-    check_can_be_folder(prepared)
-    run, data = run_dir.resolve(), prepared.resolve()
-    if run.is_relative_to(data) or data.is_relative_to(run):
-        raise ConfigError(
-            f"data.prepared: {prepared} and the run directory {run_dir} lie one in the other; choose another path"
-        )
+def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> None:
+    """Refuse splits that cannot be trained on, selected by or scored, before anything is written.
 
-
-def _fit_one(config: Config, data: PreparedData, folder: Path, *, overwrite: bool, resume: bool) -> Metrics:
-    training = read_training_samples(config, data, refit=False)
-    if not len(training):
+    Raises:
+        ConfigError: if the watched split or the test split is empty.
+        DataError: if there is no training sample, or the metric that selects is undefined on the watched split.
+    """
+    if not len(samples):
         without = data.manifest["dropped"].get("positives_without_a_negative", 0)
         why = (
             f"{without:,} positives have no item left that their user has not chosen, use a log with more items or "
@@ -168,27 +173,14 @@ def _fit_one(config: Config, data: PreparedData, folder: Path, *, overwrite: boo
         )
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
     watched = _find_watched_split(config, data)
-    for split in (watched, Split.TEST):
-        if split is not None:
-            samples, _ = build_evaluation_batches(config, data, split)  # refuses an empty one, before any is written
-            if split is watched and config.training.select_on != "none":
-                _check_selection(config, split, samples)
-    run, state = _open_run(config, data, folder, overwrite=overwrite, resume=resume)
-    with recorded_environment(run, data.folder):
-        scored = _train_and_score(config, data, run, training, state)
-    write_report(run, config, scored.metrics)
-    run.write_metrics(scored.metrics)  # last: what says that the run is finished
-    show_metrics(scored.metrics)
-    terminal.say(f"run directory: {run.path} (report: {run.report_file})")
-    return scored.metrics
+    if watched is not None:
+        rows, _ = build_evaluation_batches(config, data, watched)
+        if config.training.select_on != "none":
+            _check_selection(config, watched, rows)
+    build_evaluation_batches(config, data, Split.TEST)
 
 
 def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
-    """Before an epoch is trained that nothing could choose.
-
-    Raises:
-        DataError: if the metric that selects is undefined on the split.
-    """
     from din_train.evaluation.metrics import compute_auc, compute_gauc
 
     metric, logits = config.training.early_stopping.metric, np.zeros(len(samples), np.float32)
@@ -205,43 +197,81 @@ def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
     )
 
 
-def _train_and_score(
-    config: Config, data: PreparedData, run: RunDirectory, training: "Samples", state: "State | None"
-) -> Scored:
-    """Train what is still to train, score the test split with the weights that were kept, and write the scores."""
-    from din_train.evaluation.scores import write_scores
-    from din_train.training.checkpoint import load_weights, read_checkpoint
-    from din_train.training.trainer import Refit
+def _open_run(
+    run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool
+) -> "State | None":
+    """Make the run directory ready to train in.
 
-    of_refit = state if state and state.position.phase == "refit" else None
-    model = None
-    if of_refit is None and not (state and state.done):
-        model = _train(config, data, run, training, state=state)
-    if config.training.refit and not (of_refit and of_refit.done):
-        plateau = config.training.optimizer.schedule.name == "plateau"
-        epochs = read_checkpoint(run.checkpoints).epoch
-        rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if plateau else None
-        joined = read_training_samples(config, data, refit=True)
-        model = _train(config, data, run, joined, refit=Refit(epochs, rates), state=of_refit)
-    if model is None:
-        model = build_configured_model(config, data)
-    checkpoint = load_weights(run.checkpoints, model)
-    scored = score_split(model, config, data, Split.TEST, checkpoint)
-    write_scores(run.scores_file("test"), scored.rows)
-    write_attention(run, config, data, model, scored.rows.logit)
-    return scored
+    Returns:
+        The state to go on from; None if training begins.
+
+    Raises:
+        ConfigError: if there is a run to go on with, but no undamaged state of it.
+        DataError: if the prepared data set is no longer the one that the run was trained on.
+    """
+    from din_train.training.checkpoint import read_newest_state, remove_best
+
+    state = read_newest_state(run.checkpoints, report=terminal.say) if resume else None
+    if state is not None:
+        if state.data_fingerprint != data.fingerprint:
+            raise DataError(
+                f"{config.data.prepared}: no longer the data set that {run.path} was trained on, so it cannot go on; "
+                "bring the log back as it was, or train anew with --overwrite"
+            )
+        reopen_run_directory(run.path)
+        run.write_history(state.history)
+        terminal.say(f"{run.path}: going on after {state.position}")
+        return state
+    begun = resume and run.config_file.exists()
+    if begun and not run.is_barely_begun:
+        raise ConfigError(_describe_no_state(run))
+    if resume:
+        terminal.say(f"{run.path}: no saved state, so training begins")
+    if begun:
+        reopen_run_directory(run.path)
+        remove_best(run.checkpoints)
+        run.history_file.unlink(missing_ok=True)
+    else:
+        create_run_directory(run.path, config, overwrite=overwrite)
+    return None
 
 
 def _train(
+    run: RunDirectory, config: Config, data: PreparedData, samples: "Samples", state: "State | None"
+) -> "tuple[RankingModel, Checkpoint]":
+    """Train what is still to train: the model, and its refit if one is configured.
+
+    Returns:
+        The model with the weights that were kept, and their record.
+    """
+    from din_train.training.checkpoint import load_weights, read_checkpoint
+    from din_train.training.trainer import Refit
+
+    refit_state = state if state and state.position.phase == "refit" else None
+    model = None
+    if refit_state is None and not (state and state.done):
+        model = _train_once(run, config, data, samples, state=state)
+    if config.training.refit and not (refit_state and refit_state.done):
+        epochs = read_checkpoint(run.checkpoints).epoch
+        is_plateau = config.training.optimizer.schedule.name == "plateau"
+        rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if is_plateau else None
+        joined = read_training_samples(config, data, refit=True)
+        model = _train_once(run, config, data, joined, refit=Refit(epochs, rates), state=refit_state)
+    if model is None:
+        model = build_configured_model(config, data)
+    return model, load_weights(run.checkpoints, model)
+
+
+def _train_once(
+    run: RunDirectory,
     config: Config,
     data: PreparedData,
-    run: RunDirectory,
     samples: "Samples",
     *,
     refit: "Refit | None" = None,
     state: "State | None",
 ) -> "RankingModel":
-    """A new model, fitted to the samples; the run's best weights are in its checkpoints."""
+    """A new model, fitted to the samples. It has the last epoch's weights; the run's checkpoints have the best ones."""
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
 
@@ -262,62 +292,42 @@ def _train(
     return model
 
 
-def _open_run(
-    config: Config, data: PreparedData, folder: Path, *, overwrite: bool, resume: bool
-) -> "tuple[RunDirectory, State | None]":
-    """A run directory to train in, and where to go on, if there is a place.
+def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
+    """The split that is scored after every epoch, and how."""
+    from din_train.evaluation.evaluate import compute_metrics, compute_scores
+    from din_train.evaluation.scores import ScoredRows
+    from din_train.training.callbacks import Watched
 
-    Raises:
-        ConfigError: if there is a run to go on with, and no whole state of it.
-        DataError: if the prepared data set is no longer the one trained on.
-    """
-    from din_train.training.checkpoint import remove_best
-    from din_train.training.state import read_newest_state
-
-    run = RunDirectory(folder)
-    state = read_newest_state(run.checkpoints, report=terminal.say) if resume else None
-    if state is None and resume:
-        if run.config_file.exists() and not run.is_barely_begun:
-            raise ConfigError(_describe_no_state(run))
-        terminal.say(f"{folder}: no saved state, so training begins")
-        if run.config_file.exists():
-            reopen_run_directory(folder)
-            remove_best(run.checkpoints)
-            run.history_file.unlink(missing_ok=True)
-            return run, None
-    if state is None:
-        return create_run_directory(folder, config, overwrite=overwrite), None
-    if state.data_fingerprint != data.fingerprint:
-        raise DataError(
-            f"{config.data.prepared}: no longer the data set that {folder} was trained on, so it cannot go on; bring "
-            "the log back as it was, or train anew with --overwrite"
-        )
-    run = reopen_run_directory(folder)
-    run.write_history(state.history)
-    terminal.say(f"{folder}: going on after {state.position}")
-    return run, state
-
-
-def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
-    """The batches that the config trains on."""
-    from din_train.batches import Parts, TrainingBatches, choose_parts
-
-    padded = uses_xla(config.training)
-    whole = config.training.strategy == "mirrored"  # replicas each take a share of the rows
-    return TrainingBatches(
-        data,
-        samples,
-        batch_size=config.training.batch_size,
-        max_history_length=config.data.max_history_length,
-        unknown_rate=config.vocabulary.unknown_rate,
-        seed=config.seed,
-        resampled=config.negatives if config.negatives.resample == "epoch" else None,
-        parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
+    split = _find_watched_split(config, data)
+    if split is None:
+        return None
+    samples, batches = build_evaluation_batches(config, data, split)
+    return Watched(
+        split,
+        evaluate=lambda: compute_metrics(ScoredRows.of(samples, compute_scores(model, batches)), config.metrics),
+        selection_metric=None if config.training.select_on == "none" else config.training.early_stopping.metric,
     )
 
 
-def _describe_resuming(config: Config, run: RunDirectory, folder: Path, seeds: Sequence[int] | None) -> str:
-    from din_train.training.state import find_newest_position
+def _find_watched_split(config: Config, data: PreparedData) -> Split | None:
+    """Validation if the protocol has such a split, test only if `training.select_on` asks for it."""
+    if config.training.select_on == "test":
+        return Split.TEST
+    if config.training.select_on == "none" and not data.manifest["samples"]["validation"]:
+        return None  # nothing to watch, and nothing is chosen by it
+    return None if config.data.protocol == "paper" else Split.VALIDATION
+
+
+def _describe_no_state(run: RunDirectory) -> str:
+    return (
+        f"{run.path}: has no whole saved state to go on from, so --resume leaves it as it is; give --overwrite to "
+        "train anew in its place, or another name (--set name=..., --run-dir)"
+    )
+
+
+def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None) -> str:
+    """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
+    from din_train.training.checkpoint import find_newest_position
 
     signal = received_signal()
     by = signal.name if signal and signal != SIGINT else "Ctrl-C"
@@ -327,28 +337,3 @@ def _describe_resuming(config: Config, run: RunDirectory, folder: Path, seeds: S
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
     return f"training stopped by {by}: {kept}; go on with `{shlex.join(command)} --resume`"
-
-
-def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
-    """The split scored after every epoch: validation where the protocol has one, test only if selection asks for it."""
-    from din_train.evaluation.evaluate import compute_metrics, compute_scores
-    from din_train.evaluation.scores import ScoredRows
-    from din_train.training.recorder import Watched
-
-    split = _find_watched_split(config, data)
-    if split is None:
-        return None
-    samples, batches = build_evaluation_batches(config, data, split)
-    return Watched(
-        split,
-        evaluate=lambda: compute_metrics(ScoredRows.of(samples, compute_scores(model, batches)), config.metrics),
-        select=config.training.select_on != "none",
-    )
-
-
-def _find_watched_split(config: Config, data: PreparedData) -> Split | None:
-    if config.training.select_on == "test":
-        return Split.TEST
-    if config.training.select_on == "none" and not data.manifest["samples"]["validation"]:
-        return None  # nothing to watch, and nothing is chosen by it
-    return None if config.data.protocol == "paper" else Split.VALIDATION

@@ -1,4 +1,4 @@
-"""A run's model, and its scores on a split: what `fit` ends with and `eval` does again."""
+"""A run's model, its batches, and its scores on a split, which `fit` ends with and `eval` computes again."""
 
 import os
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from din_train.run_directory import RunDirectory, keep_in, open_run_directory
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import EvaluationBatches
+    from din_train.batches import EvaluationBatches, TrainingBatches
     from din_train.evaluation.scores import ScoredRows
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
@@ -57,14 +57,14 @@ class Scored:
 
 
 def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
-    """A run as `fit` left it, from its files alone.
+    """Open a run as `fit` left it, from its files alone.
 
     Args:
         overrides: see `open_run_directory`.
 
     Raises:
         ConfigError: see `open_run_directory`.
-        DataError: if its prepared data set is not there, or is another.
+        DataError: if its prepared data set is missing, or has been replaced by another.
         RunError: if it has no weights, they are damaged, or another process replaces the run meanwhile.
     """
     identity = RunDirectory(follow_links(run_dir)).compute_identity()  # before anything of it is read
@@ -93,10 +93,11 @@ def find_prepared(
     """The folder and the manifest of the data set that a run was trained on.
 
     Args:
-        config: with the overrides, of which `data.prepared=...` alone is looked at if it is given.
+        config: with the overrides applied.
+        overrides: if one of them is `data.prepared=...`, only that folder is looked at.
 
     Raises:
-        DataError: if it is at none of the run's places.
+        DataError: if no folder in question holds it.
     """
     is_given = any(each.partition("=")[0].strip() == "data.prepared" for each in overrides)
     places = [config.data.prepared] if is_given else run.list_prepared(config)
@@ -125,7 +126,7 @@ def _name(places: Sequence[Path]) -> str:
 def score_split(
     model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
 ) -> Scored:
-    """The split's scores and metrics, with what they stand on."""
+    """Score a split, and compute its metrics with all that says how they came about."""
     from din_train.evaluation.evaluate import (
         compute_intervals,
         compute_metrics,
@@ -164,7 +165,7 @@ def score_split(
 
 
 def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> dict[str, float | None]:
-    """GAUC by history under protocol `user`; elsewhere a user's test rows share one history, or a target's rows do."""
+    """GAUC by history under protocol `user`. Under the others, test rows of a user or a target share one history."""
     if config.data.protocol != "user":
         return {}
     from din_train.evaluation.metrics import compute_gauc_by_history
@@ -176,7 +177,7 @@ def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) ->
 
 
 def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":
-    """The configured model in the form that its training wants."""
+    """The configured model, padded if its training uses XLA."""
     from din_train.model.build import build_model
 
     return build_model(
@@ -189,7 +190,7 @@ def build_configured_model(config: Config, data: PreparedData) -> "RankingModel"
 
 
 def read_training_samples(config: Config, data: PreparedData, *, refit: bool) -> Samples:
-    """The rows that a model is trained on; of a refit also the validation rows."""
+    """The rows that a model is trained on: the training rows, and in a refit the validation rows, too."""
     training = data.samples(Split.TRAIN, config.data.max_history_length)
     if not refit:
         return training
@@ -198,11 +199,29 @@ def read_training_samples(config: Config, data: PreparedData, *, refit: bool) ->
     return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 
+def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
+    """The batches that the config trains on."""
+    from din_train.batches import Parts, TrainingBatches, choose_parts
+
+    padded = uses_xla(config.training)
+    whole = config.training.strategy == "mirrored"  # replicas each take a share of the rows
+    return TrainingBatches(
+        data,
+        samples,
+        batch_size=config.training.batch_size,
+        max_history_length=config.data.max_history_length,
+        unknown_rate=config.vocabulary.unknown_rate,
+        seed=config.seed,
+        resampled=config.negatives if config.negatives.resample == "epoch" else None,
+        parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
+    )
+
+
 def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
     """A split's rows, and the batches to score them in.
 
     Raises:
-        ConfigError: where the split is empty.
+        ConfigError: if the split is empty.
     """
     from din_train.batches import EvaluationBatches
 
@@ -225,7 +244,7 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
     """Score a run's weights on a split again, from its files alone; see `open_run` for the overrides.
 
     Raises:
-        RunError: where the numbers are shown, but could not be kept in the run.
+        RunError: if the numbers are shown, but could not be written to the run.
     """
     from din_train.evaluation.scores import write_scores
 

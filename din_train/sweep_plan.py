@@ -176,9 +176,8 @@ def measure_training(config_file: Path) -> Probe:
     fixed = ("training.epochs=2", "training.select_on=none", "training.refit=false", "negatives.resample=never")
     config = load_config(config_file, fixed)
     start_tensorflow(config.training.device)
-    from din_train.fit import build_training_batches
     from din_train.run_directory import RunDirectory
-    from din_train.scoring import build_configured_model
+    from din_train.scoring import build_configured_model, build_training_batches
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
 

@@ -29,7 +29,7 @@ class TableRegularizer:
     Args:
         name: `l2`, `dense_l2` or `mini_batch_aware`.
         strength: lambda.
-        occurrences: a table's path -> [rows] occurrences of each of its ids. Other weights are left alone.
+        occurrences: path of a table -> [rows] how often each of its ids occurs. Other weights are left alone.
     """
 
     def __init__(self, name: str, strength: float, occurrences: Mapping[str, NDArray[np.int64]]) -> None:
@@ -46,7 +46,7 @@ class TableRegularizer:
     def add_to(
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, path: str
     ) -> tf.Tensor | tf.IndexedSlices:
-        """The gradient with the regulariser's; the rows of one id must have been summed."""
+        """The gradient plus the regulariser's. The rows of one id must have been summed before."""
         if path not in self._factors:
             return gradient
         if self._name == "dense_l2":
@@ -64,7 +64,7 @@ def build_regularizer(
     *,
     unknown_rate: float,
 ) -> TableRegularizer | None:
-    """The configured regulariser of all the model's tables; None without one.
+    """The configured regulariser of all the model's tables; None if none is configured.
 
     Args:
         samples: those to train on.
@@ -79,10 +79,11 @@ def build_regularizer(
 def count_table_rows(
     model: RankingModel, data: PreparedData, samples: Samples, *, unknown_rate: float = 0.0
 ) -> dict[str, NDArray[np.int64]]:
-    """Occurrences of every id of every embedding table in the training samples: n_j.
+    """How often every id of every embedding table occurs in the training samples: n_j.
 
-    An id occurs as often as it is looked up: an item twice in a history counts twice, in a table of candidates alone
-    only as a candidate, and the unknown item where it takes another's place, as expected from `unknown_rate`.
+    An id occurs as often as it is looked up. An item that is twice in a history counts twice. In a table that only
+    candidates use, an item counts only as a candidate. The unknown item counts as often as it is expected to take
+    another item's place, by `unknown_rate`.
     """
     num_items = len(data.item_category_ids)
     targets = np.bincount(samples.target_item_ids, minlength=num_items)
@@ -119,7 +120,7 @@ def count_behaviours(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
 
 
 def _replace_by_unknown(counts: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
-    """Expected occurrences when each is the unknown item's with probability `rate`."""
+    """The expected counts if each occurrence becomes the unknown item's with probability `rate`."""
     expected = (1.0 - rate) * counts
     expected[UNKNOWN_ID] += rate * counts.sum()
     rounded: NDArray[np.int64] = np.rint(expected).astype(np.int64)
@@ -133,7 +134,7 @@ def _find_layers(model: RankingModel, kind: type[Any]) -> list[Any]:
 def _count_field_rows(
     layer: FieldEmbedding, ids_by_key: Mapping[str, NDArray[np.int32]], keys: NDArray[np.int64]
 ) -> dict[str, NDArray[np.int64]]:
-    """Of each field's table, from the counts of the keys (items, users, or samples) that have the fields' ids."""
+    """The counts of each field's table, from those of the keys (items, users or samples) that have the fields' ids."""
     return {
         table.path: _count_values(ids_by_key[name], keys, table.shape[0])
         for table, name in zip(layer.tables, layer.field_names, strict=True)
@@ -141,5 +142,5 @@ def _count_field_rows(
 
 
 def _count_values(values: NDArray[np.int32], counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Counts of keys -> counts of the keys' values."""
+    """How often each value occurs, if each key occurs as often as `counts` says."""
     return np.bincount(values, weights=counts[: len(values)], minlength=size).astype(np.int64)

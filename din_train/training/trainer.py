@@ -1,32 +1,53 @@
-"""Fit a model with Keras, from the beginning or from a saved state."""
+"""Fit a model: the trainer runs the epochs, from the first or from a saved state, and Keras takes their steps."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from din_train.batches import TrainingBatches
 from din_train.config import Config
+from din_train.errors import RunError
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
 from din_train.signals import deferred_signals, received_signal
-from din_train.training.checkpoint import Checkpoint, read_checkpoint
-from din_train.training.interruption import StopOnSignal
-from din_train.training.loss import LogLoss
-from din_train.training.progress import ProgressBar
-from din_train.training.recorder import EpochRecorder, Watched
+from din_train.training.callbacks import (
+    BestWeightsKeeper,
+    EpochMeter,
+    HistoryWriter,
+    ResumableEarlyStopping,
+    ResumableReduceLROnPlateau,
+    TrainingCallback,
+    Watched,
+    WatchedScorer,
+)
+from din_train.training.checkpoint import Position, State, read_checkpoint, restore_variables, write_state
+from din_train.training.optimizers import build_optimizer, find_tables
+from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
-from din_train.training.saver import StateSaver
-from din_train.training.sparse_optimizers import build_optimizer, find_tables
-from din_train.training.state import Phase, State, restore_variables
-from din_train.training.tensorboard import EpochSummaries
+
+
+@keras.saving.register_keras_serializable(package="din_train")
+class LogLoss(keras.losses.Loss):
+    """Mean over the batch of -y log p - (1 - y) log(1 - p), p = sigmoid(logit): the paper's objective, equation 3.
+
+    Keras's BinaryCrossentropy takes the mean over the last axis, which of [B] logits is the batch: nothing is left for
+    the reduction over replicas, and with two of them gradients are twice what they should be.
+    """
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """[B] labels and logits -> [B]."""
+        return tf.nn.sigmoid_cross_entropy_with_logits(labels=y_true, logits=y_pred)
 
 
 @dataclass(frozen=True)
 class Refit:
-    """A second training, on training and validation rows, that selects nothing.
+    """The second training, on training and validation rows, which selects nothing.
 
-    epochs: the number that the first training chose. learning_rates: what it used in each, where a metric set them.
+    epochs: the number that the first training chose. learning_rates: those of the first training's epochs if a metric
+    set them; None otherwise.
     """
 
     epochs: int
@@ -45,19 +66,19 @@ def fit_model(
     refit: Refit | None = None,
     state: State | None = None,
 ) -> None:
-    """Train; afterwards the run's best weights are the chosen epoch's, the last one's without selection.
+    """Train. Afterwards the run's best weights are the chosen epoch's, or the last epoch's if nothing selects.
 
-    The state is saved at each epoch's end, every `training.checkpoint_steps`, and where a signal stops the training.
+    The state is saved at each epoch's end, every `training.checkpoint_steps`, and when a signal stops the training.
 
     Args:
-        regularizer: of the embedding tables; None without one.
-        refit: what this training is if it is the second; `watched` is None then.
-        state: of this training, where it goes on; None begins.
+        watched: None in a refit, and if no split is to be scored.
+        regularizer: adds L2 to the embedding tables' gradients; None adds nothing.
+        refit: None if this is the first training.
+        state: a saved state of this training to go on from; None begins.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
-        RunError: if the loss is no longer a number, or the state is another model's.
-        DataError: if the metric that selects is undefined on the split it looks at.
+        RunError: if the loss is no longer a number, or the state belongs to another model.
     """
     training = config.training
     model.compile(
@@ -70,113 +91,161 @@ def fit_model(
     model.optimizer.exclude_from_weight_decay(find_tables(model))
     model.optimizer.build(model.trainable_variables)
     if state is not None:
-        restore_variables(state, model, ["model", "optimizer"])
-    epoch, step = (state.position.epoch, state.position.step) if state else (0, 0)
-    epochs = refit.epochs if refit else training.epochs
-    phase: Phase = "refit" if refit else "selection"
-    recorder = EpochRecorder(
-        batches,
-        run,
-        phase=phase,
-        epochs=epochs,
-        watched=watched,
-        metric=training.early_stopping.metric,
-        data_fingerprint=data_fingerprint,
-        save_state=lambda: saver.save(),
-        first_step=step,
-        best=_find_best(run, refit, state),
+        restore_variables(state, model)
+    trainer = _Trainer(
+        model, batches, config, run, watched=watched, data_fingerprint=data_fingerprint, refit=refit, state=state
     )
-    summaries = EpochSummaries(run.tensorboard / ("refit" if refit else "train"))
-    watching = [*_build_selection(config, watched), *_build_given_rates(refit)]
-    saver = StateSaver(
-        run,
-        batches,
-        recorder,
-        watching,
-        phase=phase,
-        epochs=epochs,
-        every=training.checkpoint_steps,
-        keep=training.keep_checkpoints,
-        data_fingerprint=data_fingerprint,
-        state=state,
-    )
-    with (
-        deferred_signals(),
-        ProgressBar(batches, training.batch_size, epochs, title="refit, epoch" if refit else "epoch") as progress,
-    ):
-        callbacks = [recorder, summaries, *watching, progress, saver, StopOnSignal(saver.save)]
-        if step == len(batches):
-            _end_epoch(model, callbacks, epoch)
-            epoch += 1
-        elif step > 0:
-            _fit(model, batches, callbacks, first_step=step, epochs=range(epoch, epoch + 1))
-            epoch += 1
-        # iterators of replicas read ahead, into an epoch before it begins: there an epoch is a call of its own
-        length = 1 if training.strategy == "mirrored" else max(epochs - epoch, 1)
-        for start in range(epoch, epochs, length):
-            if not saver.done:
-                batches.start_epoch(start)
-                _fit(model, batches, callbacks, first_step=0, epochs=range(start, start + length))
-    if received_signal() is not None:
-        raise KeyboardInterrupt
+    trainer.train()
 
 
-def _find_best(run: RunDirectory, refit: Refit | None, state: State | None) -> Checkpoint | None:
-    """The best weights so far; a refit begins with those that it is to replace."""
-    if state is not None:
-        return state.best
-    return read_checkpoint(run.checkpoints) if refit else None
+class _Trainer(keras.callbacks.Callback):
+    """Runs the epochs of one training; as a Keras callback it hears of every execution of steps.
 
+    Args: see `fit_model`.
+    """
 
-def _fit(
-    model: RankingModel,
-    batches: TrainingBatches,
-    callbacks: list[keras.callbacks.Callback],
-    *,
-    first_step: int,
-    epochs: range,
-) -> None:
-    """The given epochs, each from `first_step` on: Keras asks for the number of steps once."""
-    model.fit(
-        batches.to_dataset(first_step),
-        initial_epoch=epochs.start,
-        epochs=epochs.stop,
-        shuffle=False,
-        verbose=0,
-        callbacks=callbacks,
-    )
-
-
-def _end_epoch(model: RankingModel, callbacks: list[keras.callbacks.Callback], epoch: int) -> None:
-    """An epoch whose steps are all done: what `fit` does around them."""
-    model.stop_training = False
-    everyone = keras.callbacks.CallbackList(callbacks, model=model)
-    everyone.on_train_begin()
-    model.reset_metrics()
-    everyone.on_epoch_begin(epoch)
-    everyone.on_epoch_end(epoch, model.get_metrics_result())
-    everyone.on_train_end()
-
-
-def _build_selection(config: Config, watched: Watched | None) -> list[keras.callbacks.Callback]:
-    """What looks at the metric that selects: early stopping, and the schedule `plateau`."""
-    if watched is None or not watched.select:
-        return []
-    stopping, schedule = config.training.early_stopping, config.training.optimizer.schedule
-    monitor = f"{watched.name}_{stopping.metric}"
-    mode = "min" if stopping.metric == "logloss" else "max"
-    callbacks: list[keras.callbacks.Callback] = [
-        keras.callbacks.EarlyStopping(monitor, mode=mode, patience=stopping.patience)
-    ]
-    if schedule.name == "plateau":
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(
-                monitor, mode=mode, factor=schedule.factor, patience=schedule.patience, min_delta=0.0, min_lr=0.0
-            )
+    def __init__(
+        self,
+        model: RankingModel,
+        batches: TrainingBatches,
+        config: Config,
+        run: RunDirectory,
+        *,
+        watched: Watched | None,
+        data_fingerprint: str,
+        refit: Refit | None,
+        state: State | None,
+    ) -> None:
+        super().__init__()
+        self.set_model(model)
+        self._batches = batches
+        self._config = config.training
+        self._run = run
+        self._data_fingerprint = data_fingerprint
+        self._refit = refit
+        self._epochs = refit.epochs if refit else config.training.epochs
+        self._resumed = state
+        self._position = state.position if state else Position("refit" if refit else "selection", 0, 0)
+        self._saved_position = self._position if state else None
+        self._done = False
+        best = state.best if state else None
+        if refit and state is None:
+            best = read_checkpoint(run.checkpoints)  # the first training's, which the refit replaces
+        self._best_weights = BestWeightsKeeper(
+            run.checkpoints,
+            watched,
+            data_fingerprint=data_fingerprint,
+            refit_epochs=self._epochs if refit else None,
+            checkpoint=best,
         )
-    return callbacks
+        self._progress = ProgressBar(
+            batches, config.training.batch_size, self._epochs, title="refit, epoch" if refit else "epoch"
+        )
+        self._callbacks: list[TrainingCallback] = [
+            EpochMeter(batches),
+            *([WatchedScorer(watched, self._save_state)] if watched else []),
+            self._best_weights,
+            HistoryWriter(run, self._position.phase),
+            TensorBoardWriter(run.tensorboard / ("refit" if refit else "train")),
+            *_build_selection(config, watched),
+            self._progress,
+        ]
+
+    def train(self) -> None:
+        """Train the epochs that are left."""
+        for each in self._callbacks:
+            each.set_model(self.model)
+            each.on_train_begin()  # Keras's own forget their state here
+            if self._resumed is not None:
+                each.load_state_dict(self._resumed.callbacks[type(each).__name__])
+        with deferred_signals(), self._progress:
+            for epoch in range(self._position.epoch, self._epochs):
+                self._train_epoch(epoch)
+                if received_signal() is not None:
+                    raise KeyboardInterrupt
+                if self._done:
+                    break
+
+    def _train_epoch(self, epoch: int) -> None:
+        """The steps that are left of an epoch, and its end."""
+        first_step = self._position.step
+        self._batches.start_epoch(epoch, first_step)
+        if self._refit and self._refit.learning_rates:
+            self.model.optimizer.learning_rate = self._refit.learning_rates[epoch]
+        for each in self._callbacks:
+            each.on_epoch_begin(epoch)
+        if first_step < len(self._batches):
+            self.model.fit(
+                self._batches.to_dataset(first_step),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                shuffle=False,
+                verbose=0,
+                callbacks=[self],
+            )
+        loss = float(self.model.get_metrics_result()["loss"])
+        if not math.isfinite(loss):
+            raise RunError(
+                f"training: the loss is {loss} after epoch {epoch + 1}; lower training.optimizer.learning_rate"
+            )
+        record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss}
+        for each in self._callbacks:
+            each.on_epoch_end(epoch, record)
+        self._position = replace(self._position, epoch=epoch + 1, step=0)
+        self._done = self.model.stop_training or epoch + 1 >= self._epochs
+        self._save_state()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called by Keras, which has just reset the running metrics: those of earlier steps come back."""
+        del epoch, logs
+        if self._resumed is not None and self._position.step > 0:
+            restore_variables(self._resumed, self.model, ["metrics"])
+        self._resumed = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called by Keras after an execution, of one or several steps: save the state if it is due, stop on a signal.
+
+        After an epoch's last step the epoch ends first.
+        """
+        for each in self._callbacks:
+            each.on_train_batch_end(batch, logs)
+        before, every = self._position.step, self._config.checkpoint_steps
+        step = min(self._batches.first_step + batch + 1, len(self._batches))  # the last execution may have fewer steps
+        self._position = replace(self._position, step=step)
+        is_due = every is not None and step // every > before // every
+        is_stopped = received_signal() is not None
+        if step < len(self._batches) and (is_due or is_stopped):
+            self._save_state()
+            if is_stopped:
+                raise KeyboardInterrupt
+
+    def _save_state(self) -> None:
+        """Save the state at the position, unless it is saved already."""
+        if self._saved_position == self._position:
+            return
+        history = self._run.history_file
+        state = State(
+            position=self._position,
+            done=self._done,
+            data_fingerprint=self._data_fingerprint,
+            best=self._best_weights.checkpoint,
+            history=history.read_text(encoding="utf-8") if history.exists() else "",
+            callbacks={type(each).__name__: each.state_dict() for each in self._callbacks},
+            arrays={},
+        )
+        write_state(self._run.checkpoints, state, self.model, keep=self._config.keep_checkpoints)
+        self._saved_position = self._position
 
 
-def _build_given_rates(refit: Refit | None) -> list[keras.callbacks.Callback]:
-    rates = refit.learning_rates if refit else None
-    return [keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])] if rates else []
+def _build_selection(config: Config, watched: Watched | None) -> list[TrainingCallback]:
+    """What looks at the metric that selects: early stopping, and the schedule `plateau`."""
+    if watched is None or watched.selection_metric is None:
+        return []
+    schedule, monitor, mode = config.training.optimizer.schedule, watched.monitor, watched.mode
+    stopping = ResumableEarlyStopping(monitor, mode=mode, patience=config.training.early_stopping.patience)
+    if schedule.name != "plateau":
+        return [stopping]
+    plateau = ResumableReduceLROnPlateau(
+        monitor, mode=mode, factor=schedule.factor, patience=schedule.patience, min_delta=0.0, min_lr=0.0
+    )
+    return [stopping, plateau]

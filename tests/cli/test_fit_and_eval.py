@@ -197,7 +197,7 @@ def test_overwrite_leaves_what_is_not_the_runs_own_alone(fitted: Workplace) -> N
 def test_run_and_prepared_data_may_not_lie_in_each_other(workplace: Workplace, prepared: str) -> None:
     result = workplace.fit("--set", f"data.prepared={prepared}")
     assert result.exit_code == 2
-    assert "lie one in the other" in result.stderr
+    assert "overlap: one is, or lies inside, the other" in result.stderr
     assert workplace.list_files() == ["log.tsv", "small.yaml"]
 
 

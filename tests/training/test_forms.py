@@ -16,9 +16,8 @@ from din_train.dataset.store import open_store
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.tensorflow_setup import uses_xla
-from din_train.training.loss import LogLoss
-from din_train.training.sparse_optimizers import build_optimizer
-from din_train.training.trainer import fit_model
+from din_train.training.optimizers import build_optimizer
+from din_train.training.trainer import LogLoss, fit_model
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(210)]
 

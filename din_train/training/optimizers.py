@@ -1,9 +1,9 @@
-"""Row-wise (lazy) optimisers: an embedding table's rows that a batch does not hold are not touched.
+"""Row-wise (lazy) optimisers: they leave those rows of an embedding table alone that a batch does not hold.
 
-A dense update of a table costs as much as the model; a batch holds a few thousand of its rows. What Keras lacks for
-gradients that are rows (`tf.IndexedSlices`) is added by `RowWise`, once for all optimisers: the rows of one id are
-summed once a step, before anything is computed from them (Keras's own global norm takes them one by one, and gets
-6.32 for 7.21), regularisation and clipping act on those sums, and `weight_decay` leaves tables alone.
+A dense update of a table costs as much as the model, and a batch holds only a few thousand of its rows. `RowWise` adds
+to all optimisers what Keras lacks for gradients that are rows (`tf.IndexedSlices`): the rows of one id are summed once
+per step, before anything is computed from them (Keras's own global norm takes them one by one, and gets 6.32 for 7.21),
+regularisation and clipping act on those sums, and `weight_decay` leaves tables alone.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class RowWise:
     Args:
         clip_norm: scale gradients down to this global norm; None leaves them.
         regularizer: adds the tables' L2 to their gradients; None adds nothing.
-        static_shapes: sum rows of one id without knowing how many ids there are, as XLA needs it.
+        static_shapes: sum the rows of one id without knowing how many ids there are, which XLA needs.
     """
 
     def __init__(
@@ -131,16 +131,16 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
 
 
 def find_tables(model: keras.Model) -> list[keras.Variable]:
-    """Weights with a row an id, whose gradients are rows: weight decay would move every row at every step."""
+    """The weights with one row per id, whose gradients are rows. Weight decay would move every row at every step."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding | FieldEmbedding)]
-    of_layers = [weight for layer in layers for weight in layer.trainable_weights]
-    return [*of_layers, *[weight for weight in model.trainable_weights if weight.name in ("item_bias", "crosses")]]
+    tables = [weight for layer in layers for weight in layer.trainable_weights]
+    return tables + [weight for weight in model.trainable_weights if weight.name in ("item_bias", "crosses")]
 
 
 def build_optimizer(
     config: OptimizerConfig, *, regularizer: TableRegularizer | None = None, static_shapes: bool = False
 ) -> keras.optimizers.Optimizer:
-    """The configured optimiser; a step schedule is part of it, a plateau schedule is a callback's work."""
+    """The configured optimiser, with its step schedule if it has one. A plateau schedule is a callback's work."""
     rate: Any = config.learning_rate
     if config.schedule.name == "step":
         rates = [config.learning_rate * config.schedule.factor**cut for cut in range(len(config.schedule.steps) + 1)]
@@ -162,12 +162,12 @@ def build_optimizer(
 
 
 def _subtract_rows(variable: tf.Variable, rows: tf.Tensor, change: tf.Tensor) -> None:
-    """Rows of different ids less their change. Reading and writing them takes half the time of `scatter_sub`."""
+    """Subtract a change from rows of different ids. Reading and writing them takes half the time of `scatter_sub`."""
     variable.scatter_update(tf.IndexedSlices(tf.gather(variable, rows) - change, rows))
 
 
 def _sum_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-    """A row an id, in the order of first appearance."""
+    """One row per id, in the order of first appearance."""
     ids, places = tf.unique(gradient.indices)
     return tf.IndexedSlices(
         tf.math.unsorted_segment_sum(gradient.values, places, tf.shape(ids)[0]), ids, gradient.dense_shape
@@ -175,7 +175,7 @@ def _sum_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
 
 
 def _sum_rows_with_static_shapes(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-    """The same in ascending order, as many rows as before: those left over name the padding id, with zeros.
+    """One row per id in ascending order, then rows of zeros for the padding id, so that there are as many as before.
 
     The padding id's own row has a gradient of zeros (no history and no candidate is padding), so writing it more
     than once writes the same.

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from din_train.config import OptimizerConfig
+from din_train.training.optimizers import LazyAdam, build_optimizer
 from din_train.training.regularization import TableRegularizer
-from din_train.training.sparse_optimizers import LazyAdam, build_optimizer
 
 
 def make_table() -> keras.Variable:

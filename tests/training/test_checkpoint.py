@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from din_train.errors import RunError
-from din_train.training.checkpoint import read_checkpoint, restore_best, write_checkpoint
-from din_train.training.state import (
+from din_train.training.checkpoint import (
     Phase,
     Position,
     State,
     find_newest_position,
+    read_checkpoint,
     read_newest_state,
+    restore_best,
     restore_variables,
+    write_checkpoint,
     write_state,
 )
 
@@ -52,7 +54,7 @@ def test_every_variable_comes_back_bit_by_bit(tmp_path: Path) -> None:
     save(tmp_path, model, 1, 4)
     state = read_newest_state(tmp_path, report=unexpected)
     assert state is not None
-    restore_variables(state, other, ["model", "optimizer", "metrics"])
+    restore_variables(state, other)
     for variables in ("variables", "metrics_variables"):
         for one, two in zip(getattr(model, variables), getattr(other, variables), strict=True):
             assert one.numpy().tobytes() == two.numpy().tobytes()
