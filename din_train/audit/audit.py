@@ -1,7 +1,7 @@
 """`din-train audit`: whether a run's numbers can be trusted."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from din_train import terminal
+from din_train.audit.audited_run import AuditedRun
 from din_train.audit.check import Check, Status
+from din_train.audit.future import check_histories_end_before_targets, note_future_changes_scores
+from din_train.audit.held_out_rows import check_disjoint_users, check_test_events
+from din_train.audit.history_properties import check_history_alone, note_row_properties
+from din_train.audit.item_ids import (
+    check_item_kinds,
+    check_negatives_pool,
+    check_odd_ids,
+    note_popularity,
+    note_repeated_items,
+)
+from din_train.audit.parity import check_metrics, check_same_rows, check_stored_scores
 from din_train.checksums import indexed_file
 from din_train.dataset.protocols import Split
 from din_train.errors import RunError
@@ -44,7 +56,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
-    from din_train.audit.checks import run_checks
+    from din_train.audit.audit import run_checks
 
     audited = build_audited_run(opened, most_rows=most_rows, seed=seed)
     checks = run_checks(audited)
@@ -131,3 +143,26 @@ def _build_table(run: str, rows: str, checks: Sequence[Check]) -> Table:
         style = _STATUS_STYLES[each.status]
         table.add_row(escape(each.name), f"[{style}]{each.status}[/]", escape(each.finding))
     return table
+
+
+CHECKS: Sequence[Callable[[AuditedRun], Check]] = (
+    check_histories_end_before_targets,
+    note_future_changes_scores,
+    check_stored_scores,
+    check_metrics,
+    check_same_rows,
+    check_test_events,
+    check_disjoint_users,
+    check_negatives_pool,
+    check_odd_ids,
+    check_item_kinds,
+    note_popularity,
+    note_repeated_items,
+    note_row_properties,
+    check_history_alone,
+)
+
+
+def run_checks(run: AuditedRun) -> list[Check]:
+    """The outcomes of all checks."""
+    return [check(run) for check in CHECKS]

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from din_train.audit.audited_run import NO_CAP, NOWHERE, AuditedRun
 from din_train.audit.check import Check, judge, note, skip
-from din_train.audit.null_deviation import DEVIATIONS, compute_null_deviation
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import Samples
@@ -90,3 +89,37 @@ def _find_gaps(run: AuditedRun, samples: Samples) -> NDArray[np.float64] | None:
     newest = times[np.maximum(samples.history_ends - 1, 0)]
     gaps: NDArray[np.float64] = np.where(samples.history_length > 0, own - newest, np.inf)
     return gaps
+
+
+# Deviations from one half that are still chance: beyond 4 a normal variable lies once in 16,000 times.
+DEVIATIONS = 4.0
+
+
+def compute_null_deviation(
+    group_ids: NDArray[np.integer], labels: NDArray[np.integer], scores: NDArray[np.generic]
+) -> float | None:
+    """Standard deviation of sum_g n_g AUC_g / sum_g n_g over groups with both classes, under that null.
+
+    Args:
+        group_ids: [S], users for GAUC; all the same for AUC. labels: [S] of 0 and 1. scores: [S].
+
+    Returns:
+        None if no group has both classes.
+    """
+    if not len(labels):
+        return None
+    order = np.lexsort((scores, group_ids))
+    group, score, label = group_ids[order], scores[order], labels[order].astype(np.float64)
+    new_group = np.append(True, group[1:] != group[:-1])
+    new_tie = new_group | np.append(True, score[1:] != score[:-1])
+    group_row = np.cumsum(new_group) - 1  # [S]
+    n = np.bincount(group_row).astype(np.float64)  # [G]
+    positives = np.bincount(group_row, weights=label)
+    tied = np.diff(np.append(np.flatnonzero(new_tie), len(label))).astype(np.float64)  # [ties] rows
+    lost = np.bincount(group_row[new_tie], weights=tied**3 - tied, minlength=len(n))
+    both = (positives > 0) & (positives < n)
+    if not both.any():
+        return None
+    n, p, lost = n[both], positives[both], lost[both]
+    variance = (n**3 - n - lost) / (12 * n * (n - 1) * p * (n - p))
+    return float(np.sqrt(np.sum(n**2 * variance)) / np.sum(n))

@@ -2,11 +2,9 @@
 
 from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
-from din_train.config.differences import find_differences
-from din_train.config.evaluation import GaucWeighting, MetricsConfig
-from din_train.config.load import dump_config, load_config
+from din_train.config.load import dump_config, find_differences, load_config
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
-from din_train.config.schema import Config
+from din_train.config.schema import Config, GaucWeighting, MetricsConfig
 from din_train.config.training import (
     EarlyStoppingConfig,
     OptimizerConfig,

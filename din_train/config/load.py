@@ -1,6 +1,6 @@
 """YAML file + `--set` overrides -> `Config`, with every problem reported at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -116,3 +116,26 @@ def _with_value(values: dict[str, Any], keys: list[str], value: Any, override: s
     if section is not None and not isinstance(section, dict):
         raise ConfigError(f"--set {override}: '{first}' holds a value, not keys of its own")
     return {**values, first: _with_value(section or {}, rest, value, override)}
+
+
+def find_differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
+    """Dotted key, its value in the one and in the other, in the order of the schema; `nothing` where it has none.
+
+    The preset is left out: its keys are among the others, and a resolved config (`dump_config`) no longer names it.
+    """
+    dumped = (each.model_dump(mode="json", exclude_none=True, exclude={"preset"}) for each in (one, other))
+    left, right = (dict(_flatten(each, "")) for each in dumped)
+    keys = [*left, *(key for key in right if key not in left)]
+    return [
+        (key, str(left.get(key, "nothing")), str(right.get(key, "nothing")))
+        for key in keys
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

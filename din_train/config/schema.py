@@ -7,10 +7,25 @@ from pydantic import Field, model_validator
 
 from din_train.config.data import DataConfig, resolve_protocol
 from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
-from din_train.config.evaluation import MetricsConfig
 from din_train.config.model import PAIRWISE, ModelConfig
 from din_train.config.section import Section
 from din_train.config.training import TrainingConfig
+
+GaucWeighting = Literal["impressions", "positives", "uniform"]
+
+
+class MetricsConfig(Section):
+    """`metrics`: GAUC's weights, and the intervals."""
+
+    gauc_weighting: Annotated[
+        GaucWeighting,
+        Field(description="of a user in GAUC's mean: impressions (the paper), positives, or all users alike"),
+    ] = "impressions"
+    resamples: Annotated[
+        int, Field(ge=0, le=1_000_000, description="bootstrap resamples of the users for intervals; 0: no intervals")
+    ] = 1000
+    confidence: Annotated[float, Field(gt=0, lt=1, description="share of resamples inside an interval")] = 0.95
+
 
 # What `training.select_on` may be under each protocol; the first is taken where it is left out.
 SELECT_ON = {

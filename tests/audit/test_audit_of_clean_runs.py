@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from audit_runs import EVENTS_A_USER, USERS, find_failed, has_failed, open_subject, prepare, score
 
+from din_train.audit.audit import CHECKS, run_checks
 from din_train.audit.audited_run import AuditedRun, choose_rows
 from din_train.audit.check import Check, Status
-from din_train.audit.checks import CHECKS, run_checks
 from din_train.audit.item_ids import check_item_kinds, check_negatives_pool
 
 
