@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from din_train.model.embedding import ItemEmbedding
-from din_train.model.fields import FieldEmbedding
+from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.mlp import Mlp
 from din_train.model.normalization import build_normalization
 from din_train.model.ranking_model import Part, RankingModel

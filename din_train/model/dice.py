@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from din_train.model.moving_statistics import (
+from din_train.model.normalization import (
     MovingStatistics,
     Parts,
     Weights,

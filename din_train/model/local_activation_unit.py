@@ -6,9 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from din_train.model.activation import Activation
-from din_train.model.moving_statistics import Parts
-from din_train.model.normalization import BatchNorm
+from din_train.model.mlp import Activation
+from din_train.model.normalization import BatchNorm, Parts
 from din_train.model.positions import Positions
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from din_train.batches import build_signature
 from din_train.model.embedding import ItemEmbedding
-from din_train.model.moving_statistics import sum_over_replicas
+from din_train.model.normalization import sum_over_replicas
 from din_train.model.positions import Positions, flatten_history, pad_history
 
 Inputs = Mapping[str, tf.Tensor]

@@ -16,15 +16,13 @@ from din_train.config import Config, dump_config
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_scores
+from din_train.model.baselines import LR, WideDeep, compute_factorization, compute_inner_products, stack_fields
 from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
 from din_train.model.dice import Dice
 from din_train.model.din import DIN
-from din_train.model.lr import LR
-from din_train.model.pairwise import compute_factorization, compute_inner_products, stack_fields
 from din_train.model.positions import flatten_history
 from din_train.model.ranking_model import Part, RankingModel
-from din_train.model.wide_deep import WideDeep
 
 # Of a logit near 1 in float32, where sums are taken in another order.
 ROUNDING = 3e-6
