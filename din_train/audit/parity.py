@@ -1,33 +1,26 @@
 """One model, one score: in the training form, loaded again from disk, and as it was stored."""
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
 from din_train.audit.check import Check, judge, skip
 from din_train.audit.subject import Floats, Rows, Subject, measure_distance, widen
-from din_train.batches import Inputs, choose_parts
-from din_train.model.positions import Positions, flatten_history, pad_history
-from din_train.model.ranking_model import Part
+from din_train.batches import Inputs
+from din_train.model.positions import flatten_history, pad_history
+from din_train.model.ranking_model import LocatedBatch
 
 # Positions of padding that every row has at least, so that it is looked at whatever the histories.
 _PADDING = 4
 
-Locate = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, Positions]]
-
 
 def check_training_form(subject: Subject) -> Check:
-    """The forward pass as training has it (parts of a batch, flat and padded), in inference mode, against `score`."""
+    """The forward pass as training has it (flat and padded), in inference mode, against `score`."""
     rows = subject.probe
     served = subject.score(rows)
-    dtype = subject.model.compute_dtype
     distances = {
         "called": measure_distance(served, _call(subject, rows)),
-        "flat parts": measure_distance(served, _score_in_parts(subject, rows, flatten_history, padded=False)),
-        "padded parts": measure_distance(
-            served, _score_in_parts(subject, rows, lambda ids, length: pad_history(ids, length, dtype), padded=True)
-        ),
+        "flat": measure_distance(served, _score_in_form(subject, rows, padded=False)),
+        "padded": measure_distance(served, _score_in_form(subject, rows, padded=True)),
     }
     worst = max(distances, key=lambda how: distances[how])
     finding = (
@@ -85,18 +78,12 @@ def _call(subject: Subject, rows: Rows) -> Floats:
     return logits
 
 
-def _score_in_parts(subject: Subject, rows: Rows, locate: Locate, *, padded: bool) -> Floats:
-    lengths = subject.samples.history_length[rows]
-    size = max(subject.config.training.batch_size, len(rows)) if padded else 4 * max(len(rows), 512)
-    cut = [each for each in choose_parts(size, padded=padded).cut(np.arange(len(rows)), lengths) if len(each)]
-    parts = []
-    for each in cut:
-        inputs = _as_tensors(widen(subject.build_inputs(rows[each]), _PADDING))
-        history, positions = locate(inputs["history_item_ids"], inputs["history_length"])
-        parts.append(Part(inputs, history, positions))
-    logits = subject.model.compute_logits(parts, training=False)
-    scores = np.empty(len(rows), np.float32)
-    scores[np.concatenate(cut)] = np.concatenate([tf.cast(each, tf.float32).numpy() for each in logits])
+def _score_in_form(subject: Subject, rows: Rows, *, padded: bool) -> Floats:
+    inputs = _as_tensors(widen(subject.build_inputs(rows), _PADDING))
+    ids, length = inputs["history_item_ids"], inputs["history_length"]
+    located = pad_history([ids], length, subject.model.compute_dtype) if padded else flatten_history(ids, length)
+    logits = subject.model.compute_logits(LocatedBatch(inputs, *located), training=False)
+    scores: Floats = tf.cast(logits, tf.float32).numpy()
     return scores
 
 

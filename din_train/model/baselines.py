@@ -10,7 +10,10 @@ from din_train.dataset.vocabulary import PAD_ID
 from din_train.model.deep_model import DeepModel
 from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.positions import Positions
-from din_train.model.ranking_model import Part, RankingModel
+from din_train.model.ranking_model import LocatedBatch, RankingModel
+
+# Spreads the pairs (candidate category, behaviour category) over the buckets.
+_PRIME = 1_000_003
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -43,7 +46,7 @@ class LinearTerms(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: dict[str, tf.Tensor], history: tf.Tensor, positions: Positions) -> tf.Tensor:
-        """A part of a batch, its [N] history ids and their positions -> [B]."""
+        """A batch, its [N] history ids and their positions -> [B]."""
         of_behaviours = tf.reduce_sum(self.behaviours(history), axis=1, keepdims=True)  # [N, 1]
         total = tf.reduce_sum(self.candidate(inputs["target_item_id"]), axis=1)
         total += tf.squeeze(positions.sum(of_behaviours), axis=1)
@@ -84,14 +87,10 @@ class LR(RankingModel):
         self.linear = linear
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros", autocast=False)
 
-    def compute_logits(self, parts: Sequence[Part], training: bool) -> list[tf.Tensor]:
-        """[B_i] each."""
+    def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
+        """[B]."""
         del training
-        return [self.linear(part.inputs, part.history, positions=part.positions) + self.bias.value for part in parts]
-
-
-# Spreads the pairs (candidate category, behaviour category) over the buckets.
-_PRIME = 1_000_003
+        return self.linear(batch.inputs, batch.history, positions=batch.positions) + self.bias.value
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -112,23 +111,25 @@ class WideDeep(DeepModel):
         self.cross_buckets = cross_buckets
         self.crosses = self.add_weight(name="crosses", shape=(cross_buckets, 1), initializer="zeros", autocast=False)
 
-    def add_to_logit(self, logit: tf.Tensor, part: Part, interest: tf.Tensor, candidate: tf.Tensor) -> tf.Tensor:
-        """[B_i]."""
-        logit = super().add_to_logit(logit, part, interest, candidate)
-        wide = self.linear(part.inputs, part.history, positions=part.positions) + self._sum_crosses(part)
+    def add_to_logit(
+        self, logit: tf.Tensor, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor
+    ) -> tf.Tensor:
+        """[B]."""
+        logit = super().add_to_logit(logit, batch, interest, candidate)
+        wide = self.linear(batch.inputs, batch.history, positions=batch.positions) + self._sum_crosses(batch)
         return logit + tf.cast(wide, logit.dtype)
 
-    def _sum_crosses(self, part: Part) -> tf.Tensor:
+    def _sum_crosses(self, batch: LocatedBatch) -> tf.Tensor:
         categories = self.item_embedding.item_category_ids.value
-        of_candidate = tf.gather(categories, part.inputs["target_item_id"])  # [B_i]
-        of_behaviour = tf.cast(tf.gather(categories, part.history), tf.int64)  # [N_i]
-        pairs = tf.cast(part.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
-        buckets = tf.where(part.history == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
-        return tf.squeeze(part.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)
+        of_candidate = tf.gather(categories, batch.inputs["target_item_id"])  # [B]
+        of_behaviour = tf.cast(tf.gather(categories, batch.history), tf.int64)  # [N]
+        pairs = tf.cast(batch.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
+        buckets = tf.where(batch.history == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
+        return tf.squeeze(batch.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)
 
 
 def stack_fields(groups: Sequence[tf.Tensor], size: int) -> tf.Tensor:
-    """Groups of [B, fields * size] -> [B, F, size], a vector a field."""
+    """Groups of [B, fields * size] -> [B, F, size], one vector per field."""
     wide = tf.concat(groups, axis=1)
     return tf.reshape(wide, [tf.shape(wide)[0], wide.shape[1] // size, size])
 
@@ -151,10 +152,10 @@ def compute_factorization(fields: tf.Tensor) -> tf.Tensor:
 class PNN(DeepModel):
     """BaseModel whose MLP also sees the inner products of every two fields (IPNN), pooled behaviours being fields."""
 
-    def build_groups(self, part: Part, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
-        """The MLP's input as a list of [B_i, width]."""
-        groups = super().build_groups(part, interest, candidate)
-        fields = [*self.embed_profile(part), interest, candidate, *self.embed_context(part)]
+    def build_mlp_inputs(self, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
+        """The MLP's input as a list of [B, width]."""
+        groups = super().build_mlp_inputs(batch, interest, candidate)
+        fields = [*self.embed_profile(batch), interest, candidate, *self.embed_context(batch)]
         return [*groups, compute_inner_products(stack_fields(fields, self.item_embedding.item_size))]
 
 
@@ -170,14 +171,16 @@ class DeepFM(DeepModel):
         super().__init__(**kwargs)
         self.linear = linear
 
-    def add_to_logit(self, logit: tf.Tensor, part: Part, interest: tf.Tensor, candidate: tf.Tensor) -> tf.Tensor:
-        """[B_i]."""
-        logit = super().add_to_logit(logit, part, interest, candidate)
-        fields = [*self.embed_profile(part), interest, candidate, *self.embed_context(part)]
+    def add_to_logit(
+        self, logit: tf.Tensor, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor
+    ) -> tf.Tensor:
+        """[B]."""
+        logit = super().add_to_logit(logit, batch, interest, candidate)
+        fields = [*self.embed_profile(batch), interest, candidate, *self.embed_context(batch)]
         # a difference of two large sums, so in the logit's precision
         second_order = compute_factorization(tf.cast(stack_fields(fields, self.item_embedding.item_size), logit.dtype))
         return (
             logit
             + second_order
-            + tf.cast(self.linear(part.inputs, part.history, positions=part.positions), logit.dtype)
+            + tf.cast(self.linear(batch.inputs, batch.history, positions=batch.positions), logit.dtype)
         )
