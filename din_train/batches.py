@@ -12,8 +12,8 @@ A batch (B rows, T positions):
 T is the longest history of the batch, rounded up to a bucket so that shapes are few, capped by
 `max_history_length`, which keeps the newest.
 
-Training batches may come in parts, a tuple of such mappings with one `label` for all: see `RankingModel`. Padded parts
-are rows of like length, so that a batch's one long history does not widen them all.
+A padded training batch, which XLA wants, has `history_item_ids` in blocks, so that its one long history does not widen
+all others: see `cut_into_blocks`.
 """
 
 import math
@@ -21,8 +21,8 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
+from itertools import islice, pairwise
 
 import numpy as np
 import tensorflow as tf
@@ -35,7 +35,17 @@ from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 Inputs = dict[str, NDArray[np.int32]]
 Batch = tuple[Inputs, NDArray[np.float32]]
-PartedBatch = tuple[Inputs | tuple[Inputs, ...], NDArray[np.float32]]
+PaddedBatch = tuple[dict[str, NDArray[np.int32] | tuple[NDArray[np.int32], ...]], NDArray[np.float32]]
+
+# Rows that share Dice's and batch norm's statistics in training, see `RankingModel`: consecutive ones of a batch.
+GROUP_ROWS = 512
+
+# Shares of a group's rows, ascending by length, at which padded blocks end: a half, a quarter, ..., so that the few
+# long histories are few rows.
+_BLOCK_ENDS = (1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32)
+
+# Batches built before they are asked for.
+_AHEAD = 4
 
 
 def build_signature(context_fields: Sequence[str]) -> dict[str, tf.TensorSpec]:
@@ -49,8 +59,14 @@ def build_signature(context_fields: Sequence[str]) -> dict[str, tf.TensorSpec]:
     }
 
 
-# Batches built before they are asked for.
-_AHEAD = 4
+def build_training_signature(
+    context_fields: Sequence[str], *, padded: bool
+) -> tuple[dict[str, tf.TensorSpec | tuple[tf.TensorSpec, ...]], tf.TensorSpec]:
+    """The inputs and the labels of a training batch."""
+    inputs = build_signature(context_fields)
+    history = inputs["history_item_ids"]
+    blocks = {"history_item_ids": (history,) * (len(_BLOCK_ENDS) + 1)} if padded else {}
+    return {**inputs, **blocks}, tf.TensorSpec([None], tf.float32)
 
 
 def round_up_to_bucket(longest: int, max_history_length: int) -> int:
@@ -103,37 +119,29 @@ def _labels(samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return samples.labels[rows].astype(np.float32)
 
 
-# Cuts of a batch's rows, ascending by length, into padded parts: a half, a quarter, ..., so that the few long
-# histories are few rows.
-_PADDED_CUTS = (1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32)
-
-# Rows of a part that is worth a core's while, and the most parts.
-_ROWS_A_PART = 512
-_MOST_PARTS = 8
+def compute_block_rows(group_rows: int) -> list[int]:
+    """How many of a group's rows each padded block has, those with the shortest histories first."""
+    ends = [*(round(share * group_rows) for share in _BLOCK_ENDS), group_rows]
+    return [end - start for start, end in pairwise([0, *ends])]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """How a training batch is cut into parts.
+def cut_into_blocks(batch: Batch, max_history_length: int) -> PaddedBatch:
+    """The batch with the rows of each group sorted by history length (stable), and its histories in blocks.
 
-    cuts: shares of its rows, ascending; none leaves it whole. by_length: rows are sorted by history length first.
+    Block j, [B_j, T_j], has the j-th rows of every group, one group after another; its width is a bucket.
     """
-
-    cuts: tuple[float, ...] = ()
-    by_length: bool = False
-
-    def cut(self, rows: NDArray[np.int64], lengths: NDArray[np.int32]) -> list[NDArray[np.int64]]:
-        """The rows of each part; in the given order, or sorted by length (stable)."""
-        ordered = rows[np.argsort(lengths, kind="stable")] if self.by_length else rows
-        return np.split(ordered, [round(cut * len(rows)) for cut in self.cuts])
-
-
-def choose_parts(batch_size: int, *, padded: bool) -> Parts:
-    """Blocks of like length for the padded form, else one part for every few hundred rows."""
-    if padded:
-        return Parts(_PADDED_CUTS, by_length=True)
-    num_parts = min(max(batch_size // _ROWS_A_PART, 1), _MOST_PARTS)
-    return Parts(tuple(part / num_parts for part in range(1, num_parts)))
+    inputs, labels = batch
+    length = inputs["history_length"]
+    groups = []
+    for start in range(0, max(len(length), 1), GROUP_ROWS):
+        of_group = length[start : start + GROUP_ROWS]
+        groups.append(start + np.argsort(of_group, kind="stable"))
+    cut = [np.split(rows, np.cumsum(compute_block_rows(len(rows)))[:-1]) for rows in groups]
+    blocks = [np.concatenate(of_groups) for of_groups in zip(*cut, strict=True)]
+    widths = [round_up_to_bucket(int(length[rows].max(initial=0)), max_history_length) for rows in blocks]
+    histories = tuple(inputs["history_item_ids"][rows, :width] for rows, width in zip(blocks, widths, strict=True))
+    order = np.concatenate(groups)
+    return {**{name: values[order] for name, values in inputs.items()}, "history_item_ids": histories}, labels[order]
 
 
 class EvaluationBatches:
@@ -161,7 +169,7 @@ class TrainingBatches:
 
     Args:
         resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
-        parts: how a batch is cut.
+        padded: batches as `cut_into_blocks` gives them.
         unknown_rate: share of target and history ids replaced by the unknown id, so that its row is trained.
     """
 
@@ -175,7 +183,7 @@ class TrainingBatches:
         unknown_rate: float,
         seed: int,
         resampled: NegativesConfig | None = None,
-        parts: Parts = Parts(),
+        padded: bool = False,
     ) -> None:
         self._data = data
         self._samples = samples
@@ -184,8 +192,8 @@ class TrainingBatches:
         self._max_history_length = max_history_length
         self._unknown_rate = unknown_rate
         self._seed = seed
-        self._parts = parts
-        self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the parts' histories so far
+        self._padded = padded
+        self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the histories so far
         self._drawn_for: int | None = None  # the epoch whose negatives the samples have
         self.epoch = 0
         self.first_step = 0
@@ -202,12 +210,12 @@ class TrainingBatches:
             others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
             self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))
 
-    def __iter__(self) -> Iterator[PartedBatch]:
+    def __iter__(self) -> Iterator[Batch | PaddedBatch]:
         epoch = self.epoch
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
         steps = iter(range(self.first_step, len(self)))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
-            ahead: deque[Future[PartedBatch]] = deque()
+            ahead: deque[Future[Batch | PaddedBatch]] = deque()
             while True:
                 for step in islice(steps, _AHEAD - len(ahead)):
                     ahead.append(builder.submit(self._build, order, epoch, step))
@@ -234,11 +242,9 @@ class TrainingBatches:
         Args:
             first_step: of every pass over it, as `start_epoch` sets it: a data set has one length.
         """
-        inputs = build_signature(self._data.context_fields)
-        num_parts = len(self._parts.cuts) + 1
-        signature = (inputs if num_parts == 1 else (inputs,) * num_parts, tf.TensorSpec([None], tf.float32))
+        signature = build_training_signature(self._data.context_fields, padded=self._padded)
         specs = tf.nest.flatten(signature)
-        current: Iterator[PartedBatch] = iter(())
+        current: Iterator[Batch | PaddedBatch] = iter(())
 
         def take(step: np.int64) -> list[NDArray[np.generic]]:
             nonlocal current
@@ -255,20 +261,17 @@ class TrainingBatches:
 
         return tf.data.Dataset.range(first_step, len(self)).map(read)
 
-    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> PartedBatch:
+    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> Batch | PaddedBatch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]
-        parts = self._parts.cut(rows, self._samples.history_length[rows])
         random = np.random.default_rng([self._seed, epoch, step])
-        inputs = tuple(self._build_part(part, random) for part in parts)
-        labels = _labels(self._samples, np.concatenate(parts))
-        self.shapes.add(tuple(each["history_item_ids"].shape for each in inputs))
-        return inputs[0] if len(inputs) == 1 else inputs, labels
-
-    def _build_part(self, rows: NDArray[np.int64], random: np.random.Generator) -> Inputs:
         targets, history = self._samples.target_item_ids[rows], _read_history(self._data, self._samples, rows)
         for item_ids in (targets, history):
             _replace_by_unknown(item_ids, self._unknown_rate, random)
-        return _build_inputs(self._samples, rows, targets, history, self._max_history_length)
+        inputs = _build_inputs(self._samples, rows, targets, history, self._max_history_length)
+        whole = (inputs, _labels(self._samples, rows))
+        batch = cut_into_blocks(whole, self._max_history_length) if self._padded else whole
+        self.shapes.add(tuple(each.shape for each in tf.nest.flatten(batch[0]["history_item_ids"])))
+        return batch
 
 
 def _replace_by_unknown(item_ids: NDArray[np.int32], rate: float, random: np.random.Generator) -> None:

@@ -201,10 +201,8 @@ def read_training_samples(config: Config, data: PreparedData, *, refit: bool) ->
 
 def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
     """The batches that the config trains on."""
-    from din_train.batches import Parts, TrainingBatches, choose_parts
+    from din_train.batches import TrainingBatches
 
-    padded = uses_xla(config.training)
-    whole = config.training.strategy == "mirrored"  # replicas each take a share of the rows
     return TrainingBatches(
         data,
         samples,
@@ -213,7 +211,7 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
         unknown_rate=config.vocabulary.unknown_rate,
         seed=config.seed,
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
-        parts=Parts() if whole else choose_parts(config.training.batch_size, padded=padded),
+        padded=uses_xla(config.training),
     )
 
 

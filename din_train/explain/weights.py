@@ -29,7 +29,7 @@ from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.explain.examples import Weighted, build_example, choose_example_rows
 from din_train.model.din import DIN
 from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import Part, RankingModel
+from din_train.model.ranking_model import LocatedBatch, RankingModel
 from din_train.report.attention import Example, write_examples
 from din_train.run_directory import RunDirectory
 
@@ -179,11 +179,10 @@ def _to_probability(logit: float | np.float64) -> float:
 def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor:
     """[B] logits of the given interests [B, E] in place of those the model pools."""
     history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
-    parts = [Part(inputs, history, positions)]
-    candidates, _ = model.embed(parts)
-    pooled = [tf.cast(interests, model.compute_dtype)]
-    (logits,) = model.compute_logits_of_interests(parts, candidates, pooled, training=False)
-    return tf.cast(logits, tf.float32)
+    batch = LocatedBatch(inputs, history, positions)
+    candidate, _ = model.embed(batch)
+    pooled = tf.cast(interests, model.compute_dtype)
+    return tf.cast(model.compute_logits_of_interest(batch, candidate, pooled, training=False), tf.float32)
 
 
 def _cut(length: int) -> Iterator[NDArray[np.int64]]:

@@ -11,18 +11,12 @@ from numpy.typing import NDArray
 from din_train.config import ModelConfig
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
-from din_train.model.base import BaseModel
-from din_train.model.deepfm import DeepFM
+from din_train.model.baselines import LR, PNN, BaseModel, DeepFM, LinearTerms, WideDeep
 from din_train.model.din import DIN
-from din_train.model.embedding import ItemEmbedding
-from din_train.model.fields import FieldEmbedding
-from din_train.model.linear import LinearTerms
+from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.lr import LR
 from din_train.model.mlp import Mlp
-from din_train.model.pnn import PNN
 from din_train.model.ranking_model import RankingModel
-from din_train.model.wide_deep import WideDeep
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 

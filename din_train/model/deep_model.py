@@ -1,16 +1,14 @@
 """What the models with an MLP share (paper section 4.2): embed, pool the history, concatenate, MLP -> logit."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from din_train.model.embedding import ItemEmbedding
-from din_train.model.fields import FieldEmbedding
+from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.mlp import Mlp
 from din_train.model.normalization import build_normalization
-from din_train.model.ranking_model import Part, RankingModel
+from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 
 class DeepModel(RankingModel):
@@ -60,78 +58,68 @@ class DeepModel(RankingModel):
             else None
         )
 
-    def compute_logits(self, parts: Sequence[Part], training: bool) -> list[tf.Tensor]:
-        """[B_i] each."""
-        candidates, behaviours = self.embed(parts)
-        interests = self.compute_user_interest(parts, candidates, behaviours, training)
-        return self.compute_logits_of_interests(parts, candidates, interests, training)
+    def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
+        """[B]."""
+        candidate, behaviours = self.embed(batch)
+        interest = self.compute_user_interest(batch, candidate, behaviours, training)
+        return self.compute_logits_of_interest(batch, candidate, interest, training)
 
-    def compute_logits_of_interests(
-        self, parts: Sequence[Part], candidates: list[tf.Tensor], interests: list[tf.Tensor], training: bool
-    ) -> list[tf.Tensor]:
-        """[B_i] each, from pooled histories [B_i, E]."""
+    def compute_logits_of_interest(
+        self, batch: LocatedBatch, candidate: tf.Tensor, interest: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """[B], from pooled histories [B, E]."""
         if self.interest_norm is not None:
-            interests = self.interest_norm(interests, training=training)
+            interest = self.interest_norm(interest, training=training)
         if self.interest_dense is not None:
-            interests = [self.interest_dense(each) for each in interests]
-        groups = [
-            tf.concat(self.build_groups(part, interest, candidate), axis=1)
-            for part, interest, candidate in zip(parts, interests, candidates, strict=True)
-        ]
-        logits = [tf.squeeze(self.logit(each), axis=1) for each in self.mlp(groups, training=training)]
-        return [
-            self.add_to_logit(logit, part, interest, candidate)
-            for logit, part, interest, candidate in zip(logits, parts, interests, candidates, strict=True)
-        ]
+            interest = self.interest_dense(interest)
+        inputs = tf.concat(self.build_mlp_inputs(batch, interest, candidate), axis=1)
+        logit = tf.squeeze(self.logit(self.mlp(inputs, training=training)), axis=1)
+        return self.add_to_logit(logit, batch, interest, candidate)
 
-    def embed(self, parts: Sequence[Part]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Candidates [B_i, E] and behaviours [N_i, E] of each part, from one look-up a part."""
-        candidates, behaviours = [], []
-        for part in parts:
-            rows = self.item_embedding(tf.concat([part.inputs["target_item_id"], part.history], axis=0))
-            sizes = [part.num_rows, tf.shape(part.history)[0]]
-            candidate, behaviour = tf.split(tf.cast(rows, self.compute_dtype), sizes)
-            candidates.append(candidate)
-            behaviours.append(behaviour)
-        return candidates, behaviours
+    def embed(self, batch: LocatedBatch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Candidate [B, E] and behaviours [N, E], from one look-up."""
+        target = batch.inputs["target_item_id"]
+        rows = self.item_embedding(tf.concat([target, batch.history], axis=0))
+        sizes = [tf.shape(target)[0], tf.shape(batch.history)[0]]
+        candidate, behaviours = tf.split(tf.cast(rows, self.compute_dtype), sizes)
+        return candidate, behaviours
 
     def compute_user_interest(
-        self, parts: Sequence[Part], candidates: list[tf.Tensor], behaviours: list[tf.Tensor], training: bool
-    ) -> list[tf.Tensor]:
-        """[B_i, E] each, zero for an empty history: the behaviours' sum or mean, whatever the candidate."""
-        del candidates, training
-        interests = []
-        for part, behaviour in zip(parts, behaviours, strict=True):
-            total = part.positions.sum(behaviour)
-            if self.pooling == "mean":
-                length = tf.cast(part.inputs["history_length"], total.dtype)[:, None]
-                total = tf.math.divide_no_nan(total, length)
-            interests.append(total)
-        return interests
+        self, batch: LocatedBatch, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """[B, E], zero for an empty history: the behaviours' sum or mean, whatever the candidate."""
+        del candidate, training
+        total = batch.positions.sum(behaviours)
+        if self.pooling == "mean":
+            length = tf.cast(batch.inputs["history_length"], total.dtype)[:, None]
+            total = tf.math.divide_no_nan(total, length)
+        return total
 
-    def build_groups(self, part: Part, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
-        """The MLP's input as a list of [B_i, width]."""
-        groups = [*self.embed_profile(part), interest, candidate]
+    def build_mlp_inputs(self, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
+        """The MLP's input as a list of [B, width]."""
+        groups = [*self.embed_profile(batch), interest, candidate]
         if self.user_candidate_product:
             groups.append(interest * candidate)
-        return [*groups, *self.embed_context(part)]
+        return [*groups, *self.embed_context(batch)]
 
-    def embed_profile(self, part: Part) -> list[tf.Tensor]:
-        """The user profile [B_i, width], if there are such fields."""
+    def embed_profile(self, batch: LocatedBatch) -> list[tf.Tensor]:
+        """The user profile [B, width], if there are such fields."""
         if self.profile_embedding is None:
             return []
-        return [tf.cast(self.profile_embedding(part.inputs["user_id"]), self.compute_dtype)]
+        return [tf.cast(self.profile_embedding(batch.inputs["user_id"]), self.compute_dtype)]
 
-    def embed_context(self, part: Part) -> list[tf.Tensor]:
-        """The context [B_i, width], if there are such fields."""
+    def embed_context(self, batch: LocatedBatch) -> list[tf.Tensor]:
+        """The context [B, width], if there are such fields."""
         if self.context_embedding is None:
             return []
-        return [tf.cast(self.context_embedding(part.inputs), self.compute_dtype)]
+        return [tf.cast(self.context_embedding(batch.inputs), self.compute_dtype)]
 
-    def add_to_logit(self, logit: tf.Tensor, part: Part, interest: tf.Tensor, candidate: tf.Tensor) -> tf.Tensor:
-        """[B_i] the logit with what a model adds beside the MLP's."""
+    def add_to_logit(
+        self, logit: tf.Tensor, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor
+    ) -> tf.Tensor:
+        """[B] the logit with what a model adds beside the MLP's."""
         del interest, candidate
         if self.item_bias is None:
             return logit
-        bias = tf.gather(self.item_bias.value, self.item_embedding.find_rows(part.inputs["target_item_id"]))  # [B_i, 1]
+        bias = tf.gather(self.item_bias.value, self.item_embedding.find_rows(batch.inputs["target_item_id"]))  # [B, 1]
         return logit + tf.cast(tf.squeeze(bias, axis=1), logit.dtype)

@@ -1,6 +1,5 @@
 """The Deep Interest Network (paper section 4.3)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ import tensorflow as tf
 from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
 from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import Inputs, Part
+from din_train.model.ranking_model import Inputs, LocatedBatch
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -25,19 +24,14 @@ class DIN(DeepModel):
         self.local_activation_unit = local_activation_unit
 
     def compute_user_interest(
-        self, parts: Sequence[Part], candidates: list[tf.Tensor], behaviours: list[tf.Tensor], training: bool
-    ) -> list[tf.Tensor]:
-        """[B_i, E] each, zero for an empty history."""
-        positions = [part.positions for part in parts]
-        weights = self.local_activation_unit(candidates, behaviours, positions=positions, training=training)  # [N_i]
-        return [
-            place.sum(weight[:, None] * behaviour)
-            for place, weight, behaviour in zip(positions, weights, behaviours, strict=True)
-        ]
+        self, batch: LocatedBatch, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """[B, E], zero for an empty history."""
+        weights = self.local_activation_unit(candidate, behaviours, positions=batch.positions, training=training)  # [N]
+        return batch.positions.sum(weights[:, None] * behaviours)
 
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight of every valid behaviour [N] of a batch, and its row [N]."""
         history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
-        parts = [Part(inputs, history, positions)]
-        (weights,) = self.local_activation_unit(*self.embed(parts), positions=[positions])
-        return weights, positions.rows
+        candidate, behaviours = self.embed(LocatedBatch(inputs, history, positions))
+        return self.local_activation_unit(candidate, behaviours, positions=positions), positions.rows

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from din_train.model.activation import Activation
-from din_train.model.moving_statistics import Parts
+from din_train.model.mlp import Activation
 from din_train.model.normalization import BatchNorm
 from din_train.model.positions import Positions
 
@@ -30,6 +29,29 @@ class LocalActivationUnit(keras.layers.Layer):
         dropout: share of hidden units dropped in training.
         normalization: `softmax` over the valid positions of a row (the authors' code), `sigmoid` or `none` (the paper).
         scale: divide scores by sqrt(E) before normalising.
+
+    Example:
+        >>> import numpy as np
+        >>> from din_train.model.local_activation_unit import LocalActivationUnit
+        >>> from din_train.model.positions import flatten_history
+        >>> candidate = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)  # [B, E]
+        >>> history = np.array([[[1, 2], [3, 4]], [[5, 6], [0, 0]]], np.float32)  # [B, T, E], padded with zeros
+        >>> behaviours, positions = flatten_history(history, np.array([2, 1]))  # [N, E], N = 2 + 1
+        >>> unit = LocalActivationUnit(
+        ...     inputs=["candidate", "history", "product"],
+        ...     hidden_units=[4],
+        ...     activation="dice",
+        ...     normalization="softmax",
+        ...     scale=True,
+        ... )
+        >>> activation_weights = unit(candidate, behaviours, positions=positions)
+        >>> activation_weights.shape
+        TensorShape([3])
+        >>> print(positions.sum(activation_weights[:, None]).numpy().round(3).ravel())  # 1 in each row
+        [1. 1.]
+        >>> user_interest = positions.sum(activation_weights[:, None] * behaviours)
+        >>> print(user_interest[1].numpy().round(3))  # one behaviour has all the weight
+        [5. 6.]
     """
 
     def __init__(
@@ -61,92 +83,83 @@ class LocalActivationUnit(keras.layers.Layer):
         self.dropouts = [keras.layers.Dropout(dropout, dtype=self.dtype_policy) for _ in hidden_units if dropout]
         self.dense = [keras.layers.Dense(units, dtype=self.dtype_policy) for units in [*hidden_units[1:], 1]]
 
-    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
-        self._width = int(input_shape[0][-1] or 0)
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        self._width = int(input_shape[-1] or 0)
         units = self._config["hidden_units"][0]
         self.kernel = self.add_weight(
             name="kernel", shape=(len(self.inputs) * self._width, units), initializer="glorot_uniform"
         )
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         for batch_norm in self.batch_norms:
-            batch_norm.build([(None, self._width)])
+            batch_norm.build((None, self._width))
         for activation, dense in zip(self.activations, self.dense, strict=True):
-            activation.build([(None, units)])
+            activation.build((None, units))
             dense.build((None, units))
             units = dense.units
 
     def call(
-        self, candidates: Parts, behaviours: Parts, positions: Sequence[Positions], training: bool = False
-    ) -> list[tf.Tensor]:
-        """Activation weights of every position of every part.
+        self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions, training: bool = False
+    ) -> tf.Tensor:
+        """The activation weight of every position.
 
         Args:
-            candidates: [B_i, E] each.
-            behaviours: [N_i, E] each.
+            candidate: [B, E].
+            behaviours: [N, E].
             positions: of the behaviours.
 
         Returns:
-            activation_weights [N_i] each.
+            activation_weights [N].
         """
-        weights = [each.weights for each in positions]
         if self.batch_norms:
-            hidden = self._normalize_and_apply_kernel(candidates, behaviours, positions, training)
+            hidden = self._normalize_and_apply_kernel(candidate, behaviours, positions, training)
         else:
-            hidden = self._apply_factorised_kernel(candidates, behaviours, positions)  # [N_i, U]
+            hidden = self._apply_factorised_kernel(candidate, behaviours, positions)  # [N, U]
         for layer, dense in enumerate(self.dense):
-            hidden = self.activations[layer](hidden, weights=weights, training=training)
+            hidden = self.activations[layer](hidden, weights=positions.weights, training=training)
             if self.dropouts:
-                hidden = [self.dropouts[layer](each, training=training) for each in hidden]
-            hidden = [dense(each) for each in hidden]
-        scores = [tf.squeeze(each, axis=1) for each in hidden]  # [N_i]
+                hidden = self.dropouts[layer](hidden, training=training)
+            hidden = dense(hidden)
+        scores = tf.squeeze(hidden, axis=1)  # [N]
         if self._config["scale"]:
-            scores = [each / self._width**0.5 for each in scores]
+            scores = scores / self._width**0.5
         match self.normalization:
             case "softmax":
-                return [place.softmax(score) for place, score in zip(positions, scores, strict=True)]
+                return positions.softmax(scores)
             case "sigmoid":
-                return [tf.sigmoid(score) for score in scores]
+                return tf.sigmoid(scores)
         return scores
 
-    def _apply_factorised_kernel(
-        self, candidates: Parts, behaviours: Parts, positions: Sequence[Positions]
-    ) -> list[tf.Tensor]:
+    def _apply_factorised_kernel(self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions) -> tf.Tensor:
         kernel = dict(zip(self.inputs, tf.split(self.kernel.value, len(self.inputs)), strict=True))  # [E, U] each
         none = tf.zeros_like(next(iter(kernel.values())))
         of_candidate = kernel.get("candidate", none) + kernel.get("difference", none)
         of_behaviour = kernel.get("history", none) - kernel.get("difference", none)
-        sees_candidate = "candidate" in kernel or "difference" in kernel
-        outputs = []
-        for candidate, behaviour, place in zip(candidates, behaviours, positions, strict=True):
-            hidden = tf.matmul(behaviour, of_behaviour)
-            if "product" in kernel:
-                hidden += tf.matmul(place.spread(candidate) * behaviour, kernel["product"])
-            if sees_candidate:
-                hidden += place.spread(tf.matmul(candidate, of_candidate) + self.bias.value)
-            else:
-                hidden += self.bias.value
-            outputs.append(hidden)
-        return outputs
+        hidden = tf.matmul(behaviours, of_behaviour)
+        if "product" in kernel:
+            hidden += tf.matmul(positions.spread(candidate) * behaviours, kernel["product"])
+        if "candidate" in kernel or "difference" in kernel:
+            hidden += positions.spread(tf.matmul(candidate, of_candidate) + self.bias.value)
+        else:
+            hidden += self.bias.value
+        return hidden
 
     def _normalize_and_apply_kernel(
-        self, candidates: Parts, behaviours: Parts, positions: Sequence[Positions], training: bool
-    ) -> list[tf.Tensor]:
-        weights = [each.weights for each in positions]
-        qs = [place.spread(candidate) for place, candidate in zip(positions, candidates, strict=True)]
+        self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions, training: bool
+    ) -> tf.Tensor:
+        q = positions.spread(candidate)
         compute = {
-            "candidate": lambda q, k: q,  # noqa: ARG005
-            "history": lambda q, k: k,  # noqa: ARG005
-            "difference": lambda q, k: q - k,
-            "product": lambda q, k: q * k,
+            "candidate": lambda: q,
+            "history": lambda: behaviours,
+            "difference": lambda: q - behaviours,
+            "product": lambda: q * behaviours,
         }
-        outputs = [self.bias.value] * len(qs)
+        hidden = self.bias.value
         for name, batch_norm, kernel in zip(
             self.inputs, self.batch_norms, tf.split(self.kernel.value, len(self.inputs)), strict=True
         ):
-            values = [compute[name](q, k) for q, k in zip(qs, behaviours, strict=True)]  # [N_i, E]
-            values = batch_norm(values, weights=weights, training=training)
-            outputs = [output + tf.matmul(each, kernel) for output, each in zip(outputs, values, strict=True)]
-        return outputs
+            values = batch_norm(compute[name](), weights=positions.weights, training=training)  # [N, E]
+            hidden = hidden + tf.matmul(values, kernel)
+        return hidden
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._config}

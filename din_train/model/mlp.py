@@ -6,14 +6,37 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from din_train.model.activation import Activation
-from din_train.model.moving_statistics import Parts
+from din_train.model.dice import Dice
 from din_train.model.normalization import BatchNorm, build_normalization
+
+
+class Activation(keras.layers.Layer):
+    """`dice`, `prelu` (one slope per unit), `sigmoid`, `relu`, or `sigmoid_dice` (one after the other)."""
+
+    def __init__(self, name: str, dtype: keras.DTypePolicy) -> None:
+        super().__init__(dtype=dtype)
+        if name == "prelu":
+            self.layers = [keras.layers.PReLU(dtype=dtype)]
+        else:
+            self.layers = [
+                Dice(dtype=dtype) if each == "dice" else keras.layers.Activation(each, dtype=dtype)
+                for each in name.split("_")
+            ]
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        for layer in self.layers:
+            layer.build(input_shape)
+
+    def call(self, inputs: tf.Tensor, weights: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """[N, U] -> [N, U]; `weights` as in `Dice`."""
+        for layer in self.layers:
+            inputs = layer(inputs, weights=weights, training=training) if isinstance(layer, Dice) else layer(inputs)
+        return inputs
 
 
 @keras.saving.register_keras_serializable(package="din_train")
 class Mlp(keras.layers.Layer):
-    """Parts of [B_i, width] -> as many of [B_i, hidden_units[-1]].
+    """[B, width] -> [B, hidden_units[-1]].
 
     Args:
         hidden_units: width of each dense layer.
@@ -47,28 +70,28 @@ class Mlp(keras.layers.Layer):
         self.activations = [Activation(activation, self.dtype_policy) for _ in hidden_units]
         self.dropouts = [keras.layers.Dropout(dropout, dtype=self.dtype_policy) for _ in hidden_units if dropout]
 
-    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
-        width = input_shape[0][-1]
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        width = input_shape[-1]
         if self.input_norm is not None:
-            self.input_norm.build([(None, width)])
+            self.input_norm.build((None, width))
         for layer, (dense, activation) in enumerate(zip(self.dense, self.activations, strict=True)):
             dense.build((None, width))
             width = dense.units
-            activation.build([(None, width)])
+            activation.build((None, width))
             if self.batch_norms:
-                self.batch_norms[layer].build([(None, width)])
+                self.batch_norms[layer].build((None, width))
 
-    def call(self, parts: Parts, training: bool = False) -> list[tf.Tensor]:
-        hidden = list(parts)
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        hidden = inputs
         if self.input_norm is not None:
             hidden = self.input_norm(hidden, training=training)
         for layer, (dense, activation) in enumerate(zip(self.dense, self.activations, strict=True)):
-            hidden = [dense(each) for each in hidden]
+            hidden = dense(hidden)
             if self.batch_norms:
                 hidden = self.batch_norms[layer](hidden, training=training)
             hidden = activation(hidden, training=training)
             if self.dropouts:
-                hidden = [self.dropouts[layer](each, training=training) for each in hidden]
+                hidden = self.dropouts[layer](hidden, training=training)
         return hidden
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Batch norm over valid rows, and the affine that is left of it when its statistics are frozen."""
+"""Statistics of valid rows and their moving averages, which Dice and batch norm share, and batch norm.
+
+In training the statistics are those of the rows that a layer is given, on all replicas together; `RankingModel` gives
+it one group of a batch at a time. Keras's BatchNormalization does not know a batch without a valid row.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,53 +10,117 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from din_train.model.moving_statistics import (
-    MovingStatistics,
-    Parts,
-    Weights,
-    compute_statistics,
-    to_statistics_type,
-)
-
 EPSILON = 1e-3  # Keras's and the authors'
+
+
+class MovingStatistics(keras.layers.Layer):
+    """Base of layers that use the statistics of the rows at hand in training and moving averages in inference.
+
+    The first 1 / (1 - momentum) updates of the averages are a plain mean, so that a short training is not left
+    with the initial 0 and 1. A call without rows (no valid position) changes nothing.
+
+    Args:
+        momentum: of the moving averages.
+    """
+
+    def __init__(self, *, momentum: float = 0.99, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        self.units = (input_shape[-1],)
+        options = {"trainable": False, "autocast": False, "aggregation": "mean"}
+        self.moving_mean = self.add_weight(name="moving_mean", shape=self.units, initializer="zeros", **options)
+        self.moving_variance = self.add_weight(name="moving_variance", shape=self.units, initializer="ones", **options)
+        self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", **options)
+
+    def update_averages(self, rows: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Move the averages towards the statistics of some rows; by nothing if there are none."""
+        some = tf.cast(rows > 0, mean.dtype)
+        self.updates.assign_add(some)
+        share = some * tf.maximum(
+            tf.cast(1.0 - self.momentum, mean.dtype), tf.math.divide_no_nan(1.0, self.updates.value)
+        )
+        self.moving_mean.assign_add(share * (mean - self.moving_mean.value))
+        self.moving_variance.assign_add(share * (variance - self.moving_variance.value))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "momentum": self.momentum}
+
+
+def compute_statistics(inputs: tf.Tensor, weights: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """How many rows are valid, and their [U] mean and variance (0 of no rows).
+
+    Args:
+        inputs: [N, U].
+        weights: [N, 1], 1 where a row is valid, or None where all are.
+    """
+    count = tf.cast(tf.shape(inputs)[0], inputs.dtype) if weights is None else tf.reduce_sum(weights)
+    rows = sum_over_replicas(count)
+    mean = tf.math.divide_no_nan(sum_over_replicas(sum_rows(inputs, weights)), rows)
+    squares = tf.math.squared_difference(inputs, mean)
+    return rows, mean, tf.math.divide_no_nan(sum_over_replicas(sum_rows(squares, weights)), rows)
+
+
+def sum_rows(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """[N, U] -> [U] sums of the valid rows."""
+    return tf.reduce_sum(values if weights is None else values * weights, axis=0)
+
+
+def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """The sum of every replica's value under a distribution strategy, the value itself without one."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce("SUM", value)
+
+
+def to_statistics_type(inputs: tf.Tensor, weights: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Rows and their weights in the type of statistics: float32 at least.
+
+    Keras casts what a layer is given to the layer's precision.
+    """
+    if inputs.dtype.size < 4:
+        inputs = tf.cast(inputs, tf.float32)
+    return inputs, None if weights is None else tf.cast(weights, inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="din_train")
 class BatchNorm(MovingStatistics):
-    """gamma (s - E[s]) / sqrt(Var[s] + eps) + beta, with the batch's statistics in training."""
+    """gamma (s - E[s]) / sqrt(Var[s] + eps) + beta, E and Var those of the rows at hand in training."""
 
-    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
+    def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         self.gamma = self.add_weight(name="gamma", shape=self.units, initializer="ones", autocast=False)
         self.beta = self.add_weight(name="beta", shape=self.units, initializer="zeros", autocast=False)
 
-    def call(self, parts: Parts, weights: Weights | None = None, training: bool = False) -> list[tf.Tensor]:
-        """Parts of [N_i, U] to as many of the same shape; `weights` as in `Dice`."""
-        inputs, weights = to_statistics_type(parts, weights)
+    def call(self, inputs: tf.Tensor, weights: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """[N, U] -> [N, U]; `weights` as in `Dice`."""
+        rows, weights = to_statistics_type(inputs, weights)
         if training:
-            rows, mean, variance = compute_statistics(inputs, weights)
-            self.update_averages(rows, tf.stop_gradient(mean), tf.stop_gradient(variance))
+            count, mean, variance = compute_statistics(rows, weights)
+            self.update_averages(count, tf.stop_gradient(mean), tf.stop_gradient(variance))
         else:
             mean, variance = self.moving_mean.value, self.moving_variance.value
         scale = self.gamma.value * tf.math.rsqrt(variance + EPSILON)
         shift = self.beta.value - mean * scale
-        return [tf.cast(each * scale + shift, part.dtype) for each, part in zip(inputs, parts, strict=True)]
+        return tf.cast(rows * scale + shift, inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="din_train")
 class Affine(keras.layers.Layer):
     """gamma s / sqrt(1 + eps) + beta: the authors' batch norm, whose moving statistics stay at 0 and 1."""
 
-    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
-        units = (input_shape[0][-1],)
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        units = (input_shape[-1],)
         self.gamma = self.add_weight(name="gamma", shape=units, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=units, initializer="zeros")
 
-    def call(self, parts: Parts, weights: Weights | None = None, training: bool = False) -> list[tf.Tensor]:
-        """Parts of [N_i, U] to as many of the same shape."""
+    def call(self, inputs: tf.Tensor, weights: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """[N, U] -> [N, U]."""
         del weights, training
         scale = self.gamma.value * (1.0 + EPSILON) ** -0.5
-        return [part * scale + self.beta.value for part in parts]
+        return inputs * scale + self.beta.value
 
 
 def build_normalization(name: str, dtype: keras.DTypePolicy) -> keras.layers.Layer | None:

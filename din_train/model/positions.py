@@ -1,12 +1,14 @@
-"""The history positions of a part of a batch, laid end to end: with their padding left out, or in its place.
+"""The history positions of a batch, laid end to end: with their padding left out, or in its place.
 
 `FlatPositions` keeps the valid positions only. Padding is most of a padded batch, so this is the form for a CPU and
-for every score. `PaddedPositions` keeps all B * T of them, whose layout is regular: sums over a row are sums over an
-axis. That is the form for XLA, which wants static shapes, and pays where rows are cut into blocks of like length.
+for every score. `PaddedPositions` keeps all positions of blocks of rows, whose layout is regular: sums over a row are
+sums over an axis. That is the form for XLA, which wants static shapes, and pays where rows of one block are of like
+length.
 
 What is not valid reaches no sum, no softmax and no batch statistics in either.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import tensorflow as tf
@@ -60,56 +62,86 @@ class FlatPositions:
 
 
 class PaddedPositions:
-    """All B * T positions in row order, valid ones first in each row.
+    """All positions of blocks of rows, block by block and row by row, valid ones first in each row.
 
     Args:
         history_length: [B] int.
-        width: T.
+        shapes: rows B_j and width T_j of each block; the rows of all are B, so N is the sum of B_j * T_j.
         dtype: of the weights.
     """
 
-    def __init__(self, history_length: tf.Tensor, width: tf.Tensor, dtype: str) -> None:
-        self._shape = (tf.shape(history_length)[0], width)
-        self._valid = tf.sequence_mask(history_length, width)  # [B, T]
-        self.weights: tf.Tensor | None = tf.reshape(tf.cast(self._valid, dtype), [-1, 1])
+    def __init__(
+        self, history_length: tf.Tensor, shapes: Sequence[tuple[int | tf.Tensor, int | tf.Tensor]], dtype: str
+    ) -> None:
+        self._shapes = shapes
+        lengths = self._split_rows(history_length)
+        self._valid = [tf.sequence_mask(each, width) for each, (_, width) in zip(lengths, shapes, strict=True)]
+        weights = [tf.reshape(tf.cast(each, dtype), [-1, 1]) for each in self._valid]
+        self.weights: tf.Tensor | None = tf.concat(weights, axis=0)
 
     def spread(self, values: tf.Tensor) -> tf.Tensor:
-        return tf.repeat(values, self._shape[1], axis=0)
+        blocks = self._split_rows(values)  # [B_j, U]
+        return tf.concat(
+            [tf.repeat(each, width, axis=0) for each, (_, width) in zip(blocks, self._shapes, strict=True)], axis=0
+        )
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
-        weights = tf.cast(self.weights, values.dtype)
-        masked = tf.reshape(values * weights, [*self._shape, values.shape[-1]])  # [B, T, U]
-        return tf.reduce_sum(masked, axis=1)
+        tables = self._to_tables(values * tf.cast(self.weights, values.dtype))  # [B_j, T_j, U]
+        return tf.concat([tf.reduce_sum(each, axis=1) for each in tables], axis=0)
 
     def softmax(self, scores: tf.Tensor) -> tf.Tensor:
-        table = tf.reshape(scores, self._shape)  # [B, T]
-        lowest = tf.constant(scores.dtype.min, scores.dtype)
-        highest = tf.reduce_max(tf.where(self._valid, tf.stop_gradient(table), lowest), axis=1, keepdims=True)
-        # padding is set to the highest before exp, which must not overflow: its product with 0 would be no number
-        exponents = tf.exp(tf.where(self._valid, table, highest) - highest) * tf.cast(self._valid, table.dtype)
-        totals = tf.reduce_sum(exponents, axis=1, keepdims=True)
-        return tf.reshape(tf.math.divide_no_nan(exponents, totals), [-1])
+        tables = self._to_tables(scores)  # [B_j, T_j]
+        weights = [_compute_softmax(*each) for each in zip(tables, self._valid, strict=True)]
+        return tf.concat([tf.reshape(each, [-1]) for each in weights], axis=0)
+
+    def _split_rows(self, values: tf.Tensor) -> list[tf.Tensor]:
+        blocks: list[tf.Tensor] = tf.split(values, [rows for rows, _ in self._shapes], num=len(self._shapes))
+        return blocks
+
+    def _to_tables(self, values: tf.Tensor) -> list[tf.Tensor]:
+        """[N, ...] -> [B_j, T_j, ...] of each block."""
+        blocks = tf.split(values, [rows * width for rows, width in self._shapes], num=len(self._shapes))
+        return [tf.reshape(each, [*shape, *values.shape[1:]]) for each, shape in zip(blocks, self._shapes, strict=True)]
 
 
-def flatten_history(history_item_ids: tf.Tensor, history_length: tf.Tensor) -> tuple[tf.Tensor, FlatPositions]:
-    """Keep the first `history_length` ids of every row.
+def _compute_softmax(scores: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """[B, T] each -> weights [B, T], 0 where a position is not valid."""
+    lowest = tf.constant(scores.dtype.min, scores.dtype)
+    highest = tf.reduce_max(tf.where(valid, tf.stop_gradient(scores), lowest), axis=1, keepdims=True)
+    # padding is set to the highest before exp, which must not overflow: its product with 0 would be no number
+    exponents = tf.exp(tf.where(valid, scores, highest) - highest) * tf.cast(valid, scores.dtype)
+    return tf.math.divide_no_nan(exponents, tf.reduce_sum(exponents, axis=1, keepdims=True))
+
+
+def flatten_history(history: tf.Tensor, history_length: tf.Tensor) -> tuple[tf.Tensor, FlatPositions]:
+    """Keep the first `history_length` positions of every row.
 
     Args:
-        history_item_ids: [B, T] int, padded on the right.
+        history: [B, T] ids, or [B, T, E] their vectors, padded on the right.
         history_length: [B] int, at most T.
 
     Returns:
-        The ids [N] in row order, and their positions.
+        [N] ids or [N, E] vectors in row order, and their positions.
     """
     num_rows = tf.shape(history_length)[0]
-    valid = tf.sequence_mask(history_length, tf.shape(history_item_ids)[1])  # [B, T]
+    valid = tf.sequence_mask(history_length, tf.shape(history)[1])  # [B, T]
     rows = tf.repeat(tf.range(num_rows), history_length)  # [N]
-    return tf.boolean_mask(history_item_ids, valid), FlatPositions(rows, num_rows)
+    return tf.boolean_mask(history, valid), FlatPositions(rows, num_rows)
 
 
 def pad_history(
-    history_item_ids: tf.Tensor, history_length: tf.Tensor, dtype: str
+    blocks: Sequence[tf.Tensor], history_length: tf.Tensor, dtype: str
 ) -> tuple[tf.Tensor, PaddedPositions]:
-    """The same with padding kept: ids [B * T], and their positions."""
-    positions = PaddedPositions(history_length, tf.shape(history_item_ids)[1], dtype)
-    return tf.reshape(history_item_ids, [-1]), positions
+    """The same with padding kept.
+
+    Args:
+        blocks: [B_j, T_j] ids of consecutive rows.
+        history_length: [B] int, of the rows of all blocks.
+        dtype: of the positions' weights.
+
+    Returns:
+        [N] ids, N the sum of B_j * T_j, and their positions.
+    """
+    shapes = [(tf.shape(each)[0], tf.shape(each)[1]) for each in blocks]
+    ids = tf.concat([tf.reshape(each, [-1]) for each in blocks], axis=0)
+    return ids, PaddedPositions(history_length, shapes, dtype)

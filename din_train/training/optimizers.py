@@ -13,8 +13,7 @@ import keras
 import tensorflow as tf
 
 from din_train.config import OptimizerConfig
-from din_train.model.embedding import ItemEmbedding
-from din_train.model.fields import FieldEmbedding
+from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.training.regularization import TableRegularizer
 
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types

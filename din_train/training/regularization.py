@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from din_train.config import RegularizationConfig
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
-from din_train.model.embedding import ItemEmbedding
-from din_train.model.fields import FieldEmbedding
+from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.ranking_model import RankingModel
 
 

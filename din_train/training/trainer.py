@@ -82,6 +82,7 @@ def fit_model(
     """
     training = config.training
     model.compile(
+        batch_size=training.batch_size,
         optimizer=build_optimizer(training.optimizer, regularizer=regularizer, static_shapes=model.padded),
         loss=LogLoss(),
         steps_per_execution=1 if training.strategy == "mirrored" else training.steps_per_execution,

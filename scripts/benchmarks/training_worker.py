@@ -52,7 +52,7 @@ def measure_ours(task: Figures) -> Figures:
     from din_train.tensorflow_setup import start_tensorflow
 
     start_tensorflow("cpu")
-    from din_train.batches import TrainingBatches, choose_parts
+    from din_train.batches import TrainingBatches
     from din_train.model.build import build_model
     from din_train.run_directory import RunDirectory
     from din_train.training.trainer import fit_model
@@ -64,7 +64,6 @@ def measure_ours(task: Figures) -> Figures:
         max_history_length=config.data.max_history_length,
         unknown_rate=config.vocabulary.unknown_rate,
         seed=config.seed,
-        parts=choose_parts(config.training.batch_size, padded=False),
     )
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
@@ -151,7 +150,7 @@ def measure_scores(task: Figures) -> Figures:
 def measure_bound(task: Figures) -> Figures:
     """The forward and backward matrix products of our own step, valid positions only, and nothing else.
 
-    Measured as our parts do them and whole with TensorFlow's own threads, each in a process of its own
+    Measured as our groups of rows do them and whole with TensorFlow's own threads, each in a process of its own
     (`threads`); the faster of the two is the bound.
     """
     config, _, samples = load(task)
@@ -161,10 +160,10 @@ def measure_bound(task: Figures) -> Figures:
         start_tensorflow("cpu")
     import tensorflow as tf
 
-    from din_train.batches import choose_parts
+    from din_train.batches import GROUP_ROWS
 
     batch = config.training.batch_size
-    num_parts = len(choose_parts(batch, padded=False).cuts) + 1 if task["threads"] == "ours" else 1
+    num_groups = -(-batch // GROUP_ROWS) if task["threads"] == "ours" else 1
     positions = round(float(samples.history_length.mean()) * batch)
     width = config.model.item_embedding_size + config.model.category_embedding_size
     unit, mlp = config.model.local_activation_unit.hidden_units, config.model.mlp.hidden_units
@@ -175,21 +174,21 @@ def measure_bound(task: Figures) -> Figures:
     operands = [
         [
             (
-                tf.random.normal([rows // num_parts, inputs]),
+                tf.random.normal([rows // num_groups, inputs]),
                 tf.random.normal([inputs, outputs]),
-                tf.random.normal([rows // num_parts, outputs]),
+                tf.random.normal([rows // num_groups, outputs]),
             )
             for rows, inputs, outputs in products
         ]
-        for _ in range(num_parts)
+        for _ in range(num_groups)
     ]
 
     @tf.function
     def multiply(operands: Any) -> Any:
         return [
             (tf.matmul(x, w), tf.matmul(g, w, transpose_b=True), tf.matmul(x, g, transpose_a=True))
-            for part in operands
-            for x, w, g in part
+            for group in operands
+            for x, w, g in group
         ]
 
     steps = max(20, 200_000 // batch)

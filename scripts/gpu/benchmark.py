@@ -49,12 +49,11 @@ def time_steps(
     """Samples/s of `steps` steps after each distinct batch was seen once, and what the first ones cost."""
     import tensorflow as tf
 
-    parts = form.choose_parts(scope, batch_size)
-    source = islice(build_batches(data, batch_size, parts), min(scope.distinct_batches, steps))
+    source = islice(build_batches(data, batch_size, padded=form.padded), min(scope.distinct_batches, steps))
     batches = [tf.nest.map_structure(tf.constant, batch) for batch in source]
     shapes = {tuple(tuple(each.shape) for each in tf.nest.flatten(inputs)) for inputs, _ in batches}
-    model = form.build_model(config, data, optimizer)
-    step = build_training_step(model, len(parts.cuts) + 1, jit_compile=form.padded)
+    model = form.build_model(config, data, optimizer, batch_size)
+    step = build_training_step(model, padded=form.padded)
     warm_up = [measure_seconds(step, [batch]) for batch in batches]
     gpu = bool(tf.config.get_visible_devices("GPU"))
     if gpu:
@@ -65,7 +64,7 @@ def time_steps(
         "first_step_seconds": warm_up[0],
         "warm_up_seconds": sum(warm_up),
         "xla_programs": len(shapes) if form.padded else 0,
-        "xla_programs_in_1000_batches": count_shapes(batch_size, parts) if form.padded else 0,
+        "xla_programs_in_1000_batches": count_shapes(batch_size) if form.padded else 0,
     }
     if gpu:
         memory = tf.config.experimental.get_memory_info("GPU:0")
@@ -84,16 +83,16 @@ def measure_seconds(step: Any, batches: Sequence[Any]) -> float:
     return time.perf_counter() - started
 
 
-def count_shapes(batch_size: int, parts: Any) -> int:
-    """Distinct shape tuples, each an XLA program, among many batches of random lengths."""
-    from din_train.batches import round_up_to_bucket
+def count_shapes(batch_size: int) -> int:
+    """Distinct shape tuples, each an XLA program, among many padded batches of random lengths."""
+    from din_train.batches import cut_into_blocks
 
-    random, rows = np.random.default_rng(11), np.arange(batch_size)
-    shapes = set()
+    random, shapes = np.random.default_rng(11), set()
+    labels, ids = np.zeros(batch_size, np.float32), np.zeros((batch_size, CAP), np.int32)
     for _ in range(COUNTED_BATCHES):
-        lengths = draw_lengths(random, batch_size)
-        longest = (int(lengths[each].max(initial=0)) for each in parts.cut(rows, lengths))
-        shapes.add(tuple(round_up_to_bucket(each, CAP) for each in longest))
+        inputs = {"history_length": draw_lengths(random, batch_size), "history_item_ids": ids}
+        cut, _ = cut_into_blocks((inputs, labels), CAP)
+        shapes.add(tuple(each.shape for each in cut["history_item_ids"]))
     return len(shapes)
 
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scope import Scope
 
 from din_train.config import ModelConfig, OptimizerConfig
 
 RATES = {"sgd": 1.0, "adam": 0.001}  # the presets'
 
 
-def compile_ours(config: ModelConfig, data: Any, optimizer: str, *, padded: bool) -> Any:
+def compile_ours(config: ModelConfig, data: Any, optimizer: str, batch_size: int, *, padded: bool) -> Any:
     """The configured model, compiled as `fit` compiles it."""
     from din_train.model.build import build_model
     from din_train.training.optimizers import build_optimizer
@@ -20,7 +19,11 @@ def compile_ours(config: ModelConfig, data: Any, optimizer: str, *, padded: bool
     model = build_model(config, data, seed=1, padded=padded)
     settings = OptimizerConfig(name=optimizer, learning_rate=RATES[optimizer])
     model.compile(
-        optimizer=build_optimizer(settings, static_shapes=padded), loss=LogLoss(), metrics=[], jit_compile=padded
+        batch_size=batch_size,
+        optimizer=build_optimizer(settings, static_shapes=padded),
+        loss=LogLoss(),
+        metrics=[],
+        jit_compile=padded,
     )
     return model
 
@@ -33,16 +36,10 @@ class Form:
     padded: bool = False
     textbook: bool = False
 
-    def choose_parts(self, scope: Scope, batch_size: int) -> Any:
-        """The textbook's batches stay whole."""
-        from din_train.batches import Parts
-
-        return Parts() if self.textbook else scope.choose_parts(batch_size, padded=self.padded)
-
-    def build_model(self, config: ModelConfig, data: Any, optimizer: str) -> Any:
+    def build_model(self, config: ModelConfig, data: Any, optimizer: str, batch_size: int) -> Any:
         """Compiled, with Keras's own optimiser and loss where it is the textbook's."""
         if not self.textbook:
-            return compile_ours(config, data, optimizer, padded=self.padded)
+            return compile_ours(config, data, optimizer, batch_size, padded=self.padded)
         import keras
         from textbook import TextbookDIN
 
@@ -68,15 +65,15 @@ class Form:
 FORMS = (Form("textbook", textbook=True), Form("flat"), Form("padded", padded=True))
 
 
-def build_training_step(model: Any, num_parts: int, *, jit_compile: bool) -> Any:
+def build_training_step(model: Any, *, padded: bool) -> Any:
     """Keras's own step as one function of (inputs, labels), for batches of every shape."""
     import tensorflow as tf
 
-    from din_train.batches import build_signature
+    from din_train.batches import build_training_signature
 
     model.optimizer.build(model.trainable_variables)
-    inputs = build_signature(())
-    signature = (inputs if num_parts == 1 else (inputs,) * num_parts, tf.TensorSpec([None], tf.float32))
     return tf.function(
-        lambda inputs, labels: model.train_step((inputs, labels)), input_signature=signature, jit_compile=jit_compile
+        lambda inputs, labels: model.train_step((inputs, labels)),
+        input_signature=build_training_signature((), padded=padded),
+        jit_compile=padded,
     )

@@ -98,7 +98,7 @@ def main(json_path: Path | None, device: str, batch_sizes: list[int], steps: int
         console.width = 110
     report = describe_machine(gpu=gpu)
     with progress.status("starting") as status, full_float32():
-        checks = [*check_units(scope, status.update), *check_model(scope, status.update), *check_widths(config, scope)]
+        checks = [*check_units(scope, status.update), *check_model(scope, status.update), *check_widths(config)]
     console.print(f"{report['device']}, TensorFlow {report['tensorflow']}, CUDA {report['cuda']}")
     show_checks(console, checks)
     rows: list[Figures] = []

@@ -45,12 +45,12 @@ def train_three_steps(scope: Scope, data: Any, optimizer: str, *, padded: bool) 
     Tables start 30 times as wide as usual, so that activation weights differ from the first step on. The unit's last
     bias is left out: softmax takes no notice of it, so its gradient is rounding, which Adam makes large.
     """
-    model = compile_ours(load_preset("din"), data, optimizer, padded=padded)
+    model = compile_ours(load_preset("din"), data, optimizer, scope.batch_size, padded=padded)
     for table in (model.item_embedding.items, model.item_embedding.categories):
         table.assign(30 * table.numpy())
     before = [weight.numpy() for weight in model.weights]
-    parts = scope.choose_parts(scope.batch_size, padded=padded)
-    dataset = build_batches(data, scope.batch_size, parts, scope.longest_history).to_dataset().take(3)
+    batches = build_batches(data, scope.batch_size, padded=padded, longest_history=scope.longest_history)
+    dataset = batches.to_dataset().take(3)
     history = model.fit(dataset, shuffle=False, verbose=0).history
     moved = {
         f"{'' if weight.trainable else 'not '}trained {place}": weight.numpy() - start
@@ -60,14 +60,13 @@ def train_three_steps(scope: Scope, data: Any, optimizer: str, *, padded: bool) 
     return {"loss": np.array(history["loss"])}, moved
 
 
-def check_widths(config: ModelConfig, scope: Scope) -> Iterator[Check]:
+def check_widths(config: ModelConfig) -> Iterator[Check]:
     """Nothing of ours is as wide as the four inputs of the unit side by side, as the textbook's is."""
     data = build_data(100, 10, 1)
     limit = 4 * (config.item_embedding_size + config.category_embedding_size)
     for form in FORMS:
-        model = form.build_model(config, data, "adam")
-        num_parts = len(form.choose_parts(scope, 1024).cuts) + 1
-        widest = find_widest(build_training_step(model, num_parts, jit_compile=form.padded))
+        model = form.build_model(config, data, "adam", 1024)
+        widest = find_widest(build_training_step(model, padded=form.padded))
         passed = widest >= limit if form.textbook else widest < limit
         subject = f"{widest} columns; {'at least' if form.textbook else 'under'} {limit} expected"
         yield Check(WIDEST, subject, form.name, "float32", None, 0, passed)

@@ -1,7 +1,6 @@
 """How much is checked and timed, everything or one of each."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from synthetic_data import CAP
 
@@ -16,7 +15,6 @@ class Scope:
 
     presets: their names. lengths: kinds of batch. optimizers: of three steps and of the timings.
     batch_size, longest_history: of the three steps. distinct_batches: that are timed in turn.
-    cuts: of a padded batch's rows; None for the product's.
     """
 
     presets: tuple[str, ...]
@@ -25,13 +23,6 @@ class Scope:
     batch_size: int
     longest_history: int
     distinct_batches: int
-    cuts: tuple[float, ...] | None = None
-
-    def choose_parts(self, batch_size: int, *, padded: bool) -> Any:
-        """As the product cuts a batch, but for its padded blocks where `cuts` says otherwise."""
-        from din_train.batches import Parts, choose_parts
-
-        return choose_parts(batch_size, padded=padded) if self.cuts is None or not padded else Parts(self.cuts, True)
 
 
 FULL = Scope(
@@ -50,7 +41,6 @@ QUICK = Scope(
     batch_size=32,
     longest_history=8,
     distinct_batches=1,
-    cuts=(0.5,),
 )
 
 

@@ -54,8 +54,8 @@ def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
     )
 
 
-def build_batches(data: Any, batch_size: int, parts: Any, longest_history: int = CAP) -> Any:
-    """The product's training batches, with no id replaced: which one is depends on the parts."""
+def build_batches(data: Any, batch_size: int, *, padded: bool, longest_history: int = CAP) -> Any:
+    """The product's training batches, with no id replaced."""
     from din_train.batches import TrainingBatches
     from din_train.dataset.protocols import Split
 
@@ -66,5 +66,5 @@ def build_batches(data: Any, batch_size: int, parts: Any, longest_history: int =
         max_history_length=longest_history,
         unknown_rate=0.0,
         seed=1,
-        parts=parts,
+        padded=padded,
     )

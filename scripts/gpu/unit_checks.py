@@ -34,9 +34,8 @@ def check_units(scope: Scope, say: Say) -> Iterator[Check]:
         width = config.item_embedding_size + config.category_embedding_size
         for name in scope.lengths:
             say(f"checking the unit of {preset}, {name}")
-            parts = scope.choose_parts(len(lengths[name]), padded=True)
             case = draw_histories(lengths[name], width)
-            yield from check_unit(config.local_activation_unit, case, parts, f"{preset}, {name}")
+            yield from check_unit(config.local_activation_unit, case, f"{preset}, {name}")
 
 
 def build_lengths() -> dict[str, NDArray[np.int32]]:
@@ -57,13 +56,13 @@ def draw_histories(lengths: NDArray[np.int32], width: int) -> Histories:
     return Histories(draw(len(lengths), width), draw(len(lengths), longest, width), lengths, draw(len(lengths), width))
 
 
-def check_unit(config: LocalActivationUnitConfig, case: Histories, parts: Any, subject: str) -> Iterator[Check]:
+def check_unit(config: LocalActivationUnitConfig, case: Histories, subject: str) -> Iterator[Check]:
     """Both forms in training, and the flat one, which scores, in inference."""
     for form, training in (("flat", False), ("flat", True), ("padded", True)):
         expected = compute_expected(config, case, training=training)
         name = f"{form}, {'training' if training else 'inference'}"
         for dtype, tolerance in TOLERANCES.items():
-            options = {"parts": parts if form == "padded" else None, "training": training, "dtype": dtype}
+            options = {"padded": form == "padded", "training": training, "dtype": dtype}
             measure = partial(measure_unit, config, case, expected, options)
             yield compare("unit", subject, name, dtype, tolerance, measure)
 
@@ -93,61 +92,51 @@ def compute_expected(config: LocalActivationUnitConfig, case: Histories, *, trai
 
 
 def compute_through_unit(
-    config: LocalActivationUnitConfig, case: Histories, parts: Any, *, training: bool, dtype: str
+    config: LocalActivationUnitConfig, case: Histories, *, padded: bool, training: bool, dtype: str
 ) -> Tensors:
-    """The same through the product's unit: whole and flat, or cut into `parts`, padded and under XLA."""
+    """The same through the product's unit: flat, or in padded blocks and under XLA."""
     import tensorflow as tf
 
-    from din_train.batches import round_up_to_bucket
+    from din_train.batches import cut_into_blocks
 
-    padded = parts is not None
     unit = build_unit(config, case.candidate.shape[1], dtype)
-    longest, rows = case.history.shape[1], np.arange(len(case.lengths))
-    blocks = parts.cut(rows, case.lengths) if padded else [rows]
-    widths = [min(round_up_to_bucket(int(case.lengths[each].max(initial=0)), CAP), longest) for each in blocks]
-    arguments = (
-        [tf.constant(case.candidate[each], dtype) for each in blocks],
-        [tf.constant(case.history[each, :width], dtype) for each, width in zip(blocks, widths, strict=True)],
-        [tf.constant(case.lengths[each]) for each in blocks],
-        [tf.constant(case.target[each], dtype) for each in blocks],
-    )
+    shape = case.history.shape
+    places = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape[:2])  # [B, T]
+    inputs: Any = {"row": np.arange(shape[0]), "history_length": case.lengths, "history_item_ids": places}
+    if padded:
+        inputs, _ = cut_into_blocks((inputs, np.zeros(shape[0], np.float32)), CAP)
+    rows = inputs["row"]
     step = tf.function(build_unit_step(unit, padded=padded, training=training), jit_compile=padded)
-    interests, of_candidates, of_histories, of_weights = step(*arguments)
-    back = np.argsort(np.concatenate(blocks))
-    wide = [np.pad(each.numpy(), [(0, 0), (0, longest - each.shape[1]), (0, 0)]) for each in of_histories]
-    whole = [np.concatenate(each)[back] for each in (interests, of_candidates, wide)]
-    return name_tensors([*whole, *of_weights])
+    interest, of_candidate, of_history, of_weights = step(
+        tf.constant(case.candidate[rows], dtype),
+        tf.constant(case.history, dtype),
+        tf.nest.map_structure(tf.constant, inputs["history_item_ids"]),
+        tf.constant(inputs["history_length"]),
+        tf.constant(case.target[rows], dtype),
+    )
+    back = np.argsort(rows)
+    return name_tensors([interest.numpy()[back], of_candidate.numpy()[back], of_history, *of_weights])
 
 
 def build_unit_step(unit: Any, *, padded: bool, training: bool) -> Callable[..., Any]:
-    """Blocks -> their interests, and the gradients of candidates, histories and weights."""
+    """Candidates and the places of behaviours -> interests, and the gradients of candidates, history and weights."""
     import tensorflow as tf
 
     from din_train.model.positions import flatten_history, pad_history
 
-    def locate(history: Any, lengths: Any) -> tuple[Any, Any]:
-        """[B_i, T_i, E] -> [N_i, E] and their positions."""
-        shape = history.shape
-        places = tf.reshape(tf.range(shape[0] * shape[1]), shape[:2])  # [B_i, T_i]
-        kept, positions = (
-            pad_history(places, lengths, history.dtype.name) if padded else flatten_history(places, lengths)
-        )
-        return tf.gather(tf.reshape(history, [-1, shape[2]]), kept), positions
-
-    def step(candidates: Any, histories: Any, lengths: Any, targets: Any) -> Any:
+    def step(candidate: Any, history: Any, places: Any, lengths: Any, target: Any) -> Any:
         with tf.GradientTape() as tape:
-            tape.watch([candidates, histories])
-            located = [locate(*each) for each in zip(histories, lengths, strict=True)]
-            behaviours, positions = zip(*located, strict=True)
-            weights = unit(candidates, behaviours, positions=positions, training=training)  # [N_i] each
-            interests = [
-                place.sum(weight[:, None] * behaviour)
-                for place, weight, behaviour in zip(positions, weights, behaviours, strict=True)
-            ]
-            loss = tf.add_n([tf.reduce_sum(tf.sin(a) * b) for a, b in zip(interests, targets, strict=True)])
-        sources = (candidates, histories, [weight.value for weight in unit.trainable_weights])
+            tape.watch([candidate, history])
+            kept, positions = (
+                pad_history(places, lengths, history.dtype.name) if padded else flatten_history(places, lengths)
+            )
+            behaviours = tf.gather(tf.reshape(history, [-1, history.shape[2]]), kept)  # [N, E]
+            weights = unit(candidate, behaviours, positions=positions, training=training)  # [N]
+            interest = positions.sum(weights[:, None] * behaviours)
+            loss = tf.reduce_sum(tf.sin(interest) * target)
+        sources = (candidate, history, [weight.value for weight in unit.trainable_weights])
         gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
-        return interests, *tf.nest.map_structure(tf.convert_to_tensor, gradients)
+        return interest, *tf.nest.map_structure(tf.convert_to_tensor, gradients)
 
     return step
 
@@ -157,7 +146,7 @@ def build_unit(config: LocalActivationUnitConfig, width: int, dtype: str) -> Any
     from din_train.model.local_activation_unit import LocalActivationUnit
 
     unit = LocalActivationUnit(**{**config.model_dump(), "dropout": 0.0}, dtype=dtype)
-    unit.build([(None, width)])
+    unit.build((None, width))
     random = np.random.default_rng(5)
     for weight in unit.weights:
         if weight.name == "updates":

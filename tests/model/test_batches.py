@@ -1,17 +1,18 @@
 """Batches: padding on the right, newest kept, buckets, each sample once an epoch, unknown ids in training only."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from log_factory import prepare_events
 
 from din_train.batches import (
+    GROUP_ROWS,
     EvaluationBatches,
-    Parts,
     TrainingBatches,
     build_batch,
-    choose_parts,
+    compute_block_rows,
+    cut_into_blocks,
     round_up_to_bucket,
 )
 from din_train.dataset.protocols import Split
@@ -121,62 +122,61 @@ def test_a_pass_may_begin_inside_its_epoch_and_the_next_does_not(data: PreparedD
     assert [inputs["history_item_ids"].tolist() for inputs, _ in batches] == whole
 
 
-@pytest.mark.parametrize("padded", [False, True], ids=["flat", "padded"])
-def test_parts_hold_the_rows_of_the_whole_batch(data: PreparedData, padded: bool) -> None:
-    """Each row once, with its own label and history; padded parts ascend by length, flat ones keep the order."""
-    parts = Parts((0.5, 0.75), by_length=True) if padded else Parts((0.5, 0.75))
-    whole = make_training(data)
-    cut = TrainingBatches(
-        data,
-        data.samples(Split.TRAIN, 100),
-        batch_size=32,
-        max_history_length=100,
-        unknown_rate=0.0,
-        seed=1,
-        parts=parts,
-    )
-    dataset = cut.to_dataset()
-    assert int(dataset.cardinality()) == len(whole)
-    for (inputs, labels), (pieces, piece_labels), (tensors, _) in zip(whole, cut, dataset, strict=True):
-        assert isinstance(pieces, tuple)
-        assert len(pieces) == len(tensors) == 3
-        lengths = np.concatenate([each["history_length"] for each in pieces])
-        rows = describe_rows([inputs], labels)
-        assert sorted(describe_rows(pieces, piece_labels)) == sorted(rows)
-        if padded:
-            assert (np.diff(lengths) >= 0).all()
-            assert pieces[0]["history_item_ids"].shape[1] <= pieces[-1]["history_item_ids"].shape[1]
-        else:
-            assert describe_rows(pieces, piece_labels) == rows
-        for piece, tensor in zip(pieces, tensors, strict=True):
-            assert tensor["history_item_ids"].numpy().tolist() == piece["history_item_ids"].tolist()
-    assert len(cut.shapes) >= 1
+def test_padded_batches_hold_the_rows_of_the_flat_ones(data: PreparedData) -> None:
+    """Each row once, with its own label, history and replaced ids, by length; as a data set, too."""
+    options = {"batch_size": 32, "max_history_length": 100, "unknown_rate": 0.1, "seed": 1}
+    flat, padded = (TrainingBatches(data, data.samples(Split.TRAIN, 100), padded=each, **options) for each in (0, 1))
+    dataset = padded.to_dataset()
+    for (inputs, labels), (cut, cut_labels), (tensors, _) in zip(flat, padded, dataset, strict=True):
+        assert (np.diff(cut["history_length"]) >= 0).all()
+        assert sorted(describe_rows(cut, cut_labels)) == sorted(describe_rows(inputs, labels))
+        for block, tensor in zip(cut["history_item_ids"], tensors["history_item_ids"], strict=True):
+            assert tensor.numpy().tolist() == block.tolist()
+    assert len(padded.shapes) >= 1
 
 
-def describe_rows(pieces: Sequence[dict[str, np.ndarray]], labels: np.ndarray) -> list[tuple[object, ...]]:
+def describe_rows(inputs: dict[str, Any], labels: np.ndarray) -> list[tuple[object, ...]]:
     """(user, target, history, label) of each row."""
-    rows = [
-        (int(user), int(target), tuple(history[:length].tolist()))
-        for piece in pieces
-        for user, target, history, length in zip(
-            piece["user_id"], piece["target_item_id"], piece["history_item_ids"], piece["history_length"], strict=True
-        )
+    histories = inputs["history_item_ids"]
+    lines = [line for block in (histories if isinstance(histories, tuple) else [histories]) for line in block]
+    columns = (inputs["user_id"], inputs["target_item_id"], inputs["history_length"], lines, labels)
+    return [
+        (int(user), int(target), tuple(line[:length].tolist()), float(label))
+        for user, target, length, line, label in zip(*columns, strict=True)
     ]
-    return [(*row, float(label)) for row, label in zip(rows, labels, strict=True)]
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "padded", "expected"), [(32, False, 1), (1024, False, 2), (8192, False, 8), (1 << 17, False, 8)]
-)
-def test_one_part_for_every_few_hundred_rows(batch_size: int, padded: bool, expected: int) -> None:
-    assert len(choose_parts(batch_size, padded=padded).cuts) + 1 == expected
+def test_blocks_are_of_each_group_of_512_rows() -> None:
+    """700 rows are two groups, each by length; a block has the first's rows before the second's, and fits both."""
+    length = np.random.default_rng(0).integers(0, 101, 700).astype(np.int32)
+    ids = np.where(np.arange(100) < length[:, None], 1 + np.arange(700)[:, None], 0).astype(np.int32)  # row + 1
+    inputs, order = cut_into_blocks(
+        ({"history_length": length, "history_item_ids": ids, "user_id": np.arange(700)}, np.arange(700)), 100
+    )
+    assert sorted(order[:512].tolist()) == list(range(512))
+    assert inputs["user_id"].tolist() == order.tolist()
+    assert inputs["history_length"].tolist() == length[order].tolist()
+    assert all((np.diff(inputs["history_length"][rows]) >= 0).all() for rows in (slice(0, 512), slice(512, 700)))
+    assert compute_block_rows(512) == [256, 128, 64, 32, 16, 16]
+    assert compute_block_rows(188) == [94, 47, 23, 12, 6, 6]
+    assert [len(block) for block in inputs["history_item_ids"]] == [350, 175, 87, 44, 22, 22]
+    assert [block.shape[1] for block in inputs["history_item_ids"]] == [64, 100, 100, 100, 100, 100]
+    first, second = np.split(np.arange(700), [512])
+    ends = [np.cumsum(compute_block_rows(len(rows))) for rows in (first, second)]
+    for block, (one, other) in enumerate(zip(*ends, strict=True)):
+        start, begin = (each[block - 1] if block else 0 for each in ends)
+        rows = np.concatenate([order[:512][start:one], order[512:][begin:other]])
+        width = inputs["history_item_ids"][block].shape[1]
+        assert inputs["history_item_ids"][block].tolist() == ids[rows, :width].tolist()
 
 
-def test_padded_blocks_halve() -> None:
-    rows, lengths = np.arange(1024), np.arange(1024, dtype=np.int32)[::-1]
-    blocks = choose_parts(1024, padded=True).cut(rows, lengths)
-    assert [len(block) for block in blocks] == [512, 256, 128, 64, 32, 32]
-    assert blocks[-1].tolist() == list(range(31, -1, -1))
+def test_no_block_of_a_last_group_is_larger_than_that_of_a_whole_one() -> None:
+    """So that `RankingModel` finds a group's rows of a block at a multiple of a whole one's."""
+    whole = compute_block_rows(GROUP_ROWS)
+    for rows in range(GROUP_ROWS):
+        blocks = compute_block_rows(rows)
+        assert sum(blocks) == rows
+        assert all(0 <= few <= most for few, most in zip(blocks, whole, strict=True))
 
 
 def test_a_pass_can_begin_at_a_later_step(data: PreparedData) -> None:

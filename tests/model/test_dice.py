@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from din_train.model.dice import Dice, _apply_with_batch_statistics
+from din_train.model.dice import Dice, _apply_with_own_statistics
 
 # Two units over three rows: means 2 and 0, variances 2/3 and 6.
 ROWS = np.array([[1.0, -3.0], [2.0, 0.0], [3.0, 3.0]], np.float32)
@@ -19,15 +19,15 @@ def by_hand(s: np.ndarray, mean: np.ndarray, variance: np.ndarray, alpha: np.nda
 @pytest.fixture
 def dice() -> Dice:
     layer = Dice(momentum=0.75)
-    layer.build([(None, 2)])
+    layer.build((None, 2))
     layer.alpha.assign([0.5, -0.25])
     return layer
 
 
-def test_training_uses_the_batchs_statistics(dice: Dice) -> None:
+def test_training_uses_the_statistics_of_the_rows_at_hand(dice: Dice) -> None:
     # first unit, first row: p = sigmoid(-1 / sqrt(2/3)) = sigmoid(-1.2247449) = 0.2271035
     # f = 0.2271035 * 1 + 0.7728965 * 0.5 * 1 = 0.6135517
-    out = dice([ROWS], training=True)[0].numpy()
+    out = dice(ROWS, training=True).numpy()
     assert out[0, 0] == pytest.approx(0.6135517, abs=1e-6)
     expected = by_hand(ROWS, np.array([2, 0]), np.array([2 / 3, 6]), np.array([0.5, -0.25]))
     assert out == pytest.approx(expected, abs=1e-6)
@@ -38,7 +38,7 @@ def test_inference_uses_the_moving_averages(dice: Dice) -> None:
     dice.moving_variance.assign([4.0, 0.25])
     # second unit, second row: p = sigmoid((0 + 1) / 0.5); f = 0
     # first unit, third row: p = sigmoid(1) = 0.7310586; f = 0.7310586 * 3 + 0.2689414 * 0.5 * 3 = 2.5965879
-    out = dice([ROWS], training=False)[0].numpy()
+    out = dice(ROWS, training=False).numpy()
     assert out[1, 1] == 0.0
     assert out[2, 0] == pytest.approx(2.5965879, abs=1e-6)
     assert out == pytest.approx(by_hand(ROWS, np.array([1, -1]), np.array([4, 0.25]), np.array([0.5, -0.25])), abs=1e-6)
@@ -48,7 +48,7 @@ def test_inference_uses_the_moving_averages(dice: Dice) -> None:
 def test_averages_are_a_plain_mean_at_first_then_move_with_momentum(dice: Dice) -> None:
     means = [1.0, 3.0, 8.0, 4.0, 9.0, 7.0]
     for mean in means:
-        dice([np.full((4, 2), mean, np.float32)], training=True)
+        dice(np.full((4, 2), mean, np.float32), training=True)
     expected = np.mean(means[:4])  # 1 / (1 - 0.75) updates
     for mean in means[4:]:
         expected = 0.75 * expected + 0.25 * mean
@@ -57,71 +57,62 @@ def test_averages_are_a_plain_mean_at_first_then_move_with_momentum(dice: Dice) 
 
 
 def test_no_rows_give_no_output_and_move_nothing(dice: Dice) -> None:
-    dice([ROWS], training=True)
+    dice(ROWS, training=True)
     before = [weight.numpy().tolist() for weight in dice.weights]
     with tf.GradientTape() as tape:
-        (out,) = dice([np.empty((0, 2), np.float32)], training=True)
+        out = dice(np.empty((0, 2), np.float32), training=True)
         loss = tf.reduce_sum(out)
     assert out.shape == (0, 2)
     assert [weight.numpy().tolist() for weight in dice.weights] == before
     assert tape.gradient(loss, dice.alpha.value).numpy().tolist() == [0.0, 0.0]
 
 
-# Whole, in parts (one of them empty), and with rows that are padding.
-CUTS = {
-    "whole": ([slice(0, 3)], None),
-    "parts": ([slice(0, 1), slice(1, 1), slice(1, 3)], None),
-    "padded": ([slice(0, 2), slice(2, 3)], [[1.0, 0.0, 1.0], [0.0, 1.0]]),
-}
+# The three rows with two of padding between them.
+PADDED = np.array([ROWS[0], [1e3, 1e3], ROWS[1], [-1e3, 0.0], ROWS[2]], np.float64)
+VALID = np.array([[1.0], [0.0], [1.0], [0.0], [1.0]])
 
 
-def cut_rows(rows: np.ndarray, name: str) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
-    """The three rows as the parts of a cut, padding (1e3) where weights say so."""
-    slices, weights = CUTS[name]
-    parts = [rows[each] for each in slices]
-    if weights is None:
-        return parts, [None] * len(parts)
-    padded = []
-    for part, valid in zip(parts, weights, strict=True):
-        rows = iter(part)
-        padded.append(np.array([next(rows) if each else np.full(2, 1e3) for each in valid], part.dtype))
-    return padded, [np.array(each, parts[0].dtype)[:, None] for each in weights]
-
-
-@pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("training", [True, False])
-def test_the_cut_changes_neither_outputs_nor_averages(cut: str, training: bool) -> None:
+def test_rows_of_padding_change_neither_outputs_nor_averages(training: bool) -> None:
     layers = [Dice(dtype="float64"), Dice(dtype="float64")]
-    outputs = []
-    for layer, each in zip(layers, ("whole", cut), strict=True):
-        layer.build([(None, 2)])
+    for layer in layers:
+        layer.build((None, 2))
         layer.alpha.assign([0.5, -0.25])
-        parts, weights = cut_rows(ROWS.astype(np.float64), each)
-        result = np.concatenate(layer(parts, weights=weights, training=training))
-        valid = [np.ones(len(part)) if w is None else w[:, 0] for part, w in zip(parts, weights, strict=True)]
-        outputs.append(result[np.concatenate(valid) > 0])
-    assert outputs[1] == pytest.approx(outputs[0], abs=1e-12)
+    expected = layers[0](ROWS.astype(np.float64), training=training).numpy()
+    out = layers[1](PADDED, weights=VALID, training=training).numpy()
+    assert out[VALID[:, 0] > 0] == pytest.approx(expected, abs=1e-12)
     for one, other in zip(layers[0].weights, layers[1].weights, strict=True):
         assert other.numpy() == pytest.approx(one.numpy(), abs=1e-12)
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_gradients_equal_finite_differences(cut: str) -> None:
+@pytest.mark.parametrize(("rows", "weights"), [(ROWS.astype(np.float64), None), (PADDED, VALID)], ids=["all", "padded"])
+def test_gradients_equal_finite_differences(rows: np.ndarray, weights: np.ndarray | None) -> None:
     """The written-out gradient, of the inputs and of alpha."""
-    parts, weights = cut_rows(ROWS.astype(np.float64), cut)
 
-    def compute_loss(alpha: tf.Tensor, *parts: tf.Tensor) -> tf.Tensor:
-        outputs, *_ = _apply_with_batch_statistics(parts, weights, alpha)
-        valid = [tf.ones_like(part) if w is None else w for part, w in zip(parts, weights, strict=True)]
-        return tf.add_n([tf.reduce_sum(tf.sin(output) * mask) for output, mask in zip(outputs, valid, strict=True)])
+    def compute_loss(alpha: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        output, *_ = _apply_with_own_statistics(rows, weights, alpha)
+        return tf.reduce_sum(tf.sin(output) * (1.0 if weights is None else weights))
 
-    arguments = [tf.constant([0.5, -0.25], tf.float64), *[tf.constant(part) for part in parts if len(part)]]
-    if cut == "parts":
-        del weights[1]
+    arguments = [tf.constant([0.5, -0.25], tf.float64), tf.constant(rows)]
     theoretical, numerical = tf.test.compute_gradient(compute_loss, arguments, delta=1e-6)
     for one, other in zip(theoretical, numerical, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
     assert np.abs(theoretical[0]).max() > 0.01
+
+
+def test_in_a_model_of_keras() -> None:
+    model = keras.Sequential([keras.Input((2,)), Dice()])
+    assert model.output_shape == (None, 2)
+    again = keras.Sequential.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    assert again(ROWS).numpy().tolist() == model(ROWS).numpy().tolist()
+
+
+def test_bfloat16_is_of_the_output_and_statistics_are_float32() -> None:
+    layer = Dice(dtype="mixed_bfloat16")
+    assert layer(ROWS, training=True).dtype == tf.bfloat16
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    assert layer.moving_variance.numpy() == pytest.approx([2 / 3, 6])
 
 
 def test_config_round_trip() -> None:

@@ -1,4 +1,4 @@
-"""The factorised unit, flat and padded, equals the textbook one: forward and gradients, for every preset's options."""
+"""The factorised unit, flat and in padded blocks, equals the textbook one: forward and gradients, for all presets."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from scripts_factory import load_script
 
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.positions import PaddedPositions, flatten_history
+from din_train.model.positions import flatten_history, pad_history
 
 textbook = load_script("textbook")
 
@@ -37,7 +37,7 @@ def make_unit(options: dict[str, Any], dtype: str, lengths: list[int]) -> LocalA
     """With weights and statistics that are not the initial ones."""
     defaults = {"inputs": ALL, "hidden_units": [5, 3], "activation": "dice", "normalization": "softmax", "scale": True}
     unit = LocalActivationUnit(**{**defaults, **options}, dtype=dtype)
-    unit.build([(None, WIDTH)])
+    unit.build((None, WIDTH))
     random = np.random.default_rng(len(lengths))
     for weight in unit.weights:
         if "updates" not in weight.name:
@@ -49,7 +49,7 @@ def make_unit(options: dict[str, Any], dtype: str, lengths: list[int]) -> LocalA
     return unit
 
 
-@pytest.mark.parametrize("form", ["flat", "padded", "parts"])
+@pytest.mark.parametrize("form", ["flat", "padded", "blocks"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 @pytest.mark.parametrize("options", UNITS.values(), ids=UNITS)
 @pytest.mark.parametrize(
@@ -97,31 +97,22 @@ def test_equals_the_textbook(
 def compute_interest(
     unit: LocalActivationUnit, candidate: tf.Tensor, history: tf.Tensor, length: tf.Tensor, *, training: bool, form: str
 ) -> tf.Tensor:
-    """[B, E] through the unit, whole or cut after the first row, with padding left out or in place."""
-    cuts = [slice(0, 1), slice(1, None)] if form == "parts" else [slice(0, None)]
-    candidates, behaviours, positions = [], [], []
-    for cut in cuts:
-        rows, longest = history[cut].shape[:2]
-        flat = tf.reshape(history[cut], [-1, WIDTH])
-        if form == "padded":
-            place: Any = PaddedPositions(length[cut], tf.constant(longest), history.dtype.name)
-        else:
-            places, place = flatten_history(tf.reshape(tf.range(rows * longest), [rows, longest]), length[cut])
-            flat = tf.gather(flat, places)
-        candidates.append(candidate[cut])
-        behaviours.append(flat)
-        positions.append(place)
-    weights = unit(candidates, behaviours, positions=positions, training=training)
-    return tf.concat(
-        [place.sum(weight[:, None] * each) for place, weight, each in zip(positions, weights, behaviours, strict=True)],
-        axis=0,
-    )
+    """[B, E] through the unit: padding left out, in place, and in place in two blocks, the first one of a row."""
+    rows, longest = history.shape[:2]
+    places = tf.reshape(tf.range(rows * longest), [rows, longest])
+    if form == "flat":
+        kept, positions = flatten_history(places, length)
+    else:
+        blocks = [places[:1, : max(int(length[0]), 1)], places[1:]] if form == "blocks" else [places]
+        kept, positions = pad_history(blocks, length, history.dtype.name)
+    behaviours = tf.gather(tf.reshape(history, [-1, WIDTH]), kept)
+    return positions.sum(unit(candidate, behaviours, positions=positions, training=training)[:, None] * behaviours)
 
 
 def test_large_scores_do_not_overflow() -> None:
     unit = LocalActivationUnit(inputs=ALL, hidden_units=[2], activation="relu", normalization="softmax", scale=False)
     _, positions = flatten_history(np.array([[1, 1]]), np.array([2], np.int32))
-    (weights,) = unit([tf.fill([1, 2], 1e18)], [tf.constant([[1e18, 1e18], [-1e18, 1e18]])], positions=[positions])
+    weights = unit(tf.fill([1, 2], 1e18), tf.constant([[1e18, 1e18], [-1e18, 1e18]]), positions=positions)
     assert np.isfinite(weights.numpy()).all()
 
 

@@ -1,6 +1,5 @@
 """What holds for every model: padding, order and company change no score; empty histories; save and load."""
 
-import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +10,18 @@ import pytest
 import tensorflow as tf
 from log_factory import make_config, prepare_events
 
-from din_train.batches import EvaluationBatches, build_batch
+from din_train.batches import EvaluationBatches, build_batch, cut_into_blocks
 from din_train.config import Config, dump_config
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_scores
+from din_train.model.baselines import LR, WideDeep, compute_factorization, compute_inner_products, stack_fields
 from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
 from din_train.model.dice import Dice
 from din_train.model.din import DIN
-from din_train.model.lr import LR
-from din_train.model.pairwise import compute_factorization, compute_inner_products, stack_fields
 from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import Part, RankingModel
-from din_train.model.wide_deep import WideDeep
+from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 # Of a logit near 1 in float32, where sums are taken in another order.
 ROUNDING = 3e-6
@@ -148,18 +145,8 @@ def test_din_equals_a_plain_reference(tmp_path: Path, data: PreparedData) -> Non
     assert model.score(inputs).numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def cut(inputs: dict[str, np.ndarray], *places: int) -> tuple[dict[str, np.ndarray], ...]:
-    """A batch in parts, each with no more padding than it needs."""
-    pieces = []
-    for start, stop in itertools.pairwise([0, *places, len(inputs["history_length"])]):
-        piece = {key: values[start:stop] for key, values in inputs.items()}
-        width = max(1, int(piece["history_length"].max(initial=0)))
-        pieces.append({**piece, "history_item_ids": piece["history_item_ids"][:, :width]})
-    return tuple(pieces)
-
-
-def test_parts_and_kept_padding_change_no_step(config: Config, data: PreparedData) -> None:
-    """Logits, gradients and moving statistics of a training step, whatever the cut and the form; dropout left out."""
+def test_kept_padding_changes_no_step(config: Config, data: PreparedData) -> None:
+    """Logits, gradients and moving statistics of a training step, flat, padded, and in blocks; dropout left out."""
     without_dropout = config.model.model_copy(
         update={
             "mlp": config.model.mlp.model_copy(update={"dropout": 0.0}),
@@ -169,12 +156,16 @@ def test_parts_and_kept_padding_change_no_step(config: Config, data: PreparedDat
     inputs = batch(data, np.arange(24))
     inputs["history_length"] = inputs["history_length"] * (np.arange(24) != 5)  # one history is empty
     results = []
-    for padded, given in ((False, inputs), (False, cut(inputs, 7, 7, 20)), (True, inputs), (True, cut(inputs, 1, 13))):
+    blocks, order = cut_into_blocks((inputs, np.arange(24)), 100)
+    assert len({each.shape[1] for each in blocks["history_item_ids"]}) > 1
+    for padded, given in ((False, inputs), (True, inputs), (True, blocks)):
         model = build_model(without_dropout, data, seed=3, padded=padded)
         for table in (each for each in model.trainable_weights if each.path.endswith(("items", "categories"))):
             table.assign(table.numpy() * 30)
         with tf.GradientTape() as tape:
             logits = model(given, training=True)
+            if given is blocks:
+                logits = tf.gather(logits, np.argsort(order))
             loss = tf.reduce_mean(tf.sin(logits * 3))
         gradients = tape.gradient(loss, model.trainable_weights, unconnected_gradients="zero")
         results.append([logits, *map(tf.convert_to_tensor, gradients), *model.non_trainable_weights])
@@ -266,11 +257,11 @@ def test_an_empty_history_has_zero_interest(model: RankingModel, data: PreparedD
     empty = {**inputs, "history_length": np.zeros(2, np.int32)}
     if isinstance(model, DeepModel):
         history, positions = flatten_history(empty["history_item_ids"], empty["history_length"])
-        parts = [Part(empty, history, positions)]
-        candidates, behaviours = model.embed(parts)
-        (interest,) = model.compute_user_interest(parts, candidates, behaviours, training=False)
-        assert behaviours[0].shape[0] == 0
-        assert interest.numpy().tolist() == np.zeros_like(candidates[0]).tolist()
+        located = LocatedBatch(empty, history, positions)
+        candidate, behaviours = model.embed(located)
+        interest = model.compute_user_interest(located, candidate, behaviours, training=False)
+        assert behaviours.shape[0] == 0
+        assert interest.numpy().tolist() == np.zeros_like(candidate).tolist()
     assert np.isfinite(model.score(empty).numpy()).all()
     assert np.isfinite(model(empty, training=True).numpy()).all()
     assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from log_factory import make_config, prepare_events
 from tensorflow.python.framework.config import disable_op_determinism
 
-from din_train.batches import Parts, TrainingBatches, choose_parts
+from din_train.batches import GROUP_ROWS, TrainingBatches
 from din_train.config import OptimizerConfig
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
@@ -50,7 +49,7 @@ def train(
         max_history_length=100,
         unknown_rate=0.0,
         seed=1,
-        parts=choose_parts(64, padded=padded),
+        padded=padded,
     )
     fit_model(built, batches, config, run, watched=None, data_fingerprint="x")
     return run.read_history(), [weight.numpy() for weight in built.trainable_weights]
@@ -97,23 +96,27 @@ def test_wide_deep_takes_the_same_steps_with_few_cross_buckets(tmp_path: Path) -
     assert np.abs(crosses[1:]).min() > 1e-3
 
 
-def test_the_loss_of_an_epoch_is_its_samples_mean_whatever_the_parts(tmp_path: Path) -> None:
-    """A batch in two parts, and a last one of a single row, whose first part has none."""
-    data, _ = prepare_events(tmp_path, EVENTS)
+def test_the_loss_of_an_epoch_is_its_samples_mean_whatever_the_groups(tmp_path: Path) -> None:
+    """A batch of two groups, and a last one of a single row, whose second group has none."""
+    data, _ = prepare_events(tmp_path, [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(340)])
     samples = data.samples(Split.TRAIN, 100)
+    assert GROUP_ROWS < len(samples) - 1 < 2 * GROUP_ROWS
     model = build_model(make_config(tmp_path).model, data, seed=1)
-    model.compile(optimizer=build_optimizer(OptimizerConfig(name="sgd", learning_rate=1e-12)), loss=LogLoss())
+    optimizer = build_optimizer(OptimizerConfig(name="sgd", learning_rate=1e-12))
+    model.compile(batch_size=len(samples) - 1, optimizer=optimizer, loss=LogLoss())
     table = model.item_embedding.items
     table.assign(table.numpy() * 1000)  # losses that differ
     sizes = {"batch_size": len(samples) - 1, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
-    batches = TrainingBatches(data, samples, parts=Parts((0.5,)), **sizes)
-    losses = [
-        float(tf.reduce_mean(model.compute_loss(None, labels, model(inputs, training=True)))) * len(labels)
-        for inputs, labels in batches
-    ]
+    batches = TrainingBatches(data, samples, **sizes)
+    losses = []
+    for inputs, labels in batches:
+        for start in range(0, len(labels), GROUP_ROWS):
+            group = {name: values[start : start + GROUP_ROWS] for name, values in inputs.items()}
+            losses.append(LogLoss(reduction="sum")(labels[start : start + GROUP_ROWS], model(group, training=True)))
     history = model.fit(batches.to_dataset(), shuffle=False, verbose=0).history
-    assert history["loss"] == pytest.approx([sum(losses) / len(samples)], rel=1e-5)
-    assert abs(losses[1] - losses[0] / (len(samples) - 1)) > 0.01
+    assert history["loss"] == pytest.approx([sum(map(float, losses)) / len(samples)], rel=1e-5)
+    means = np.array(losses) / [GROUP_ROWS, len(samples) - 1 - GROUP_ROWS, 1]
+    assert np.abs(np.diff(means)).min() > 0.01
 
 
 def test_weight_decay_leaves_tables_alone(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from din_train.dataset.protocols import Split
 from din_train.training.regularization import build_regularizer
 from din_train.training.trainer import fit_model
 
-folder, optimizer, batch_size = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
-events = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(215)]
+folder, optimizer, batch_size, num_events = Path(sys.argv[1]), json.loads(sys.argv[2]), *map(int, sys.argv[3:])
+events = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(num_events)]
 data, _ = prepare_events(folder, events)
 results = []
 for strategy in ("none", "mirrored"):
@@ -64,20 +64,21 @@ SGD = {"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "batch_size", "left_over"),
+    ("optimizer", "batch_size", "num_events", "left_over"),
     [
-        pytest.param(SGD, 8, 0, id="sgd"),
-        pytest.param({"name": "adagrad", "learning_rate": 0.01}, 8, 0, id="adagrad"),
-        pytest.param(SGD, 7, 5, id="shares-of-4-and-3"),
-        pytest.param(SGD, 375, 1, id="a-replica-without-rows"),
+        pytest.param(SGD, 8, 215, 0, id="sgd"),
+        pytest.param({"name": "adagrad", "learning_rate": 0.01}, 8, 215, 0, id="adagrad"),
+        pytest.param(SGD, 7, 215, 5, id="shares-of-4-and-3"),
+        pytest.param(SGD, 375, 215, 1, id="a-replica-without-rows"),
+        pytest.param(SGD, 601, 374, 93, id="two-groups-one-on-both-replicas-and-no-second-in-the-last-batch"),
     ],
 )
 def test_two_replicas_equal_one_device(
-    tmp_path: Path, optimizer: dict[str, object], batch_size: int, left_over: int
+    tmp_path: Path, optimizer: dict[str, object], batch_size: int, num_events: int, left_over: int
 ) -> None:
     environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(optimizer), str(batch_size)],
+        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(optimizer), str(batch_size), str(num_events)],
         check=False,
         capture_output=True,
         text=True,

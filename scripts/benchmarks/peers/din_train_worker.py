@@ -53,7 +53,7 @@ def main() -> None:
     start_tensorflow("cpu")
     import tensorflow as tf
 
-    from din_train.batches import TrainingBatches, choose_parts
+    from din_train.batches import TrainingBatches
     from din_train.model.build import build_model
     from din_train.training.trainer import fit_model
 
@@ -65,7 +65,6 @@ def main() -> None:
         max_history_length=settings.max_history_length,
         unknown_rate=config.vocabulary.unknown_rate,
         seed=config.seed,
-        parts=choose_parts(settings.batch_size, padded=False),
     )
     run = RunDirectory(task.scratch / "run")
     run.checkpoints.mkdir(parents=True)

@@ -1,0 +1,144 @@
+"""A training step's groups of 512 rows against a plain NumPy reference: loss, gradients and moving statistics."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from din_train.training.loss import LogLoss
+from din_train.training.sparse_optimizers import OptimizerConfig, build_optimizer
+
+from din_train.batches import build_training_signature, cut_into_blocks
+from din_train.model.dice import Dice
+from din_train.model.embedding import ItemEmbedding
+from din_train.model.ranking_model import LocatedBatch, RankingModel
+
+NUM_ITEMS, CAP = 40, 8
+CATEGORIES = np.append([0, 1], 1 + np.arange(NUM_ITEMS - 2) % 2)
+# Rows of a batch, and the groups that they are.
+GROUPS = {300: [slice(0, 300)], 512: [slice(0, 512)], 700: [slice(0, 512), slice(512, 700)]}
+
+
+class TwoDices(RankingModel):
+    """logit = sum over units of Dice(candidate + sum of Dice(behaviours))."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        sizes = {"num_items": NUM_ITEMS, "num_categories": 3, "item_size": 2, "category_size": 1}
+        super().__init__(item_embedding=ItemEmbedding(**sizes, item_category_ids=CATEGORIES), **kwargs)
+        self.of_positions, self.of_rows = Dice(), Dice()
+
+    def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
+        behaviours = self.of_positions(
+            self.item_embedding(batch.history), weights=batch.positions.weights, training=training
+        )
+        rows = self.item_embedding(batch.inputs["target_item_id"]) + batch.positions.sum(behaviours)
+        return tf.reduce_sum(self.of_rows(rows, training=training), axis=1)
+
+
+def make_model(batch_size: int, *, padded: bool) -> TwoDices:
+    model = TwoDices(padded=padded)
+    one = tf.constant([1])
+    model({"target_item_id": one, "history_item_ids": one[:, None], "history_length": one, "user_id": one})
+    random = np.random.default_rng(5)
+    model.item_embedding.items.assign(random.normal(size=(NUM_ITEMS, 2)))
+    model.item_embedding.categories.assign(random.normal(size=(3, 1)))
+    model.of_positions.alpha.assign([0.5, -0.25, 0.1])
+    model.of_rows.alpha.assign([0.1, 0.75, -0.5])
+    optimizer = build_optimizer(OptimizerConfig(name="sgd", learning_rate=1.0), static_shapes=padded)
+    model.compile(batch_size=batch_size, optimizer=optimizer, loss=LogLoss(), jit_compile=padded)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def make_batch(rows: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The first 512 rows have other items than the rest, so that statistics of groups are not those of all."""
+    random = np.random.default_rng(rows)
+    length = random.integers(0, CAP + 1, rows).astype(np.int32)
+    first = np.where(np.arange(rows) < 512, 2, NUM_ITEMS // 2)  # of NUM_ITEMS / 2 items
+    ids = first[:, None] + random.integers(0, NUM_ITEMS // 2, (rows, CAP))
+    ids *= np.arange(CAP) < length[:, None]
+    target = (first + random.integers(0, NUM_ITEMS // 2, rows)).astype(np.int32)
+    inputs = {"target_item_id": target, "history_item_ids": ids.astype(np.int32), "history_length": length}
+    return {**inputs, "user_id": target}, random.integers(0, 2, rows).astype(np.float32)
+
+
+def dice(s: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    p = 1 / (1 + np.exp(-(s - s.mean(axis=0)) / np.sqrt(s.var(axis=0) + 1e-8)))
+    return p * s + (1 - p) * alpha * s
+
+
+def compute_reference(
+    parameters: list[np.ndarray], inputs: dict[str, np.ndarray], labels: np.ndarray, groups: list[slice]
+) -> tuple[float, list[list[np.ndarray]]]:
+    """The mean loss of all rows, and what either Dice is given in each group."""
+    items, categories, of_positions, of_rows = parameters
+    vectors = np.concatenate([items, categories[CATEGORIES]], axis=1)  # [items, E]
+    losses, given = [], []
+    for rows in groups:
+        valid = np.arange(CAP) < inputs["history_length"][rows][:, None]
+        behaviours = vectors[inputs["history_item_ids"][rows][valid]]  # [N, E]
+        spread = np.zeros((*valid.shape, 3))
+        spread[valid] = dice(behaviours, of_positions)
+        interest = vectors[inputs["target_item_id"][rows]] + spread.sum(axis=1)
+        logits = dice(interest, of_rows).sum(axis=1)
+        losses.append(np.logaddexp(0, logits) - labels[rows] * logits)
+        given.append([behaviours, interest])
+    return float(np.concatenate(losses).mean()), given
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "form"),
+    [
+        (300, 512, "flat"),
+        (512, 512, "flat"),
+        (700, 700, "flat"),
+        (700, 1536, "flat"),  # the last of an epoch: its third group has no row
+        (300, 300, "padded"),
+        (700, 700, "padded"),
+        (700, 1536, "padded"),
+    ],
+)
+def test_a_step_equals_the_reference(rows: int, batch_size: int, form: str) -> None:
+    """Flat as Keras runs it, padded in blocks and under XLA."""
+    model = make_model(batch_size, padded=form == "padded")
+    inputs, labels = make_batch(rows)
+    weights = [model.item_embedding.items, model.item_embedding.categories]
+    weights += [model.of_positions.alpha, model.of_rows.alpha]
+    before = [weight.numpy().astype(np.float64) for weight in weights]
+    loss, given = compute_reference(before, inputs, labels, GROUPS[rows])
+
+    batch: Any = cut_into_blocks((inputs, labels), CAP) if form == "padded" else (inputs, labels)
+    step = tf.function(
+        lambda inputs, labels: model.train_step((inputs, labels)),
+        input_signature=build_training_signature((), padded=form == "padded"),
+        jit_compile=form == "padded",
+    )
+    metrics = step(*tf.nest.map_structure(tf.constant, batch))
+
+    assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-5)
+    for place, weight in enumerate(weights):
+        gradient = before[place] - weight.numpy()
+        for index in [*np.ndindex(*gradient.shape)][-12:]:  # by central differences
+            ends = []
+            for change in (1e-5, -1e-5):
+                moved = [each.copy() for each in before]
+                moved[place][index] += change
+                ends.append(compute_reference(moved, inputs, labels, GROUPS[rows])[0])
+            expected = (ends[0] - ends[1]) / 2e-5
+            assert gradient[index] == pytest.approx(expected, abs=1e-5)
+    for place, layer in enumerate((model.of_positions, model.of_rows)):
+        means = [np.mean(group[place], axis=0) for group in given]
+        variances = [np.var(group[place], axis=0) for group in given]
+        assert layer.moving_mean.numpy() == pytest.approx(np.mean(means, axis=0), abs=1e-5)
+        assert layer.moving_variance.numpy() == pytest.approx(np.mean(variances, axis=0), abs=1e-5)
+        assert float(layer.updates.numpy()) == len(given)
+
+
+def test_groups_are_not_the_whole_batch() -> None:
+    """What the reference above would miss if both statistics were the same."""
+    inputs, labels = make_batch(700)
+    model = make_model(700, padded=False)
+    parameters = [model.item_embedding.items.numpy(), model.item_embedding.categories.numpy()]
+    parameters += [model.of_positions.alpha.numpy(), model.of_rows.alpha.numpy()]
+    one, two = (compute_reference(parameters, inputs, labels, each)[0] for each in ([slice(0, 700)], GROUPS[700]))
+    assert abs(one - two) > 1e-3 * two
