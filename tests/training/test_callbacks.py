@@ -52,12 +52,12 @@ def test_keras_callbacks_go_on_from_their_state_as_if_never_stopped(build: Any) 
         for epoch, loss in enumerate(losses):
             if epoch == stop:
                 after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+            if epoch >= stop:
+                differing = {name for name, value in vars(whole).items() if vars(after)[name] != value}
+                assert differing <= {"monitor_op"}  # chosen anew from `mode`
             for each in (whole, before if epoch < stop else after):
                 model.optimizer.learning_rate = 1.0
                 each.on_epoch_end(epoch, {"loss": loss})
-        differing = {name for name, value in vars(whole).items() if vars(after)[name] != value}
-        assert differing <= {"monitor_op"}  # chosen anew from `mode`
-        assert whole.wait > 0 or whole.cooldown_counter > 0
 
 
 def test_an_epochs_time_is_the_sum_of_its_processes() -> None:
