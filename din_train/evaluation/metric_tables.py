@@ -18,7 +18,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 
 
 def build_metrics_table(metrics: Mapping[str, Any]) -> Table:
-    """One run's metrics on one split, with what they stand on."""
+    """One run's metrics on one split, with the rows and users they are computed from."""
     intervals = metrics["intervals"] or {}
     title = f"{metrics['model']}: {metrics['split']} split, protocol {metrics['protocol']}"
     interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
@@ -40,7 +40,7 @@ def build_metrics_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """A row a slice, what it stands on first."""
+    """One row per slice: its counts, then its metrics."""
     table = Table("slice", "rows", "users in GAUC", "GAUC", "AUC", "logloss", "NE", "PCOC", "ECE")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -55,7 +55,7 @@ def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tab
 
 
 def format_interval(bounds: Sequence[float] | None) -> str:
-    """`0.8743 to 0.8932`; nothing where there is none."""
+    """`0.8743 to 0.8932`, or nothing."""
     return "" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""What the numbers mean, in sentences: the same on the page of a run and on that of a comparison."""
+"""What the numbers mean, in sentences: the same on the page of a run and on the page of a comparison."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ SELECTION = {
     "test": "The epoch was chosen on the test split itself, so the figures are better than on unseen data.",
     "none": "No split chose the epoch: the last one's weights are scored.",
 }
-REFIT = "They come of a second training, on training and validation rows, for that many epochs."
+REFIT = "They come from a second training, on training and validation rows together, for as many epochs as were chosen."
 
 # Keys of environment.json.
 ENVIRONMENT = {
@@ -53,7 +53,7 @@ MEANINGS = {
     "pcoc": "sum of the predicted probabilities over the number of targets: 1 is right, above 1 predicts too many",
     "ece": "mean gap between predicted probability and share of targets, over bins of equally many rows; 0 is right",
 }
-# Beside GAUC where the metrics have it, which is under protocol `user`.
+# Shown beside GAUC if the metrics have it, which they do under protocol `user`.
 BY_HISTORY = "gauc_by_history"
 BY_HISTORY_TITLE = "GAUC by history"
 BY_HISTORY_MEANING = (
@@ -68,18 +68,18 @@ WEIGHTINGS = {
 
 
 def describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
-    """Where negatives come from: those of training (`per_positive`) or of scored rows (`evaluation_per_positive`)."""
+    """Say where the negatives of training (`per_positive`) or of scored rows (`evaluation_per_positive`) come from."""
     return "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) a target"
 
 
 def describe_selection(metrics: Mapping[str, Any]) -> str:
-    """Which weights were scored, and what chose them."""
+    """Say which weights were scored, and what chose them."""
     weights = f"Weights are of epoch {metrics['best_epoch']}, seed {metrics['seed']}."
     return " ".join((SELECTION[metrics["selected_on"]], weights, *((REFIT,) if metrics["refit"] else ())))
 
 
 def describe_rows(metrics: Mapping[str, Any]) -> str:
-    """What the numbers stand on."""
+    """Say how many rows and users the numbers are computed from."""
     negatives = describe_negatives(metrics["negatives"], "evaluation_per_positive")
     return (
         f"{metrics['num_samples']:,} rows of {metrics['num_users']:,} users, of which {metrics['num_positives']:,} are "
@@ -89,7 +89,7 @@ def describe_rows(metrics: Mapping[str, Any]) -> str:
 
 
 def describe_intervals(intervals: Mapping[str, Any] | None) -> str:
-    """How the intervals were made."""
+    """Say how the intervals were made."""
     if intervals is None:
         return "No intervals: metrics.resamples was 0."
     return (

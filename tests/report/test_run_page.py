@@ -52,7 +52,9 @@ def test_the_numbers_come_with_what_they_stand_on() -> None:
     assert "Trained with 1 sampled negative(s) a target" in text
     assert all(meaning in text for meaning in MEANINGS.values())
     assert "second training" not in text
-    assert "a second training, on training and validation rows" in build_page(metrics={**METRICS, "refit": True})
+    assert "a second training, on training and validation rows together" in build_page(
+        metrics={**METRICS, "refit": True}
+    )
     uniform = PageReader(build_page(metrics={**METRICS, "gauc_weighting": "uniform"})).text
     assert "GAUC is over 2 users, every user counts the same" in uniform
 
