@@ -133,7 +133,7 @@ class RunDirectory:
         try:
             environment: dict[str, Any] = orjson.loads(read_indexed(path, self.again))
         except FileNotFoundError:
-            raise RunError(f"{path}: no such file; an older version has not written it") from None
+            raise RunError(f"{path}: no such file; only training writes it") from None
         return environment
 
     @property
