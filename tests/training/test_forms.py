@@ -98,7 +98,7 @@ def test_wide_deep_takes_the_same_steps_with_few_cross_buckets(tmp_path: Path) -
 
 def test_the_loss_of_an_epoch_is_its_samples_mean_whatever_the_groups(tmp_path: Path) -> None:
     """A batch of two groups, and a last one of a single row, whose second group has none."""
-    data, _ = prepare_events(tmp_path, [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(340)])
+    data, _ = prepare_events(tmp_path, [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(374)])
     samples = data.samples(Split.TRAIN, 100)
     assert GROUP_ROWS < len(samples) - 1 < 2 * GROUP_ROWS
     model = build_model(make_config(tmp_path).model, data, seed=1)
