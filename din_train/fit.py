@@ -164,7 +164,7 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
         DataError: if there is no training sample, or the metric that selects is undefined on the watched split.
     """
     if not len(samples):
-        without = data.manifest["dropped"].get("positives_without_a_negative", 0)
+        without = data.manifest.dropped.get("positives_without_a_negative", 0)
         why = (
             f"{without:,} positives have no item left that their user has not chosen, use a log with more items or "
             "negatives.exclude=history"
@@ -313,7 +313,7 @@ def _find_watched_split(config: Config, data: PreparedData) -> Split | None:
     """Validation if the protocol has such a split, test only if `training.select_on` asks for it."""
     if config.training.select_on == "test":
         return Split.TEST
-    if config.training.select_on == "none" and not data.manifest["samples"]["validation"]:
+    if config.training.select_on == "none" and not data.manifest.samples["validation"]:
         return None  # nothing to watch, and nothing is chosen by it
     return None if config.data.protocol == "paper" else Split.VALIDATION
 

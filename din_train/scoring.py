@@ -104,7 +104,7 @@ def find_prepared(
     others = []
     for place in places:
         manifest = read_manifest(place)
-        if manifest is not None and manifest["fingerprint"] == fingerprint:
+        if manifest is not None and manifest.fingerprint == fingerprint:
             return place, manifest
         others += [place] if read_any_manifest(place) is not None else []
     again = f"din-train prepare --config {run.config_file}"
@@ -150,7 +150,7 @@ def score_split(
         "gauc_weighting": config.metrics.gauc_weighting,
         "intervals": compute_intervals(rows, config.metrics),
         "negatives": (
-            config.negatives.model_dump(mode="json") if data.manifest["negatives"] == "sampled" else "in the log"
+            config.negatives.model_dump(mode="json") if data.manifest.negatives == "sampled" else "in the log"
         ),
         "seed": config.seed,
         "best_epoch": checkpoint.epoch,
@@ -195,7 +195,7 @@ def read_training_samples(config: Config, data: PreparedData, *, refit: bool) ->
     if not refit:
         return training
     validation = data.samples(Split.VALIDATION, config.data.max_history_length)
-    sampled = data.manifest["negatives"] == "sampled"
+    sampled = data.manifest.negatives == "sampled"
     return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scored_rows import make_rows
 
+from din_train.dataset.manifest import Manifest, ReadFile
+from din_train.dataset.negatives import UnknownItems
 from din_train.report.run_page import RunReport, build_run_page, build_run_pictures
 
 
@@ -65,22 +67,29 @@ ROWS = make_rows(
     label=np.array([1, 0, 0, 1, 0, 0], np.int8),
     logit=np.array([2.0, 1.0, -1.0, 0.5, 0.7, -2.0], np.float32),
 )
-MANIFEST: dict[str, Any] = {
-    "read": [
-        {
-            "name": "events.csv",
-            "lines": 777,
-            "kept": 750,
-            "rejected": {"no timestamp": 23},
-            "skipped": {"rating below 4": 4},
-            "notes": {},
-        }
-    ],
-    "dropped": {"users_with_too_few_events": 91},
-    "counts": {"events": 12_345, "users": 3},
-    "samples": {"train": 4, "test": 6},
-    "history_length": {"median": 7},
-}
+MANIFEST = Manifest(
+    protocol="holdout",
+    seed=1,
+    recipe={},
+    config_hash="00",
+    inputs=[],
+    fields={"item": ["category"], "user": [], "context": []},
+    read=[ReadFile("events.csv", 777, 750, {"no timestamp": 23}, {"rating below 4": 4}, {})],
+    time=None,
+    joins=[],
+    field_values={},
+    remarks=[],
+    negatives="sampled",
+    histories={},
+    unknown_items=UnknownItems(0, 0),
+    dropped={"users_with_too_few_events": 91},
+    counts={"events": 12_345, "users": 3},
+    samples={"train": 4, "test": 6},
+    positives_share={},
+    unknown_rate_in_test=0.0,
+    history_length={"median": 7},
+    made=None,
+)
 ENVIRONMENT: dict[str, Any] = {
     "din_train": "9.8.7",
     "python": "3.11.7",

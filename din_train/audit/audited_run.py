@@ -123,7 +123,7 @@ class AuditedRun:
     @property
     def is_sampled(self) -> bool:
         """Whether negatives were drawn; otherwise they come with the log."""
-        return bool(self.data.manifest["negatives"] == "sampled")
+        return self.data.manifest.negatives == "sampled"
 
     @cached_property
     def logits(self) -> Floats:

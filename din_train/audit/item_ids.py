@@ -185,7 +185,9 @@ def _compare_with_draw(run: AuditedRun, split: Split) -> tuple[tuple[int, int, i
 def _compute_chances(run: AuditedRun) -> NDArray[np.float64]:
     """[ids] an id's weight in the configured draw."""
     data = run.data
-    distribution = build_distribution(run.config.negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
+    distribution = build_distribution(
+        run.config.negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items
+    )
     chances = np.zeros(FIRST_REAL_ID + data.num_items)
     chances[FIRST_REAL_ID:] = 1 if distribution.weights is None else distribution.weights
     chances[UNKNOWN_ID] = distribution.unknown

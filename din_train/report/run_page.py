@@ -240,14 +240,14 @@ def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def describe_data(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
     """Caption and rows of each table: what became of every line, what was dropped, what the data set holds."""
     tables = []
-    for log in manifest["read"]:
-        rows = [("lines", log["lines"]), ("kept", log["kept"])]
-        for title, key in (("rejected", "rejected"), ("left out", "skipped"), ("noted", "notes")):
-            rows += [(f"{title}: {reason}", count) for reason, count in log[key].items()]
-        tables.append((f"Read from {log['name']}", rows))
-    dropped = [(name.replace("_", " "), count) for name, count in manifest["dropped"].items()]
-    counts = [(name.replace("_", " "), count) for name, count in manifest["counts"].items()]
-    samples = [(f"rows: {name}", count) for name, count in manifest["samples"].items()]
-    lengths = [(f"history length, {name}", value) for name, value in manifest["history_length"].items()]
+    for log in manifest.read:
+        rows = [("lines", log.lines), ("kept", log.kept)]
+        for title, counted in (("rejected", log.rejected), ("left out", log.skipped), ("noted", log.notes)):
+            rows += [(f"{title}: {reason}", count) for reason, count in counted.items()]
+        tables.append((f"Read from {log.name}", rows))
+    dropped = [(name.replace("_", " "), count) for name, count in manifest.dropped.items()]
+    counts = [(name.replace("_", " "), count) for name, count in manifest.counts.items()]
+    samples = [(f"rows: {name}", count) for name, count in manifest.samples.items()]
+    lengths = [(f"history length, {name}", value) for name, value in manifest.history_length.items()]
     tables += [("Dropped after reading", dropped), ("What there is", [*counts, *samples, *lengths])]
     return [(caption, [(name, f"{value:,}") for name, value in rows]) for caption, rows in tables if rows]

@@ -141,7 +141,7 @@ def test_what_others_named_is_escaped_everywhere() -> None:
         metrics={**METRICS, "slices": slices},
         config=HOSTILE,
         again=HOSTILE,
-        manifest={**MANIFEST, "counts": {HOSTILE: 1}, "dropped": {HOSTILE: 2}},
+        manifest=replace(MANIFEST, counts={HOSTILE: 1}, dropped={HOSTILE: 2}),
         environment={**ENVIRONMENT, "command": HOSTILE, "platform": HOSTILE},
         attention=[describe_user(HOSTILE)],
     )

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ TRAINING_ROWS = 2_223_958
 def plan_cells(out: Path, dataset: str, *suites: str, seeds: int = 1, **more: Any) -> list[Cell]:
     """What a command has to run, with the config files that it writes."""
     options = ReproduceOptions(suites, (dataset,), seeds, **more)
-    manifests = defaultdict(lambda: {"samples": {"train": TRAINING_ROWS}})
+    manifests = defaultdict(lambda: SimpleNamespace(samples={"train": TRAINING_ROWS}))
     cells = build_paper_cells(out, options, dataset, {}, manifests)
     for cell in cells:
         cell.write_config()
