@@ -119,7 +119,7 @@ def note_popularity(run: AuditedRun) -> Check:
     value = compute_auc(run.samples.labels, clicks.astype(np.float64))
     if value is None:
         return skip("leak: popularity", "the test split has one class only")
-    model = run.metrics.get("auc")
+    model = run.metrics.auc
     shown = "undefined" if model is None else f"{model:.4f}"
     finding = f"an item's training clicks alone have AUC {value:.4f} on the test rows (fair); the model {shown}"
     return note("leak: popularity", finding, auc=value, model_auc=model)
