@@ -13,7 +13,7 @@ from log_factory import Event, make_config, prepare_events, read_events, write_l
 from din_train import files
 from din_train.config import Config, DataConfig, FiltersConfig, NegativesConfig
 from din_train.dataset import prepare
-from din_train.dataset.manifest import read_manifest
+from din_train.dataset.manifest import _compute_seal, read_manifest
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
@@ -216,6 +216,15 @@ def test_a_manifest_without_a_key_is_no_manifest(tmp_path: Path, key: str) -> No
     (data.folder / "manifest.json").write_bytes(orjson.dumps(manifest))
     with pytest.raises(DataError, match=r"manifest\.json: damaged, or of another version"):
         open_store(data.folder)
+
+
+def test_a_whole_manifest_with_another_key_is_no_manifest(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    said = {**orjson.loads((data.folder / "manifest.json").read_bytes()), "another": 1}
+    said["manifest_sha256"] = _compute_seal(said)
+    (data.folder / "manifest.json").write_bytes(orjson.dumps(said))
+    assert read_manifest(data.folder) is None
+    assert run(make_config(tmp_path)) == "manifest.json was damaged"
 
 
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
