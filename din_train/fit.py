@@ -33,8 +33,8 @@ from din_train.run_directory import (
     hold_run_directory,
     reopen_run_directory,
 )
+from din_train.run_metrics import RunMetrics
 from din_train.scoring import (
-    Metrics,
     build_configured_model,
     build_evaluation_batches,
     build_training_batches,
@@ -60,7 +60,7 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     seeds: Sequence[int] | None = None,
-) -> list[Metrics]:
+) -> list[RunMetrics]:
     """Train and score one run, or one run per seed if seeds are given.
 
     Args:
@@ -99,7 +99,7 @@ def fit(
                 if not run.config_file.exists():
                     raise
                 raise Interrupted(_describe_stop(run, config, folder, seeds), interrupted_exit_code()) from None
-    gaucs = [metrics["gauc"] for metrics in results if metrics["gauc"] is not None]
+    gaucs = [metrics.gauc for metrics in results if metrics.gauc is not None]
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
@@ -136,7 +136,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
     return data
 
 
-def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> Metrics:
+def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> RunMetrics:
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
     from din_train.evaluation.scores import write_scores
     from din_train.explain.weights import write_attention
@@ -164,7 +164,7 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
         DataError: if there is no training sample, or the metric that selects is undefined on the watched split.
     """
     if not len(samples):
-        without = data.manifest["dropped"].get("positives_without_a_negative", 0)
+        without = data.manifest.dropped.get("positives_without_a_negative", 0)
         why = (
             f"{without:,} positives have no item left that their user has not chosen, use a log with more items or "
             "negatives.exclude=history"
@@ -313,7 +313,7 @@ def _find_watched_split(config: Config, data: PreparedData) -> Split | None:
     """Validation if the protocol has such a split, test only if `training.select_on` asks for it."""
     if config.training.select_on == "test":
         return Split.TEST
-    if config.training.select_on == "none" and not data.manifest["samples"]["validation"]:
+    if config.training.select_on == "none" and not data.manifest.samples["validation"]:
         return None  # nothing to watch, and nothing is chosen by it
     return None if config.data.protocol == "paper" else Split.VALIDATION
 

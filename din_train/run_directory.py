@@ -22,7 +22,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +42,10 @@ from din_train.files import (
     recover,
     replace_link,
 )
+from din_train.run_metrics import RunMetrics
 
 RUNS = Path("runs")
 LATEST = RUNS / "latest"
-
-# What `metrics.json` holds at least: what runs are compared by.
-METRICS_KEYS = {
-    "model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "gauc_weighting", "rows_sha256",
-    "metric_definition",
-}  # fmt: skip
 
 _NAMES = {
     "config.yaml", "history.jsonl", "attention.json", "report.html", "environment.json", "audit.json",
@@ -229,11 +224,11 @@ class RunDirectory:
         with indexed_file(self.report_file) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
-    def write_metrics(self, metrics: dict[str, Any], split: str | None = None) -> None:
+    def write_metrics(self, metrics: RunMetrics, split: str | None = None) -> None:
         with indexed_file(self.metrics_file(split)) as temporary:
-            temporary.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2) + b"\n")
+            temporary.write_bytes(orjson.dumps(metrics.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
 
-    def read_metrics(self) -> dict[str, Any]:
+    def read_metrics(self) -> RunMetrics:
         """What `fit` wrote.
 
         Raises:
@@ -241,13 +236,16 @@ class RunDirectory:
         """
         path = self.metrics_file()
         try:
-            metrics: dict[str, Any] = orjson.loads(read_indexed(path, self.again))
+            said: dict[str, Any] = orjson.loads(read_indexed(path, self.again))
         except FileNotFoundError:
             raise RunError(f"{path}: no such file; the run has not finished, train it with `din-train fit`") from None
-        missing = METRICS_KEYS - metrics.keys()
+        if said.get("protocol") != "user":
+            said["gauc_by_history"] = None
+        names = [each.name for each in fields(RunMetrics)]
+        missing = names - said.keys()
         if missing:  # an older version wrote it
             raise RunError(f"{path}: without {', '.join(sorted(missing))}; train the run again")
-        return metrics
+        return RunMetrics(**{name: said[name] for name in names})
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from din_train.evaluation.metric_tables import show_metrics
 from din_train.evaluation.metrics import hash_definition
 from din_train.files import follow_links
 from din_train.run_directory import RunDirectory, keep_in, open_run_directory
+from din_train.run_metrics import RunMetrics
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from din_train.evaluation.scores import ScoredRows
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
-
-Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ class OpenedRun:
 
 @dataclass(frozen=True)
 class Scored:
-    """A split's metrics, as `metrics.json` has them, and the rows they come from."""
+    """A split's metrics, and the rows they come from."""
 
-    metrics: Metrics
+    metrics: RunMetrics
     rows: "ScoredRows"
 
 
@@ -104,7 +103,7 @@ def find_prepared(
     others = []
     for place in places:
         manifest = read_manifest(place)
-        if manifest is not None and manifest["fingerprint"] == fingerprint:
+        if manifest is not None and manifest.fingerprint == fingerprint:
             return place, manifest
         others += [place] if read_any_manifest(place) is not None else []
     again = f"din-train prepare --config {run.config_file}"
@@ -140,40 +139,37 @@ def score_split(
     rows = ScoredRows.of(samples, compute_scores(model, batches))
     names = read_names(data)
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
-    metrics = {
-        "model": config.model.name,
-        "protocol": config.data.protocol,
-        "split": split.name.lower(),
-        "selected_on": config.training.select_on,
+    metrics = RunMetrics(
+        model=config.model.name,
+        protocol=config.data.protocol,
+        split=split.name.lower(),
+        selected_on=str(config.training.select_on),
         **asdict(compute_metrics(rows, config.metrics)),
-        **_compute_by_history(samples, rows, config),
-        "gauc_weighting": config.metrics.gauc_weighting,
-        "intervals": compute_intervals(rows, config.metrics),
-        "negatives": (
-            config.negatives.model_dump(mode="json") if data.manifest["negatives"] == "sampled" else "in the log"
-        ),
-        "seed": config.seed,
-        "best_epoch": checkpoint.epoch,
-        "refit": checkpoint.refit,
-        "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
-        "data_fingerprint": data.fingerprint,
-        "rows_sha256": hash_rows(data, samples),
-        "metric_definition": hash_definition(config.metrics.gauc_weighting),
-        "slices": compute_slice_metrics(rows, slices, config.metrics),
-    }
+        gauc_by_history=_compute_by_history(samples, rows, config),
+        gauc_weighting=config.metrics.gauc_weighting,
+        intervals=compute_intervals(rows, config.metrics),
+        negatives=(config.negatives.model_dump(mode="json") if data.manifest.negatives == "sampled" else "in the log"),
+        seed=config.seed,
+        best_epoch=checkpoint.epoch,
+        refit=checkpoint.refit,
+        parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        data_fingerprint=data.fingerprint,
+        rows_sha256=hash_rows(data, samples),
+        metric_definition=hash_definition(config.metrics.gauc_weighting),
+        slices=compute_slice_metrics(rows, slices, config.metrics),
+    )
     return Scored(metrics, rows)
 
 
-def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> dict[str, float | None]:
-    """GAUC by history under protocol `user`. Under the others, test rows of a user or a target share one history."""
+def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> float | None:
+    """GAUC by history under protocol `user`; see `RunMetrics`."""
     if config.data.protocol != "user":
-        return {}
+        return None
     from din_train.evaluation.metrics import compute_gauc_by_history
 
     times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
     columns: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
-    gauc = compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting)
-    return {"gauc_by_history": gauc.value}
+    return compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting).value
 
 
 def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":
@@ -195,7 +191,7 @@ def read_training_samples(config: Config, data: PreparedData, *, refit: bool) ->
     if not refit:
         return training
     validation = data.samples(Split.VALIDATION, config.data.max_history_length)
-    sampled = data.manifest["negatives"] == "sampled"
+    sampled = data.manifest.negatives == "sampled"
     return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
 
 
@@ -238,7 +234,7 @@ def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -
     return samples, batches
 
 
-def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[str] = ()) -> Metrics:
+def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[str] = ()) -> RunMetrics:
     """Score a run's weights on a split again, from its files alone; see `open_run` for the overrides.
 
     Raises:
@@ -253,7 +249,7 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
         )
     scored = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
     if as_json:
-        terminal.show_json(scored.metrics)
+        terminal.show_json(scored.metrics.to_json())
     else:
         show_metrics(scored.metrics)
     scores, metrics = opened.run.scores_file(split), opened.run.metrics_file(split)

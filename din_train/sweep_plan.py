@@ -101,7 +101,7 @@ def build_sweep_plan(cells: Sequence[Cell], manifests: Mapping[Path, Manifest]) 
         finished=frozenset(cell.name for cell in cells if cell.run.is_finished),
         memory_bytes=max((probe.peak_bytes for _, probe in probes.values()), default=0),
         disk_bytes=sum(4 * NUMBERS_PER_PARAMETER * probes[cell.place[:-1]][1].parameters for cell in cells),
-        prepared_bytes=sum(manifest["bytes"] for manifest in manifests.values()),
+        prepared_bytes=sum(manifest.bytes for manifest in manifests.values()),
     )
 
 
@@ -111,7 +111,7 @@ def estimate_seconds(cell: Cell, manifest: Manifest, probed: str, probe: Probe) 
     Args:
         probed: the `model.name` that the probe measured.
     """
-    training, rows = cell.config.training, manifest["samples"]
+    training, rows = cell.config.training, manifest.samples
     cost = RELATIVE_COST[cell.config.model.name] / RELATIVE_COST[probed] / probe.samples_per_second
     watched = 0 if cell.config.data.protocol == "paper" else rows["validation"]
     watched = rows["test"] if training.select_on == "test" else watched
@@ -144,12 +144,12 @@ def _probe(cell: Cell, manifest: Manifest) -> Probe:
     file = cell.out / "cells" / f"{'-'.join(cell.place)}.probe.json"
     with contextlib.suppress(FileNotFoundError, ValidationError):
         known = TypeAdapter(_KnownProbe).validate_json(file.read_bytes())
-        if known.fingerprint == manifest["fingerprint"]:
+        if known.fingerprint == manifest.fingerprint:
             return known.probe
     config_file = file.parent / "probes" / f"{cell.name}.yaml"  # the cell's may be another sweep's, at work
     write_text(config_file, dump_config(cell.config))
     probe = run_probe(config_file)
-    write_text(file, orjson.dumps(_KnownProbe(manifest["fingerprint"], probe)).decode())
+    write_text(file, orjson.dumps(_KnownProbe(manifest.fingerprint, probe)).decode())
     return probe
 
 

@@ -4,56 +4,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from record_factory import MANIFEST, METRICS
 from scored_rows import make_rows
 
 from din_train.report.run_page import RunReport, build_run_page, build_run_pictures
 
-
-def describe_slice(name: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "num_samples": 1234,
-        "num_positives": 56,
-        "gauc_users": 31,
-        "gauc_users_skipped": 2,
-        "auc": 0.61,
-        "gauc": 0.6375,
-        "logloss": 0.31,
-        "normalised_entropy": 0.9,
-        "pcoc": 1.1,
-        "ece": 0.01,
-    } | changes
-
-
-METRICS: dict[str, Any] = {
-    "model": "din",
-    "protocol": "holdout",
-    "split": "test",
-    "selected_on": "validation",
-    "auc": 0.8125,
-    "gauc": 0.75,
-    "logloss": 0.5,
-    "normalised_entropy": 0.785,
-    "pcoc": 1.25,
-    "ece": 0.0625,
-    "num_samples": 6,
-    "num_positives": 2,
-    "num_users": 3,
-    "gauc_users": 2,
-    "gauc_users_skipped": 1,
-    "gauc_weighting": "impressions",
-    "intervals": {"unit": "user", "confidence": 0.9, "resamples": 500, "auc": [0.71, 0.9], "gauc": [0.6543, 0.8321]},
-    "negatives": {"per_positive": 1, "evaluation_per_positive": 2},
-    "seed": 7,
-    "best_epoch": 2,
-    "refit": False,
-    "parameters": 4321,
-    "data_fingerprint": "f00",
-    "slices": {
-        "history_length": [describe_slice("1-4"), describe_slice("5-9", gauc=None, auc=0.55)],
-        "target_item": [describe_slice("new", gauc=None, auc=None), describe_slice("known")],
-    },
-}
 HISTORY = [
     {"epoch": 1, "loss": 0.7, "learning_rate": 0.01, "validation_auc": 0.6, "validation_gauc": 0.61, "seconds": 2.5},
     {"epoch": 2, "loss": 0.6, "learning_rate": 0.005, "validation_auc": 0.7, "validation_gauc": 0.71, "seconds": 2.25},
@@ -65,22 +20,6 @@ ROWS = make_rows(
     label=np.array([1, 0, 0, 1, 0, 0], np.int8),
     logit=np.array([2.0, 1.0, -1.0, 0.5, 0.7, -2.0], np.float32),
 )
-MANIFEST: dict[str, Any] = {
-    "read": [
-        {
-            "name": "events.csv",
-            "lines": 777,
-            "kept": 750,
-            "rejected": {"no timestamp": 23},
-            "skipped": {"rating below 4": 4},
-            "notes": {},
-        }
-    ],
-    "dropped": {"users_with_too_few_events": 91},
-    "counts": {"events": 12_345, "users": 3},
-    "samples": {"train": 4, "test": 6},
-    "history_length": {"median": 7},
-}
 ENVIRONMENT: dict[str, Any] = {
     "din_train": "9.8.7",
     "python": "3.11.7",

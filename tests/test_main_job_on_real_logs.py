@@ -51,7 +51,7 @@ def sports_data(sports: list[str], prepared: Path) -> PreparedData:
 
 
 def test_sports_counts(sports_data: PreparedData) -> None:
-    counts = sports_data.manifest["counts"]
+    counts = sports_data.manifest.counts
     assert {key: counts[key] for key in ("events", "users", "items", "items_with_category", "categories")} == {
         "events": 296_337,
         "users": 35_598,
@@ -59,11 +59,11 @@ def test_sports_counts(sports_data: PreparedData) -> None:
         "items_with_category": 18_357,
         "categories": 959,
     }
-    assert sports_data.manifest["samples"] == {"train": 450_282, "validation": 0, "test": 71_196}
+    assert sports_data.manifest.samples == {"train": 450_282, "validation": 0, "test": 71_196}
     last = sports_data.samples(Split.TEST, 1_000).history_length
     assert (last.min() + 1, round(last.mean() + 1, 1), last.max() + 1) == (5, 8.3, 296)
-    assert set(sports_data.manifest["dropped"].values()) == {0}
-    assert sports_data.manifest["unknown_rate_in_test"] == 0
+    assert set(sports_data.manifest.dropped.values()) == {0}
+    assert sports_data.manifest.unknown_rate_in_test == 0
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.TEST])
@@ -121,7 +121,7 @@ def test_gift_cards_from_the_raw_pair(real_logs: Path, tmp_path: Path, monkeypat
     config += f"reviews: {folder / 'Gift_Cards_5.json.gz'}, items: {folder / 'meta_Gift_Cards.json.gz'}}}\n"
     Path("cards.yaml").write_text(config)
     shown = run("prepare", "--config", "cards.yaml").stdout
-    counts = open_store(Path("cards")).manifest["counts"]
+    counts = open_store(Path("cards")).manifest.counts
     assert {key: counts[key] for key in ("events", "users", "items", "items_with_category")} == {
         "events": 2_972,
         "users": 458,
@@ -146,8 +146,8 @@ def x1(real_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_every_ready_made_row_is_kept_as_it_is(real_logs: Path, x1: list[str]) -> None:
     prepared = next(Path(each.partition("data.prepared=")[2]) for each in x1 if "data.prepared=" in each)
     data = open_store(prepared)
-    assert data.manifest["samples"] == {"train": 450_282 - 2 * 35_598, "validation": 2 * 35_598, "test": 71_196}
-    assert data.manifest["counts"]["events"] == 260_739  # the history of every user's last item, stored once
+    assert data.manifest.samples == {"train": 450_282 - 2 * 35_598, "validation": 2 * 35_598, "test": 71_196}
+    assert data.manifest.counts["events"] == 260_739  # the history of every user's last item, stored once
     found = {}
     for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
         rows = read_samples(data, split, 1_000)
@@ -220,6 +220,6 @@ def test_all_readers_prepare_the_same_store(
     values = {"source": source, **encode(sports_rows, source, tmp_path), "prepared": str(tmp_path / "prepared")}
     config = make_config(tmp_path, data={"events": None, "columns": None, "protocol": "paper", **values})
     manifest = prepare_data(config, force=False, progress=lambda _: None).manifest
-    for name, sha256 in sports_data.manifest["files"].items():
-        assert manifest["files"][name] == sha256, name
-    assert manifest["fingerprint"] == sports_data.manifest["fingerprint"]
+    for name, sha256 in sports_data.manifest.files.items():
+        assert manifest.files[name] == sha256, name
+    assert manifest.fingerprint == sports_data.manifest.fingerprint

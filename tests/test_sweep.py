@@ -1,8 +1,11 @@
 """A sweep of ordinary configs: its cells and their files, what fails, what the folder has, and the plan by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from record_factory import MANIFEST as DESCRIBED
+from record_factory import METRICS
 
 from din_train import sweep_plan
 from din_train.config import load_config
@@ -17,11 +20,8 @@ data: {source: table, events: log.tsv, columns: {user: u, item: i, category: c, 
 model: {name: din}
 training: {epochs: 8, refit: true}
 """
-METRICS = dict.fromkeys(
-    ("model", "protocol", "split", "selected_on", "auc", "gauc", "logloss", "gauc_weighting", "rows_sha256")
-)
 ROWS = {"train": 1_000, "validation": 100, "test": 200}
-MANIFEST = {"samples": ROWS, "bytes": 5_000_000, "fingerprint": "f"}
+MANIFEST = replace(DESCRIBED, samples=ROWS, bytes=5_000_000, fingerprint="f")
 PROBE = Probe(samples_per_second=100.0, parameters=1_000, peak_bytes=2_000_000_000)
 
 
@@ -35,7 +35,7 @@ def build(out: Path, name: str, *overrides: str, seed: int = 1) -> Cell:
 
 def finish(cell: Cell) -> None:
     cell.run.path.mkdir(parents=True)
-    cell.run.write_metrics({**METRICS, "metric_definition": "00"})
+    cell.run.write_metrics(METRICS)
 
 
 def test_a_cell_is_an_ordinary_config_with_overrides_a_name_and_a_seed(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_probe_of_din_is_kept_until_the_data_change(tmp_path: Path, monkeypatc
     for _ in range(2):
         build_sweep_plan(cells, {Path("prepared"): MANIFEST})
     assert [path.name for path in probed] == ["a-din-seed1.yaml", "b-din-seed1.yaml"]
-    build_sweep_plan(cells, {Path("prepared"): {**MANIFEST, "fingerprint": "another"}})
+    build_sweep_plan(cells, {Path("prepared"): replace(MANIFEST, fingerprint="another")})
     assert len(probed) == 4
 
 

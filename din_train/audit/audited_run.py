@@ -1,6 +1,5 @@
 """What is audited: a run's model, rows and numbers, the events of its log, and which rows are scored again."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +15,7 @@ from din_train.dataset.store import PreparedData, Samples
 from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.scores import ScoredRows
 from din_train.model.ranking_model import RankingModel
+from din_train.run_metrics import RunMetrics
 
 # Longer than any history: the whole of it.
 NO_CAP = 2**31 - 1
@@ -103,7 +103,7 @@ class AuditedRun:
     config: Config
     data: PreparedData
     model: RankingModel
-    metrics: Mapping[str, Any]
+    metrics: RunMetrics
     stored: ScoredRows | None
     scored_on_gpu: bool
     samples: Samples
@@ -123,7 +123,7 @@ class AuditedRun:
     @property
     def is_sampled(self) -> bool:
         """Whether negatives were drawn; otherwise they come with the log."""
-        return bool(self.data.manifest["negatives"] == "sampled")
+        return self.data.manifest.negatives == "sampled"
 
     @cached_property
     def logits(self) -> Floats:

@@ -26,7 +26,7 @@ def check_history_alone(run: AuditedRun) -> Check:
     gaps = _find_gaps(run, samples)
     if gaps is not None:
         properties["time since its newest event"] = gaps
-    model = run.metrics.get("gauc")
+    model = run.metrics.gauc
     above = max(0.0, (model or 0.5) - 0.5)
     shown, measured, too_much = [], {}, []
     for what, values in properties.items():

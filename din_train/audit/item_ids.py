@@ -119,7 +119,7 @@ def note_popularity(run: AuditedRun) -> Check:
     value = compute_auc(run.samples.labels, clicks.astype(np.float64))
     if value is None:
         return skip("leak: popularity", "the test split has one class only")
-    model = run.metrics.get("auc")
+    model = run.metrics.auc
     shown = "undefined" if model is None else f"{model:.4f}"
     finding = f"an item's training clicks alone have AUC {value:.4f} on the test rows (fair); the model {shown}"
     return note("leak: popularity", finding, auc=value, model_auc=model)
@@ -185,7 +185,9 @@ def _compare_with_draw(run: AuditedRun, split: Split) -> tuple[tuple[int, int, i
 def _compute_chances(run: AuditedRun) -> NDArray[np.float64]:
     """[ids] an id's weight in the configured draw."""
     data = run.data
-    distribution = build_distribution(run.config.negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
+    distribution = build_distribution(
+        run.config.negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items
+    )
     chances = np.zeros(FIRST_REAL_ID + data.num_items)
     chances[FIRST_REAL_ID:] = 1 if distribution.weights is None else distribution.weights
     chances[UNKNOWN_ID] = distribution.unknown

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from din_train.audit.audited_run import AuditedRun, measure_distance
 from din_train.audit.check import Check, judge, skip
-from din_train.config import GaucWeighting
 from din_train.config.data import TIME_FIELDS
 from din_train.dataset.names import hash_rows
 from din_train.evaluation.evaluate import compute_metrics
@@ -53,14 +52,14 @@ def check_metrics(run: AuditedRun) -> Check:
     else:
         finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
         return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")
-    weighting: GaucWeighting = run.metrics.get("gauc_weighting", "impressions")
+    weighting = run.metrics.gauc_weighting
     recomputed = asdict(compute_metrics(rows, run.config.metrics.model_copy(update={"gauc_weighting": weighting})))
-    if "gauc_by_history" in run.metrics:
+    if run.metrics.has_gauc_by_history:
         times = [ids for field, ids in run.samples.context.items() if field in TIME_FIELDS]
         groups: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
         recomputed["gauc_by_history"] = compute_gauc_by_history(groups, rows.label, rows.logit, weighting).value
-    wrong = [key for key, value in recomputed.items() if not _is_close(run.metrics.get(key), value)]
-    shown = ", ".join(f"{key} {run.metrics.get(key)} there, {recomputed[key]} here" for key in wrong)
+    wrong = [key for key, value in recomputed.items() if not _is_close(getattr(run.metrics, key), value)]
+    shown = ", ".join(f"{key} {getattr(run.metrics, key)} there, {recomputed[key]} here" for key in wrong)
     users = np.random.default_rng(run.seed).permutation(np.unique(rows.user_id))[:_COUNTED_USERS]
     some = rows.take(np.isin(rows.user_id, users))
     counted = _count_mean_auc(some)
@@ -76,8 +75,8 @@ def check_metrics(run: AuditedRun) -> Check:
 
 def check_same_rows(run: AuditedRun) -> Check:
     """The test rows are those that metrics.json was made from."""
-    found, expected = hash_rows(run.data, run.samples), run.metrics.get("rows_sha256")
-    finding = f"{len(run.samples):,} rows hash to {found[:12]}, in metrics.json it is {str(expected)[:12]}"
+    found, expected = hash_rows(run.data, run.samples), run.metrics.rows_sha256
+    finding = f"{len(run.samples):,} rows hash to {found[:12]}, in metrics.json it is {expected[:12]}"
     return judge("test rows: the same", found == expected, finding, found=found, expected=expected)
 
 

@@ -40,7 +40,7 @@ def compare(
     identities = {name: run.compute_identity() for name, (run, _) in opened.items()}
     metrics = {name: run.read_metrics() for name, (run, _) in opened.items()}
     config = next(iter(opened.values()))[1].metrics
-    weighting = next(iter(metrics.values()))["gauc_weighting"]
+    weighting = next(iter(metrics.values())).gauc_weighting
     if config.gauc_weighting != weighting:
         raise ConfigError(
             f"--set metrics.gauc_weighting={config.gauc_weighting}: the runs' GAUC is weighted by {weighting}, and "
@@ -52,7 +52,8 @@ def compare(
             raise RunError(f"{name}: has changed while it was read; run the command again")
     comparison = compare_runs(metrics, rows, config, force=force)
     if as_json:
-        terminal.show_json(asdict(comparison))
+        of_runs = [{**vars(run), "metrics": run.metrics.to_json()} for run in comparison.runs]
+        terminal.show_json({**asdict(comparison), "runs": of_runs})
     else:
         _show_comparison(comparison)
     if report is not None:
@@ -84,13 +85,13 @@ def _show_comparison(comparison: Comparison) -> None:
 
 def build_comparison_table(comparison: Comparison) -> Table:
     """One row per run; RelaImpr is that of GAUC over the first run's."""
-    weighting = comparison.runs[0].metrics["gauc_weighting"]
+    weighting = comparison.runs[0].metrics.gauc_weighting
     table = Table("run", "model", "AUC", "GAUC", "logloss", "RelaImpr")
     if weighting != "impressions":
         table.title = f"GAUC weighted by {weighting}"
     for column in table.columns[2:]:
         column.justify = "right"
     for run in comparison.runs:
-        numbers = [format_metric(run.metrics[key]) for key in ("auc", "gauc", "logloss")]
-        table.add_row(escape(run.name), run.metrics["model"], *numbers, format_rela_impr(run.rela_impr))
+        numbers = map(format_metric, (run.metrics.auc, run.metrics.gauc, run.metrics.logloss))
+        table.add_row(escape(run.name), run.metrics.model, *numbers, format_rela_impr(run.rela_impr))
     return table

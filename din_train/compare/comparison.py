@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from din_train.errors import ConfigError, RunError
 from din_train.evaluation.bootstrap import compute_interval, resample_metrics
 from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_rela_impr
 from din_train.evaluation.scores import ScoredRows
+from din_train.run_metrics import RunMetrics
 
 # What must be equal for two numbers to be comparable, and what it is called.
 _SAME = {
@@ -35,10 +35,10 @@ MODEL_TITLES = {
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """name: that of its directory. metrics: as in metrics.json. rela_impr: of GAUC over the first run's, per cent."""
+    """name: that of its directory. rela_impr: of GAUC over the first run's, per cent."""
 
     name: str
-    metrics: Mapping[str, Any]
+    metrics: RunMetrics
     rela_impr: float | None
 
 
@@ -74,7 +74,7 @@ def format_rela_impr(rela_impr: float | None) -> str:
 
 
 def compare_runs(
-    metrics: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, RunMetrics],
     rows: Mapping[str, ScoredRows],
     config: MetricsConfig,
     *,
@@ -99,35 +99,34 @@ def compare_runs(
             [f"{each}; their numbers do not compare (--force shows them all the same)" for each in warnings]
         )
     for name, scored in rows.items():
-        if compute_auc(scored.label, scored.logit) != metrics[name]["auc"]:
+        if compute_auc(scored.label, scored.logit) != metrics[name].auc:
             raise RunError(
                 f"{name}: its scores are not those of its metrics.json: one of the two was changed; train the run again"
             )
     titles = _name_runs(metrics)
     runs = tuple(
-        ComparedRun(name, each, compute_rela_impr(each["gauc"], metrics[base_name]["gauc"]))
-        for name, each in metrics.items()
+        ComparedRun(name, each, compute_rela_impr(each.gauc, metrics[base_name].gauc)) for name, each in metrics.items()
     )
     differences = []
     for name in others:
-        if metrics[name]["rows_sha256"] == metrics[base_name]["rows_sha256"]:
+        if metrics[name].rows_sha256 == metrics[base_name].rows_sha256:
             differences += _compute_differences(name, base_name, rows, config, titles)
         else:
             warnings.append(f"{name}: other rows than {base_name}, so the difference has no interval")
     return Comparison(runs, tuple(differences), tuple(warnings))
 
 
-def _find_mismatches(name: str, metrics: Mapping[str, Any], base_name: str, base: Mapping[str, Any]) -> Sequence[str]:
+def _find_mismatches(name: str, metrics: RunMetrics, base_name: str, base: RunMetrics) -> Sequence[str]:
     return [
-        f"{name}: {title} is {metrics[key]!r}, but {base[key]!r} in {base_name}"
+        f"{name}: {title} is {getattr(metrics, key)!r}, but {getattr(base, key)!r} in {base_name}"
         for key, title in _SAME.items()
-        if metrics[key] != base[key]
+        if getattr(metrics, key) != getattr(base, key)
     ]
 
 
-def _name_runs(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _name_runs(metrics: Mapping[str, RunMetrics]) -> dict[str, str]:
     """The models' names if they tell the runs apart, else the runs' own."""
-    models = [str(each["model"]) for each in metrics.values()]
+    models = [each.model for each in metrics.values()]
     if len(set(models)) < len(models):
         return {name: name for name in metrics}
     return {name: MODEL_TITLES[model] for name, model in zip(metrics, models, strict=True)}

@@ -38,9 +38,9 @@ def build_comparison_page(comparison: Comparison, config_differences: ConfigDiff
         base=base,
         warnings=comparison.warnings,
         differences=comparison.differences,
-        intervals_sentence=words.describe_intervals(base.metrics["intervals"]),
+        intervals_sentence=words.describe_intervals(base.metrics.intervals),
         rows_sentence=words.describe_rows(base.metrics),
-        selection=words.SELECTION[base.metrics["selected_on"]],
+        selection=words.SELECTION[base.metrics.selected_on],
         difference_pictures=_draw_differences(comparison),
         run_titles=("run", "model", *words.TITLES.values(), "RelaImpr", "seed", "epoch"),
         run_rows=[_list_metrics(run) for run in comparison.runs],
@@ -52,9 +52,9 @@ def build_comparison_page(comparison: Comparison, config_differences: ConfigDiff
 
 def _list_metrics(run: ComparedRun) -> list[str]:
     metrics = run.metrics
-    numbers = [format_metric(metrics[key]) for key in words.TITLES]
+    numbers = [format_metric(getattr(metrics, key)) for key in words.TITLES]
     rela_impr = format_rela_impr(run.rela_impr)
-    return [run.name, metrics["model"], *numbers, rela_impr, str(metrics["seed"]), str(metrics["best_epoch"])]
+    return [run.name, metrics.model, *numbers, rela_impr, str(metrics.seed), str(metrics.best_epoch)]
 
 
 def _draw_differences(comparison: Comparison) -> list[Picture]:
@@ -78,15 +78,16 @@ def _draw_runs(comparison: Comparison) -> list[Picture]:
     for metric in ("gauc", "auc"):
         figure = plot_runs(metric, comparison.runs)
         if figure is not None:
-            values = "; ".join(f"{each.name}: {format_metric(each.metrics[metric])}" for each in comparison.runs)
+            values = [f"{each.name}: {format_metric(getattr(each.metrics, metric))}" for each in comparison.runs]
             caption = "Each run's own interval. Those of two runs may overlap and the difference still be clear."
-            pictures.append(Picture(f"runs-{metric}", figure, caption, f"{metric.upper()} by run: {values}"))
+            described = f"{metric.upper()} by run: {'; '.join(values)}"
+            pictures.append(Picture(f"runs-{metric}", figure, caption, described))
     return pictures
 
 
 def _draw_run_slices(runs: Sequence[ComparedRun]) -> list[Picture]:
     pictures = []
-    for number, dimension in enumerate(runs[0].metrics["slices"], 1):
+    for number, dimension in enumerate(runs[0].metrics.slices, 1):
         figure = plot_slices_of_runs(dimension, runs)
         if figure is not None:
             by = f"By {name_dimension(dimension)}"
@@ -97,8 +98,7 @@ def _draw_run_slices(runs: Sequence[ComparedRun]) -> list[Picture]:
 
 def _find_slices(run: ComparedRun, dimension: str) -> Sequence[Mapping[str, Any]]:
     """A run of another config may have other dimensions."""
-    slices: Sequence[Mapping[str, Any]] = run.metrics["slices"].get(dimension, ())
-    return slices
+    return run.metrics.slices.get(dimension, ())
 
 
 def _list_gauc(slices: Sequence[Mapping[str, Any]]) -> str:
@@ -120,13 +120,13 @@ def plot_differences(metric: str, differences: Sequence[Difference]) -> Figure:
 
 def plot_runs(metric: str, runs: Sequence[ComparedRun]) -> Figure | None:
     """A metric of each run, with its own interval; None if it is undefined for all."""
-    if all(each.metrics[metric] is None for each in runs):
+    if all(getattr(each.metrics, metric) is None for each in runs):
         return None
     with figure_style():
         figure, axes = new_figure(1.1 + 0.42 * len(runs), title=metric.upper())
         for place, each in enumerate(runs):
-            bounds = (each.metrics["intervals"] or {}).get(metric)
-            _plot_value(axes, place, each.metrics[metric], bounds, COLORS[2], ".4f")
+            bounds = (each.metrics.intervals or {}).get(metric)
+            _plot_value(axes, place, getattr(each.metrics, metric), bounds, COLORS[2], ".4f")
         _finish_values(axes, [clip_text(each.name) for each in runs])
     return figure
 

@@ -1,6 +1,6 @@
 """What of a log matched and what did not, beside its lines: kept in the manifest and shown by `prepare`."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +70,6 @@ class Account:
                 f"{values.example!r}, more than data.max_unread_share = {data.max_unread_share:g} allows; write plain "
                 "numbers, take the field out of data.numeric_fields, or raise data.max_unread_share"
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """What the manifest says."""
-        return {
-            "time": None if self.moments is None else asdict(self.moments),
-            "joins": [asdict(each) for each in self.joins],
-            "field_values": {name: asdict(values) for name, values in self.fields.items()},
-            "remarks": self.remarks,
-        }
 
 
 def _find_key(name: str, data: DataConfig) -> str | None:

@@ -44,7 +44,7 @@ def read_names(data: PreparedData) -> Names:
     """
     items, users, vocabularies = (pq.read_table(data.folder / f"{name}.parquet") for name in TABLES)
     manifest = read_manifest(data.folder)
-    if manifest is None or manifest["fingerprint"] != data.fingerprint:
+    if manifest is None or manifest.fingerprint != data.fingerprint:
         raise DataError(
             f"{data.folder}: another process has prepared another data set here since this command began; prepare this "
             "one again, each in a folder of its own (data.prepared), and run the command again (fit: with --resume)"

@@ -5,7 +5,7 @@ import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from din_train.config import Config, DataConfig
 from din_train.dataset.event_log import build_from_log
 from din_train.dataset.manifest import (
     MANIFEST,
+    AnyManifest,
+    InputFile,
+    Made,
     Manifest,
+    ReadFile,
+    UnusableManifest,
     find_damage,
-    is_current,
-    is_whole,
     read_any_manifest,
     write_manifest,
 )
@@ -32,7 +35,7 @@ from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import DataError, DinTrainError
 from din_train.files import check_can_be_folder, compute_sha256, follow_links, hold, recover, scratch_folder
-from din_train.logs import FILE_KEYS, Progress, find_missing, input_files
+from din_train.logs import FILE_KEYS, FileReport, Progress, find_missing, input_files
 from din_train.logs.feedback import describe_unused_feedback
 from din_train.printable import make_printable
 
@@ -74,21 +77,21 @@ def prepare_data(
     logs = _Logs(config.data)
     if not force:
         manifest = read_any_manifest(folder)
-        if manifest is not None and _find_reason(folder, manifest, config, logs) is None:
+        if isinstance(manifest, Manifest) and _find_reason(folder, manifest, config, logs) is None:
             return Preparation(_remember_status(folder, manifest, logs), None, tuple(logs.missing))
     with hold(folder, wait=say):
         recover(folder)
         manifest = read_any_manifest(folder)
         _check_replaceable(folder, manifest)
         reason = "as asked" if force else _find_reason(folder, manifest, config, logs)
-        if reason is None and manifest is not None:
+        if reason is None and isinstance(manifest, Manifest):
             return Preparation(manifest, None, tuple(logs.missing))
         logs.require(folder, manifest, reason)
         with scratch_folder(folder, config.data.temp_folder) as scratch:
             return Preparation(_prepare(config, folder, manifest, logs, scratch, progress), reason)
 
 
-def _check_replaceable(folder: Path, manifest: Manifest | None) -> None:
+def _check_replaceable(folder: Path, manifest: AnyManifest | None) -> None:
     """Refuse to replace what is not a prepared data set, or holds more than that, or the current folder."""
     if Path.cwd().is_relative_to(folder.resolve()):
         raise DataError(f"data.prepared: {folder}: the current folder lies in it; choose another folder")
@@ -97,7 +100,7 @@ def _check_replaceable(folder: Path, manifest: Manifest | None) -> None:
             f"data.prepared: {folder}: exists and is not a prepared data set; move it away or choose another folder"
         )
     if manifest is not None:
-        others = sorted({path.name for path in folder.iterdir()} - {*manifest["files"], MANIFEST})
+        others = sorted({path.name for path in folder.iterdir()} - {*manifest.files, MANIFEST})
         if others:
             raise DataError(
                 f"data.prepared: {folder}: holds '{others[0]}', which is no part of the data set and would be "
@@ -105,17 +108,15 @@ def _check_replaceable(folder: Path, manifest: Manifest | None) -> None:
             )
 
 
-def _find_reason(folder: Path, manifest: Manifest | None, config: Config, logs: "_Logs") -> str | None:
+def _find_reason(folder: Path, manifest: AnyManifest | None, config: Config, logs: "_Logs") -> str | None:
     """Why the data set has to be made, or None."""
     if manifest is None:
         return "there was none"
-    if not is_current(manifest):
-        return "it was of another version"
-    if not is_whole(manifest):
-        return f"{MANIFEST} was damaged"
+    if isinstance(manifest, UnusableManifest):
+        return manifest.problem
     recipe = _describe_recipe(config)
-    for key in sorted(recipe.keys() | manifest["recipe"].keys()):
-        if recipe.get(key) != manifest["recipe"].get(key):
+    for key in sorted(recipe.keys() | manifest.recipe.keys()):
+        if recipe.get(key) != manifest.recipe.get(key):
             return f"{key} has changed"
     if logs.differ(manifest):
         return "the logs have changed"
@@ -133,16 +134,16 @@ class _Logs:
     def __init__(self, data: DataConfig) -> None:
         self._data = data
         self._stats: list[list[int]] | None = None
-        self._described: list[dict[str, Any]] = []
+        self._described: list[InputFile] = []
         self.missing = find_missing(data)
         self.status: list[list[int] | None] = []
 
     def differ(self, manifest: Manifest) -> bool:
         """Whether they are not those that a data set was made of; missing ones do not count."""
-        inputs, here = manifest["inputs"], self.describe(manifest)
-        return any(each not in inputs for each in here) if self.missing else bool(here != inputs)
+        inputs, here = manifest.inputs, self.describe(manifest)
+        return any(each not in inputs for each in here) if self.missing else here != inputs
 
-    def require(self, folder: Path, manifest: Manifest | None, reason: str | None) -> None:
+    def require(self, folder: Path, manifest: AnyManifest | None, reason: str | None) -> None:
         """Check that they are there.
 
         Raises:
@@ -164,8 +165,8 @@ class _Logs:
             if _read_status(path) != before:
                 raise DataError(f"{path}: has changed while it was prepared; run the command again")
 
-    def describe(self, manifest: Manifest | None) -> list[dict[str, Any]]:
-        """name, bytes and SHA-256 of each.
+    def describe(self, manifest: AnyManifest | None) -> list[InputFile]:
+        """What the manifest says of each.
 
         Args:
             manifest: of an earlier preparation, which may know them.
@@ -175,15 +176,15 @@ class _Logs:
         files = input_files(self._data.model_copy(update=there))
         stats = [_read_status(path) for path in files]
         if stats != self._stats:  # for the first time, or changed while another process was waited for
-            now, known = time.time_ns(), _read_known(manifest or {})
+            now, known = time.time_ns(), _read_known(manifest)
             self._stats = stats
             self.status = [each if now - max(each[1:3]) > _SETTLED_NANOSECONDS else None for each in stats]
             self._described = [
-                {
-                    "name": make_printable(path.name),
-                    "bytes": stat[0],
-                    "sha256": known.get((make_printable(path.name), str(settled))) or compute_sha256(path),
-                }
+                InputFile(
+                    name=make_printable(path.name),
+                    bytes=stat[0],
+                    sha256=known.get((make_printable(path.name), str(settled))) or compute_sha256(path),
+                )
                 for path, stat, settled in zip(files, stats, self.status, strict=True)
             ]
         return self._described
@@ -191,10 +192,10 @@ class _Logs:
 
 def _remember_status(folder: Path, manifest: Manifest, logs: _Logs) -> Manifest:
     """Spare the next command the hashes of logs that were touched, but have not changed."""
-    made = manifest.get("made")
-    if logs.missing or None in logs.status or not isinstance(made, dict) or logs.status == made.get("input_status"):
+    made = manifest.made
+    if logs.missing or None in logs.status or made is None or logs.status == made.input_status:
         return manifest
-    remembered = {**manifest, "made": {**made, "input_status": logs.status}}
+    remembered = replace(manifest, made=replace(made, input_status=logs.status))
     with suppress(OSError, DinTrainError), hold(folder):  # if it is in use or read-only, they are hashed again
         if read_any_manifest(folder) == manifest:
             write_manifest(folder, remembered)
@@ -207,12 +208,14 @@ def _read_status(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _read_known(manifest: Manifest) -> dict[tuple[str, str], str]:
+def _read_known(manifest: AnyManifest | None) -> dict[tuple[str, str], str]:
     """(name, status) -> SHA-256; nothing where the manifest does not say."""
+    if not isinstance(manifest, Manifest) or manifest.made is None:
+        return {}
     try:
-        pairs = zip(manifest["inputs"], manifest["made"]["input_status"], strict=True)
-        return {(each["name"], str(status)): str(each["sha256"]) for each, status in pairs if status is not None}
-    except (KeyError, TypeError, ValueError):
+        pairs = zip(manifest.inputs, manifest.made.input_status, strict=True)
+        return {(each.name, str(status)): each.sha256 for each, status in pairs if status is not None}
+    except (TypeError, ValueError):  # `made` is not sealed
         return {}
 
 
@@ -226,7 +229,12 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
 
 
 def _prepare(
-    config: Config, folder: Path, before: Manifest | None, logs: _Logs, scratch: Path, progress: Progress
+    config: Config,
+    folder: Path,
+    before: AnyManifest | None,
+    logs: _Logs,
+    scratch: Path,
+    progress: Progress,
 ) -> Manifest:
     started = time.perf_counter()
     inputs = logs.describe(before)
@@ -236,21 +244,38 @@ def _prepare(
     def describe(totals: Totals) -> Manifest:
         _check_totals(config, totals, parts)
         logs.check_untouched()
-        return {
-            "protocol": config.data.protocol,
-            "seed": config.negatives.seed,
-            "recipe": recipe,
-            "config_hash": hashlib.sha256(orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-            "inputs": inputs,
-            "fields": parts.fields,
-            **_summarize(parts, totals),
-            "made": {
-                "seconds": round(time.perf_counter() - started, 2),
-                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                "input_status": logs.status,
-                "versions": {name: version(name) for name in _LIBRARIES},
+        tests = totals.positives[Split.TEST]
+        return Manifest(
+            protocol=config.data.protocol,
+            seed=config.negatives.seed,
+            recipe=recipe,
+            config_hash=hashlib.sha256(orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            inputs=inputs,
+            fields=parts.fields,
+            read=[_describe_read(report) for report in parts.reports],
+            time=parts.account.moments,
+            joins=parts.account.joins,
+            field_values=parts.account.fields,
+            remarks=parts.account.remarks,
+            negatives=parts.negatives,
+            histories=parts.describe_histories(),
+            unknown_items=parts.unknown_items,
+            dropped=parts.count_dropped(),
+            counts=_count(parts, totals),
+            samples={split.name.lower(): count for split, count in totals.samples.items()},
+            positives_share={
+                split.name.lower(): round(totals.positives[split] / count, 6) if count else None
+                for split, count in totals.samples.items()
             },
-        }
+            unknown_rate_in_test=round(totals.unknown_test_targets / tests, 6) if tests else None,
+            history_length={name: totals.compute_length_quantile(q) for name, q in QUANTILES.items()},
+            made=Made(
+                seconds=round(time.perf_counter() - started, 2),
+                peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                input_status=logs.status,
+                versions={name: version(name) for name in _LIBRARIES},
+            ),
+        )
 
     return write_store(
         folder,
@@ -289,54 +314,33 @@ def _check_totals(config: Config, totals: Totals, parts: StoreParts) -> None:
         )
 
 
-def _summarize(parts: StoreParts, totals: Totals) -> dict[str, Any]:
+def _describe_read(report: FileReport) -> ReadFile:
+    return ReadFile(
+        name=make_printable(report.path.name),
+        lines=report.lines,
+        kept=report.kept,
+        rejected=report.rejected,
+        skipped=report.skipped,
+        notes=report.notes,
+    )
+
+
+def _count(parts: StoreParts, totals: Totals) -> dict[str, int]:
     """What every row became: the manifest's counts."""
-    items = parts.tables["items"]
-    samples, positives = sum(totals.samples.values()), sum(totals.positives.values())
-    tests = totals.positives[Split.TEST]
-    vocabulary = parts.tables["vocabularies"]
+    items, vocabulary, account = parts.tables["items"], parts.tables["vocabularies"], parts.account
     return {
-        "read": [
-            {
-                "name": make_printable(report.path.name),
-                "lines": report.lines,
-                "kept": report.kept,
-                "rejected": report.rejected,
-                "skipped": report.skipped,
-                "notes": report.notes,
-            }
-            for report in parts.reports
-        ],
-        **parts.account.to_json(),
-        "negatives": parts.negatives,
-        "histories": parts.describe_histories(),
-        "unknown_items": asdict(parts.unknown_items),
-        "dropped": parts.count_dropped(),
-        "counts": {
-            "events": totals.events,
-            "users": parts.tables["users"].num_rows,
-            "items": items.num_rows,
-            "items_with_category": int(pc.sum(pc.greater(items["category_id"], UNKNOWN_ID)).as_py() or 0),
-            "items_with_several_categories": parts.items_with_several_categories,
-            "categories": int(pc.sum(pc.equal(vocabulary["field"], "category")).as_py() or 0),
-            "events_with_too_short_history": parts.count_short_histories(),
-            "samples": samples,
-            "positives": positives,
-            **(
-                {}
-                if parts.account.moments is None
-                else {"rows_equal_in_user_item_and_time": parts.account.repeated_rows}
-            ),
-            "test_targets": tests,
-            "test_targets_in_their_history": totals.seen_test_targets,
-        },
-        "samples": {split.name.lower(): count for split, count in totals.samples.items()},
-        "positives_share": {
-            split.name.lower(): round(totals.positives[split] / count, 6) if count else None
-            for split, count in totals.samples.items()
-        },
-        "unknown_rate_in_test": round(totals.unknown_test_targets / tests, 6) if tests else None,
-        "history_length": {name: totals.compute_length_quantile(q) for name, q in QUANTILES.items()},
+        "events": totals.events,
+        "users": parts.tables["users"].num_rows,
+        "items": items.num_rows,
+        "items_with_category": int(pc.sum(pc.greater(items["category_id"], UNKNOWN_ID)).as_py() or 0),
+        "items_with_several_categories": parts.items_with_several_categories,
+        "categories": int(pc.sum(pc.equal(vocabulary["field"], "category")).as_py() or 0),
+        "events_with_too_short_history": parts.count_short_histories(),
+        "samples": sum(totals.samples.values()),
+        "positives": sum(totals.positives.values()),
+        **({} if account.moments is None else {"rows_equal_in_user_item_and_time": account.repeated_rows}),
+        "test_targets": totals.positives[Split.TEST],
+        "test_targets_in_their_history": totals.seen_test_targets,
     }
 
 

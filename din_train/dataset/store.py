@@ -22,7 +22,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +120,12 @@ class PreparedData:
     @property
     def fingerprint(self) -> str:
         """Equal for equal contents: what a run remembers of the data it was trained on."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
     def num_items(self) -> int:
         """Real items; their ids count up from 2."""
         return len(self.training_events) - FIRST_REAL_ID
-
-    @property
-    def unknown_items(self) -> UnknownItems:
-        """The log's items that have no id of their own."""
-        return UnknownItems(**self.manifest["unknown_items"])
 
     @property
     def item_category_ids(self) -> NDArray[np.int32]:
@@ -143,7 +138,7 @@ class PreparedData:
 
     @property
     def context_fields(self) -> tuple[str, ...]:
-        return tuple(self.manifest["fields"]["context"])
+        return tuple(self.manifest.fields["context"])
 
     def samples(self, split: Split, max_history_length: int) -> Samples:
         """A split's rows in stored order, histories cut to the newest `max_history_length` behaviours."""
@@ -275,13 +270,12 @@ def write_store(
         hashes = {path.name: compute_sha256(path) for path in paths}
         of_tables = {name: sha256 for name, sha256 in hashes.items() if name != REJECTED}  # that one names paths
         contents = orjson.dumps([SCHEMA_VERSION, of_tables], option=orjson.OPT_SORT_KEYS)
-        written = {
-            "schema_version": SCHEMA_VERSION,
-            **describe(totals),
-            "bytes": sum(path.stat().st_size for path in paths),
-            "files": hashes,
-            "fingerprint": hashlib.sha256(contents).hexdigest(),
-        }
+        written = replace(
+            describe(totals),
+            bytes=sum(path.stat().st_size for path in paths),
+            files=hashes,
+            fingerprint=hashlib.sha256(contents).hexdigest(),
+        )
         write_manifest(temporary, written)
     return written
 
@@ -301,7 +295,7 @@ def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData
         missing = f"{folder.absolute()}: no prepared data set here"
         what = f"{file}: damaged, or of another version" if file.exists() else missing
         raise DataError(f"{what}; run `din-train prepare --config ...` first")
-    if checked is not None and manifest["fingerprint"] != checked["fingerprint"]:
+    if checked is not None and manifest.fingerprint != checked.fingerprint:
         raise DataError(
             f"{folder}: another process has prepared another data set here; give each a folder (data.prepared)"
         )
@@ -310,7 +304,7 @@ def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData
         raise DataError(f"{folder / damaged}: missing or changed since it was prepared; run `din-train prepare` again")
     tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
     events = map_columns(folder / "events.arrow")
-    fields = manifest["fields"]
+    fields = manifest.fields
     in_vocabulary = np.array(tables["vocabularies"]["field"].to_pylist(), dtype=object)
     return PreparedData(
         folder=folder,

@@ -38,9 +38,9 @@ class StoredHistories:
         times = map_columns(data.folder / "events.arrow").get("timestamp")
         starts = data.user_starts
         ends = np.append(starts[1:], len(data.event_item_ids))
-        if data.manifest["protocol"] == "presampled":
+        if data.manifest.protocol == "presampled":
             ends = starts + _find_longest(data)
-        lag = int(data.manifest["histories"].get("lag", 0))
+        lag = int(data.manifest.histories.get("lag", 0))
         return cls(starts, ends, times, times is not None and _has_unix_seconds(times), lag)
 
     def find_ends(self, user_ids: NDArray[np.int32], moments: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -7,60 +7,59 @@ from rich.markup import escape
 from rich.table import Table
 
 from din_train.dataset.manifest import Manifest
-from din_train.dataset.time_range import Moments
 
 
 def build_preparation_table(manifest: Manifest) -> Table:
     """What became of every line, and what the data set holds."""
-    table = Table("prepared data", "", show_header=False, title=f"prepared data, protocol {manifest['protocol']}")
+    table = Table("prepared data", "", show_header=False, title=f"prepared data, protocol {manifest.protocol}")
     table.columns[1].justify = "right"
-    for report in manifest["read"]:
-        table.add_row(escape(report["name"]), f"{report['lines']:,} lines, {report['kept']:,} kept")
-        for reason, count in report["rejected"].items():
+    for report in manifest.read:
+        table.add_row(escape(report.name), f"{report.lines:,} lines, {report.kept:,} kept")
+        for reason, count in report.rejected.items():
             table.add_row(escape(f"  rejected: {reason}"), f"{count:,}")
-        for what, count in report["skipped"].items():
+        for what, count in report.skipped.items():
             table.add_row(escape(f"  left out: {what}"), f"{count:,}")
-        for note, count in report["notes"].items():
+        for note, count in report.notes.items():
             table.add_row(escape(f"  noted: {note}"), f"{count:,}")
     _add_what_matched(table, manifest)
-    for name, count in manifest["dropped"].items():
+    for name, count in manifest.dropped.items():
         if count:
             table.add_row(f"dropped: {name.replace('_', ' ')}", f"{count:,}")
-    counts = manifest["counts"]
+    counts = manifest.counts
     for name, count in counts.items():
         share = f" ({count / counts['test_targets']:.1%})" if name == "test_targets_in_their_history" and count else ""
         table.add_row(name.replace("_", " "), f"{count:,}{share}")
-    for name, count in manifest["samples"].items():
-        share = manifest["positives_share"][name]
-        table.add_row(f"samples: {name}", f"{count:,}" + ("" if share is None else f" ({share:.1%} positive)"))
-    table.add_row("negatives", manifest["negatives"])
-    for name, value in describe_histories(manifest["histories"]):
+    for name, count in manifest.samples.items():
+        positive = manifest.positives_share[name]
+        table.add_row(f"samples: {name}", f"{count:,}" + ("" if positive is None else f" ({positive:.1%} positive)"))
+    table.add_row("negatives", manifest.negatives)
+    for name, value in describe_histories(manifest.histories):
         table.add_row(name, value)
-    rate = manifest["unknown_rate_in_test"]
+    rate = manifest.unknown_rate_in_test
     table.add_row("unknown items among test targets", "no target" if rate is None else f"{rate:.2%}")
-    lengths = "  ".join(f"{name} {value:g}" for name, value in manifest["history_length"].items())
+    lengths = "  ".join(f"{name} {value:g}" for name, value in manifest.history_length.items())
     table.add_row("history length", lengths)
-    made = manifest["made"]
-    table.add_row("size on disk", f"{manifest['bytes'] / 1e6:,.1f} MB")
-    table.add_row("time, peak memory", f"{made['seconds']:.1f} s, {made['peak_memory_bytes'] / 1e6:,.0f} MB")
+    table.add_row("size on disk", f"{manifest.bytes / 1e6:,.1f} MB")
+    if manifest.made is not None:
+        seconds, memory = manifest.made.seconds, manifest.made.peak_memory_bytes
+        table.add_row("time, peak memory", f"{seconds:.1f} s, {memory / 1e6:,.0f} MB")
     return table
 
 
 def _add_what_matched(table: Table, manifest: Manifest) -> None:
     """The log's first and last moment, joins, what fields lack, and what else there is to say."""
-    if manifest["time"] is not None:
-        moments = Moments(**manifest["time"])
-        table.add_row("first moment", moments.show(moments.first))
-        table.add_row("last moment", moments.show(moments.last))
-    for join in manifest["joins"]:
-        table.add_row(escape(f"{join['kind']} of the log in {join['file']}"), f"{join['found']:,} of {join['size']:,}")
-    for name, values in manifest["field_values"].items():
-        if values["missing"]:
-            table.add_row(escape(f"{values['kind']} without {name}"), f"{values['missing']:,} of {values['size']:,}")
-        if values["unread"]:
-            what = escape(f"{name}: no number, such as {values['example']!r}")
-            table.add_row(what, f"{values['unread']:,} of {values['size'] - values['missing']:,}")
-    for remark in manifest["remarks"]:
+    if manifest.time is not None:
+        table.add_row("first moment", manifest.time.show(manifest.time.first))
+        table.add_row("last moment", manifest.time.show(manifest.time.last))
+    for join in manifest.joins:
+        table.add_row(escape(f"{join.kind} of the log in {join.file}"), f"{join.found:,} of {join.size:,}")
+    for name, values in manifest.field_values.items():
+        if values.missing:
+            table.add_row(escape(f"{values.kind} without {name}"), f"{values.missing:,} of {values.size:,}")
+        if values.unread:
+            what = escape(f"{name}: no number, such as {values.example!r}")
+            table.add_row(what, f"{values.unread:,} of {values.size - values.missing:,}")
+    for remark in manifest.remarks:
         table.add_row("note", escape(remark))
 
 

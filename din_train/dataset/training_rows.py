@@ -29,7 +29,7 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
     """
     samples = data.samples(Split.TRAIN, _NO_CAP)
     targets = samples.target_item_ids.copy()
-    distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.unknown_items)
+    distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items)
     ends = np.append(data.user_starts[1:], len(data.event_item_ids))  # by user id
     ordinals = map_columns(data.folder / "events.arrow")["ordinal"]
     first = 0

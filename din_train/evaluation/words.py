@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from din_train.run_metrics import RunMetrics
+
 PROTOCOLS = {
     "holdout": "Each user's last event is the test target and the one before it the validation target; the model was "
     "trained on the rest. The test split was scored once.",
@@ -54,7 +56,6 @@ MEANINGS = {
     "ece": "mean gap between predicted probability and share of targets, over bins of equally many rows; 0 is right",
 }
 # Shown beside GAUC if the metrics have it, which they do under protocol `user`.
-BY_HISTORY = "gauc_by_history"
 BY_HISTORY_TITLE = "GAUC by history"
 BY_HISTORY_MEANING = (
     "GAUC over a user's rows with one and the same history; where a user's rows have different ones, each made of the "
@@ -72,19 +73,19 @@ def describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
     return "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) a target"
 
 
-def describe_selection(metrics: Mapping[str, Any]) -> str:
+def describe_selection(metrics: RunMetrics) -> str:
     """Say which weights were scored, and what chose them."""
-    weights = f"Weights are of epoch {metrics['best_epoch']}, seed {metrics['seed']}."
-    return " ".join((SELECTION[metrics["selected_on"]], weights, *((REFIT,) if metrics["refit"] else ())))
+    weights = f"Weights are of epoch {metrics.best_epoch}, seed {metrics.seed}."
+    return " ".join((SELECTION[metrics.selected_on], weights, *((REFIT,) if metrics.refit else ())))
 
 
-def describe_rows(metrics: Mapping[str, Any]) -> str:
+def describe_rows(metrics: RunMetrics) -> str:
     """Say how many rows and users the numbers are computed from."""
-    negatives = describe_negatives(metrics["negatives"], "evaluation_per_positive")
+    negatives = describe_negatives(metrics.negatives, "evaluation_per_positive")
     return (
-        f"{metrics['num_samples']:,} rows of {metrics['num_users']:,} users, of which {metrics['num_positives']:,} are "
-        f"targets; {negatives}. GAUC is over {metrics['gauc_users']:,} users, {WEIGHTINGS[metrics['gauc_weighting']]}; "
-        f"{metrics['gauc_users_skipped']:,} with one class only are left out."
+        f"{metrics.num_samples:,} rows of {metrics.num_users:,} users, of which {metrics.num_positives:,} are "
+        f"targets; {negatives}. GAUC is over {metrics.gauc_users:,} users, {WEIGHTINGS[metrics.gauc_weighting]}; "
+        f"{metrics.gauc_users_skipped:,} with one class only are left out."
     )
 
 

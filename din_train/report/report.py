@@ -1,9 +1,9 @@
 """`din-train report`: `report.html` and the plots, from a run's files alone."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from din_train import terminal
 from din_train.config import Config, dump_config
@@ -12,6 +12,7 @@ from din_train.errors import DamagedError, DataError, RunError
 from din_train.evaluation.metric_tables import show_metrics
 from din_train.files import hold
 from din_train.run_directory import RunDirectory, open_run_directory
+from din_train.run_metrics import RunMetrics
 from din_train.scoring import find_prepared
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def report(run_dir: Path, overrides: Sequence[str] = ()) -> Path:
     return run.report_file
 
 
-def write_report(
-    run: RunDirectory, config: Config, metrics: Mapping[str, Any], overrides: Sequence[str] = ()
-) -> list[str]:
+def write_report(run: RunDirectory, config: Config, metrics: RunMetrics, overrides: Sequence[str] = ()) -> list[str]:
     """Write `report.html` and `plots/` of a run, in place of those before.
 
     A file that is missing or damaged leaves out its part of the page, and the page says so. The overrides say where the
@@ -86,11 +85,11 @@ def write_report(
     return damaged
 
 
-def _read_data(run: RunDirectory, config: Config, metrics: Mapping[str, Any], overrides: Sequence[str]) -> Manifest:
+def _read_data(run: RunDirectory, config: Config, metrics: RunMetrics, overrides: Sequence[str]) -> Manifest:
     if overrides:
         _, config = open_run_directory(run.path, overrides)
     try:
-        return find_prepared(run, config, metrics["data_fingerprint"], overrides)[1]
+        return find_prepared(run, config, metrics.data_fingerprint, overrides)[1]
     except DataError:
         prepared = config.data.prepared
         what = "no longer the data set that this run was trained on"
@@ -99,11 +98,11 @@ def _read_data(run: RunDirectory, config: Config, metrics: Mapping[str, Any], ov
         raise RunError(f"{prepared}: {what}") from None
 
 
-def _read_attention(run: RunDirectory, metrics: Mapping[str, Any]) -> "list[Example]":
+def _read_attention(run: RunDirectory, metrics: RunMetrics) -> "list[Example]":
     from din_train.report.attention import read_examples
 
-    if metrics["model"] != "din" and not run.attention_file.exists():
-        raise RunError(f"Model {metrics['model']} has no activation weights")
+    if metrics.model != "din" and not run.attention_file.exists():
+        raise RunError(f"Model {metrics.model} has no activation weights")
     return read_examples(run.attention_file)
 
 

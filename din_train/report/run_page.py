@@ -15,6 +15,7 @@ from din_train.report import run_plots
 from din_train.report.attention import Example, build_attention_picture
 from din_train.report.page import Picture, render_page
 from din_train.report.run_plots import choose_metric, name_dimension
+from din_train.run_metrics import RunMetrics
 
 _SECTIONS = {
     "numbers": "Numbers",
@@ -42,7 +43,7 @@ _ENVIRONMENT = (
 class RunReport:
     """What a report is made of; what a missing or damaged file would give is None, and then `lacking` says why.
 
-    metrics: as in metrics.json. history: one record per epoch, as in history.jsonl. config: as YAML.
+    history: one record per epoch, as in history.jsonl. config: as YAML.
     rows: of the test split. manifest: of the prepared data. environment: as in environment.json.
     attention: as in attention.json.
     again: the command that trains the same.
@@ -50,7 +51,7 @@ class RunReport:
     """
 
     name: str
-    metrics: Mapping[str, Any]
+    metrics: RunMetrics
     history: Sequence[Mapping[str, Any]]
     config: str
     again: str
@@ -81,7 +82,7 @@ def build_run_pictures(report: RunReport) -> RunPictures:
     """Draw every figure for which the run has the files."""
     return RunPictures(
         learning=_draw_learning(report),
-        slices=_draw_slices(report.metrics["slices"]),
+        slices=_draw_slices(report.metrics.slices),
         scores=_draw_scores(report),
         attention=tuple(
             build_attention_picture(f"attention-{number}", example)
@@ -96,21 +97,21 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
     environment = report.environment
     return render_page(
         "run",
-        title=f"{report.name}: {metrics['model']}",
+        title=f"{report.name}: {metrics.model}",
         sections=_SECTIONS,
         words=words,
         metrics=metrics,
-        intervals=metrics["intervals"] or {},
-        intervals_sentence=words.describe_intervals(metrics["intervals"]),
+        intervals=metrics.intervals or {},
+        intervals_sentence=words.describe_intervals(metrics.intervals),
         rows_sentence=words.describe_rows(metrics),
         selection_sentence=words.describe_selection(metrics),
-        training_negatives=words.describe_negatives(metrics["negatives"], "per_positive"),
+        training_negatives=words.describe_negatives(metrics.negatives, "per_positive"),
         learning=pictures.learning,
         learning_sentence=report.lacking.get("history", "history.jsonl has no epoch, so there is no curve."),
         epochs=_tabulate_epochs(report.history),
         slice_pictures=pictures.slices,
         slice_sentences=list(_explain_slices(metrics)),
-        slices=[_tabulate_slices(dimension, parts) for dimension, parts in metrics["slices"].items() if parts],
+        slices=[_tabulate_slices(dimension, parts) for dimension, parts in metrics.slices.items() if parts],
         score_pictures=pictures.scores,
         score_sentences=list(_explain_scores(report)),
         attention=pictures.attention,
@@ -140,7 +141,7 @@ def _draw_learning(report: RunReport) -> tuple[Picture, ...]:
         ),
         (
             "watched",
-            run_plots.plot_watched(selection, report.metrics["best_epoch"]),
+            run_plots.plot_watched(selection, report.metrics.best_epoch),
             "On the split that was scored after every epoch.",
             "AUC and GAUC of the watched split by epoch",
         ),
@@ -173,7 +174,7 @@ def _draw_scores(report: RunReport) -> tuple[Picture, ...]:
     rows = report.rows
     if rows is None:
         return ()
-    auc, ece, pcoc = (format_metric(report.metrics[key]) for key in ("auc", "ece", "pcoc"))
+    auc, ece, pcoc = (format_metric(getattr(report.metrics, key)) for key in ("auc", "ece", "pcoc"))
     plots = (
         (
             "reliability",
@@ -199,15 +200,15 @@ def _draw_scores(report: RunReport) -> tuple[Picture, ...]:
     return tuple(Picture(name, figure, *texts) for name, figure, *texts in plots if figure is not None)
 
 
-def _explain_slices(metrics: Mapping[str, Any]) -> list[str]:
-    undefined = [name_dimension(key) for key, parts in metrics["slices"].items() if choose_metric(parts) is None]
+def _explain_slices(metrics: RunMetrics) -> list[str]:
+    undefined = [name_dimension(key) for key, parts in metrics.slices.items() if choose_metric(parts) is None]
     return [f"By {name} neither GAUC nor AUC is defined: no slice has both classes." for name in undefined]
 
 
 def _explain_scores(report: RunReport) -> list[str]:
     if report.rows is None:
         return [report.lacking["scores"]]
-    return [] if report.metrics["auc"] is not None else ["The rows have one class only, so there is no ROC curve."]
+    return [] if report.metrics.auc is not None else ["The rows have one class only, so there is no ROC curve."]
 
 
 def _tabulate_slices(dimension: str, slices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -240,14 +241,14 @@ def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def describe_data(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
     """Caption and rows of each table: what became of every line, what was dropped, what the data set holds."""
     tables = []
-    for log in manifest["read"]:
-        rows = [("lines", log["lines"]), ("kept", log["kept"])]
-        for title, key in (("rejected", "rejected"), ("left out", "skipped"), ("noted", "notes")):
-            rows += [(f"{title}: {reason}", count) for reason, count in log[key].items()]
-        tables.append((f"Read from {log['name']}", rows))
-    dropped = [(name.replace("_", " "), count) for name, count in manifest["dropped"].items()]
-    counts = [(name.replace("_", " "), count) for name, count in manifest["counts"].items()]
-    samples = [(f"rows: {name}", count) for name, count in manifest["samples"].items()]
-    lengths = [(f"history length, {name}", value) for name, value in manifest["history_length"].items()]
+    for log in manifest.read:
+        rows = [("lines", log.lines), ("kept", log.kept)]
+        for title, counted in (("rejected", log.rejected), ("left out", log.skipped), ("noted", log.notes)):
+            rows += [(f"{title}: {reason}", count) for reason, count in counted.items()]
+        tables.append((f"Read from {log.name}", rows))
+    dropped = [(name.replace("_", " "), count) for name, count in manifest.dropped.items()]
+    counts = [(name.replace("_", " "), count) for name, count in manifest.counts.items()]
+    samples = [(f"rows: {name}", count) for name, count in manifest.samples.items()]
+    lengths = [(f"history length, {name}", value) for name, value in manifest.history_length.items()]
     tables += [("Dropped after reading", dropped), ("What there is", [*counts, *samples, *lengths])]
     return [(caption, [(name, f"{value:,}") for name, value in rows]) for caption, rows in tables if rows]

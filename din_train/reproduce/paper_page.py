@@ -327,5 +327,5 @@ def _describe_cell(cell: Cell) -> list[str]:
         metrics = cell.run.read_metrics()
     except RunError:
         return [cell.name, "metrics.json is damaged", "", "", "", *took]
-    shown = ["" if metrics[key] is None else f"{metrics[key]:.6f}" for key in ("gauc", "auc")]
-    return [cell.name, "finished", *shown, str(metrics.get("best_epoch", "")), *took]
+    shown = ["" if value is None else f"{value:.6f}" for value in (metrics.gauc, metrics.auc)]
+    return [cell.name, "finished", *shown, str(metrics.best_epoch), *took]

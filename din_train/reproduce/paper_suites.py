@@ -167,7 +167,7 @@ def build_paper_cells(
     """
     cells: dict[str, Cell] = {}
     for recipe in options.choose_recipes(dataset):
-        training_rows = manifests[prepared_folder(out, dataset, recipe)]["samples"]["train"]
+        training_rows = manifests[prepared_folder(out, dataset, recipe)].samples["train"]
         configs: dict[str, Config] = {}
         for seed in range(1, min(options.seeds, recipe.seeds or options.seeds) + 1):
             for suite in map(load_suite, options.suites):

@@ -12,6 +12,7 @@ from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_rela_impr
 from din_train.reproduce.paper_suites import Suite, load_recipes, load_suite
 from din_train.reproduce.published import TABLE_4, WITHDRAWN_REASON, Published, find_published
+from din_train.run_metrics import RunMetrics
 from din_train.sweep import Cell
 from din_train.terminal import say
 
@@ -115,18 +116,18 @@ def collect_lines(cells: Sequence[Cell], suite: Suite, base: str) -> list[TableL
     for (data, recipe), rows in groups.items():
         (selection,) = (each.selection for each in load_recipes(data, [recipe]))
         measured = {row.key: _read_metrics(rows[row.key]) for row in suite.rows if row.key in rows}
-        base_gauc = _mean([each["gauc"] for each in measured.get(base, {}).values()])
+        base_gauc = _mean([each.gauc for each in measured.get(base, {}).values()])
         for row in (row for row in suite.rows if row.key in rows):
             metrics = measured[row.key]
-            gauc = {seed: each["gauc"] for seed, each in metrics.items() if each["gauc"] is not None}
-            auc = _mean([each["auc"] for each in metrics.values()])
+            gauc = {seed: each.gauc for seed, each in metrics.items() if each.gauc is not None}
+            auc = _mean([each.auc for each in metrics.values()])
             rela_impr = compute_rela_impr(_mean(list(gauc.values())), base_gauc)
             protocol = rows[row.key][0].config.data.protocol
             lines.append(TableLine(data, recipe, row.key, row.label, gauc, auc, rela_impr, selection, protocol))
     return lines
 
 
-def _read_metrics(cells: Sequence[Cell]) -> dict[int, dict[str, Any]]:
+def _read_metrics(cells: Sequence[Cell]) -> dict[int, RunMetrics]:
     """Seed -> metrics of the cells that have them, and whose numbers are theirs."""
     metrics = {}
     for cell in cells:

@@ -67,7 +67,7 @@ def read_cell(out: Path, key: str) -> Figures:
         "epochs_allowed": allowed,
         "samples_per_second": sum(each["samples_per_second"] * each["seconds"] for each in epochs) / training,
         "seconds_with_all_epochs": cost.seconds * allowed / len(epochs),
-        "gauc": directory.read_metrics()["gauc"],
+        "gauc": directory.read_metrics().gauc,
     }
 
 

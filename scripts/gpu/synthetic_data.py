@@ -1,6 +1,7 @@
 """A prepared data set in memory with Electronics' lengths of histories, and batches of it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
     categories[:2] = [0, 1]
     return PreparedData(
         folder=Path(),
-        manifest={"fields": {"context": []}, "fingerprint": "synthetic"},
+        manifest=SimpleNamespace(fields={"context": []}, fingerprint="synthetic"),
         event_item_ids=draw_items(num_events),
         item_fields={"category": categories},
         user_fields={},

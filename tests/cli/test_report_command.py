@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from workplace import Workplace
 
 from din_train.checksums import indexed_file
-from din_train.dataset.manifest import write_manifest
+from din_train.dataset.manifest import read_manifest, write_manifest
 from din_train.environment import describe_command
 from din_train.files import make_marked_folder
 
@@ -67,8 +68,8 @@ def test_report_needs_neither_tensorflow_nor_the_data(fitted: Workplace) -> None
 
 
 def test_other_data_than_the_run_was_trained_on_are_not_shown(fitted: Workplace) -> None:
-    path = Path("prepared/small/manifest.json")
-    write_manifest(path.parent, {**orjson.loads(path.read_bytes()), "fingerprint": "another"})
+    folder = Path("prepared/small")
+    write_manifest(folder, replace(read_manifest(folder), fingerprint="another"))
     assert fitted.run("report").exit_code == 0
     assert "no longer the data set that this run was trained on" in (RUN / "report.html").read_text()
 

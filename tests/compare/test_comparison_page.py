@@ -1,10 +1,11 @@
 """A comparison's page says what the comparison says, and what was forced."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from page_reader import PageReader
-from report_factory import METRICS, describe_slice
+from record_factory import METRICS, describe_slice
 
 from din_train.compare.comparison import ComparedRun, Comparison, Difference
 from din_train.compare.comparison_page import (
@@ -14,7 +15,7 @@ from din_train.compare.comparison_page import (
     plot_slices_of_runs,
 )
 
-BASE = ComparedRun("runs/base", {**METRICS, "model": "base", "gauc": 0.7}, 0.0)
+BASE = ComparedRun("runs/base", replace(METRICS, model="base", gauc=0.7), 0.0)
 DIN = ComparedRun("runs/din", METRICS, 25.0)
 DIFFERENCES = (
     Difference("gauc", "runs/din", "runs/base", 0.05, 0.02, 0.08, 0.95, "DIN beats BaseModel by 0.0500 GAUC"),
@@ -64,14 +65,14 @@ def test_differences_are_drawn_with_their_intervals() -> None:
     assert [np.asarray(line.get_xdata()).tolist() for line in runs.axes[0].lines] == [
         [0.6543, 0.8321], [0.7], [0.6543, 0.8321], [0.75],
     ]  # fmt: skip
-    assert plot_runs("gauc", [ComparedRun("a", {**METRICS, "gauc": None}, None)]) is None
+    assert plot_runs("gauc", [ComparedRun("a", replace(METRICS, gauc=None), None)]) is None
 
 
 def test_the_largest_slices_are_drawn_and_runs_may_lack_some() -> None:
     many = [describe_slice(f"s{n}", num_samples=100 + n, gauc=0.5 + n / 100) for n in range(20)]
-    first = ComparedRun("a", {**METRICS, "slices": {"hour": many}}, 0.0)
-    other = ComparedRun("b", {**METRICS, "slices": {"hour": many[:9]}}, 0.0)
-    figure = plot_slices_of_runs("hour", [first, other, ComparedRun("c", {**METRICS, "slices": {}}, 0.0)])
+    first = ComparedRun("a", replace(METRICS, slices={"hour": many}), 0.0)
+    other = ComparedRun("b", replace(METRICS, slices={"hour": many[:9]}), 0.0)
+    figure = plot_slices_of_runs("hour", [first, other, ComparedRun("c", replace(METRICS, slices={}), 0.0)])
     assert figure is not None
     axes = figure.axes[0]
     assert [each.get_text() for each in axes.get_yticklabels()] == [f"s{n}\n{100 + n} rows" for n in range(8, 20)]
@@ -82,7 +83,7 @@ def test_the_largest_slices_are_drawn_and_runs_may_lack_some() -> None:
 
 def test_what_was_forced_and_what_others_named_is_said_and_escaped() -> None:
     hostile = "<script>alert(1)</script>"
-    run = ComparedRun(hostile, {**METRICS, "gauc": None, "slices": {}}, None)
+    run = ComparedRun(hostile, replace(METRICS, gauc=None, slices={}), None)
     reader = build(Comparison((BASE, run), (), (f"{hostile}: other rows",)), **{hostile: [(hostile, "a", hostile)]})
     assert f"Forced: {hostile}: other rows" in reader.text
     assert "There is no difference with an interval" in reader.text

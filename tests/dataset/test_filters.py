@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from log_factory import Event, make_config, prepare_events, read_events, read_raw_ids, read_samples, write_table
 
+from din_train.dataset.negatives import UnknownItems
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
@@ -31,8 +32,8 @@ def test_a_window_of_time(tmp_path: Path) -> None:
     window = {"since": "2014-05-14", "until": START + 5 * DAY}
     data, preparation = prepare_events(tmp_path, events, filters=window)
     assert kept(data) == [("u", item, START + n * DAY) for n, item in enumerate("bcde", 1)]
-    assert preparation.manifest["dropped"]["events_outside_the_time_window"] == 5
-    assert preparation.manifest["dropped"]["users_with_too_few_events"] == 0  # v is gone with its events
+    assert preparation.manifest.dropped["events_outside_the_time_window"] == 5
+    assert preparation.manifest.dropped["users_with_too_few_events"] == 0  # v is gone with its events
 
 
 def test_a_window_is_in_seconds_whatever_the_logs_unit(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_duplicates(tmp_path: Path, duplicates: str, expected: list[str], droppe
     filters = {"duplicates": duplicates}
     data, preparation = prepare_events(tmp_path, events, filters=filters, data={"protocol": "paper"})
     assert [item for user, item, _ in kept(data) if user == "u"] == expected
-    assert preparation.manifest["dropped"].get("duplicate_events", 0) == dropped
+    assert preparation.manifest.dropped.get("duplicate_events", 0) == dropped
 
 
 def test_the_k_core_is_taken_until_nothing_more_falls_out(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_k_core_is_taken_until_nothing_more_falls_out(tmp_path: Path) -> Non
     events = [*events_of("u", "ab"), *events_of("w", "bad"), *events_of("v", "cd")]
     data, preparation = prepare_events(tmp_path, events, filters={"k_core": 2}, data={"protocol": "paper"})
     assert [each[:2] for each in kept(data)] == [("u", "a"), ("u", "b"), ("w", "b"), ("w", "a")]
-    assert preparation.manifest["dropped"]["events_outside_the_k_core"] == 3
+    assert preparation.manifest.dropped["events_outside_the_k_core"] == 3
 
 
 def test_items_seen_only_after_training_become_unknown(tmp_path: Path) -> None:
@@ -74,12 +75,12 @@ def test_items_seen_only_after_training_become_unknown(tmp_path: Path) -> None:
     tests = [row for row in read_samples(data, Split.TEST) if row["label"]]
     assert [row["target"] for row in tests] == ["?", "?"]
     assert tests[0]["history"] == ["a", "b", "c"]
-    assert preparation.manifest["unknown_rate_in_test"] == 1.0
-    assert preparation.manifest["dropped"]["items_of_too_few_training_events"] == 2
-    assert preparation.manifest["counts"]["items"] == 3
-    assert preparation.manifest["unknown_items"] == {"items": 2, "training_events": 0}
+    assert preparation.manifest.unknown_rate_in_test == 1.0
+    assert preparation.manifest.dropped["items_of_too_few_training_events"] == 2
+    assert preparation.manifest.counts["items"] == 3
+    assert preparation.manifest.unknown_items == UnknownItems(items=2, training_events=0)
     # every known item is in both lists, so d and e are all there is to draw
-    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 0
+    assert preparation.manifest.dropped["positives_without_a_negative"] == 0
     drawn = [
         row["target"] for split in (Split.TRAIN, Split.TEST) for row in read_samples(data, split) if not row["label"]
     ]
@@ -92,8 +93,8 @@ def test_items_seen_only_after_training_are_not_drawn_by_popularity(tmp_path: Pa
     _, preparation = prepare_events(
         tmp_path, events, data={"protocol": "paper"}, vocabulary={"min_count": 1}, negatives=negatives
     )
-    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 4 + 2
-    assert preparation.manifest["counts"]["samples"] == 0
+    assert preparation.manifest.dropped["positives_without_a_negative"] == 4 + 2
+    assert preparation.manifest.counts["samples"] == 0
 
 
 def test_positives_without_a_negative_leave_every_split_counted(tmp_path: Path) -> None:
@@ -105,9 +106,9 @@ def test_positives_without_a_negative_leave_every_split_counted(tmp_path: Path) 
     assert users == {
         Split.TRAIN: ["w"] * 3, Split.VALIDATION: [*"vvvv", *"wwww"], Split.TEST: [*"vvvv", *"wwww"]
     }  # fmt: skip
-    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 7
-    assert preparation.manifest["counts"]["events"] == len(events)
-    assert preparation.manifest["counts"]["positives"] == 1 + 2 + 2
+    assert preparation.manifest.dropped["positives_without_a_negative"] == 7
+    assert preparation.manifest.counts["events"] == len(events)
+    assert preparation.manifest.counts["positives"] == 1 + 2 + 2
 
 
 def test_positives_keep_their_negatives_until_nothing_is_left_to_draw(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_positives_keep_their_negatives_until_nothing_is_left_to_draw(tmp_path: 
     ]
     assert [row["target"] for row in rows[-3:]] == ["e", "f", "f"]  # f is all that is left
     assert [row["user"] for row in read_samples(data, Split.TEST)] == ["v", "v"]
-    assert preparation.manifest["dropped"]["positives_without_a_negative"] == 3  # f, a and b of u
+    assert preparation.manifest.dropped["positives_without_a_negative"] == 3  # f, a and b of u
 
 
 def test_rare_items_become_unknown_in_histories_too(tmp_path: Path) -> None:
@@ -131,14 +132,14 @@ def test_rare_items_become_unknown_in_histories_too(tmp_path: Path) -> None:
     assert read_raw_ids(data, "items", "item_id", "item") == {2: "a"}
     assert [row["history"] for row in read_samples(data, Split.TEST) if row["label"]] == [["a", "a", "?"]] * 2
     assert data.training_events.tolist() == [0, 0, 4]
-    assert preparation.manifest["unknown_items"] == {"items": 2, "training_events": 2}  # b twice, z only in the test
-    assert preparation.manifest["unknown_rate_in_test"] == 0.5
+    assert preparation.manifest.unknown_items == UnknownItems(items=2, training_events=2)  # b twice, z only in the test
+    assert preparation.manifest.unknown_rate_in_test == 0.5
 
 
 def test_without_filters_nothing_is_counted_as_dropped(tmp_path: Path) -> None:
     _, preparation = prepare_events(tmp_path, [*events_of("u", "abcd"), *events_of("v", "efgh")])
-    assert set(preparation.manifest["dropped"].values()) == {0}
-    assert preparation.manifest["counts"]["events_with_too_short_history"] == 2
+    assert set(preparation.manifest.dropped.values()) == {0}
+    assert preparation.manifest.counts["events_with_too_short_history"] == 2
 
 
 def test_unknown_impressions_are_no_unknown_targets(tmp_path: Path) -> None:
@@ -151,8 +152,8 @@ def test_unknown_impressions_are_no_unknown_targets(tmp_path: Path) -> None:
     manifest = prepare_data(config, force=False, progress=lambda _: None).manifest
     tests = read_samples(open_store(config.data.prepared), Split.TEST)
     assert [(row["target"], row["label"]) for row in tests] == [("?", 0), ("?", 0), ("b", 1)] * 2
-    assert manifest["unknown_rate_in_test"] == 0
-    assert manifest["unknown_items"] == {"items": 4, "training_events": 0}
+    assert manifest.unknown_rate_in_test == 0
+    assert manifest.unknown_items == UnknownItems(items=4, training_events=0)
 
 
 def test_unknown_items_of_ready_made_samples(tmp_path: Path) -> None:
@@ -167,5 +168,5 @@ def test_unknown_items_of_ready_made_samples(tmp_path: Path) -> None:
     config = make_config(tmp_path, data=data, vocabulary={"min_count": 2})
     manifest = prepare_data(config, force=False, progress=lambda _: None).manifest
     assert read_raw_ids(open_store(config.data.prepared), "items", "item_id", "item") == {2: "a", 3: "b"}
-    assert manifest["unknown_items"] == {"items": 4, "training_events": 1}
-    assert manifest["dropped"]["items_of_too_few_training_events"] == 4
+    assert manifest.unknown_items == UnknownItems(items=4, training_events=1)
+    assert manifest.dropped["items_of_too_few_training_events"] == 4

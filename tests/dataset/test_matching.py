@@ -9,8 +9,10 @@ from log_factory import make_config, write_table
 from rich.console import Console
 
 from din_train.dataset.manifest import Manifest
+from din_train.dataset.matching import FieldValues, Join
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.summary import build_preparation_table
+from din_train.dataset.time_range import Moments
 from din_train.errors import DataError
 
 START = 1_700_000_000  # 2023-11-14 22:13:20
@@ -48,8 +50,8 @@ def with_users(folder: Path, names: list[str], **data: Any) -> dict[str, Any]:
 
 def test_users_that_are_in_their_table_are_counted(tmp_path: Path) -> None:
     manifest = prepare(tmp_path, **with_users(tmp_path, ["u0", "u1", "u7"]))
-    assert manifest["joins"] == [{"kind": "users", "file": "users.tsv", "size": 5, "found": 2}]
-    assert manifest["field_values"]["age"] == {"kind": "users", "size": 5, "missing": 3, "unread": 0, "example": None}
+    assert manifest.joins == [Join(kind="users", file="users.tsv", size=5, found=2)]
+    assert manifest.field_values["age"] == FieldValues(kind="users", size=5, missing=3)
     shown = show(manifest)
     assert "users of the log in users.tsv │ 2 of 5" in shown
     assert "users without age │ 3 of 5" in shown
@@ -61,8 +63,8 @@ def test_a_table_of_other_ids_is_refused(tmp_path: Path, names: list[str]) -> No
     assert f"users.tsv: of 5 users of the log, 0 are in it; the log has 'u0', the file {names[0]!r}; " in line
     assert "or set data.unmatched to allow" in line
     manifest = prepare(tmp_path, **with_users(tmp_path, names, unmatched="allow"))
-    assert manifest["joins"][0]["found"] == 0
-    assert manifest["remarks"] == ["age: none of 5 users has a value, so all are unknown"]
+    assert manifest.joins[0].found == 0
+    assert manifest.remarks == ["age: none of 5 users has a value, so all are unknown"]
 
 
 def test_an_items_table_of_other_ids_is_refused(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_column_without_a_value_is_refused(tmp_path: Path, place: int, key: st
     rows = [[word if at == place else value for at, value in enumerate(row)] for row in ROWS]
     line = refused(tmp_path, rows, data={"item_fields": ["price"]})
     assert line.startswith(f"{key}: none of 9 items has a value; ")
-    assert prepare(tmp_path, rows, data={"item_fields": ["price"], "unmatched": "allow"})["remarks"]
+    assert prepare(tmp_path, rows, data={"item_fields": ["price"], "unmatched": "allow"}).remarks
 
 
 def test_a_context_field_without_a_value_is_refused(tmp_path: Path) -> None:
@@ -93,9 +95,9 @@ NUMERIC = {"item_fields": ["price"], "numeric_fields": ["price"], "num_buckets":
 def test_values_that_are_no_numbers_are_counted_with_an_example(tmp_path: Path) -> None:
     rows = [[*row[:4], "$5.00 - $9.99" if row[1] == "i3" else "" if row[1] == "i4" else f"${row[4]}"] for row in ROWS]
     manifest = prepare(tmp_path, rows, data={**NUMERIC, "max_unread_share": 0.2})
-    assert manifest["field_values"]["price"] == {
-        "kind": "items", "size": 9, "missing": 1, "unread": 1, "example": "$5.00 - $9.99",
-    }  # fmt: skip
+    assert manifest.field_values["price"] == FieldValues(
+        kind="items", size=9, missing=1, unread=1, example="$5.00 - $9.99"
+    )
     assert "price: no number, such as '$5.00 - $9.99' │ 1 of 8" in show(manifest)
     rows = [[*row[:4], "cheap" if row[1] in ("i3", "i5") else row[4]] for row in ROWS]
     (tmp_path / "prepared").rename(tmp_path / "old")
@@ -107,7 +109,7 @@ def test_values_that_are_no_numbers_are_counted_with_an_example(tmp_path: Path) 
 
 def test_odd_ids_are_kept_and_said(tmp_path: Path) -> None:
     rows = [[f'"{row[0]}"', f"{row[1][1:]}.0", *row[2:]] for row in ROWS]
-    assert prepare(tmp_path, rows)["remarks"] == [
+    assert prepare(tmp_path, rows).remarks == [
         "5 of 5 users have ids in quotes, such as '\"u0\"'; they are kept exactly so",
         "9 of 9 items have ids that end in '.0', such as '0.0'; they are kept exactly so",
     ]
@@ -115,23 +117,23 @@ def test_odd_ids_are_kept_and_said(tmp_path: Path) -> None:
 
 def test_rows_that_are_there_twice_and_targets_seen_before(tmp_path: Path) -> None:
     manifest = prepare(tmp_path, [*ROWS, *ROWS[:7]])
-    assert manifest["counts"]["rows_equal_in_user_item_and_time"] == 7
+    assert manifest.counts["rows_equal_in_user_item_and_time"] == 7
     rows = [[user, item, "c", START + n, 1] for user in "uv" for n, item in enumerate("abca")]
     rows += [["x", item, "c", START + n, 1] for n, item in enumerate("fgh")]
     manifest = prepare(tmp_path, [*rows, *[["w", item, "c", START, 1] for item in "abcde"]])
-    assert [manifest["counts"][f"test_targets{name}"] for name in ("", "_in_their_history")] == [4, 2]
+    assert [manifest.counts[f"test_targets{name}"] for name in ("", "_in_their_history")] == [4, 2]
     assert "test targets in their history │ 2 (50.0%)" in show(manifest)
 
 
 def test_the_first_and_last_moment_are_kept_and_shown(tmp_path: Path) -> None:
     manifest = prepare(tmp_path)
-    assert manifest["time"] == {"first": START, "last": START + 59 * 3600, "is_unix": True}
+    assert manifest.time == Moments(first=START, last=START + 59 * 3600, is_unix=True)
     assert "first moment │ 2023-11-14 22:13:20" in show(manifest)
     assert "last moment │ 2023-11-17 09:13:20" in show(manifest)
     rows = [[*row[:3], (START + n * 3600) * 1000, 1] for n, row in enumerate(ROWS)]
-    assert prepare(tmp_path, rows)["time"] == manifest["time"]
+    assert prepare(tmp_path, rows).time == manifest.time
     days = [[*row[:3], 20231115 + n // 9, 1] for n, row in enumerate(ROWS)]
-    assert prepare(tmp_path, days)["time"] == {"first": 20231115, "last": 20231121, "is_unix": False}
+    assert prepare(tmp_path, days).time == Moments(first=20231115, last=20231121, is_unix=False)
 
 
 # Every user of ROWS chooses every item; here there are others.
@@ -152,7 +154,7 @@ def test_a_date_beside_day_numbers(tmp_path: Path, changes: dict[str, Any], key:
     )
     assert "to 20231121" in line
     as_numbers = {"data": {"protocol": "time", "time_split": {"validation_from": 20231117, "test_from": 20231119}}}
-    assert all(prepare(tmp_path, days, **as_numbers)["samples"].values())
+    assert all(prepare(tmp_path, days, **as_numbers).samples.values())
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_a_share_of_users_that_is_none(tmp_path: Path) -> None:
     line = refused(tmp_path, WITH_OTHER_ITEMS, data=data)
     assert line.startswith("data.user_split.test: 0.05 of 6 users leaves the test split ")
     data = {"protocol": "user", "user_split": {"validation": 0, "test": 1}}
-    assert prepare(tmp_path, WITH_OTHER_ITEMS, data=data)["samples"]["test"]
+    assert prepare(tmp_path, WITH_OTHER_ITEMS, data=data).samples["test"]
 
 
 def test_users_who_have_chosen_every_item_leave_no_sample(tmp_path: Path) -> None:
@@ -208,7 +210,7 @@ def test_users_who_have_chosen_every_item_leave_no_sample(tmp_path: Path) -> Non
 
 def test_filters_that_leave_out_nothing_say_so(tmp_path: Path) -> None:
     manifest = prepare(tmp_path, filters={"since": "2020-01-01", "until": "2030-01-01"})
-    assert manifest["remarks"] == [
+    assert manifest.remarks == [
         f"filters.{key}: {day} leaves out nothing: the log goes from 2023-11-14 22:13:20 to 2023-11-17 09:13:20"
         for key, day in (("since", "2020-01-01"), ("until", "2030-01-01"))
     ]
@@ -253,11 +255,11 @@ def test_ready_made_samples_of_one_class(tmp_path: Path, split: str) -> None:
 def test_test_rows_that_are_training_rows_and_odd_ids_of_ready_made_samples(tmp_path: Path) -> None:
     data = write_x1(tmp_path, {"test": ["1,u,a,c,b,c", "0,u,d,c,b,c", "0,'w',a,c,,"]})
     manifest = prepare_data(make_config(tmp_path, data=data), force=False, progress=lambda _: None).manifest
-    assert manifest["remarks"] == [
+    assert manifest.remarks == [
         "1 of 2 users have ids in quotes, such as \"'w'\"; they are kept exactly so",
         "1 of 3 test rows are in the training file too",
     ]
-    assert manifest["time"] is None
+    assert manifest.time is None
 
 
 def write_x1(folder: Path, rows: dict[str, list[str]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from log_factory import Event, make_config, prepare_events, read_events, write_l
 from din_train import files
 from din_train.config import Config, DataConfig, FiltersConfig, NegativesConfig
 from din_train.dataset import prepare
-from din_train.dataset.manifest import read_manifest
+from din_train.dataset.manifest import _compute_seal, read_manifest
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
@@ -36,11 +37,11 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     one, two = (read_manifest(tmp_path / name / "prepared") for name in ("one", "two"))
     assert one is not None
     assert two is not None
-    assert one["made"].keys() == two["made"].keys() == {"seconds", "peak_memory_bytes", "input_status", "versions"}
-    of_the_run = {"made": None, "manifest_sha256": None}
-    assert {**one, **of_the_run} == {**two, **of_the_run}
+    assert one.made is not None
+    assert two.made is not None
+    assert replace(one, made=None) == replace(two, made=None)
     hashes = [hash_files(tmp_path / name / "prepared") for name in ("one", "two")]
-    assert [{**each, "manifest.json": ""} for each in hashes] == [{**one["files"], "manifest.json": ""}] * 2
+    assert [{**each, "manifest.json": ""} for each in hashes] == [{**one.files, "manifest.json": ""}] * 2
 
 
 def test_manifest_proves_the_files(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_every_key_that_decides_the_contents_is_in_the_recipe(tmp_path: Path) ->
     where_and_how = {"reviews", "items", "events", "users", "train", "test", "prepared", "temp_folder", "threads"}
     where_and_how |= {"memory_limit", "max_history_length"}
     left_out = {f"data.{key}" for key in where_and_how} | {"negatives.resample"}
-    assert preparation.manifest["recipe"].keys() == (every - left_out) | {"vocabulary.min_count"}
+    assert preparation.manifest.recipe.keys() == (every - left_out) | {"vocabulary.min_count"}
 
 
 def test_made_again_when_the_log_changes_but_not_when_it_is_only_touched(tmp_path: Path) -> None:
@@ -215,6 +216,15 @@ def test_a_manifest_without_a_key_is_no_manifest(tmp_path: Path, key: str) -> No
     (data.folder / "manifest.json").write_bytes(orjson.dumps(manifest))
     with pytest.raises(DataError, match=r"manifest\.json: damaged, or of another version"):
         open_store(data.folder)
+
+
+def test_a_whole_manifest_with_another_key_is_no_manifest(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    said = {**orjson.loads((data.folder / "manifest.json").read_bytes()), "another": 1}
+    said["manifest_sha256"] = _compute_seal(said)
+    (data.folder / "manifest.json").write_bytes(orjson.dumps(said))
+    assert read_manifest(data.folder) is None
+    assert run(make_config(tmp_path)) == "manifest.json was damaged"
 
 
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:

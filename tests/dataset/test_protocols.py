@@ -102,9 +102,9 @@ def test_golden_splits_of_impressions(tmp_path: Path, protocol: str) -> None:
     for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
         rows = [{key: row[key] for key in ("target", "history", "label")} for row in read_samples(data, split)]
         assert rows == golden[protocol][split.name.lower()]
-    assert manifest["negatives"] == "in the log"
-    assert manifest["counts"]["events"] == 3  # histories hold clicks only
-    assert manifest["counts"]["items"] == 8
+    assert manifest.negatives == "in the log"
+    assert manifest.counts["events"] == 3  # histories hold clicks only
+    assert manifest.counts["items"] == 8
 
 
 LABELLED = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
@@ -146,14 +146,14 @@ def test_how_many_samples_the_order_of_the_file_decides(tmp_path: Path) -> None:
     events = [(user, item, "x", time) for user, item, time in GOLDEN["log"]]
     for ties in ("file_order", "apart"):
         _, preparation = prepare_events(tmp_path, [*OTHER, *events], data={"protocol": "paper", "ties": ties})
-        histories = preparation.manifest["histories"]  # c and f of u's five targets; none of v's four
+        histories = preparation.manifest.histories  # c and f of u's five targets; none of v's four
         assert histories == {"ties": ties, "tied_targets": 2, "tied_share": pytest.approx(2 / 9, abs=1e-6)}
 
 
 def test_impressions_of_whole_days_are_requests_of_a_day(tmp_path: Path) -> None:
     rows = [["u", item, 86_400 * day, int(item == "a"), ""] for day in range(20_000, 20_004) for item in "abc"]
     data = prepare_requests(tmp_path, rows, ids=False)
-    histories = data.manifest["histories"]
+    histories = data.manifest.histories
     assert histories == {"lag": 0, "requests": 4, "requests_at_midnight": 4}
     assert dict(describe_histories(histories))["all times are whole days"] == "a request is a user's day"
     assert [len(row["history"]) for row in read_samples(data, Split.TEST)] == [3, 3, 3]
@@ -205,8 +205,8 @@ def test_users_of_few_events(tmp_path: Path, protocol: str, expected: dict[int, 
         got = found.get(f"u{n}", {})
         assert ([got.get(f"i{place}", H) for place in range(n)] if got else None) == splits, n
     dropped = [n for n, splits in expected.items() if splits is None]
-    assert preparation.manifest["dropped"]["users_with_too_few_events"] == len(dropped)
-    assert preparation.manifest["dropped"]["events_of_those_users"] == sum(dropped)
+    assert preparation.manifest.dropped["users_with_too_few_events"] == len(dropped)
+    assert preparation.manifest.dropped["events_of_those_users"] == sum(dropped)
 
 
 def test_nobody_left_is_an_error(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_epoch_zero_gives_the_stored_ones_of_rare_items_too(tmp_path: Path, excl
     data, negatives = make(tmp_path, min_count=3, per_positive=3, exclude=exclude, distribution=distribution)
     stored = data.samples(Split.TRAIN, 100)
     assert redraw_training_negatives(data, negatives, 0).tolist() == stored.target_item_ids.tolist()
-    unknown, known = data.unknown_items, data.num_items
+    unknown, known = data.manifest.unknown_items, data.num_items
     assert unknown.items == 97 - known > 5
     weight, total = unknown.items, 97
     if distribution == "popularity":
@@ -57,7 +57,7 @@ def test_epoch_zero_gives_the_stored_ones_beside_a_user_with_every_item(tmp_path
     events = [*EVENTS, *(("u5", f"i{n}", "x", 1_000 + n) for n in range(97)), ("u5", "i1", "x", 2_000)]
     negatives = {"per_positive": 3, "exclude": exclude}
     data, preparation = prepare_events(tmp_path, events, negatives=negatives)
-    assert preparation.manifest["dropped"]["positives_without_a_negative"] > 1
+    assert preparation.manifest.dropped["positives_without_a_negative"] > 1
     stored = data.samples(Split.TRAIN, 100)
     config = NegativesConfig(**negatives)
     assert redraw_training_negatives(data, config, 0).tolist() == stored.target_item_ids.tolist()
@@ -108,4 +108,4 @@ def test_whether_negatives_are_drawn_anew_does_not_change_the_data_set(tmp_path:
     _, never = prepare_events(tmp_path, EVENTS)
     _, epoch = prepare_events(tmp_path, EVENTS, negatives={"resample": "epoch"})
     assert epoch.reason is None
-    assert epoch.manifest["fingerprint"] == never.manifest["fingerprint"]
+    assert epoch.manifest.fingerprint == never.manifest.fingerprint

@@ -19,7 +19,7 @@ def test_ids_count_up_from_two_most_frequent_first(tmp_path: Path) -> None:
     assert read_raw_ids(data, "users", "user_id", "user") == {2: "007", 3: "7"}
     assert read_raw_ids(data, "items", "item_id", "item") == {2: "x", 3: "y", 4: "z", 5: "w w"}
     assert read_values(data, "category") == {2: "toys", 3: "books"}
-    assert preparation.manifest["counts"] == {
+    assert preparation.manifest.counts == {
         "events": 6,
         "users": 2,
         "items": 4,

@@ -1,6 +1,8 @@
 """The terminal shows the figures of the page."""
 
-from report_factory import METRICS, describe_slice
+from dataclasses import replace
+
+from record_factory import METRICS, describe_slice
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +31,7 @@ def test_metrics_with_intervals_and_what_they_stand_on() -> None:
 
 
 def test_undefined_metrics_and_no_intervals() -> None:
-    rows = read(build_metrics_table({**METRICS, "gauc": None, "intervals": None}))
+    rows = read(build_metrics_table(replace(METRICS, gauc=None, intervals=None)))
     assert rows[:2] == [["GAUC", "undefined", ""], ["AUC", "0.812500", ""]]
 
 

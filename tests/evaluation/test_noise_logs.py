@@ -74,11 +74,11 @@ def test_base_model_learns_nothing(tmp_path: Path, log: str, protocol: str) -> N
     rows, metrics, _ = train(tmp_path, protocol, **LOGS[log])
     groups = rows.user_id if protocol != "user" else rows.user_id.astype(np.int64) << 40 | rows.history_end
     key = "gauc" if protocol != "user" else "gauc_by_history"
-    assert metrics[key] == pytest.approx(compute_gauc(groups, rows.label, rows.logit).value, abs=1e-12)
+    assert getattr(metrics, key) == pytest.approx(compute_gauc(groups, rows.label, rows.logit).value, abs=1e-12)
     error = compute_null_deviation(groups, rows.label, rows.logit)
     assert error is not None
     assert error < 0.03
-    assert abs(metrics[key] - 0.5) < 4 * error
+    assert abs(getattr(metrics, key) - 0.5) < 4 * error
 
 
 def test_any_order_of_the_lines_gives_the_same_metrics(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_any_order_of_the_lines_gives_the_same_metrics(tmp_path: Path) -> None:
         folder = tmp_path / f"shuffled-{seed}"
         folder.mkdir()
         rows, metrics, _ = train(folder, "holdout", shuffle=seed, **LOGS["under one id"])
-        found.append((rows.logit.tobytes(), metrics["gauc"], metrics["logloss"], metrics["rows_sha256"]))
+        found.append((rows.logit.tobytes(), metrics.gauc, metrics.logloss, metrics.rows_sha256))
     assert found[0] == found[1] == found[2]
 
 
@@ -135,7 +135,7 @@ def test_both_leaks_are_found_where_they_are_planted(
         plant(patch)
         rows, metrics, run = train(tmp_path, "holdout", **log)
     assert compute_gauc(rows.user_id, rows.label, -rows.history_length.astype(np.float64)).value > 0.6
-    assert abs(metrics["gauc"] - 0.5) > 0.04
+    assert abs(metrics.gauc - 0.5) > 0.04
     subject = open_subject(run)
     assert check_histories_end_before_targets(subject).measured[what] > 0
     alone = check_history_alone(subject)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from report_factory import HISTORY, ROWS, describe_slice
+from record_factory import describe_slice
+from report_factory import HISTORY, ROWS
 from scored_rows import make_rows
 
 from din_train.report.plots import INK, clip_text, figure_style, new_figure, to_svg, write_figure, write_figures

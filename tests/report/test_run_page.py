@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from page_reader import PageReader
+from record_factory import MANIFEST, METRICS, describe_slice
 from report_factory import (
     ENVIRONMENT,
     HISTORY,
-    MANIFEST,
-    METRICS,
     ROWS,
     build_page,
     build_report,
-    describe_slice,
     read_page,
 )
 
@@ -53,9 +51,9 @@ def test_the_numbers_come_with_what_they_stand_on() -> None:
     assert all(meaning in text for meaning in MEANINGS.values())
     assert "second training" not in text
     assert "a second training, on training and validation rows together" in build_page(
-        metrics={**METRICS, "refit": True}
+        metrics=replace(METRICS, refit=True)
     )
-    uniform = PageReader(build_page(metrics={**METRICS, "gauc_weighting": "uniform"})).text
+    uniform = PageReader(build_page(metrics=replace(METRICS, gauc_weighting="uniform"))).text
     assert "GAUC is over 2 users, every user counts the same" in uniform
 
 
@@ -140,10 +138,10 @@ def test_what_others_named_is_escaped_everywhere() -> None:
     slices = {"history_length": [describe_slice(HOSTILE)], HOSTILE: [describe_slice(HOSTILE)]}
     page = build_page(
         name=HOSTILE,
-        metrics={**METRICS, "slices": slices},
+        metrics=replace(METRICS, slices=slices),
         config=HOSTILE,
         again=HOSTILE,
-        manifest={**MANIFEST, "counts": {HOSTILE: 1}, "dropped": {HOSTILE: 2}},
+        manifest=replace(MANIFEST, counts={HOSTILE: 1}, dropped={HOSTILE: 2}),
         environment={**ENVIRONMENT, "command": HOSTILE, "platform": HOSTILE},
         attention=[describe_user(HOSTILE)],
     )
@@ -156,8 +154,8 @@ def test_what_others_named_is_escaped_everywhere() -> None:
 
 
 def test_undefined_metrics_are_said_and_drawn_as_nothing() -> None:
-    metrics = {**METRICS, "auc": None, "gauc": None, "normalised_entropy": None, "slices": {}}
-    metrics["intervals"] = {**METRICS["intervals"], "auc": None, "gauc": None}
+    intervals = {**(METRICS.intervals or {}), "auc": None, "gauc": None}
+    metrics = replace(METRICS, auc=None, gauc=None, normalised_entropy=None, slices={}, intervals=intervals)
     one_class = replace(ROWS, label=np.ones(6, np.int8))
     page = build_page(metrics=metrics, rows=one_class)
     reader = PageReader(page)
@@ -169,7 +167,7 @@ def test_undefined_metrics_are_said_and_drawn_as_nothing() -> None:
 
 
 def test_a_slice_dimension_without_a_defined_metric_says_so() -> None:
-    metrics = {**METRICS, "slices": {"hour": [describe_slice("12", gauc=None, auc=None)]}}
+    metrics = replace(METRICS, slices={"hour": [describe_slice("12", gauc=None, auc=None)]})
     reader = PageReader(build_page(metrics=metrics))
     assert "By hour neither GAUC nor AUC is defined" in reader.text
     assert "figure-slices-hour" not in reader.ids
@@ -177,7 +175,7 @@ def test_a_slice_dimension_without_a_defined_metric_says_so() -> None:
 
 def test_a_run_without_its_other_files_has_its_page() -> None:
     lacking = {key: f"No {key} there." for key in ("scores", "data", "environment", "attention")}
-    metrics = {**METRICS, "slices": {}, "intervals": None}
+    metrics = replace(METRICS, slices={}, intervals=None)
     page = build_page(metrics=metrics, history=[], rows=None, manifest=None, environment=None, lacking=lacking)
     reader = PageReader(page)
     assert list(reader.find("figure")) == []
@@ -188,7 +186,7 @@ def test_a_run_without_its_other_files_has_its_page() -> None:
 
 def test_a_run_without_a_watched_split_has_its_loss_alone() -> None:
     history = [{"epoch": 1, "loss": 0.7, "learning_rate": 0.01}]
-    reader = PageReader(build_page(history=history, metrics={**METRICS, "protocol": "paper", "selected_on": "none"}))
+    reader = PageReader(build_page(history=history, metrics=replace(METRICS, protocol="paper", selected_on="none")))
     assert {"figure-loss", "figure-learning-rate"} <= set(reader.ids)
     assert "figure-watched" not in reader.ids
 

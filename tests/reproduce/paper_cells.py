@@ -1,10 +1,12 @@
 """Cells of the paper's grid with run directories as `fit` would have left them, without any training."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+from record_factory import MANIFEST, METRICS
 
 from din_train.checksums import indexed_file
 from din_train.reproduce.paper_suites import ReproduceOptions, build_paper_cells
@@ -16,7 +18,7 @@ TRAINING_ROWS = 2_223_958
 def plan_cells(out: Path, dataset: str, *suites: str, seeds: int = 1, **more: Any) -> list[Cell]:
     """What a command has to run, with the config files that it writes."""
     options = ReproduceOptions(suites, (dataset,), seeds, **more)
-    manifests = defaultdict(lambda: {"samples": {"train": TRAINING_ROWS}})
+    manifests = defaultdict(lambda: replace(MANIFEST, samples={"train": TRAINING_ROWS}))
     cells = build_paper_cells(out, options, dataset, {}, manifests)
     for cell in cells:
         cell.write_config()
@@ -26,21 +28,9 @@ def plan_cells(out: Path, dataset: str, *suites: str, seeds: int = 1, **more: An
 def finish(cell: Cell, gauc: float | None, auc: float | None = 0.75, *, seconds: float = 100.0) -> None:
     """As if it had been trained."""
     cell.run.path.mkdir(parents=True)
+    model, protocol = cell.config.model.name, cell.config.data.protocol
     cell.run.write_metrics(
-        {
-            "model": cell.config.model.name,
-            "protocol": cell.config.data.protocol,
-            "split": "test",
-            "selected_on": "validation",
-            "auc": auc,
-            "gauc": gauc,
-            "logloss": 0.5,
-            "gauc_weighting": "impressions",
-            "rows_sha256": "00",
-            "metric_definition": "00",
-            "best_epoch": 3,
-            "seed": cell.seed,
-        }
+        replace(METRICS, model=model, protocol=protocol, auc=auc, gauc=gauc, best_epoch=3, seed=cell.seed)
     )
     cell.add_cost(Cost(seconds, 1_500_000_000))
 

@@ -43,7 +43,7 @@ def build_data(samples: int = 2) -> PreparedData:
     }
     return PreparedData(
         folder=Path("prepared"),
-        manifest={"fields": {"item": ["category"], "user": [], "context": []}, "fingerprint": "f"},
+        manifest=SimpleNamespace(fields={"item": ["category"], "user": [], "context": []}, fingerprint="f"),
         event_item_ids=np.array([2, 3, 4, 5, 6], np.int32),
         item_fields={"category": np.array([0, 1, 12, 13, 14, 15, 16], np.int32)},
         user_fields={},

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from log_factory import Event, make_config, write_log, write_table
+from record_factory import METRICS
 
 from din_train.audit.audited_run import AuditedRun
 from din_train.audit.check import Check, Status
@@ -113,7 +114,7 @@ def prepare(folder: Path, kind: str, model: str = "lr", **changes: Any) -> Audit
     samples = data.samples(Split.TEST, config.data.max_history_length)
     nothing: Any = None
     return AuditedRun(
-        config=config, data=data, model=nothing, metrics={}, stored=None, scored_on_gpu=False, samples=samples,
+        config=config, data=data, model=nothing, metrics=METRICS, stored=None, scored_on_gpu=False, samples=samples,
         rows=np.arange(len(samples)), seed=1,
     )  # fmt: skip
 

@@ -1,0 +1,56 @@
+"""The record of a run's `metrics.json`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from din_train.config import GaucWeighting
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """A run's metrics on a split, and how they came about; the names and their order are those of the file.
+
+    gauc_by_history: see `has_gauc_by_history`. intervals: AUC's and GAUC's, and what they are; None without resamples.
+    negatives: the config's section, or `in the log`. slices: dimension -> the metrics of each of its slices.
+    """
+
+    model: str
+    protocol: str
+    split: str
+    selected_on: str
+    auc: float | None
+    gauc: float | None
+    logloss: float | None
+    normalised_entropy: float | None
+    pcoc: float | None
+    ece: float | None
+    num_samples: int
+    num_positives: int
+    num_users: int
+    gauc_users: int
+    gauc_users_skipped: int
+    gauc_by_history: float | None
+    gauc_weighting: GaucWeighting
+    intervals: Mapping[str, Any] | None
+    negatives: Mapping[str, Any] | str
+    seed: int
+    best_epoch: int
+    refit: bool
+    parameters: int
+    data_fingerprint: str
+    rows_sha256: str
+    metric_definition: str
+    slices: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    @property
+    def has_gauc_by_history(self) -> bool:
+        """Whether there is one: under the other protocols test rows of a user or a target share one history."""
+        return self.protocol == "user"
+
+    def to_json(self) -> dict[str, Any]:
+        """What the file says."""
+        said = dict(vars(self))
+        if not self.has_gauc_by_history:
+            del said["gauc_by_history"]
+        return said
