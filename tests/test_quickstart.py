@@ -40,18 +40,11 @@ def test_quickstart_trains_both_models_and_compares_them(checkout: Path) -> None
     assert [command[0] for command in commands] == ["fit", "fit", "compare"]
     *_, compared = [run(command) for command in commands]
     assert (checkout / "runs/latest").resolve().name == "sample"
-    for name in ("sample-base", "sample"):
-        metrics = orjson.loads((checkout / "runs" / name / "metrics.json").read_bytes())
+    base, din = (
+        orjson.loads((checkout / "runs" / name / "metrics.json").read_bytes()) for name in ("sample-base", "sample")
+    )
+    for name, metrics in (("sample-base", base), ("sample", din)):
+        assert (metrics["num_samples"], metrics["num_positives"]) == (22_000, 2_000)
         assert re.search(rf"runs/{name} .*{metrics['auc']:.6f} .*{metrics['gauc']:.6f}", compared.stdout)
+    assert din["gauc"] - base["gauc"] >= 0.01  # it is 0.07
     assert any("runs/sample" in line and "runs/latest" in line for line in recipe)
-
-
-def test_din_beats_base_model_by_a_hundredth_of_gauc(checkout: Path) -> None:
-    means = {}
-    for model in ("base", "din"):
-        fit = ["fit", "--config", "configs/sample.yaml", "--set", f"model.name={model}", "--set", f"name={model}"]
-        run([*fit, "--seeds", "1,2,3"])
-        runs = [orjson.loads((checkout / f"runs/{model}-seed{k}/metrics.json").read_bytes()) for k in (1, 2, 3)]
-        assert {(each["num_samples"], each["num_positives"]) for each in runs} == {(22_000, 2_000)}
-        means[model] = sum(each["gauc"] for each in runs) / len(runs)
-    assert means["din"] - means["base"] >= 0.01, means
