@@ -12,7 +12,6 @@ from rich.text import Text
 from din_train.printable import dump_printable_json, make_printable
 
 _FILE_WIDTH = 120
-ReadProgress = Callable[[int], None]
 
 
 class PrintableConsole(Console):
@@ -53,7 +52,7 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def reading_progress(total_bytes: int, doing: str = "reading") -> Iterator[ReadProgress]:
+def reading_progress(total_bytes: int, doing: str = "reading") -> Iterator[Callable[[int], None]]:
     """A bar over the bytes of the input, on stderr, gone when done."""
     columns = (TextColumn(doing), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

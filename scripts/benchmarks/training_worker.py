@@ -52,19 +52,12 @@ def measure_ours(task: Figures) -> Figures:
     from din_train.tensorflow_setup import start_tensorflow
 
     start_tensorflow("cpu")
-    from din_train.batches import TrainingBatches
     from din_train.model.build import build_model
     from din_train.run_directory import RunDirectory
+    from din_train.scoring import build_training_batches
     from din_train.training.trainer import fit_model
 
-    batches = TrainingBatches(
-        data,
-        samples,
-        batch_size=config.training.batch_size,
-        max_history_length=config.data.max_history_length,
-        unknown_rate=config.vocabulary.unknown_rate,
-        seed=config.seed,
-    )
+    batches = build_training_batches(config, data, samples)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.checkpoints.mkdir()
