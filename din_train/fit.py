@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from signal import SIGINT
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +41,7 @@ from din_train.scoring import (
     read_training_samples,
     score_split,
 )
-from din_train.signals import interrupted_exit_code, received_signal
+from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope
 
 if TYPE_CHECKING:
@@ -329,11 +328,9 @@ def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Seque
     """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
     from din_train.training.checkpoint import find_newest_position
 
-    signal = received_signal()
-    by = signal.name if signal and signal != SIGINT else "Ctrl-C"
     position = find_newest_position(run.checkpoints)
     kept = f"state saved in {run.path} after {position}" if position else "no state saved yet"
     command = ["din-train", "fit", "--config", str(run.config_file)]
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
-    return f"training stopped by {by}: {kept}; go on with `{shlex.join(command)} --resume`"
+    return f"training stopped by {name_signal()}: {kept}; go on with `{shlex.join(command)} --resume`"

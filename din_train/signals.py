@@ -30,6 +30,11 @@ def received_signal() -> signal.Signals | None:
     return _State.received
 
 
+def name_signal() -> str:
+    """The signal that came, as the user knows it: `Ctrl-C` or `SIGTERM`."""
+    return "SIGTERM" if received_signal() is signal.SIGTERM else "Ctrl-C"
+
+
 def interrupted_exit_code() -> int:
     """128 + the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (received_signal() or signal.SIGINT)
