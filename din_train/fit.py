@@ -138,7 +138,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
 def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> RunMetrics:
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
     from din_train.evaluation.scores import write_scores
-    from din_train.explain.weights import write_attention
+    from din_train.explain.examples import write_attention
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)

@@ -18,20 +18,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train import terminal
-from din_train.batches import Inputs, build_batch
-from din_train.config import Config
-from din_train.dataset.names import Describer
-from din_train.dataset.protocols import Split
-from din_train.dataset.store import PreparedData, Samples
+from din_train.batches import Inputs
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
-from din_train.explain.examples import Weighted, build_example, choose_example_rows
 from din_train.model.din import DIN
 from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import LocatedBatch, RankingModel
-from din_train.report.attention import Example, write_examples
-from din_train.run_directory import RunDirectory
+from din_train.model.ranking_model import LocatedBatch
 
 Floats = NDArray[np.float64]
 
@@ -106,42 +98,6 @@ def explain_score(model: DIN, inputs: Inputs) -> Explanation:
     return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype])
 
 
-def choose_examples(
-    model: DIN,
-    data: PreparedData,
-    samples: Samples,
-    logits: NDArray[np.float32],
-    *,
-    seed: int,
-    max_history_length: int,
-) -> list[Example]:
-    """The examples of a run, their weights checked.
-
-    Raises:
-        RunError: if they are not those behind the scores.
-    """
-    describer = Describer(data)
-
-    def weigh(row: int) -> Weighted:
-        explanation = explain_score(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
-        return weigh_candidate(describer, int(samples.target_item_ids[row]), explanation)
-
-    return [
-        build_example(
-            describer.user(int(samples.user_ids[clicked])),
-            describer.history(samples, clicked),
-            weigh(clicked),
-            None if sampled is None else weigh(sampled),
-        )
-        for clicked, sampled in choose_example_rows(samples, logits, seed=seed)
-    ]
-
-
-def weigh_candidate(describer: Describer, item_id: int, explanation: Explanation) -> Weighted:
-    """Return a candidate and its weights, as examples have them."""
-    return {**describer.item(item_id), "click_probability": explanation.click_probability}, explanation.weights
-
-
 def _compare(weights: Floats, scored: Floats, predicted: Floats, tolerance: float) -> Explanation:
     """From [1 + N] logits, of the whole history and without each behaviour.
 
@@ -201,25 +157,3 @@ def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs
         "history_item_ids": inputs["history_item_ids"][0][kept],
         "history_length": np.full(len(places), length - 1, np.int32),
     }
-
-
-def write_attention(
-    run: RunDirectory, config: Config, data: PreparedData, model: RankingModel, logits: NDArray[np.float32]
-) -> None:
-    """Write `attention.json` of a model that has activation weights; other models have none.
-
-    A failed check leaves the file out and is printed: a training that has come to its end is not lost by it.
-
-    Args:
-        logits: [S] of the test split, in stored order.
-    """
-    if not isinstance(model, DIN):
-        return
-    longest = config.data.max_history_length
-    samples = data.samples(Split.TEST, longest)
-    try:
-        examples = choose_examples(model, data, samples, logits, seed=config.seed, max_history_length=longest)
-    except RunError as error:
-        terminal.say(f"{run.attention_file}: not written; {error}")
-        return
-    write_examples(run.attention_file, examples)

@@ -47,6 +47,26 @@ class Example(TypedDict):
     behaviours: list[WeighedBehaviour]
 
 
+# A candidate, and the [N] weights of the behaviours for it.
+Weighed = tuple[Candidate, Sequence[float]]
+
+
+def build_example(
+    user: str, history: Sequence[EventDescription], clicked: Weighed, sampled: Weighed | None = None
+) -> Example:
+    """Build an example of the N behaviours of a history, weighed for one candidate or two."""
+    others = [None] * len(history) if sampled is None else sampled[1]
+    return {
+        "user": user,
+        "clicked": clicked[0],
+        "sampled": None if sampled is None else sampled[0],
+        "behaviours": [
+            {**event, "weight_clicked": weight, "weight_sampled": other}
+            for event, weight, other in zip(history, clicked[1], others, strict=True)
+        ],
+    }
+
+
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Write `attention.json` whole."""
     with indexed_file(path) as temporary:
