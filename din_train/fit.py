@@ -21,9 +21,8 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
-from din_train.evaluation.metric_tables import show_metrics
+from din_train.evaluation.display import show_metrics
 from din_train.files import check_can_be_folder, follow_links
-from din_train.report.report import write_report
 from din_train.run_directory import (
     RUNS,
     RunDirectory,
@@ -139,6 +138,7 @@ def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
     from din_train.evaluation.scores import write_scores
     from din_train.explain.examples import write_attention
+    from din_train.report.report import write_report
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)

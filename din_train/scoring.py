@@ -18,7 +18,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.training_rows import join_for_refit
 from din_train.errors import ConfigError, DataError, RunError
-from din_train.evaluation.metric_tables import show_metrics
+from din_train.evaluation.display import show_metrics
 from din_train.evaluation.metrics import hash_definition
 from din_train.files import follow_links
 from din_train.run_directory import RunDirectory, keep_in, open_run_directory
@@ -131,9 +131,9 @@ def score_split(
         compute_metrics,
         compute_scores,
         compute_slice_metrics,
+        find_slices,
     )
     from din_train.evaluation.scores import ScoredRows
-    from din_train.evaluation.slices import find_slices
 
     samples, batches = build_evaluation_batches(config, data, split)
     rows = ScoredRows.of(samples, compute_scores(model, batches))

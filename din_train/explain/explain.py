@@ -19,8 +19,7 @@ from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import ConfigError
 from din_train.files import atomic_file, check_can_be_file, make_folder
 from din_train.report.attention import Candidate, build_example, draw_attention, format_day, format_weight
-from din_train.report.page import Picture, render_page
-from din_train.report.plots import write_figure
+from din_train.report.page import Picture, render_page, write_figure
 from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run
 

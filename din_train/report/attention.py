@@ -21,8 +21,7 @@ from din_train.checksums import indexed_file, read_indexed
 from din_train.dataset.names import EventDescription, ItemDescription
 from din_train.errors import RunError
 from din_train.printable import make_printable
-from din_train.report.page import Picture
-from din_train.report.plots import COLORS, WIDTH, figure_style
+from din_train.report.page import COLORS, WIDTH, Picture, figure_style
 
 
 class Candidate(ItemDescription):

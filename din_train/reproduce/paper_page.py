@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from din_train.errors import RunError
-from din_train.evaluation import words
+from din_train.evaluation import display
 from din_train.printable import escape_markdown, make_printable
-from din_train.report.page import Picture, render_page
-from din_train.report.plots import write_figures
+from din_train.report.page import Picture, render_page, write_figures
 from din_train.reproduce import RECIPES
 from din_train.reproduce.paper_plots import draw_pictures
 from din_train.reproduce.paper_suites import TITLES, ReproduceOptions, find_paper_cells, load_recipes, load_suite
@@ -53,8 +52,7 @@ _SECTIONS = {
 _CELL_TITLES = ("Cell", "State", "GAUC", "AUC", "Epoch", "Time", "Peak memory")
 _RECIPE_TITLES = {"ours": "ours", "paper": "paper", "official": "official: epoch chosen on the test set"}
 _IN_DOCUMENT = ("table3", "table4", "figure5-4")  # of six examples, from the least likely click to the likeliest
-# Keys of environment.json whose values are shown; the others differ from cell to cell.
-_ENVIRONMENT = ("din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device")
+_NOT_OF_A_MACHINE = {"started", "seconds"}  # keys of environment.json that differ from cell to cell
 
 
 def write_paper(out: Path, planned: Sequence[Cell]) -> None:
@@ -116,12 +114,14 @@ def read_measurement(cells: Sequence[Cell]) -> Measurement:
             environment = cell.run.read_environment()
         except RunError:  # missing or damaged
             continue
-        for key in environment.keys() & set(_ENVIRONMENT):
+        for key in environment.keys() & display.ENVIRONMENT.keys() - _NOT_OF_A_MACHINE:
             values.setdefault(key, {})[str(environment[key])] = None
     return Measurement(
         date=" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
         command=describe_reproduction(cells),
-        environment=tuple((words.ENVIRONMENT[key], " and ".join(values[key])) for key in _ENVIRONMENT if key in values),
+        environment=tuple(
+            (title, " and ".join(values[key])) for key, title in display.ENVIRONMENT.items() if key in values
+        ),
         seconds=sum(cost.seconds for cost in costs),
         peak_bytes=max((cost.peak_bytes for cost in costs), default=0),
     )
@@ -191,7 +191,7 @@ def _describe_group(group: Sequence[TableLine], what: str = "") -> str:
     said = f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}." if seeds else "No seed yet."
     return (
         f"## {TITLES[first.data]}, {what}recipe {first.recipe}\n\nProtocol `{first.protocol}`: "
-        f"{words.PROTOCOLS[first.protocol]} Selection: {first.selection}. {said}"
+        f"{display.PROTOCOLS[first.protocol]} Selection: {first.selection}. {said}"
     )
 
 
@@ -301,7 +301,7 @@ def _describe_recipe(group: Sequence[TableLine]) -> dict[str, object]:
         "title": _RECIPE_TITLES[first.recipe],
         "on_test": first.recipe == "official",
         "protocol": first.protocol,
-        "protocol_is": words.PROTOCOLS[first.protocol],
+        "protocol_is": display.PROTOCOLS[first.protocol],
         "selection": first.selection,
         "order": describe_order(group),
         "titles": [column.title for column in shown],

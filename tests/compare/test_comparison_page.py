@@ -7,7 +7,7 @@ import numpy as np
 from page_reader import PageReader
 from record_factory import METRICS, describe_slice
 
-from din_train.compare.comparison import ComparedRun, Comparison, Difference
+from din_train.compare.compare import ComparedRun, Comparison, Difference
 from din_train.compare.comparison_page import (
     build_comparison_page,
     plot_differences,

@@ -20,8 +20,8 @@ from report_factory import (
 from din_train.config.data import Protocol
 from din_train.config.schema import GaucWeighting
 from din_train.config.training import SelectOn
-from din_train.evaluation.words import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
-from din_train.report.run_page import build_run_pictures
+from din_train.evaluation.display import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
+from din_train.report.report import build_run_pictures
 
 HOSTILE = "</svg><script>alert('1')</script>\"$x^{2$&\x1f\n"
 
