@@ -22,6 +22,9 @@ from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.display import show_metrics
+from din_train.evaluation.evaluate import compute_metrics, compute_scores
+from din_train.evaluation.metrics import compute_auc, compute_gauc
+from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import check_can_be_folder, follow_links
 from din_train.run_directory import (
     RUNS,
@@ -136,7 +139,6 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
 
 def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> RunMetrics:
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
-    from din_train.evaluation.scores import write_scores
     from din_train.explain.examples import write_attention
     from din_train.report.report import write_report
 
@@ -180,8 +182,6 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
 
 
 def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
-    from din_train.evaluation.metrics import compute_auc, compute_gauc
-
     metric, logits = config.training.early_stopping.metric, np.zeros(len(samples), np.float32)
     if metric == "auc" and compute_auc(samples.labels, logits) is None:
         lacks = "rows of both classes, clicked and not clicked"
@@ -293,8 +293,6 @@ def _train_once(
 
 def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
     """The split that is scored after every epoch, and how."""
-    from din_train.evaluation.evaluate import compute_metrics, compute_scores
-    from din_train.evaluation.scores import ScoredRows
     from din_train.training.callbacks import Watched
 
     split = _find_watched_split(config, data)

@@ -19,7 +19,15 @@ from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.training_rows import join_for_refit
 from din_train.errors import ConfigError, DataError, RunError
 from din_train.evaluation.display import show_metrics
-from din_train.evaluation.metrics import hash_definition
+from din_train.evaluation.evaluate import (
+    compute_intervals,
+    compute_metrics,
+    compute_scores,
+    compute_slice_metrics,
+    find_slices,
+)
+from din_train.evaluation.metrics import compute_gauc_by_history, hash_definition
+from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import follow_links
 from din_train.run_directory import RunDirectory, keep_in, open_run_directory
 from din_train.run_metrics import RunMetrics
@@ -27,7 +35,6 @@ from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
     from din_train.batches import EvaluationBatches, TrainingBatches
-    from din_train.evaluation.scores import ScoredRows
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
 
@@ -52,7 +59,7 @@ class Scored:
     """A split's metrics, and the rows they come from."""
 
     metrics: RunMetrics
-    rows: "ScoredRows"
+    rows: ScoredRows
 
 
 def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
@@ -126,15 +133,6 @@ def score_split(
     model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
 ) -> Scored:
     """Score a split, and compute its metrics with all that says how they came about."""
-    from din_train.evaluation.evaluate import (
-        compute_intervals,
-        compute_metrics,
-        compute_scores,
-        compute_slice_metrics,
-        find_slices,
-    )
-    from din_train.evaluation.scores import ScoredRows
-
     samples, batches = build_evaluation_batches(config, data, split)
     rows = ScoredRows.of(samples, compute_scores(model, batches))
     names = read_names(data)
@@ -161,12 +159,10 @@ def score_split(
     return Scored(metrics, rows)
 
 
-def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> float | None:
+def _compute_by_history(samples: Samples, rows: ScoredRows, config: Config) -> float | None:
     """GAUC by history under protocol `user`; see `RunMetrics`."""
     if config.data.protocol != "user":
         return None
-    from din_train.evaluation.metrics import compute_gauc_by_history
-
     times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
     columns: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
     return compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting).value
@@ -240,8 +236,6 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
     Raises:
         RunError: if the numbers are shown, but could not be written to the run.
     """
-    from din_train.evaluation.scores import write_scores
-
     opened = open_run(run_dir, overrides)
     if opened.checkpoint.refit and split == "validation":
         terminal.say(

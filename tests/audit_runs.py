@@ -9,8 +9,7 @@ import numpy as np
 from log_factory import Event, make_config, write_log, write_table
 from record_factory import METRICS
 
-from din_train.audit.audited_run import AuditedRun
-from din_train.audit.check import Check, Status
+from din_train.audit.audited_run import AuditedRun, Check, Status
 from din_train.config import Config
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split

@@ -3,34 +3,36 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from rich.markup import escape
 from rich.table import Table
 
 from din_train import terminal
-from din_train.audit.audited_run import AuditedRun
-from din_train.audit.check import Check, Status
-from din_train.audit.future import check_histories_end_before_targets, note_future_changes_scores
-from din_train.audit.held_out_rows import check_disjoint_users, check_test_events
-from din_train.audit.history_properties import check_history_alone, note_row_properties
-from din_train.audit.item_ids import (
+from din_train.audit.audited_run import AuditedRun, Check, Status, choose_rows
+from din_train.audit.label_leaks import (
+    check_history_alone,
     check_item_kinds,
     check_negatives_pool,
     check_odd_ids,
     note_popularity,
     note_repeated_items,
+    note_row_properties,
 )
 from din_train.audit.parity import check_metrics, check_same_rows, check_stored_scores
+from din_train.audit.time_leaks import (
+    check_disjoint_users,
+    check_histories_end_before_targets,
+    check_test_events,
+    note_future_changes_scores,
+)
 from din_train.checksums import indexed_file
 from din_train.dataset.protocols import Split
 from din_train.errors import RunError
+from din_train.evaluation.scores import read_scores
 from din_train.run_directory import keep_in
 from din_train.scoring import OpenedRun, build_evaluation_batches, open_run
-
-if TYPE_CHECKING:
-    from din_train.audit.audited_run import AuditedRun
 
 _STATUS_STYLES = {"passed": "green", "failed": "bold red", "note": "cyan", "skipped": "dim"}
 _JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
@@ -56,8 +58,6 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
-    from din_train.audit.audit import run_checks
-
     audited = build_audited_run(opened, most_rows=most_rows, seed=seed)
     checks = run_checks(audited)
     failed = [check for check in checks if check.status is Status.FAILED]
@@ -81,15 +81,12 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
         raise RunError(problems)
 
 
-def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> "AuditedRun":
+def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> AuditedRun:
     """The run's test split, metrics and scores.
 
     Raises:
         RunError: if the run has not finished, or a file of it is damaged.
     """
-    from din_train.audit.audited_run import AuditedRun, choose_rows
-    from din_train.evaluation.scores import read_scores
-
     metrics = opened.run.read_metrics()
     samples, _ = build_evaluation_batches(opened.config, opened.data, Split.TEST)
     scores = opened.run.scores_file("test")
@@ -115,7 +112,7 @@ def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
     return bool(tf.config.get_visible_devices("GPU"))
 
 
-def _describe(audited: "AuditedRun", checks: Sequence[Check], *, passed: bool) -> dict[str, Any]:
+def _describe(audited: AuditedRun, checks: Sequence[Check], *, passed: bool) -> dict[str, Any]:
     """The contents of audit.json."""
     return {
         "passed": passed,

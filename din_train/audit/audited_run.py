@@ -1,21 +1,24 @@
-"""What is audited: a run's model, rows and numbers, the events of its log, and which rows are scored again."""
+"""What is audited (a run's model, rows and numbers, and the events of its log), and the outcome of a check."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.batches import EvaluationBatches
 from din_train.config import Config
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.scores import ScoredRows
-from din_train.model.ranking_model import RankingModel
 from din_train.run_metrics import RunMetrics
+
+if TYPE_CHECKING:
+    from din_train.model.ranking_model import RankingModel
 
 # Longer than any history: the whole of it.
 NO_CAP = 2**31 - 1
@@ -102,7 +105,7 @@ class AuditedRun:
 
     config: Config
     data: PreparedData
-    model: RankingModel
+    model: "RankingModel"
     metrics: RunMetrics
     stored: ScoredRows | None
     scored_on_gpu: bool
@@ -145,6 +148,8 @@ class AuditedRun:
 
     def score(self, samples: Samples) -> Floats:
         """[S] logits, computed as `fit` and `eval` compute them."""
+        from din_train.batches import EvaluationBatches
+
         size, longest = self.config.training.evaluation_batch_size, self.config.data.max_history_length
         batches = EvaluationBatches(self.data, samples, batch_size=size, max_history_length=longest)
         return compute_scores(self.model, batches)
@@ -174,3 +179,46 @@ def choose_rows(user_ids: NDArray[np.int32], most: int, seed: int, among: Rows |
 def measure_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
     """The largest |one - other| / max(1, |one|); 0 for no rows."""
     return float(np.max(np.abs(one - other) / np.maximum(1.0, np.abs(one)), initial=0.0))
+
+
+class Status(StrEnum):
+    """`NOTE`: measured, but no bound would be right for every log. `SKIPPED`: cannot be checked on this run."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOTE = "note"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check's outcome.
+
+    finding: one line: what was compared, on how many rows, against which bound.
+    measured: the numbers in it, ready for JSON.
+    """
+
+    name: str
+    status: Status
+    finding: str
+    measured: Mapping[str, Any]
+
+
+def judge(name: str, passed: bool, finding: str, **measured: Any) -> Check:
+    """A check that passed or failed."""
+    return Check(name, Status.PASSED if passed else Status.FAILED, finding, measured)
+
+
+def note(name: str, finding: str, **measured: Any) -> Check:
+    """A measurement without a bound."""
+    return Check(name, Status.NOTE, finding, measured)
+
+
+def skip(name: str, reason: str) -> Check:
+    """A check that this run or its protocol does not allow."""
+    return Check(name, Status.SKIPPED, reason, {})
+
+
+def describe_counts(counts: Mapping[str, int], none: str, verb: str = "") -> str:
+    """The counts that are not zero, each before the verb and what was counted, or the words for none."""
+    return ", ".join(f"{count:,} {verb}{what}" for what, count in counts.items() if count) or none

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.audit.audited_run import AuditedRun, measure_distance
-from din_train.audit.check import Check, judge, skip
+from din_train.audit.audited_run import AuditedRun, Check, judge, measure_distance, skip
 from din_train.config.data import TIME_FIELDS
 from din_train.dataset.names import hash_rows
 from din_train.evaluation.evaluate import compute_metrics

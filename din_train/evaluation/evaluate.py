@@ -4,12 +4,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.batches import EvaluationBatches
 from din_train.config import MetricsConfig
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
@@ -25,8 +24,11 @@ from din_train.evaluation.metrics import (
     summarise_gauc,
 )
 from din_train.evaluation.scores import ScoredRows
-from din_train.model.ranking_model import RankingModel
 from din_train.run_metrics import Metrics
+
+if TYPE_CHECKING:
+    from din_train.batches import EvaluationBatches
+    from din_train.model.ranking_model import RankingModel
 
 _AT_ONCE = 2  # batches that are scored at the same time
 
@@ -40,7 +42,7 @@ Rows = NDArray[np.bool_]
 Slices = Mapping[str, Sequence[tuple[str, Rows]]]
 
 
-def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[np.float32]:
+def compute_scores(model: "RankingModel", batches: "EvaluationBatches") -> NDArray[np.float32]:
     """[S] logits in stored order.
 
     Raises:
@@ -56,7 +58,7 @@ def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[n
     return logits
 
 
-def _score_side_by_side(model: RankingModel, batches: EvaluationBatches) -> list[NDArray[np.float32]]:
+def _score_side_by_side(model: "RankingModel", batches: "EvaluationBatches") -> list[NDArray[np.float32]]:
     """Scores of each batch: two batches at a time keep two cores busier than the operations of one do."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="scoring") as pool:
         ahead: deque[Future[NDArray[np.float32]]] = deque()

@@ -17,6 +17,7 @@ import pyarrow as pa
 from din_train import terminal
 from din_train.config import Config
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
+from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, compute_sha256, follow_links
 from din_train.logs.rejects import count_allowed
@@ -198,7 +199,6 @@ class RowScorer:
             RunError: see `compute_scores`.
         """
         from din_train.batches import EvaluationBatches
-        from din_train.evaluation.evaluate import compute_scores
 
         parsed = self.parser.parse(chunk)
         batches = EvaluationBatches(
