@@ -7,8 +7,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from din_train.config.problems import describe_problems
 from din_train.config.schema import Config, Preset
+from din_train.config.section import describe_problems
 from din_train.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, dump_yaml, parse_yaml
 from din_train.errors import ConfigError
 from din_train.printable import shorten

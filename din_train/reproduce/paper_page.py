@@ -20,6 +20,7 @@ from din_train.reproduce.paper_suites import TITLES, ReproduceOptions, find_pape
 from din_train.reproduce.paper_tables import (
     TABLE_3_COLUMNS,
     TABLE_4_COLUMNS,
+    WITHDRAWN_REASON,
     TableColumn,
     TableLine,
     build_csv,
@@ -29,7 +30,6 @@ from din_train.reproduce.paper_tables import (
     group_lines,
     show_line_values,
 )
-from din_train.reproduce.published import WITHDRAWN_REASON
 from din_train.sweep import Cell, format_seconds, write_text
 
 GAUC_IS = (
