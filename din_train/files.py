@@ -120,8 +120,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     recover(path)
     temporary = _beside(path, "tmp")
     new, old = temporary / "new", temporary / "old"
-    make_folder(path.parent)
-    _make_marked(temporary)
+    make_marked_folder(temporary)
     try:
         with named_errors(path, temporary):
             new.mkdir()
@@ -166,10 +165,9 @@ def scratch_folder(path: Path, parent: Path | None = None) -> Iterator[Path]:
     if parent is not None:  # where those of folders of one name may be side by side
         place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
         scratch = parent / f".{path.name}-{place}.scratch"
-    make_folder(scratch.parent)
     _check_marked(scratch)
     _remove_marked(scratch)
-    _make_marked(scratch)
+    make_marked_folder(scratch)
     try:
         with named_errors(scratch, scratch):
             yield scratch
@@ -186,11 +184,6 @@ def make_marked_folder(path: Path) -> None:
     make_folder(path.parent)
     _check_marked(path)
     path.mkdir(exist_ok=True)
-    (path / MARK).touch()
-
-
-def _make_marked(path: Path) -> None:
-    path.mkdir()
     (path / MARK).touch()
 
 

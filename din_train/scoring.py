@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from din_train import terminal
 from din_train.config import Config
-from din_train.config.data import TIME_FIELDS
 from din_train.dataset.manifest import Manifest, read_any_manifest, read_manifest
 from din_train.dataset.names import hash_rows, read_names
 from din_train.dataset.protocols import Split
@@ -20,13 +18,14 @@ from din_train.dataset.training_rows import join_for_refit
 from din_train.errors import ConfigError, DataError, RunError
 from din_train.evaluation.display import show_metrics
 from din_train.evaluation.evaluate import (
+    compute_candidate_gauc,
     compute_intervals,
     compute_metrics,
     compute_scores,
     compute_slice_metrics,
     find_slices,
 )
-from din_train.evaluation.metrics import compute_gauc_by_history, hash_definition
+from din_train.evaluation.metrics import hash_definition
 from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import follow_links
 from din_train.run_directory import RunDirectory, keep_in, open_run_directory
@@ -135,15 +134,19 @@ def score_split(
     """Score a split, and compute its metrics with all that says how they came about."""
     samples, batches = build_evaluation_batches(config, data, split)
     rows = ScoredRows.of(samples, compute_scores(model, batches))
-    names = read_names(data)
+    names, weighting = read_names(data), config.metrics.gauc_weighting
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
     metrics = RunMetrics(
         model=config.model.name,
         protocol=config.data.protocol,
         split=split.name.lower(),
         selected_on=str(config.training.select_on),
-        **asdict(compute_metrics(rows, config.metrics)),
-        gauc_by_history=_compute_by_history(samples, rows, config),
+        **vars(compute_metrics(rows, config.metrics)),
+        gauc_by_history=(
+            compute_candidate_gauc(samples, rows, config.metrics.gauc_weighting)
+            if config.data.protocol == "user"
+            else None
+        ),
         gauc_weighting=config.metrics.gauc_weighting,
         intervals=compute_intervals(rows, config.metrics),
         negatives=(config.negatives.model_dump(mode="json") if data.manifest.negatives == "sampled" else "in the log"),
@@ -153,19 +156,10 @@ def score_split(
         parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         data_fingerprint=data.fingerprint,
         rows_sha256=hash_rows(data, samples),
-        metric_definition=hash_definition(config.metrics.gauc_weighting),
+        metric_definition=hash_definition(weighting),
         slices=compute_slice_metrics(rows, slices, config.metrics),
     )
     return Scored(metrics, rows)
-
-
-def _compute_by_history(samples: Samples, rows: ScoredRows, config: Config) -> float | None:
-    """GAUC by history under protocol `user`; see `RunMetrics`."""
-    if config.data.protocol != "user":
-        return None
-    times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
-    columns: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
-    return compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting).value
 
 
 def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":

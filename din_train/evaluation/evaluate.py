@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.config import MetricsConfig
+from din_train.config import GaucWeighting, MetricsConfig
+from din_train.config.data import TIME_FIELDS
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import RunError
@@ -17,6 +18,7 @@ from din_train.evaluation.bootstrap import compute_interval, resample_metrics
 from din_train.evaluation.metrics import (
     compute_auc,
     compute_ece,
+    compute_gauc_by_history,
     compute_logloss,
     compute_normalised_entropy,
     compute_pcoc,
@@ -87,6 +89,13 @@ def compute_metrics(rows: ScoredRows, config: MetricsConfig) -> Metrics:
         gauc_users=gauc.users,
         gauc_users_skipped=gauc.skipped,
     )
+
+
+def compute_candidate_gauc(samples: Samples, rows: ScoredRows, weighting: GaucWeighting) -> float | None:
+    """GAUC over a user's rows with one history and equal time fields, which differ in the candidate alone."""
+    times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
+    groups: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
+    return compute_gauc_by_history(groups, rows.label, rows.logit, weighting).value
 
 
 def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any] | None:
