@@ -23,7 +23,7 @@ from din_train.run_directory import RunDirectory
 def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     """Write `environment.json` now, and again with the seconds that the body took, however it ends.
 
-    A resumed run keeps its first start and command; its seconds are the sum over its processes. TensorFlow has to run.
+    A resumed run keeps its first start and command; its seconds are the sum over its processes. TensorFlow must run.
 
     Args:
         prepared: the data set's folder.
@@ -31,7 +31,7 @@ def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     clock = time.monotonic()
     try:
         earlier = run.read_environment()
-    except RunError:  # missing or damaged, which is no reason not to train
+    except RunError:  # missing or damaged, but training goes on without it
         earlier = {}
     before = float(earlier.get("seconds", 0.0))
     environment = {

@@ -6,12 +6,12 @@ from typing import Any
 
 from din_train.config import GaucWeighting
 
-_FIRST_KEYS = ("model", "protocol", "split", "selected_on")  # of the file
+_FIRST_KEYS = ("model", "protocol", "split", "selected_on")  # the first keys in the file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Metrics of some rows, and the rows and users they stand on; None where undefined."""
+    """Metrics of some rows, and the numbers of rows and users behind them; None if undefined."""
 
     auc: float | None
     gauc: float | None
@@ -53,11 +53,11 @@ class RunMetrics(Metrics):
 
     @property
     def has_gauc_by_history(self) -> bool:
-        """Whether there is one: under the other protocols test rows of a user or a target share one history."""
+        """Only protocol `user` has it: under the others the test rows of a user, or of a target, share one history."""
         return self.protocol == "user"
 
     def to_json(self) -> dict[str, Any]:
-        """What the file says."""
+        """The contents of the file."""
         said = {**{key: getattr(self, key) for key in _FIRST_KEYS}, **vars(self)}
         if not self.has_gauc_by_history:
             del said["gauc_by_history"]

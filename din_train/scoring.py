@@ -131,7 +131,7 @@ def _name(places: Sequence[Path]) -> str:
 def score_split(
     model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
 ) -> Scored:
-    """Score a split, and compute its metrics with all that says how they came about."""
+    """Score a split, and compute its metrics and record how they came about."""
     samples, batches = build_evaluation_batches(config, data, split)
     rows = ScoredRows.of(samples, compute_scores(model, batches))
     names, weighting = read_names(data), config.metrics.gauc_weighting

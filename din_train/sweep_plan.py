@@ -31,8 +31,8 @@ from din_train.sweep import Cell, Count, format_seconds, write_text
 RELATIVE_COST = {"lr": 0.4, "base": 0.6, "wide_deep": 0.7, "pnn": 0.6, "deepfm": 0.7, "din": 1.0}
 SCORING_COST = 0.4  # time of a scored row against one trained on
 START_SECONDS = 12.0  # of a process: TensorFlow, tracing, the report
-NUMBERS_PER_PARAMETER = 7  # on disk at the most: the best weights, and Adam's three in each of two saved states
-PROBE_STEPS = {"many": 300, "few": 60}  # of an epoch: batches below 256 rows, and others
+NUMBERS_PER_PARAMETER = 7  # on disk, at most: the best weights, and the three of Adam in each of two saved states
+PROBE_STEPS = {"many": 300, "few": 60}  # per epoch: with batches below 256 rows, and with others
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _probe(cell: Cell, manifest: Manifest) -> Probe:
         known = TypeAdapter(_KnownProbe).validate_json(file.read_bytes())
         if known.fingerprint == manifest.fingerprint:
             return known.probe
-    config_file = file.parent / "probes" / f"{cell.name}.yaml"  # the cell's may be another sweep's, at work
+    config_file = file.parent / "probes" / f"{cell.name}.yaml"  # another sweep may be using the cell's own file
     write_text(config_file, dump_config(cell.config))
     probe = run_probe(config_file)
     write_text(file, orjson.dumps(_KnownProbe(manifest.fingerprint, probe)).decode())

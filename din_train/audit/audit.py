@@ -48,7 +48,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
 
     Args:
         most_rows: test rows that are scored again; of more, whole users are drawn.
-        seed: of everything drawn.
+        seed: of all random choices.
         overrides: see `open_run`.
 
     Raises:
@@ -57,7 +57,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
     opened = open_run(run_dir, overrides)
     import tensorflow as tf
 
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # the 10 bits of TF32 would hide differences
     audited = build_audited_run(opened, most_rows=most_rows, seed=seed)
     checks = run_checks(audited)
     failed = [check for check in checks if check.status is Status.FAILED]
@@ -96,14 +96,14 @@ def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> Audite
         model=opened.model,
         metrics=metrics,
         stored=read_scores(scores) if scores.exists() else None,
-        scored_on_gpu=_may_be_of_a_gpu(opened),
+        scored_on_gpu=_may_be_scored_on_gpu(opened),
         samples=samples,
         rows=choose_rows(samples.user_ids, most_rows, seed),
         seed=seed,
     )
 
 
-def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
+def _may_be_scored_on_gpu(opened: OpenedRun) -> bool:
     """Whether environment.json names a GPU or, if that file is missing, whether this machine has one."""
     import tensorflow as tf
 

@@ -20,14 +20,14 @@ from din_train.run_metrics import RunMetrics
 if TYPE_CHECKING:
     from din_train.model.ranking_model import RankingModel
 
-# Longer than any history: the whole of it.
+# A cap that no history reaches.
 NO_CAP = 2**31 - 1
 
 # The event row of a target that is not among its user's events.
 NOWHERE = -1
 
-# How far two scores of one row may lie apart, as a share of max(1, |logit|): what rounding comes to if the same sums
-# are taken in another order. In float32 up to 3e-6 was seen, in padded form; the same form gives below 1e-6.
+# How far two scores of one row may lie apart, as a share of max(1, |logit|): the rounding of the same sums
+# in another order. In float32 up to 3e-6 was seen, in padded form; the same form gives below 1e-6.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 
 # The same if one of the scores is a GPU's, whose matrix products may round their factors to 10 bits (TF32).
@@ -100,7 +100,7 @@ class AuditedRun:
 
     metrics: of `metrics.json`. stored: of `scores.test.parquet`, None if it is missing.
     scored_on_gpu: whether the stored scores may be a GPU's.
-    samples: the test split. rows: [N] those of it that are scored again, whole users. seed: of everything drawn.
+    samples: the test split. rows: [N] those of it that are scored again, whole users. seed: of all random choices.
     """
 
     config: Config
@@ -120,7 +120,7 @@ class AuditedRun:
 
     @property
     def stored_tolerance(self) -> float:
-        """How far a stored score and one of now may lie apart."""
+        """How far a stored score and a new one may lie apart."""
         return max(self.tolerance, _GPU_TOLERANCE) if self.scored_on_gpu else self.tolerance
 
     @property
@@ -130,7 +130,7 @@ class AuditedRun:
 
     @cached_property
     def logits(self) -> Floats:
-        """[N] of the audited rows, scored now."""
+        """[N] scores of the audited rows, computed now."""
         return self.score(self.samples.take(self.rows))
 
     @cached_property
@@ -139,7 +139,7 @@ class AuditedRun:
 
     @cached_property
     def probe(self) -> Rows:
-        """The few audited rows that are also scored with other histories: whole users."""
+        """The few audited rows, of whole users, that are also scored with other histories."""
         return choose_rows(self.samples.take(self.rows).user_ids, _PROBED_ROWS, self.seed, among=self.rows)
 
     def samples_of(self, split: Split) -> Samples:

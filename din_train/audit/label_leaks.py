@@ -1,8 +1,8 @@
 """What item ids, histories or context alone say of the labels, and how much of it is fair.
 
-That popular items are likelier positives is fair: an item's identity is an input, and its past clicks are known. What
-says the label by how ids were given, or by how negatives were drawn, is not: a model learns to tell negatives from
-another pool than the positives' (items nobody clicked, the tail, odd ids) by their ids alone.
+That popular items are likelier positives is fair: an item's identity is an input, and its past clicks are known. It is
+not fair if the way in which ids were given, or negatives drawn, tells the label: if negatives come from another pool
+than positives (items nobody clicked, the tail, odd ids), a model learns to tell them by their ids alone.
 
 Within a user the history should say little. If rows see one another's clicks, or rows of one label come with longer
 histories than rows of the other, it says all that a model seems to know.
@@ -27,14 +27,14 @@ _COUNT_DEVIATIONS = 5.0
 # Deviations from one half that are still chance: beyond 4 a normal variable lies once in 16,000 times.
 _NULL_DEVIATIONS = 4.0
 
-# Of what the model has above one half, the most that a property of the history may have alone.
+# A property of the history alone may reach at most this share of what the model has above one half.
 _MOST_SHARE = 0.5
 
-# A kind of items whose test rows all have one label must be that by more than chance.
+# If all test rows of a kind of items have one label, the check fails only if chance is less likely than this.
 _CHANCE = 1e-6
 
-_RANGES = 10  # of ids; they count up by falling popularity
-_MOST_TARGETS = 3_000  # of a split, whose negatives are looked at
+_RANGES = 10  # of ids, which count up by falling popularity
+_MOST_TARGETS = 3_000  # per split, whose negatives are checked
 
 
 def check_negatives_pool(run: AuditedRun) -> Check:
@@ -228,7 +228,7 @@ def _find_kinds(run: AuditedRun) -> dict[str, NDArray[np.bool_]]:
 
 
 def check_history_alone(run: AuditedRun) -> Check:
-    """GAUC of the history's length and age alone; a note as a rule, as users may click more on some days."""
+    """GAUC of the history's length and age alone; mostly a note, because users may click more on some days."""
     name = "leak: history alone"
     samples = run.data.samples(Split.TEST, NO_CAP)
     properties = {"length": samples.history_length.astype(np.float64)}
@@ -261,7 +261,7 @@ def check_history_alone(run: AuditedRun) -> Check:
 
 
 def note_row_properties(run: AuditedRun) -> Check:
-    """The AUC of history length and of each context field alone, learned on half of the users, asked on the others."""
+    """The AUC of history length and of each context field alone, learned on half of the users, measured on the rest."""
     samples = run.samples
     columns = {"history length": samples.history_length, **samples.context}
     half = np.random.default_rng(run.seed).random(int(samples.user_ids.max(initial=0)) + 1) < 0.5

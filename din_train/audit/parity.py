@@ -1,4 +1,4 @@
-"""What a run has stored is what comes out now: its scores, its test rows, and the numbers of metrics.json."""
+"""What a run has stored is what is computed now: its scores, its test rows, and the numbers of metrics.json."""
 
 import math
 from dataclasses import asdict, fields
@@ -12,7 +12,7 @@ from din_train.evaluation.evaluate import compute_candidate_gauc, compute_metric
 from din_train.evaluation.metrics import compute_gauc
 from din_train.evaluation.scores import ScoredRows
 
-# What float sums in another order may come to.
+# How far float sums in another order may lie apart.
 _CLOSE = 1e-9
 
 _COUNTED_USERS = 500  # users whose AUC is counted pair by pair

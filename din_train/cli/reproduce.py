@@ -11,7 +11,7 @@ Names = tuple[str, ...]
 
 
 def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Context, click.Parameter, str], Names]:
-    """`a,b` -> (a, b) in the order of `allowed`; `all` stands for all of them where it may."""
+    """`a,b` -> (a, b) in the order of `allowed`; `all` stands for all of them if `all_word` is set."""
 
     def parse(ctx: click.Context, param: click.Parameter, text: str) -> Names:
         names = [part.strip() for part in text.split(",")] if text else []
@@ -86,7 +86,7 @@ def command(
     """Reproduce the paper's tables and set them beside the published values.
 
     Plans first: cells, time from a short probe, memory, disk. Every cell is a run directory, trained in a process of
-    its own; one that fails leaves the others. Stopped or killed, the same command goes on.
+    its own; if one fails, the others still run. If the command was stopped or killed, run it again to go on.
     """
     from din_train.reproduce.paper_suites import ReproduceOptions
     from din_train.reproduce.reproduce import reproduce

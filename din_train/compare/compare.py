@@ -89,7 +89,7 @@ def compare(
     """Show finished runs side by side on the test split; the first is the base of differences and RelaImpr.
 
     Args:
-        report: write the comparison there, as a page that needs nothing beside it.
+        report: also write the comparison to this file, as one page.
         overrides: see `open_run_directory`; they apply to every run.
     """
     if report is not None:
@@ -113,8 +113,8 @@ def compare(
             raise RunError(f"{name}: has changed while it was read; run the command again")
     comparison = compare_runs(metrics, rows, config, force=force)
     if as_json:
-        of_runs = [{**vars(run), "metrics": run.metrics.to_json()} for run in comparison.runs]
-        terminal.show_json({**asdict(comparison), "runs": of_runs})
+        run_records = [{**vars(run), "metrics": run.metrics.to_json()} for run in comparison.runs]
+        terminal.show_json({**asdict(comparison), "runs": run_records})
     else:
         _show_comparison(comparison)
     if report is not None:
@@ -175,7 +175,7 @@ def compare_runs(
     Args:
         metrics: run name -> its metrics.json. rows: run name -> its scored rows.
         config: GAUC's weighting, resamples and confidence.
-        force: put numbers side by side that do not compare, and say so.
+        force: show numbers that do not compare as well, with a warning.
 
     Raises:
         ConfigError: if the runs were not scored on the same rows, by the same protocol and definitions.
@@ -183,7 +183,7 @@ def compare_runs(
     """
     base_name, *others = metrics
     problems = {name: list(_find_mismatches(name, metrics[name], base_name, metrics[base_name])) for name in others}
-    warnings = [problem for of_run in problems.values() for problem in of_run]
+    warnings = [problem for found in problems.values() for problem in found]
     if warnings and not force:
         raise ConfigError(
             [f"{each}; their numbers do not compare (--force shows them all the same)" for each in warnings]
@@ -215,7 +215,7 @@ def _find_mismatches(name: str, metrics: RunMetrics, base_name: str, base: RunMe
 
 
 def _name_runs(metrics: Mapping[str, RunMetrics]) -> dict[str, str]:
-    """The models' names if they tell the runs apart, else the runs' own."""
+    """The names of the models if all differ, else the names of the runs."""
     models = [each.model for each in metrics.values()]
     if len(set(models)) < len(models):
         return {name: name for name in metrics}
@@ -230,10 +230,10 @@ def _compute_differences(
     ours, theirs = rows[name], rows[base]
     if not (np.array_equal(ours.label, theirs.label) and _group_alike(ours.user_id, theirs.user_id)):
         raise RunError(f"{name}: its rows are not {base}'s, though their hashes are equal; score both again")
-    resampled, of_base = resample_metrics(theirs.user_id, theirs.label, [ours.logit, theirs.logit], config)
+    resampled, resampled_base = resample_metrics(theirs.user_id, theirs.label, [ours.logit, theirs.logit], config)
     differences = []
     for metric in ("gauc", "auc"):
-        values: NDArray[np.float64] = getattr(resampled, metric) - getattr(of_base, metric)
+        values: NDArray[np.float64] = getattr(resampled, metric) - getattr(resampled_base, metric)
         interval = compute_interval(values, config.confidence)
         value = _compute_point(metric, ours, config) - _compute_point(metric, theirs, config)
         if interval is None or not np.isfinite(value):

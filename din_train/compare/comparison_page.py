@@ -27,7 +27,7 @@ ConfigDifferences = Mapping[str, Sequence[tuple[str, str, str]]]
 
 
 def build_comparison_page(comparison: Comparison, config_differences: ConfigDifferences) -> str:
-    """HTML that needs nothing beside it."""
+    """The whole page, as one HTML file."""
     base = comparison.runs[0]
     return render_page(
         "comparison",
@@ -87,7 +87,7 @@ def _draw_runs(comparison: Comparison) -> list[Picture]:
 def _draw_run_slices(runs: Sequence[ComparedRun]) -> list[Picture]:
     pictures = []
     for number, dimension in enumerate(runs[0].metrics.slices, 1):
-        figure = plot_slices_of_runs(dimension, runs)
+        figure = plot_run_slices(dimension, runs)
         if figure is not None:
             by = f"By {name_dimension(dimension)}"
             values = "; ".join(f"{run.name}: {_list_gauc(_find_slices(run, dimension))}" for run in runs)
@@ -130,7 +130,7 @@ def plot_runs(metric: str, runs: Sequence[ComparedRun]) -> Figure | None:
     return figure
 
 
-def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure | None:
+def plot_run_slices(dimension: str, runs: Sequence[ComparedRun]) -> Figure | None:
     """GAUC (or AUC) of each slice, one mark per run; of many slices those with the most rows."""
     first = _find_slices(runs[0], dimension)
     metric = choose_metric(first)
@@ -143,8 +143,8 @@ def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure |
             1.3 + 0.4 * len(names) + 0.2 * len(runs), title=f"{metric.upper()} by {name_dimension(dimension)}"
         )
         for number, run in enumerate(runs):
-            of_run = {each["name"]: each[metric] for each in _find_slices(run, dimension)}
-            points = [(of_run[name], place) for place, name in enumerate(names) if of_run.get(name) is not None]
+            values = {each["name"]: each[metric] for each in _find_slices(run, dimension)}
+            points = [(values[name], place) for place, name in enumerate(names) if values.get(name) is not None]
             if points:
                 axes.plot(
                     *zip(*points, strict=True),

@@ -1,4 +1,4 @@
-"""The whole config, and the checks that need more than one section."""
+"""The whole config with its small sections, and the checks that need more than one section."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -14,19 +14,24 @@ GaucWeighting = Literal["impressions", "positives", "uniform"]
 
 
 class FiltersConfig(Section):
-    """`filters`: events to leave out before anything else, in the order of the keys; each is counted."""
+    """`filters`: which events are left out first, in the order of the keys; each kind is counted."""
 
     since: Annotated[Time | None, Field(description="leave out what is before: unix seconds or a date (UTC)")] = None
     until: Annotated[Time | None, Field(description="leave out what is at or after: unix seconds or a date")] = None
     duplicates: Annotated[
         Literal["keep", "drop-same-time", "drop-same-item"],
         Field(
-            description="drop-same-time: of a user's events with one item and time keep the first; drop-same-item: "
-            "of a user's events with one item keep the first"
+            description="drop-same-time: if a user has several events with one item and time, keep the first; "
+            "drop-same-item: if a user has several events with one item, keep the first"
         ),
     ] = "keep"
     k_core: Annotated[
-        int, Field(ge=1, lt=2**31, description="leave out users and items of fewer events, until none is left; 1: none")
+        int,
+        Field(
+            ge=1,
+            lt=2**31,
+            description="leave out users and items with fewer events, until none is left; 1: keep all",
+        ),
     ] = 1
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
@@ -35,29 +40,33 @@ class FiltersConfig(Section):
 
 
 class VocabularyConfig(Section):
-    """`vocabulary`: what becomes of ids the model does not know."""
+    """`vocabulary`: how the model treats ids that it does not know."""
 
     unknown_rate: Annotated[
         float,
-        Field(ge=0, lt=1, description="share of training ids replaced by 'unknown', so that its row is trained"),
+        Field(
+            ge=0,
+            lt=1,
+            description="share of training ids replaced by 'unknown', so that its row is trained, too",
+        ),
     ] = 0.001
     min_count: Annotated[
         int,
         Field(
             ge=0,
             lt=2**31,
-            description="least training events of an item for a row of its own, else it is 'unknown'; 1: items seen "
-            "in training; 0: every item of the log",
+            description="an item with fewer training events is 'unknown'; 1: only items seen in training have an id; "
+            "0: every item of the log has one",
         ),
     ] = 0
 
 
 class NegativesConfig(Section):
-    """`negatives`: items a user did not choose, drawn where the log has no impressions of its own."""
+    """`negatives`: items that a user did not choose, drawn if the log has no impressions."""
 
-    per_positive: Annotated[int, Field(ge=1, le=10_000, description="training negatives a positive")] = 1
+    per_positive: Annotated[int, Field(ge=1, le=10_000, description="training negatives per positive")] = 1
     evaluation_per_positive: Annotated[
-        int, Field(ge=1, le=10_000, description="validation and test negatives a positive")
+        int, Field(ge=1, le=10_000, description="validation and test negatives per positive")
     ] = 1
     distribution: Annotated[
         Literal["uniform", "popularity"],
@@ -72,7 +81,8 @@ class NegativesConfig(Section):
         Field(description="epoch: fresh training negatives every epoch; validation and test never change"),
     ] = "never"
     seed: Annotated[
-        int, Field(ge=0, lt=2**63, description="apart from `seed`, so that training seeds share the same test rows")
+        int,
+        Field(ge=0, lt=2**63, description="separate from `seed`, so that training seeds share the test rows"),
     ] = 1
 
 
@@ -81,7 +91,7 @@ class MetricsConfig(Section):
 
     gauc_weighting: Annotated[
         GaucWeighting,
-        Field(description="of a user in GAUC's mean: impressions (the paper), positives, or all users alike"),
+        Field(description="weight of a user in GAUC: impressions (the paper), positives, or all users alike"),
     ] = "impressions"
     resamples: Annotated[
         int, Field(ge=0, le=1_000_000, description="bootstrap resamples of the users for intervals; 0: no intervals")
@@ -89,7 +99,7 @@ class MetricsConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1, description="share of resamples inside an interval")] = 0.95
 
 
-# What `training.select_on` may be under each protocol; the first is taken where it is left out.
+# What `training.select_on` may be under each protocol; the first is the default.
 SELECT_ON = {
     "holdout": ("validation", "none"),
     "paper": ("none", "test"),
@@ -171,7 +181,7 @@ def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Negatives are resampled, and events filtered, only where the log does not come with its samples."""
+    """Negatives are resampled, and events filtered, only if the log does not come with its samples."""
     data = config.data
     labelled = data.source in ("movielens", "x1") or (data.columns is not None and data.columns.label is not None)
     if labelled and config.negatives.resample == "epoch":

@@ -1,4 +1,4 @@
-"""The base of every config section, and what pydantic finds wrong with one in the words of its user.
+"""The base of every config section, and the messages for what pydantic finds wrong in one.
 
 A section is frozen and strict, has no unknown keys, and reports all of its problems at once: one line for each, with
 the dotted key, what was received and what is allowed.
@@ -33,7 +33,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
     def find_problems(self) -> Iterable[tuple[str, str]]:
-        """Problems that need several keys to see; asked where every key by itself is right.
+        """Problems that only several keys together show; called if each key by itself is right.
 
         Returns:
             Pairs of a dotted key within this section and what is wrong with it.
@@ -68,7 +68,7 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> str:
     key = shorten(".".join(str(part) for part in location), 200)
     received = _show(details["input"])
     match details["type"]:
-        case type_ if type_ == _CROSS_FIELD:  # states itself what was received
+        case type_ if type_ == _CROSS_FIELD:  # its message says what was received
             return f"{key}: {details['msg']}"
         case "missing":
             return f"{key}: missing, expected {_meaning(schema, location)}"
@@ -137,7 +137,7 @@ def _dotted_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _show(value: object) -> str:
-    """As the user wrote it in YAML, near enough; a long value is cut."""
+    """About as the user wrote it in YAML; a long value is cut."""
     if isinstance(value, Mapping):
         return "a mapping"
     if value is None or isinstance(value, bool):
@@ -147,7 +147,7 @@ def _show(value: object) -> str:
 
 
 class _Cut(reprlib.Repr):
-    """`repr` of values of any size, of which no more is made than is shown."""
+    """`repr` that stays short and cheap for values of any size."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ MEANINGS = {
     "gauc": "mean over users of the chance that one of the user's targets outranks one of the user's negatives; a tie "
     "counts one half; users with one class only are left out",
     "auc": "the chance that a target outranks a negative, over all rows; a tie counts one half",
-    "logloss": "mean negative log-likelihood in nats; depends on the number of negatives a positive",
+    "logloss": "mean negative log-likelihood in nats; depends on the number of negatives per positive",
     "normalised_entropy": "logloss over the entropy of the share of targets: 1 is as good as always predicting that "
     "share, less is better",
     "pcoc": "sum of the predicted probabilities over the number of targets: 1 is right, above 1 predicts too many",
@@ -64,8 +64,8 @@ MEANINGS = {
 # Shown beside GAUC if the metrics have it, which they do under protocol `user`.
 BY_HISTORY_TITLE = "GAUC by history"
 BY_HISTORY_MEANING = (
-    "GAUC over a user's rows with one and the same history; where a user's rows have different ones, each made of the "
-    "labels before it, its length alone may tell labels from one row to the next, and here it cannot"
+    "GAUC over a user's rows with one and the same history; if a user's rows have different ones, each made of the "
+    "labels before it, the length of the history may tell labels of different rows apart, and here it cannot"
 )
 WEIGHTINGS = {
     "impressions": "weighted by the user's number of rows, as in the DIN paper",
@@ -76,7 +76,9 @@ WEIGHTINGS = {
 
 def describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
     """Say where the negatives of training (`per_positive`) or of scored rows (`evaluation_per_positive`) come from."""
-    return "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) a target"
+    return (
+        "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) per target"
+    )
 
 
 def describe_selection(metrics: RunMetrics) -> str:

@@ -1,4 +1,4 @@
-"""A model's scores on a split, and what they are worth. The only path from a model to a number."""
+"""A model's scores on a split, and their metrics: the only path from a model to a number."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ def compute_candidate_gauc(samples: Samples, rows: ScoredRows, weighting: GaucWe
 
 
 def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any] | None:
-    """AUC's and GAUC's bootstrap intervals as metrics.json has them; None where none are asked for."""
+    """AUC's and GAUC's bootstrap intervals as metrics.json has them; None if `metrics.resamples` is 0."""
     if not config.resamples:
         return None
     (resampled,) = resample_metrics(rows.user_id, rows.label, [rows.logit], config)
@@ -141,8 +141,8 @@ def find_slices(
 def find_targets(samples: Samples) -> NDArray[np.int32]:
     """[S] the item that a row is about: the positive of its impression, so that positive and negatives stay together.
 
-    An impression is a run of rows with the same user and the same history. One without exactly one positive has no
-    such item: there a row is about its own.
+    An impression is a run of rows with the same user and the same history. If an impression does not have
+    exactly one positive, each of its rows is about its own item.
     """
     num_rows = len(samples)
     if not num_rows:

@@ -1,10 +1,11 @@
 """`attention.json`: the activation weights of some test users, which a run shows.
 
-A rule chooses them, so that nobody picks the pretty ones. Each test user has one candidate row: the first clicked one
-of a known item whose history has 5 to 20 behaviours (if no history is of that length, any that is not empty). These
+A rule chooses them, so that nobody chooses them by their looks. Each test user has one candidate row: the first clicked
+one of a known item whose history has 5 to 20 behaviours (if no history is of that length, any that is not empty). These
 rows are sorted by score and cut into six parts of equal size, from the least likely click to the likeliest, and the
 run's seed draws one row of each part. Beside the clicked item stands the first one after it that the same user, with
-the same history, did not click: the sampled negative, or in a log of impressions an item that was only shown.
+the same history, did not click: the sampled negative, or in a log of impressions an item that was shown but not
+clicked.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ def write_attention(
 ) -> None:
     """Write `attention.json` of a model that has activation weights; other models have none.
 
-    A failed check leaves the file out and is printed: a training that has come to its end is not lost by it.
+    If the check of the weights fails, the file is not written and a line says why: a finished training is not lost.
 
     Args:
         logits: [S] of the test split, in stored order.

@@ -203,9 +203,9 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
     """
     for split in reversed(SPLITS):
         samples = data.samples(split, max_history_length)
-        of_pair = (samples.user_ids == user_id) & (samples.target_item_ids == item_id)
-        clicked = np.flatnonzero(of_pair & (samples.labels == 1))
-        rows = np.flatnonzero(of_pair) if split is Split.TEST and not len(clicked) else clicked
+        is_pair = (samples.user_ids == user_id) & (samples.target_item_ids == item_id)
+        clicked = np.flatnonzero(is_pair & (samples.labels == 1))
+        rows = np.flatnonzero(is_pair) if split is Split.TEST and not len(clicked) else clicked
         if len(rows):
             return PairRow(samples.take(rows[-1:]), split)
     stored = StoredHistories.of(data)
@@ -287,7 +287,7 @@ def describe_explanation(pair: ExplainedPair) -> list[str]:
 
 
 def build_explanation_page(pair: ExplainedPair, figure: Figure) -> str:
-    """The sentences, the picture and the table: HTML that needs nothing beside it."""
+    """The sentences, the picture and the table, as one HTML file."""
     description = f"Activation weights of the behaviours of user {pair.user}"
     caption = "The weight of each behaviour in this score, oldest first."
     return render_page(

@@ -1,7 +1,7 @@
 """How much each behaviour weighs in a score, and the check that the score is made of those weights.
 
-An activation weight w_k says what share of behaviour k's vector e_k is in the user interest (paper, equation 3). What
-that claims of the score can be tested. Without behaviour j the interest must be
+An activation weight w_k says what share of behaviour k's vector e_k is in the user interest (paper, equation 3). This
+can be tested with the score. Without behaviour j the interest must be
 
     normalisation none, sigmoid    sum_k w_k e_k - w_j e_j
     softmax                        (sum_k w_k e_k - w_j e_j) / (1 - w_j), since the other weights are renormalised
@@ -28,7 +28,7 @@ from din_train.model.ranking_model import LocatedBatch
 Floats = NDArray[np.float64]
 
 # How far two logits may be apart, as a share of the larger or of 1: rounding, by the type the layers compute in. In
-# bfloat16 that is as much as many a behaviour moves the score, so the check is coarse there.
+# bfloat16 that is as much as some behaviours move the score, so the check is coarse there.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2}
 
 # Softmax weights that sum to less have lost their digits to underflow: nothing can be predicted from them.
@@ -102,7 +102,7 @@ def _compare(weights: Floats, scored: Floats, predicted: Floats, tolerance: floa
     """From [1 + N] logits, of the whole history and without each behaviour.
 
     Raises:
-        RunError: if two differ, or a score is no number.
+        RunError: if two differ, or a score is not a number.
     """
     if not np.isfinite(scored).all():
         raise RunError(
@@ -142,14 +142,14 @@ def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor
 
 
 def _cut(length: int) -> Iterator[NDArray[np.int64]]:
-    """The places of the behaviours, so many at a time that a batch of their shortened histories stays small."""
+    """The places of the behaviours, in parts that keep each batch of shortened histories small."""
     step = max(1, _POSITIONS_AT_ONCE // max(1, length))
     for start in range(0, length, step):
         yield np.arange(start, min(start + step, length))
 
 
 def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs:
-    """One row a place: the only row of `inputs` without the behaviour there."""
+    """One row per place: the only row of `inputs`, without the behaviour at that place."""
     kept = np.arange(length - 1) + (np.arange(length - 1) >= places[:, None])  # [n, N - 1]
     repeated = {name: np.repeat(values, len(places), axis=0) for name, values in inputs.items()}
     return {

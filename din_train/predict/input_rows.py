@@ -29,7 +29,7 @@ from din_train.predict.input_columns import SEPARATOR, InputColumns, is_list
 _PLAIN_NUMBER = r"\A[0-9]{1,18}\z"  # 18 digits always fit int64
 _ARROW_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
-# A counter this many times the log's last one counts something else.
+# A counter that is this many times the log's last one counts something else.
 _FAR_BEYOND = 100
 
 Mask = NDArray[np.bool_]
@@ -43,7 +43,7 @@ class InputRows:
     """The G good rows of a chunk as samples, and the others.
 
     rows: [G] places of the good rows in the chunk. samples: [G], their labels all 0.
-    event_item_ids: what the samples' histories are slices of. bad: place -> reason.
+    event_item_ids: the events that the samples' histories are slices of. bad: place -> reason.
     matches: what is known of the good rows, by role (`user`, `item`, `history`, `timestamp`, or a context field).
     at_stored_time: good rows whose user has a stored event at the row's own time, which is in no history.
     """
@@ -85,7 +85,7 @@ class _Findings:
         return dict(sorted(bad.items()))
 
     def count_matches(self, rows: Ints) -> dict[str, Match]:
-        """By role, over these rows."""
+        """Role -> match, over these rows."""
         matches: dict[str, Match] = {}
         for role, (column, given, unknown) in self.counted.items():
             unknown = np.where(given, unknown, 0)[rows]
@@ -127,9 +127,9 @@ class InputParser:
         context = {name: self._take_values(chunk, name, found) for name in columns.context}
         seconds = self._take_seconds(chunk, found)
         if self._log_rows is not None:
-            of_log = self._take_log_rows(self._log_rows, chunk, user_ids, found)
-            histories = _Histories(of_log.history_start, of_log.history_length, self.data.event_item_ids)
-            context = dict(of_log.context)
+            log_samples = self._take_log_rows(self._log_rows, chunk, user_ids, found)
+            histories = _Histories(log_samples.history_start, log_samples.history_length, self.data.event_item_ids)
+            context = dict(log_samples.context)
         elif columns.history is not None:
             histories = self._take_histories(_take_column(chunk, columns.history), found)
         else:
@@ -161,7 +161,7 @@ class InputParser:
         )
 
     def describe_unmatched(self, role: str, given: int, unknown: int, example: str | None) -> tuple[str, str]:
-        """What to say of a file of which too little is known, and what to do."""
+        """What is wrong with a file whose values are unknown, and what to do."""
         folder, separator = self.data.folder, repr(self.columns.history_format.separator)
         if role == "timestamp":
             return (
@@ -273,7 +273,7 @@ class InputParser:
         return _Histories(np.cumsum(lengths) - kept, kept.astype(np.int32), ids)
 
     def _find_joined(self, raw: Any, unknown: Mask) -> Mask:
-        """[ids] unknown ids that are known ones, joined by something that is no letter or digit."""
+        """[ids] unknown ids that are known ones, joined by something other than letters and digits."""
         odd = unknown & _mask(pc.match_substring_regex(raw, r"[^0-9A-Za-z]"))
         texts = pc.unique(raw.filter(pa.array(odd))).to_pylist()
         parts = [
@@ -318,7 +318,7 @@ def _take_column(chunk: Chunk, name: str) -> Any:
 
 
 def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: dict[str, Mask]) -> Ints:
-    """[S] whole numbers; 0 in rows that have none."""
+    """[S] whole numbers; 0 in rows without one."""
     missing = _mask(pc.is_null(column))
     reasons[f"no {role}"] = missing
     if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
@@ -340,5 +340,5 @@ def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: dict[str, 
 
 
 def _mask(column: Any) -> Mask:
-    """A boolean column as an array of its own; nulls are False."""
+    """A boolean column as a new array; nulls are False."""
     return np.array(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)

@@ -35,7 +35,7 @@ from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run, read_training_samples
 from din_train.signals import interrupted_exit_code, name_signal
 
-# So many rows without anything known are taken for a mistake; fewer only if the file has no more.
+# If nothing is known of this many rows, the file is refused; a shorter file is judged at its end.
 _ENOUGH_ROWS = 1000
 
 _SCORING_LIBRARIES = ("din-train", "keras", "numpy", "pyarrow", "tensorflow")
@@ -146,7 +146,7 @@ def _describe_request(
 
 @dataclass
 class ChunkSummary:
-    """What became of rows; those of chunks add up.
+    """How many rows were scored, and why others were not; summaries of chunks add up.
 
     at_stored_time: rows whose user has a stored event at the row's own time, which is not in the history.
     bad: reason -> how many, and the number of the first one, from 1. matches: see `InputRows`.
@@ -241,7 +241,7 @@ def _spread(values: Any, rows: Any, size: int) -> pa.Array:
 def _score_chunks(
     scorer: RowScorer, unfinished: UnfinishedTable, chunk_rows: int, allowed: Collection[str]
 ) -> tuple[ChunkSummary, int]:
-    """Finish every chunk; return what became of all rows, and how many chunks there are."""
+    """Finish every chunk; return the summary of all rows, and the number of chunks."""
     file, total, chunks, going_on = scorer.file, ChunkSummary(), 0, False
     try:
         with terminal.reading_progress(file.path.stat().st_size, "scoring") as progress:
@@ -288,7 +288,7 @@ def _read_kept(unfinished: UnfinishedTable, number: int) -> ChunkSummary | None:
 
 
 def _check_matches(scorer: RowScorer, summary: ChunkSummary, allowed: Collection[str]) -> None:
-    """Refuse rows of which no user, item, history id, time or context value is known, or histories joined otherwise.
+    """Refuse a file of which no user, item, history id, time or context value is known, or of another separator.
 
     Raises:
         DataError: unless that role is allowed to be unknown.

@@ -37,7 +37,7 @@ class UnfinishedTable:
         return any(self.folder.glob("chunk-*.arrow"))
 
     def write_chunk(self, number: int, table: pa.Table, summary: dict[str, Any]) -> None:
-        """Keep a chunk, and what is to be remembered of it."""
+        """Keep a chunk and its summary."""
         metadata = {**(table.schema.metadata or {}), _SUMMARY: orjson.dumps(summary)}
         table = table.replace_schema_metadata(metadata)
         with indexed_file(self._chunk_file(number)) as temporary, pa.OSFile(str(temporary), "wb") as file:
@@ -46,7 +46,7 @@ class UnfinishedTable:
                 writer.write_table(table)
 
     def read_summary(self, number: int) -> dict[str, Any] | None:
-        """What was to be remembered of a chunk; None if there is no such chunk.
+        """The summary of a chunk; None if there is no such chunk.
 
         Raises:
             DamagedError: if it is not as it was written.
@@ -120,7 +120,7 @@ def unfinished_folder(output: Path) -> Path:
 
 
 def is_made_from(output: Path, made_from: bytes) -> bool:
-    """Whether a whole output is there that says so of itself."""
+    """Whether the output is whole and its metadata say that it was made from this."""
     try:
         return (pq.read_schema(output).metadata or {}).get(MADE_FROM) == made_from
     except (OSError, pa.ArrowInvalid):

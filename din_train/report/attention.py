@@ -1,4 +1,4 @@
-"""Some users' activation weights: `attention.json` of a run, and pictures in the manner of the paper's Figure 5.
+"""Some users' activation weights: `attention.json` of a run, and pictures like the paper's Figure 5.
 
 A picture has one row per behaviour, the oldest at the top: its day, its title and category, and under them one bar for
 each candidate. It is as wide as a phone and as tall as its behaviours need.
@@ -93,8 +93,8 @@ _LINE, _BAR, _GAP = 12.0, 7.0, 8.0
 _TEXT, _SMALL = 8.5, 8.0
 
 _LEGEND_SPACES = {"borderaxespad": 0, "borderpad": 0, "handlelength": 1, "handletextpad": 0.5, "labelspacing": 0.4}
-_NUMBER_SHARE = 0.2  # of the bars' width, for the number beside the longest one
-_CATEGORY_SHARE = 0.4  # of an item's line, at most
+_NUMBER_SHARE = 0.2  # share of the bars' width for the number beside the longest bar
+_CATEGORY_SHARE = 0.4  # the most that a category takes of an item's line
 _SLACK = 1.04  # a font on screen may be that much wider than its outlines
 
 
@@ -148,13 +148,13 @@ def _draw_bars(
 ) -> None:
     """Draw bars that share one zero, with positive ones to its right; y is in points from the top."""
     tops = [row * place for place in range(len(behaviours))]
-    flat = [weight for of_candidate in weights for weight in of_candidate]
+    flat = [weight for series in weights for weight in series]
     low, high, largest = min(0.0, *flat), max(0.0, *flat), max(map(abs, flat))
     room = (high - low) or 1.0
-    for number, (of_candidate, color) in enumerate(zip(weights, COLORS, strict=False)):
+    for number, (series, color) in enumerate(zip(weights, COLORS, strict=False)):
         places = [top + _LINE + (_BAR + 1) * number for top in tops]
-        axes.barh(places, of_candidate, height=_BAR, align="edge", color=color)
-        for weight, place in zip(of_candidate, places, strict=True):
+        axes.barh(places, series, height=_BAR, align="edge", color=color)
+        for weight, place in zip(series, places, strict=True):
             axes.annotate(
                 format_weight(weight, largest),
                 (max(weight, 0.0), place + _BAR / 2),
@@ -174,7 +174,7 @@ def _draw_bars(
 
 
 def format_weight(weight: float, largest: float) -> str:
-    """Three places, or digits that still tell if the largest weight is tiny or huge."""
+    """Three decimal places, or scientific notation if the largest weight is tiny or huge."""
     return f"{weight:.3f}" if largest == 0 or 0.01 <= largest < 1000 else f"{weight:.2e}"
 
 

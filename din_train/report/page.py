@@ -30,13 +30,13 @@ from din_train.evaluation.display import format_interval, format_metric
 from din_train.files import atomic_folder
 from din_train.printable import make_lines_printable, make_printable
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # else it tells users that it builds its font cache
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # else it prints that it builds its font cache
 
 INK = "#23272e"
 QUIET = "#868c96"
 COLORS = ("#3b82c4", "#d4731c", "#2f9a68", "#a866c9", "#c2504f", "#8a7a4a")
 
-WIDTH = 4.8  # inches, of which a phone shows each as 75 pixels
+WIDTH = 4.8  # inches; a phone shows 75 pixels per inch
 
 _STYLE = {
     "axes.edgecolor": INK,
@@ -58,17 +58,17 @@ _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "din-train",
     "text.color": INK,
-    "text.parse_math": False,  # a name may hold dollars
+    "text.parse_math": False,  # a name may contain dollar signs
     "xtick.color": INK,
     "ytick.color": INK,
 }
-# Of these the installed ones draw the Chinese, Japanese and Korean characters of PNG files.
+# Those that are installed draw the Chinese, Japanese and Korean characters of PNG files.
 _WIDE_FONTS = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
     "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS",
 )  # fmt: skip
 
-# It would apply to the whole page, which has the same style for its figures.
+# This style would apply to the whole page, whose own style says the same for its figures.
 _GLOBAL_STYLE = re.compile(r"\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 
 _RENDERED: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()
@@ -123,7 +123,7 @@ def _build_environment() -> Environment:
 def figure_style() -> Iterator[None]:
     """Set the look; a figure is both built and rendered inside it."""
     with rc_context({**_STYLE, "font.family": _find_fonts()}), warnings.catch_warnings():  # type: ignore[dict-item]
-        warnings.filterwarnings("ignore", r"Glyph .* missing from")  # the browser has it
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")  # the browser has the glyph
         yield
 
 
@@ -163,7 +163,7 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
         description: what it shows, for those who do not see it.
     """
     svg = _in_tags(_GLOBAL_STYLE.sub("", _render(figure)), lambda tag: _fit_into_page(tag, name))
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)  # HTML has no use for them
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)  # HTML does not need them
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(make_printable(description))}" ', 1)
 
 
@@ -200,7 +200,7 @@ def _render(figure: Figure) -> str:
     text = io.StringIO()
     with figure_style():
         figure.savefig(text, format="svg", transparent=True, metadata=_NO_METADATA)
-    figure.set_layout_engine("none")  # it stays as it is laid out
+    figure.set_layout_engine("none")  # keep the layout
     svg = text.getvalue()
     _RENDERED[figure] = svg[svg.index("<svg") :]  # without the XML header, which has no place inside a page
     return _RENDERED[figure]
@@ -214,5 +214,5 @@ def _fit_into_page(tag: str, name: str) -> str:
 
 
 def _in_tags(svg: str, change: Callable[[str], str]) -> str:
-    """Texts stay as they are: matplotlib escapes the angle brackets in them, and in attributes."""
+    """Change the tags alone: matplotlib escapes the angle brackets in texts and attributes."""
     return re.sub(r"<[^>]+>", lambda match: change(match[0]), svg)

@@ -137,7 +137,7 @@ def _relate_to_working_folder(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a report is made of; what a missing or damaged file would give is None, and then `lacking` says why.
+    """What a report is made of. The part of a missing or damaged file is None, and `lacking` says why.
 
     history: one record per epoch, as in history.jsonl. config: as YAML.
     rows: of the test split. manifest: of the prepared data. environment: as in environment.json.
@@ -175,7 +175,7 @@ class RunPictures:
 
 
 def build_run_pictures(report: RunReport) -> RunPictures:
-    """Draw every figure for which the run has the files."""
+    """Draw all figures for which the run has the files."""
     return RunPictures(
         learning=_draw_learning(report),
         slices=_draw_slices(report.metrics.slices),
@@ -188,7 +188,7 @@ def build_run_pictures(report: RunReport) -> RunPictures:
 
 
 def build_run_page(report: RunReport, pictures: RunPictures) -> str:
-    """The page: HTML that needs nothing beside it."""
+    """The page, as one HTML file."""
     metrics = report.metrics
     environment = report.environment
     return render_page(
@@ -250,7 +250,7 @@ def _draw_slices(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Pic
     pictures = []
     for number, (dimension, parts) in enumerate(slices.items(), 1):
         figure = run_plots.plot_slices(dimension, parts)
-        is_plain = re.fullmatch("[a-z][a-z0-9_]*", dimension)  # else it would not do as a file's name
+        is_plain = re.fullmatch("[a-z][a-z0-9_]*", dimension)  # else it could not be a file name
         if figure is not None:
             metric = (choose_metric(parts) or "").upper()
             values = "; ".join(f"{each['name']}: {format_metric(each[metric.lower()])}" for each in parts)
@@ -322,7 +322,7 @@ def _tabulate_slices(dimension: str, slices: Sequence[Mapping[str, Any]]) -> dic
 
 
 def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Titles and rows of what was recorded."""
+    """Titles and rows of the recorded epochs."""
     watched = sorted({key for each in history for key in each if key.endswith(("_auc", "_gauc", "_logloss"))})
     keys = ["loss", *watched, "learning_rate", "seconds"]
 

@@ -111,11 +111,11 @@ def plot_scores(rows: ScoredRows) -> Figure | None:
     with figure_style():
         figure, axes = new_figure(title="Scores by label")
         for label, name, color in ((0, "negatives", COLORS[0]), (1, "targets", COLORS[1])):
-            of_label = logits[rows.label == label]
-            if len(of_label):
-                share = np.histogram(of_label, edges)[0] / len(of_label)
+            scores = logits[rows.label == label]
+            if len(scores):
+                share = np.histogram(scores, edges)[0] / len(scores)
                 axes.stairs(share, edges, fill=True, alpha=0.35, color=color)
-                axes.stairs(share, edges, color=color, linewidth=1.4, label=f"{name} ({len(of_label):,})")
+                axes.stairs(share, edges, color=color, linewidth=1.4, label=f"{name} ({len(scores):,})")
         places, labels = _find_probability_ticks(low, high)
         axes.set_xticks(places, labels)
         axes.set(xlabel="predicted probability (even steps of the logit)", ylabel="share of the label's rows")

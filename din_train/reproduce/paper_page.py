@@ -128,7 +128,7 @@ def read_measurement(cells: Sequence[Cell]) -> Measurement:
 
 
 def describe_reproduction(cells: Sequence[Cell]) -> str:
-    """What makes these cells, on anybody's machine: the logs' folder is left to the reader."""
+    """The command that makes these cells on any machine; the reader fills in the folder of the logs."""
     datasets, recipes, keys = (tuple(dict.fromkeys(cell.place[axis] for cell in cells)) for axis in range(3))
     rows = {name: [row.key for row in load_suite(name).rows] for name in ("table3", "table4")}
     has_3, has_4 = (bool(set(keys) & set(rows[name]) - {"base"}) for name in rows)
@@ -227,7 +227,7 @@ def _build_seeds(group: Sequence[TableLine], cells: Sequence[Cell]) -> str:
         seconds = format_seconds(sum(cost.seconds for cost in own) / len(own)) if own else ""
         peak = f"{max(cost.peak_bytes for cost in own) / 1e9:.2f} GB" if own else ""
         rows.append([line.model, *gauc, seconds, peak])
-    return _join_table(["GAUC by seed", *map(str, seeds), "Time a cell", "Peak memory"], rows) if seeds else ""
+    return _join_table(["GAUC by seed", *map(str, seeds), "Time per cell", "Peak memory"], rows) if seeds else ""
 
 
 def _list_failures(cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -240,7 +240,7 @@ def build_page(
     table_4: Sequence[TableLine],
     pictures: dict[str, dict[str, Picture]],
 ) -> str:
-    """HTML that needs nothing beside it: the tables with what is published, the figures, and what each cell took.
+    """One HTML file: the tables with the published values, the figures, and what each cell took.
 
     Args:
         pictures: data set -> name -> what was drawn of it.
@@ -252,7 +252,7 @@ def build_page(
         "reproduction",
         title="The paper's tables, measured",
         sections=_SECTIONS,
-        facts=made,
+        measurement=made,
         seconds=format_seconds(made.seconds),
         gauc_is=GAUC_IS,
         rela_impr_is=RELA_IMPR_IS,

@@ -26,7 +26,7 @@ _ERROR_BARS = "an error bar is one standard deviation of the seeds each way, and
 def draw_pictures(
     data: str, cells: Sequence[Cell], table_3: Sequence[TableLine], table_4: Sequence[TableLine]
 ) -> dict[str, Picture]:
-    """Name -> picture of everything that a data set has to be drawn."""
+    """Name -> picture, for all that a data set has."""
     pictures = {}
     for name, lines, what, shown in (
         ("table3", table_3, "Table 3", "GAUC by model"),
@@ -45,7 +45,7 @@ def draw_pictures(
 
 
 def _read_attention(data: str, cells: Sequence[Cell]) -> list[Example]:
-    """Of the cell of suite figure5; nothing if it has not finished."""
+    """The examples of the cell of suite figure5; none if it has not finished."""
     suite = load_suite("figure5")
     places = {(data, recipe, row.key) for recipe in suite.recipes for row in suite.rows}
     for cell in cells:

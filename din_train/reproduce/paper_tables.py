@@ -137,7 +137,7 @@ def find_verdict(mean: float | None, sd: float | None, reference: float | None) 
 
 
 def collect_tables(cells: Sequence[Cell]) -> tuple[list[TableLine], list[TableLine]]:
-    """Lines of tables 3 and 4; BaseModel, which both have, makes a table 4 of no data set, nor a 3 beside a 4."""
+    """Lines of tables 3 and 4; BaseModel, which is in both, makes no table 4 alone, and no table 3 beside a table 4."""
     lines_3 = collect_lines(cells, load_suite("table3"), "base")
     lines_4 = collect_lines(cells, load_suite("table4"), "base-none")
     data_3, data_4 = ({line.data for line in lines if line.key != "base"} for lines in (lines_3, lines_4))
@@ -174,7 +174,7 @@ def collect_lines(cells: Sequence[Cell], suite: Suite, base: str) -> list[TableL
 
 
 def _read_metrics(cells: Sequence[Cell]) -> dict[int, RunMetrics]:
-    """Seed -> metrics of the cells that have them, and whose numbers are theirs."""
+    """Seed -> metrics of the cells that have finished with the config they have now."""
     metrics = {}
     for cell in cells:
         if cell.is_measured:
