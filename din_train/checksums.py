@@ -44,6 +44,12 @@ def indexed_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
         _write(folder, index, {name: [sha256]})
 
 
+def write_indexed_json(path: Path, value: Any) -> None:
+    """Write a value as JSON to an indexed file."""
+    with indexed_file(path) as temporary:
+        temporary.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+
+
 def read_indexed(path: Path, advice: str, folder: Path | None = None) -> bytes:
     """The bytes of a file, checked to be those that were written.
 

@@ -107,6 +107,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
         sync(temporary)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write the whole file or nothing; its folder is created if it is missing."""
+    make_folder(path.parent)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new temporary folder beside `path`; on success it takes `path`'s place, else it is removed.

@@ -147,14 +147,14 @@ def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite
     state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
     with recorded_environment(run, data.folder):
         model, checkpoint = _train(run, config, data, samples, state)
-        scored = score_split(model, config, data, Split.TEST, checkpoint)
-        write_scores(run.scores_file("test"), scored.rows)
-        write_attention(run, config, data, model, scored.rows.logit)
-    write_report(run, config, scored.metrics)
-    run.write_metrics(scored.metrics)  # last: this file says that the run is finished
-    show_metrics(scored.metrics)
+        metrics, rows = score_split(model, config, data, Split.TEST, checkpoint)
+        write_scores(run.scores_file("test"), rows)
+        write_attention(run, config, data, model, rows.logit)
+    write_report(run, config, metrics)
+    run.write_metrics(metrics)  # last: this file says that the run is finished
+    show_metrics(metrics)
     terminal.say(f"run directory: {run.path} (report: {run.report_file})")
-    return scored.metrics
+    return metrics
 
 
 def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> None:

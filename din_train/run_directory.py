@@ -29,7 +29,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed
+from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed, write_indexed_json
 from din_train.config import Config, dump_config, find_differences, load_config
 from din_train.errors import ConfigError, DamagedError, DinTrainError, RunError
 from din_train.files import (
@@ -225,8 +225,7 @@ class RunDirectory:
             temporary.write_text(page, encoding="utf-8")
 
     def write_metrics(self, metrics: RunMetrics, split: str | None = None) -> None:
-        with indexed_file(self.metrics_file(split)) as temporary:
-            temporary.write_bytes(orjson.dumps(metrics.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
+        write_indexed_json(self.metrics_file(split), metrics.to_json())
 
     def read_metrics(self) -> RunMetrics:
         """What `fit` wrote.

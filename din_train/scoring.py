@@ -53,14 +53,6 @@ class OpenedRun:
     checkpoint: "Checkpoint"
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A split's metrics, and the rows they come from."""
-
-    metrics: RunMetrics
-    rows: ScoredRows
-
-
 def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     """Open a run as `fit` left it, from its files alone.
 
@@ -130,7 +122,7 @@ def _name(places: Sequence[Path]) -> str:
 
 def score_split(
     model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
-) -> Scored:
+) -> tuple[RunMetrics, ScoredRows]:
     """Score a split, and compute its metrics and record how they came about."""
     samples, batches = build_evaluation_batches(config, data, split)
     rows = ScoredRows.of(samples, compute_scores(model, batches))
@@ -159,7 +151,7 @@ def score_split(
         metric_definition=hash_definition(weighting),
         slices=compute_slice_metrics(rows, slices, config.metrics),
     )
-    return Scored(metrics, rows)
+    return metrics, rows
 
 
 def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":
@@ -235,15 +227,16 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
         terminal.say(
             f"{opened.run.path}: refitted on training and validation rows, so its validation metrics flatter it"
         )
-    scored = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
+    metrics, rows = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
     if as_json:
-        terminal.show_json(scored.metrics.to_json())
+        terminal.show_json(metrics.to_json())
     else:
-        show_metrics(scored.metrics)
-    scores, metrics = opened.run.scores_file(split), opened.run.metrics_file(split)
-    with keep_in(opened.run, opened.identity, f"{metrics.name} and {scores.name}"):
-        write_scores(scores, scored.rows)
-        opened.run.write_metrics(scored.metrics, split)
+        show_metrics(metrics)
+    scores_file = opened.run.scores_file(split)
+    names = f"{opened.run.metrics_file(split).name} and {scores_file.name}"
+    with keep_in(opened.run, opened.identity, names):
+        write_scores(scores_file, rows)
+        opened.run.write_metrics(metrics, split)
     if not as_json:
-        terminal.say(f"{opened.run.path}: {metrics.name} and {scores.name} written")
-    return scored.metrics
+        terminal.say(f"{opened.run.path}: {names} written")
+    return metrics

@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from din_train.config import Config, dump_config, find_differences, load_config
 from din_train.errors import ConfigError, Interrupted, RunError
-from din_train.files import atomic_file, hold, make_folder
+from din_train.files import hold, make_folder, write_text
 from din_train.logs import FILE_KEYS
 from din_train.run_directory import RunDirectory
 from din_train.signals import interrupted_exit_code, received_signal
@@ -314,10 +314,3 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write the whole file or nothing, in a folder that is made if need be."""
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -25,7 +25,8 @@ from din_train.dataset.manifest import Manifest
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
 from din_train.errors import RunError
-from din_train.sweep import Cell, Count, format_seconds, write_text
+from din_train.files import write_text
+from din_train.sweep import Cell, Count, format_seconds
 
 # Time of a training row against DIN's, by `model.name`; measured on two cores at the sizes of preset `din`.
 RELATIVE_COST = {"lr": 0.4, "base": 0.6, "wide_deep": 0.7, "pnn": 0.6, "deepfm": 0.7, "din": 1.0}

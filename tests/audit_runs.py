@@ -128,8 +128,8 @@ def score(folder: Path, kind: str, model: str, **changes: Any) -> AuditedRun:
     for weight in built.trainable_weights:
         weight.assign(random.normal(0, 0.3, weight.shape))
     checkpoint = Checkpoint(epoch=1, data_fingerprint=run.data.fingerprint, sha256="")
-    scored = score_split(built, run.config, run.data, Split.TEST, checkpoint)
-    return replace(run, model=built, metrics=scored.metrics, stored=scored.rows)
+    metrics, rows = score_split(built, run.config, run.data, Split.TEST, checkpoint)
+    return replace(run, model=built, metrics=metrics, stored=rows)
 
 
 def has_failed(check: Check) -> bool:

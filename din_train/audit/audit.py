@@ -27,7 +27,7 @@ from din_train.audit.time_leaks import (
     check_test_events,
     note_future_changes_scores,
 )
-from din_train.checksums import indexed_file
+from din_train.checksums import write_indexed_json
 from din_train.dataset.protocols import Split
 from din_train.errors import RunError
 from din_train.evaluation.scores import read_scores
@@ -35,7 +35,6 @@ from din_train.run_directory import keep_in
 from din_train.scoring import OpenedRun, build_evaluation_batches, open_run
 
 _STATUS_STYLES = {"passed": "green", "failed": "bold red", "note": "cyan", "skipped": "dim"}
-_JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
 
 _NOT_COVERED = (
     "Not covered: that a score depends on its row alone, that training and serving compute one score, and the metrics'",
@@ -70,11 +69,8 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
             terminal.show_line(line)
     problems = [f"{opened.run.path}: audit: {check.name}: {check.finding}" for check in failed]
     try:
-        with (
-            keep_in(opened.run, opened.identity, opened.run.audit_file.name),
-            indexed_file(opened.run.audit_file) as temporary,
-        ):
-            temporary.write_bytes(orjson.dumps(written, option=_JSON) + b"\n")
+        with keep_in(opened.run, opened.identity, opened.run.audit_file.name):
+            write_indexed_json(opened.run.audit_file, written)
     except RunError as error:
         problems += error.problems
     if problems:

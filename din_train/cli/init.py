@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from din_train.errors import ConfigError
-from din_train.files import atomic_file, make_folder
+from din_train.files import write_text
 from din_train.printable import make_printable
 
 # What is shipped for each source; "amazon-2014" in the Amazon one stands for every release.
@@ -57,8 +57,6 @@ def command(path: Path, source: str, force: bool) -> None:
         raise ConfigError(f"{path}: already there; choose another path, or replace it with --force")
     quoted = shlex.quote(str(path))
     text = read_starter(source).replace(DEFAULT_PATH, quoted)
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     line = f"{path}: written; put your files' paths in its 'data' section, then: din-train fit --config {quoted}"
     click.echo(make_printable(line))

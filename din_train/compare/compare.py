@@ -19,7 +19,7 @@ from din_train.evaluation.bootstrap import compute_interval, resample_metrics
 from din_train.evaluation.display import format_metric
 from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_rela_impr
 from din_train.evaluation.scores import ScoredRows, read_scores
-from din_train.files import atomic_file, check_can_be_file, make_folder
+from din_train.files import check_can_be_file, write_text
 from din_train.run_directory import open_run_directory
 from din_train.run_metrics import RunMetrics
 
@@ -127,10 +127,7 @@ def _write_page(path: Path, comparison: Comparison, configs: Mapping[str, Config
 
     base, *others = configs
     differences = {name: find_differences(configs[base], configs[name]) for name in others}
-    page = build_comparison_page(comparison, differences)
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, build_comparison_page(comparison, differences))
     terminal.say(f"report: {path}")
 
 
@@ -238,12 +235,9 @@ def _compute_differences(
         value = _compute_point(metric, ours, config) - _compute_point(metric, theirs, config)
         if interval is None or not np.isfinite(value):
             continue
-        sentence = _describe_difference(
-            titles[name], titles[base], metric.upper(), value, interval.low, interval.high, config.confidence
-        )
-        differences.append(
-            Difference(metric, name, base, value, interval.low, interval.high, config.confidence, sentence)
-        )
+        low, high = interval
+        sentence = _describe_difference(titles[name], titles[base], metric.upper(), value, low, high, config.confidence)
+        differences.append(Difference(metric, name, base, value, low, high, config.confidence, sentence))
     return differences
 
 

@@ -18,14 +18,6 @@ _SEED = 1
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A share `confidence` of the resamples lies between the two."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Resampled:
     """[R] AUC and GAUC of each resample; NaN if a resample lacks a user, or rows, of both classes."""
 
@@ -33,13 +25,13 @@ class Resampled:
     gauc: NDArray[np.float64]
 
 
-def compute_interval(values: NDArray[np.float64], confidence: float) -> Interval | None:
-    """The percentile interval; None if no resample has a value."""
+def compute_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float] | None:
+    """Low and high between which a share `confidence` of the resamples lies; None if no resample has a value."""
     defined = values[np.isfinite(values)]
     if not len(defined):
         return None
     low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
+    return float(low), float(high)
 
 
 def resample_metrics(

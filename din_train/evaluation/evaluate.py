@@ -108,7 +108,7 @@ def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any]
         "unit": "user",
         "confidence": config.confidence,
         "resamples": config.resamples,
-        **{name: each and [each.low, each.high] for name, each in intervals.items()},
+        **{name: each and list(each) for name, each in intervals.items()},
     }
 
 

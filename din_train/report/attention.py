@@ -17,7 +17,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
 
-from din_train.checksums import indexed_file, read_indexed
+from din_train.checksums import read_indexed, write_indexed_json
 from din_train.dataset.names import EventDescription, ItemDescription
 from din_train.errors import RunError
 from din_train.printable import make_printable
@@ -68,8 +68,7 @@ def build_example(
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Write `attention.json` whole."""
-    with indexed_file(path) as temporary:
-        temporary.write_bytes(orjson.dumps({"examples": examples}, option=orjson.OPT_INDENT_2) + b"\n")
+    write_indexed_json(path, {"examples": examples})
 
 
 def read_examples(path: Path) -> list[Example]:

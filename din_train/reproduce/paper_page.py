@@ -12,6 +12,7 @@ from pathlib import Path
 
 from din_train.errors import RunError
 from din_train.evaluation import display
+from din_train.files import write_text
 from din_train.printable import escape_markdown, make_printable
 from din_train.report.page import Picture, render_page, write_figures
 from din_train.reproduce import RECIPES
@@ -30,7 +31,7 @@ from din_train.reproduce.paper_tables import (
     group_lines,
     show_line_values,
 )
-from din_train.sweep import Cell, format_seconds, write_text
+from din_train.sweep import Cell, format_seconds
 
 GAUC_IS = (
     "GAUC is the mean over users, weighted by their rows, of the chance that a clicked item outranks one that was not; "
