@@ -71,7 +71,7 @@ def test_95_percent_intervals_hold_the_truth_about_95_times_in_a_hundred() -> No
         (got,) = resample_metrics(ids, labels, [scores], MetricsConfig(resamples=200))
         interval = compute_interval(got.gauc, 0.95)
         assert interval is not None
-        held += interval.low <= truth <= interval.high
+        held += interval[0] <= truth <= interval[1]
     assert 0.88 <= held / times <= 0.99
 
 
