@@ -22,7 +22,7 @@ from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.display import show_metrics
-from din_train.evaluation.evaluate import compute_metrics, compute_scores
+from din_train.evaluation.evaluate import compute_metrics
 from din_train.evaluation.metrics import compute_auc, compute_gauc
 from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import check_can_be_folder, follow_links
@@ -37,10 +37,11 @@ from din_train.run_directory import (
 from din_train.run_metrics import RunMetrics
 from din_train.scoring import (
     build_configured_model,
-    build_evaluation_batches,
     build_training_batches,
     place_data,
+    read_split_samples,
     read_training_samples,
+    score_samples,
     score_split,
 )
 from din_train.signals import interrupted_exit_code, name_signal
@@ -175,10 +176,10 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
     watched = _find_watched_split(config, data)
     if watched is not None:
-        rows, _ = build_evaluation_batches(config, data, watched)
+        rows = read_split_samples(config, data, watched)
         if config.training.select_on != "none":
             _check_selection(config, watched, rows)
-    build_evaluation_batches(config, data, Split.TEST)
+    read_split_samples(config, data, Split.TEST)
 
 
 def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
@@ -298,10 +299,12 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     split = _find_watched_split(config, data)
     if split is None:
         return None
-    samples, batches = build_evaluation_batches(config, data, split)
+    samples = read_split_samples(config, data, split)
     return Watched(
         split,
-        evaluate=lambda: compute_metrics(ScoredRows.of(samples, compute_scores(model, batches)), config.metrics),
+        evaluate=lambda: compute_metrics(
+            ScoredRows.of(samples, score_samples(model, config, data, samples)), config.metrics
+        ),
         selection_metric=None if config.training.select_on == "none" else config.training.early_stopping.metric,
     )
 

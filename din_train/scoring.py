@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from din_train import terminal
 from din_train.config import Config
@@ -33,7 +34,7 @@ from din_train.run_metrics import RunMetrics
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import EvaluationBatches, TrainingBatches
+    from din_train.batches import TrainingBatches
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
 
@@ -124,8 +125,8 @@ def score_split(
     model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
 ) -> tuple[RunMetrics, ScoredRows]:
     """Score a split, and compute its metrics and record how they came about."""
-    samples, batches = build_evaluation_batches(config, data, split)
-    rows = ScoredRows.of(samples, compute_scores(model, batches))
+    samples = read_split_samples(config, data, split)
+    rows = ScoredRows.of(samples, score_samples(model, config, data, samples))
     names, weighting = read_names(data), config.metrics.gauc_weighting
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
     metrics = RunMetrics(
@@ -193,27 +194,36 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
     )
 
 
-def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
-    """A split's rows, and the batches to score them in.
+def read_split_samples(config: Config, data: PreparedData, split: Split) -> Samples:
+    """A split's rows.
 
     Raises:
         ConfigError: if the split is empty.
     """
-    from din_train.batches import EvaluationBatches
-
     samples = data.samples(split, config.data.max_history_length)
     if not len(samples):
         raise ConfigError(
             f"split '{split.name.lower()}': protocol '{config.data.protocol}' gives it no sample in "
             f"{config.data.prepared}; choose another split or protocol"
         )
+    return samples
+
+
+def score_samples(model: "RankingModel", config: Config, data: PreparedData, samples: Samples) -> NDArray[np.float32]:
+    """[S] logits in stored order. `fit`, `eval`, `predict` and `audit` all score by this.
+
+    Raises:
+        RunError: see `compute_scores`.
+    """
+    from din_train.batches import EvaluationBatches
+
     batches = EvaluationBatches(
         data,
         samples,
         batch_size=config.training.evaluation_batch_size,
         max_history_length=config.data.max_history_length,
     )
-    return samples, batches
+    return compute_scores(model, batches)
 
 
 def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[str] = ()) -> RunMetrics:

@@ -32,7 +32,7 @@ from din_train.dataset.protocols import Split
 from din_train.errors import RunError
 from din_train.evaluation.scores import read_scores
 from din_train.run_directory import keep_in
-from din_train.scoring import OpenedRun, build_evaluation_batches, open_run
+from din_train.scoring import OpenedRun, open_run, read_split_samples
 
 _STATUS_STYLES = {"passed": "green", "failed": "bold red", "note": "cyan", "skipped": "dim"}
 
@@ -84,7 +84,7 @@ def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> Audite
         RunError: if the run has not finished, or a file of it is damaged.
     """
     metrics = opened.run.read_metrics()
-    samples, _ = build_evaluation_batches(opened.config, opened.data, Split.TEST)
+    samples = read_split_samples(opened.config, opened.data, Split.TEST)
     scores = opened.run.scores_file("test")
     return AuditedRun(
         config=opened.config,

@@ -13,9 +13,9 @@ from din_train.config import Config
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
-from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.scores import ScoredRows
 from din_train.run_metrics import RunMetrics
+from din_train.scoring import score_samples
 
 if TYPE_CHECKING:
     from din_train.model.ranking_model import RankingModel
@@ -148,11 +148,7 @@ class AuditedRun:
 
     def score(self, samples: Samples) -> Floats:
         """[S] logits, computed as `fit` and `eval` compute them."""
-        from din_train.batches import EvaluationBatches
-
-        size, longest = self.config.training.evaluation_batch_size, self.config.data.max_history_length
-        batches = EvaluationBatches(self.data, samples, batch_size=size, max_history_length=longest)
-        return compute_scores(self.model, batches)
+        return score_samples(self.model, self.config, self.data, samples)
 
     def describe_rows(self) -> str:
         """How many rows are audited, of how many."""

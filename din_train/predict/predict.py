@@ -17,7 +17,6 @@ import pyarrow as pa
 from din_train import terminal
 from din_train.config import Config
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
-from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, compute_sha256, follow_links
 from din_train.logs.rejects import count_allowed
@@ -32,7 +31,7 @@ from din_train.predict.unfinished_table import (
     unfinished_folder,
 )
 from din_train.run_directory import open_run_directory
-from din_train.scoring import OpenedRun, open_run, read_training_samples
+from din_train.scoring import OpenedRun, open_run, read_training_samples, score_samples
 from din_train.signals import interrupted_exit_code, name_signal
 
 # If nothing is known of this many rows, the file is refused; a shorter file is judged at its end.
@@ -196,18 +195,11 @@ class RowScorer:
         """The chunk with `add_score_columns`, in its order.
 
         Raises:
-            RunError: see `compute_scores`.
+            RunError: see `score_samples`.
         """
-        from din_train.batches import EvaluationBatches
-
         parsed = self.parser.parse(chunk)
-        batches = EvaluationBatches(
-            replace(self.opened.data, event_item_ids=parsed.event_item_ids),
-            parsed.samples,
-            batch_size=self.opened.config.training.evaluation_batch_size,
-            max_history_length=self.opened.config.data.max_history_length,
-        )
-        logits = compute_scores(self.opened.model, batches)
+        data = replace(self.opened.data, event_item_ids=parsed.event_item_ids)
+        logits = score_samples(self.opened.model, self.opened.config, data, parsed.samples)
         if self.prior_shift:
             logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
         probabilities = compute_click_probabilities(logits)

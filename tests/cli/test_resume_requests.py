@@ -152,7 +152,7 @@ def test_the_line_that_says_how_to_go_on_names_folder_and_seeds(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "compute_scores", stop)
+    monkeypatch.setattr(fit, "score_samples", stop)
     result = workplace.fit("--seeds", "1,2", "--run-dir", "my runs/a", "--set", "training.epochs=1")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (
