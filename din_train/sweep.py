@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -107,7 +107,7 @@ class Cell:
     def add_cost(self, cost: Cost) -> None:
         before = self.read_cost() or Cost(0.0, 0)
         total = Cost(before.seconds + cost.seconds, max(before.peak_bytes, cost.peak_bytes))
-        write_text(self.file("cost.json"), orjson.dumps(asdict(total)).decode())
+        write_text(self.file("cost.json"), orjson.dumps(total).decode())
 
 
 def build_cell(out: Path, place: tuple[str, ...], seed: int, config: Config) -> Cell:

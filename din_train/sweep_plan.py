@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -205,4 +205,4 @@ def measure_training(config_file: Path) -> Probe:
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
         figures = measure_training(Path(sys.argv[1]))
-    print(orjson.dumps(asdict(figures)).decode(), flush=True)
+    print(orjson.dumps(figures).decode(), flush=True)

@@ -1,7 +1,7 @@
 """What a run has stored is what is computed now: its scores, its test rows, and the numbers of metrics.json."""
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def check_metrics(run: AuditedRun) -> Check:
         finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
         return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")
     weighting = run.metrics.gauc_weighting
-    recomputed = asdict(compute_metrics(rows, run.config.metrics.model_copy(update={"gauc_weighting": weighting})))
+    recomputed = dict(vars(compute_metrics(rows, run.config.metrics.model_copy(update={"gauc_weighting": weighting}))))
     if run.metrics.has_gauc_by_history:
         recomputed["gauc_by_history"] = compute_candidate_gauc(run.samples, rows, weighting)
     wrong = [key for key, value in recomputed.items() if not _is_close(getattr(run.metrics, key), value)]

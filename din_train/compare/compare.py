@@ -4,7 +4,7 @@ Only numbers that mean the same stand in one table, and differences come with in
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ def compare(
     comparison = compare_runs(metrics, rows, config, force=force)
     if as_json:
         run_records = [{**vars(run), "metrics": run.metrics.to_json()} for run in comparison.runs]
-        terminal.show_json({**asdict(comparison), "runs": run_records})
+        terminal.show_json({**vars(comparison), "runs": run_records})
     else:
         _show_comparison(comparison)
     if report is not None:

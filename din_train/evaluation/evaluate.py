@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,7 +114,7 @@ def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any]
 def compute_slice_metrics(rows: ScoredRows, slices: Slices, config: MetricsConfig) -> dict[str, list[dict[str, Any]]]:
     """Dimension -> the metrics of each of its slices, with its name, as metrics.json has them."""
     return {
-        dimension: [{"name": name, **asdict(compute_metrics(rows.take(chosen), config))} for name, chosen in parts]
+        dimension: [{"name": name, **vars(compute_metrics(rows.take(chosen), config))} for name, chosen in parts]
         for dimension, parts in slices.items()
     }
 
