@@ -45,9 +45,9 @@ def escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", make_printable(text))
 
 
-def dump_printable_json(value: Any, option: int = 0) -> str:
+def dump_printable_json(value: Any) -> str:
     """Indented JSON of the same value; what is not printable is escaped as JSON has it."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | option).decode()
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
     return "\n".join(_FOUND.sub(_escape_for_json, line) for line in text.split("\n"))
 
 

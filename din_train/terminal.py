@@ -37,13 +37,9 @@ def show_line(line: str) -> None:
     PrintableConsole().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def show_json(value: Any, option: int = 0) -> None:
-    """A value as JSON on stdout.
-
-    Args:
-        option: of `orjson`, besides indentation.
-    """
-    print(dump_printable_json(value, option))
+def show_json(value: Any) -> None:
+    """A value as JSON on stdout."""
+    print(dump_printable_json(value))
 
 
 def say(line: str) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.markup import escape
 from rich.table import Table
 
@@ -62,7 +61,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
     failed = [check for check in checks if check.status is Status.FAILED]
     written = _describe(audited, checks, passed=not failed)
     if as_json:
-        terminal.show_json(written, orjson.OPT_SERIALIZE_NUMPY)
+        terminal.show_json(written)
     else:
         terminal.show_table(_build_table(str(opened.run.path), audited.describe_rows(), checks))
         for line in _NOT_COVERED:
