@@ -1,9 +1,13 @@
 """Typed, frozen config: `load_config` reads it, `dump_config` writes it fully resolved."""
 
-from din_train.config.data import ColumnsConfig, DataConfig, TimeSplitConfig, UserSplitConfig
+from din_train.config.column_roles import ColumnsConfig, EventTypesConfig
+from din_train.config.data import DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
+from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
+from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.load import dump_config, find_differences, load_config
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
+from din_train.config.rows import RowSplitConfig, SequenceConfig
 from din_train.config.schema import Config, GaucWeighting, MetricsConfig
 from din_train.config.training import (
     EarlyStoppingConfig,
@@ -18,9 +22,13 @@ __all__ = [
     "Config",
     "DataConfig",
     "EarlyStoppingConfig",
+    "EventTypesConfig",
     "FiltersConfig",
+    "FormatConfig",
     "GaucWeighting",
     "InterestConfig",
+    "ItemVectorsConfig",
+    "ListFieldConfig",
     "LocalActivationUnitConfig",
     "MetricsConfig",
     "MlpConfig",
@@ -28,7 +36,10 @@ __all__ = [
     "NegativesConfig",
     "OptimizerConfig",
     "RegularizationConfig",
+    "RowSplitConfig",
     "ScheduleConfig",
+    "SequenceConfig",
+    "SideTableConfig",
     "TimeSplitConfig",
     "TrainingConfig",
     "UserSplitConfig",

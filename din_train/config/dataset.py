@@ -46,6 +46,12 @@ class VocabularyConfig(Section):
             "in training; 0: every item of the log",
         ),
     ] = 0
+    hash_buckets: Annotated[
+        dict[str, Annotated[int, Field(ge=2, lt=2**31)]],
+        Field(
+            description="fields too large to list (item, category or a declared field), and how many rows they hash to"
+        ),
+    ] = {}  # noqa: RUF012 - pydantic copies it
 
 
 class NegativesConfig(Section):

@@ -21,6 +21,13 @@ class MetricsConfig(Section):
         GaucWeighting,
         Field(description="of a user in GAUC's mean: impressions (the paper), positives, or all users alike"),
     ] = "impressions"
+    group: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="whose rows GAUC ranks against each other: user, request, or a context field such as a session",
+        ),
+    ] = "user"
     resamples: Annotated[
         int, Field(ge=0, le=1_000_000, description="bootstrap resamples of the users for intervals; 0: no intervals")
     ] = 1000

@@ -98,7 +98,7 @@ def count_joins(connection: ibis.BaseBackend, data: DataConfig, log: RawLog) -> 
     """
     sides = (("item", data.items, log.items), ("user", data.users, log.users))
     return [
-        _count(connection, data, key, given, path)
+        _count(connection, data, key, given.path, path)
         for key, given, path in sides
         if given is not None and path is not None
     ]

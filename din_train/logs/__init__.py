@@ -27,7 +27,7 @@ __all__ = [
     "read_x1",
 ]
 
-FILE_KEYS = ("reviews", "events", "items", "users", "train", "test")
+FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
 
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
@@ -50,7 +50,8 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
         case "taobao":
             return read_taobao(data, files["events"][0], folder, progress)
         case "amazon-2014" | "amazon-2018" | "amazon-2023":
-            return read_amazon(data, data.source, files["reviews"][0], files["items"][0], folder, progress)
+            metadata = files["items"][0]
+            return read_amazon(data, data.source, files["reviews"][0], metadata, folder, progress)
     raise ValueError(f"{data.source}: no log of events")
 
 
@@ -65,7 +66,7 @@ def input_files(data: DataConfig) -> tuple[Path, ...]:
 
 def find_missing(data: DataConfig) -> list[Path]:
     """Files of the log that are no longer where `data` says."""
-    paths = [path for key in FILE_KEYS if (path := getattr(data, key)) is not None]
+    paths = [path for key in FILE_KEYS if (path := data.path_of(key)) is not None]
     return [path for path in paths if not any(os.path.exists(each) for each in _expand(path))]  # noqa: PTH110 - raises nothing
 
 
@@ -74,7 +75,7 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
     for key in FILE_KEYS:
-        path = getattr(data, key)
+        path = data.path_of(key)
         if path is None:
             continue
         files[key] = _expand(path) if key == "events" and data.source == "table" else (path,)
