@@ -182,6 +182,7 @@ def build_configured_model(config: Config, data: PreparedData) -> "RankingModel"
         seed=config.seed,
         precision=config.training.precision,
         padded=uses_xla(config.training),
+        fields=config.data,
     )
 
 
@@ -208,6 +209,7 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
         seed=config.seed,
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
         padded=uses_xla(config.training),
+        behaviour_fields=config.model.behaviour_fields,
     )
 
 
@@ -230,6 +232,7 @@ def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -
         samples,
         batch_size=config.training.evaluation_batch_size,
         max_history_length=config.data.max_history_length,
+        behaviour_fields=config.model.behaviour_fields,
     )
     return samples, batches
 

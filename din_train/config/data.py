@@ -59,6 +59,8 @@ ITEM_FIELDS = {
 }
 USER_FIELDS = {"movielens": ("age", "gender", "occupation")}
 TIME_FIELDS = ("hour", "weekday", "days_since_last")
+# Of `behaviour_fields`: the time from a behaviour to the candidate.
+TIME_GAP = "time_gap"
 CONTEXT_FIELDS = {"taobao": ("behaviour",)}
 
 # Names that the store and a batch use themselves.
@@ -66,6 +68,8 @@ RESERVED_FIELDS = {
     *("user", "user_id", "item", "item_id", "category", "category_id", "title", "label", "timestamp"),
     *("training_events", "target_item_id", "history_item_ids", "history_start", "history_length"),
 }
+# Besides, of the columns that the store has of events and samples.
+RESERVED_EVENT_FIELDS = {*RESERVED_FIELDS, "event", "ordinal", "request", "weight"}
 
 
 def resolve_protocol(data: dict[str, Any]) -> str | None:
@@ -290,7 +294,10 @@ class DataConfig(Section):
         return {**values, **{key: value for key, value in filled.items() if values.get(key) is None}}
 
     def path_of(self, key: str) -> Path | None:
-        """The path of a key in `FILE_KEYS` of `logs`; None if it is left out."""
+        """The path of a key such as `events` or `item_vectors.image`; None if it is left out."""
+        section, _, name = key.partition(".")
+        if name:
+            return Path((getattr(self, section) or {})[name].path)
         value = getattr(self, key)
         return value.path if isinstance(value, SideTableConfig) else value
 
@@ -309,12 +316,26 @@ class DataConfig(Section):
         fields = {
             "numeric_fields": (self.numeric_fields, (*self.item_fields, *self.user_fields)),
             "standardized_fields": (self.standardized_fields, (*self.item_fields, *self.user_fields)),
-            "list_fields": (self.list_fields or (), (*self.item_fields, *self.user_fields, *self.context_fields)),
+            "list_fields": (
+                self.list_fields or (),
+                (*self.item_fields, *self.user_fields, *(set(self.context_fields) - set(TIME_FIELDS))),
+            ),
         }
+        forms: dict[str, str] = {}
         for key, (names, known) in fields.items():
+            kinds = "item, user or context" if key == "list_fields" else "item or user"
             for name in names:
                 if name not in known:
-                    yield key, f"received '{name}', which is no item or user field; name it in one of those"
+                    yield key, f"received '{name}', which is no {kinds} field; name it in one of those"
+                if forms.setdefault(name, key) != key:
+                    yield key, f"received '{name}', which is in data.{forms[name]} already; a field has one form"
+        taken = {*RESERVED_EVENT_FIELDS, *self.item_fields, *self.user_fields, *(self.list_fields or ()), *TIME_FIELDS}
+        for name in self.behaviour_fields:
+            if name in taken:
+                yield "behaviour_fields", f"received '{name}', a name that is taken; name another column"
+        for name in self.item_vectors or {}:
+            if name in RESERVED_FIELDS or name in self.item_fields:
+                yield "item_vectors", f"received '{name}', a name that is taken; choose another name"
         if self.source == "table" and self.columns is not None and self.columns.timestamp is None:
             yield "columns.timestamp", "missing; name the column of times, or file-order for a log without times"
         if self.source == "movielens" and self.user_fields and self.users is None:
@@ -347,7 +368,7 @@ def _find_field_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
             if name in seen:
                 yield key, f"received '{name}' twice; a field has one place"
             seen.add(name)
-            if name in RESERVED_FIELDS:
+            if name in (RESERVED_EVENT_FIELDS if key == "context_fields" else RESERVED_FIELDS):
                 yield key, f"received '{name}', a name that is taken; rename the column"
             elif source not in ("table", "rows") and name not in names:
                 has = f"has {', '.join(names)}" if names else "has none"

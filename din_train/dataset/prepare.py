@@ -170,7 +170,9 @@ class _Logs:
             manifest: of an earlier preparation, which may know them.
         """
         missing = set(self.missing)
-        there = {key: None for key in FILE_KEYS if self._data.path_of(key) in missing}
+        there: dict[str, Any] = {key: None for key in FILE_KEYS if self._data.path_of(key) in missing}
+        vectors = self._data.item_vectors or {}
+        there["item_vectors"] = {name: each for name, each in vectors.items() if each.path not in missing}
         files = input_files(self._data.model_copy(update=there))
         stats = [_read_status(path) for path in files]
         if stats != self._stats:  # for the first time, or changed while another process was waited for
@@ -223,8 +225,12 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
     negatives = config.negatives.model_dump(mode="json", exclude={"resample"})
     sections = {"data": data, "filters": config.filters.model_dump(mode="json"), "negatives": negatives}
     recipe = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()}
+    for key, of_model in (("list_fields", {"pooling"}), ("item_vectors", {"path", "units", "trained"})):
+        named = getattr(config.data, key) or {}
+        recipe[f"data.{key}"] = {name: each.model_dump(mode="json", exclude=of_model) for name, each in named.items()}
     sides = {f"data.{key}.key": side.key for key in ("items", "users") if (side := getattr(config.data, key))}
-    return recipe | sides | {"vocabulary.min_count": config.vocabulary.min_count}
+    vocabulary = config.vocabulary.model_dump(mode="json", include={"min_count", "hash_buckets"})
+    return recipe | sides | {f"vocabulary.{key}": value for key, value in vocabulary.items()}
 
 
 def _prepare(
@@ -285,6 +291,7 @@ def _prepare(
         rejected=parts.rejected,
         scratch=scratch,
         describe=describe,
+        column_types=parts.column_types,
     )
 
 

@@ -28,8 +28,7 @@ from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.explain.examples import Weighted, build_example, choose_example_rows
 from din_train.model.din import DIN
-from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import LocatedBatch, RankingModel
+from din_train.model.ranking_model import RankingModel
 from din_train.report.attention import Example, write_examples
 from din_train.run_directory import RunDirectory
 
@@ -178,8 +177,7 @@ def _to_probability(logit: float | np.float64) -> float:
 
 def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor:
     """[B] logits of the given interests [B, E] in place of those the model pools."""
-    history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
-    batch = LocatedBatch(inputs, history, positions)
+    batch = model.locate(inputs)
     candidate, _ = model.embed(batch)
     pooled = tf.cast(interests, model.compute_dtype)
     return tf.cast(model.compute_logits_of_interest(batch, candidate, pooled, training=False), tf.float32)

@@ -23,6 +23,7 @@ __all__ = [
     "field_column",
     "find_missing",
     "input_files",
+    "list_file_keys",
     "read_log",
     "read_x1",
 ]
@@ -55,6 +56,11 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
     raise ValueError(f"{data.source}: no log of events")
 
 
+def list_file_keys(data: DataConfig) -> tuple[str, ...]:
+    """The keys of `data` that may name files of the log."""
+    return (*FILE_KEYS, *(f"item_vectors.{name}" for name in data.item_vectors or {}))
+
+
 def input_files(data: DataConfig) -> tuple[Path, ...]:
     """The log's files.
 
@@ -66,7 +72,7 @@ def input_files(data: DataConfig) -> tuple[Path, ...]:
 
 def find_missing(data: DataConfig) -> list[Path]:
     """Files of the log that are no longer where `data` says."""
-    paths = [path for key in FILE_KEYS if (path := data.path_of(key)) is not None]
+    paths = [path for key in list_file_keys(data) if (path := data.path_of(key)) is not None]
     return [path for path in paths if not any(os.path.exists(each) for each in _expand(path))]  # noqa: PTH110 - raises nothing
 
 
@@ -74,7 +80,7 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
     """Config key -> its files: one, or for a table's events those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
-    for key in FILE_KEYS:
+    for key in list_file_keys(data):
         path = data.path_of(key)
         if path is None:
             continue

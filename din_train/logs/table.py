@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
-from din_train.config.data import TIME_FIELDS
+from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.errors import DataError
 from din_train.logs.delimited import parse_header
 from din_train.logs.equal_files import check_contents_differ
@@ -67,6 +67,7 @@ def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str
         "item_fields": () if data.items else data.item_fields,
         "user_fields": () if data.users else data.user_fields,
         "context_fields": [name for name in data.context_fields if name not in TIME_FIELDS],
+        "behaviour_fields": [name for name in data.behaviour_fields if name not in (TIME_GAP, *data.context_fields)],
     }
     for key, names in declared.items():
         texts |= {field_column(name): (f"data.{key}", name) for name in names}
