@@ -2,7 +2,7 @@
 
 {"files": {name: [SHA-256, ...]}, ...}
 
-A file that is replaced has two while it is, so that a process killed in between leaves one that is still believed.
+While a file is being replaced, it has two. So if the process is killed in between, the file still has a valid one.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ def indexed_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """`atomic_file`, whose SHA-256 goes into the index.
 
     Args:
-        folder: that has the index; the file's own unless given.
+        folder: the one that has the index; by default the file's own.
     """
     folder = folder or path.parent
     name = path.relative_to(folder).as_posix()
@@ -44,15 +44,21 @@ def indexed_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
         _write(folder, index, {name: [sha256]})
 
 
+def write_indexed_json(path: Path, value: Any) -> None:
+    """Write a value as JSON to an indexed file."""
+    with indexed_file(path) as temporary:
+        temporary.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+
+
 def read_indexed(path: Path, advice: str, folder: Path | None = None) -> bytes:
-    """The bytes of a file, which are those that were written.
+    """The bytes of a file, checked to be those that were written.
 
     Args:
-        advice: what to do where they are not. folder: see `indexed_file`.
+        advice: what to do if they are not. folder: see `indexed_file`.
 
     Raises:
-        DamagedError: where they are not, the index does not know the file, or it cannot be read.
-        FileNotFoundError: where there is no file.
+        DamagedError: if they are not, the index does not list the file, or it cannot be read.
+        FileNotFoundError: if there is no file.
     """
     folder = folder or path.parent
     with _locked(folder, fcntl.LOCK_SH):
@@ -71,7 +77,7 @@ def read_indexed(path: Path, advice: str, folder: Path | None = None) -> bytes:
 
 
 def begin_index(folder: Path, **about: Any) -> None:
-    """An index of a folder that has no files yet, and what else is to stand in it."""
+    """Begin the index of a folder without files; `about` is kept in it as well."""
     _write(folder, {"files": {}, **about}, {})
 
 
@@ -79,16 +85,13 @@ def read_index(folder: Path, advice: str) -> Index:
     """The index.
 
     Raises:
-        DamagedError: where there is none, or it is no index.
+        DamagedError: if there is none, or it is damaged.
     """
     path = folder / INDEX
     try:
         index: Index = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        raise DamagedError(
-            f"{path}: no such file, so that nothing in the folder can be checked (an older din-train wrote none); "
-            f"{advice}"
-        ) from None
+        raise DamagedError(f"{path}: no such file, so nothing in the folder can be checked; {advice}") from None
     except orjson.JSONDecodeError as error:
         raise DamagedError(f"{path}: damaged ({error}); {advice}") from None
     files = index.get("files") if isinstance(index, dict) else None
@@ -111,7 +114,7 @@ def _write(folder: Path, index: Index, files: Mapping[str, list[str]]) -> None:
 
 @contextmanager
 def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Of the folder itself, so that no file is left."""
+    """Lock the folder itself, so that no lock file is left."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, how)

@@ -12,9 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from din_train.checksums import indexed_file
+from din_train.checksums import write_indexed_json
 from din_train.errors import RunError
 from din_train.run_directory import RunDirectory
 
@@ -23,7 +21,7 @@ from din_train.run_directory import RunDirectory
 def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     """Write `environment.json` now, and again with the seconds that the body took, however it ends.
 
-    A resumed run keeps its first start and command; its seconds are the sum over its processes. TensorFlow has to run.
+    A resumed run keeps its first start and command; its seconds are the sum over its processes. TensorFlow must run.
 
     Args:
         prepared: the data set's folder.
@@ -31,7 +29,7 @@ def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     clock = time.monotonic()
     try:
         earlier = run.read_environment()
-    except RunError:  # missing or damaged, which is no reason not to train
+    except RunError:  # missing or damaged, but training goes on without it
         earlier = {}
     before = float(earlier.get("seconds", 0.0))
     environment = {
@@ -42,11 +40,13 @@ def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
         "run_directory": str(run.path.absolute()),
         "prepared": str(prepared.absolute()),
     }
-    _write(run, {**environment, "seconds": round(before, 1)})
+    write_indexed_json(run.environment_file, {**environment, "seconds": round(before, 1)})
     try:
         yield
     finally:
-        _write(run, {**environment, "seconds": round(before + time.monotonic() - clock, 1)})
+        write_indexed_json(
+            run.environment_file, {**environment, "seconds": round(before + time.monotonic() - clock, 1)}
+        )
 
 
 def describe_machine() -> dict[str, Any]:
@@ -65,11 +65,6 @@ def describe_command(arguments: list[str]) -> str:
     program = Path(arguments[0])
     is_ours = program.name == "din-train" or program.parts[-2:] == ("din_train", "__main__.py")
     return shlex.join(["din-train" if is_ours else program.name, *arguments[1:]])
-
-
-def _write(run: RunDirectory, environment: dict[str, Any]) -> None:
-    with indexed_file(run.environment_file) as temporary:
-        temporary.write_bytes(orjson.dumps(environment, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _describe_device() -> str:

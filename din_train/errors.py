@@ -1,6 +1,6 @@
 """The errors a user can cause or fix; each carries the exit code the command ends with.
 
-A message says what is wrong, where, what was expected and what to do next, one line a problem.
+A message says what is wrong, where, what was expected and what to do next, with one line per problem.
 Anything else that escapes a command is a bug in din-train.
 """
 

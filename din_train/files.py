@@ -27,7 +27,7 @@ from din_train.errors import ConfigError, DinTrainError, RunError
 
 MARK = ".din-train"
 _LOCK_TEXT = "din-train "  # then the process id
-_MOST_LINKS = 40  # of a chain, as the system has it
+_MOST_LINKS = 40  # in one chain, as in Linux
 
 
 def compute_sha256(path: Path) -> str:
@@ -40,10 +40,10 @@ _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def check_space(path: Path, needed: int) -> None:
-    """Before so many bytes are written there.
+    """Check that the disk has room, before `needed` bytes are written.
 
     Raises:
-        RunError: if the disk has fewer.
+        RunError: if it has less.
     """
     free = shutil.disk_usage(path.parent).free
     if needed > free:
@@ -53,7 +53,7 @@ def check_space(path: Path, needed: int) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Libraries below Python say so in words alone."""
+    """Whether the disk is full. Some libraries say so only in their message."""
     return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or any(
         words in str(error) for words in ("No space left on device", "Disk quota exceeded")
     )
@@ -61,7 +61,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 @contextmanager
 def named_errors(path: Path, temporary: Path) -> Iterator[None]:
-    """What cannot be written is named by the name it was to have."""
+    """Errors of writing `temporary` name `path`, which it will become."""
     try:
         yield
     except DinTrainError:
@@ -71,18 +71,18 @@ def named_errors(path: Path, temporary: Path) -> Iterator[None]:
             free = shutil.disk_usage(path.parent).free
             reason = f"no space left on its disk ({free:,} bytes free); free some, or choose another path"
             raise RunError(f"{path}: cannot be written: {reason}") from error
-        of_ours = isinstance(error, OSError) and str(error.filename).startswith(str(temporary))
-        if isinstance(error, OSError) and (of_ours or error.errno in _WRITE_ERRORS):
+        is_ours = isinstance(error, OSError) and str(error.filename).startswith(str(temporary))
+        if isinstance(error, OSError) and (is_ours or error.errno in _WRITE_ERRORS):
             reason = error.strerror or str(error)
             raise RunError(f"{path}: cannot be written ({reason}); choose another path") from error
         raise
 
 
 def follow_links(path: Path) -> Path:
-    """What a path stands for, if it is a link, whether or not anything is there; else the path itself.
+    """The path that a link points to, which need not exist; if the path is no link, the path itself.
 
     Raises:
-        RunError: of a link that leads back to itself, or a path without a name.
+        RunError: if a link leads back to itself, or the path has no name.
     """
     target = path
     for _ in range(_MOST_LINKS):
@@ -107,6 +107,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
         sync(temporary)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write the whole file or nothing; its folder is created if it is missing."""
+    make_folder(path.parent)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new temporary folder beside `path`; on success it takes `path`'s place, else it is removed.
@@ -120,8 +127,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     recover(path)
     temporary = _beside(path, "tmp")
     new, old = temporary / "new", temporary / "old"
-    make_folder(path.parent)
-    _make_marked(temporary)
+    make_marked_folder(temporary)
     try:
         with named_errors(path, temporary):
             new.mkdir()
@@ -139,10 +145,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def recover(path: Path) -> None:
-    """Make good what a killed writer of the folder `path` left: its old contents come back, other leftovers go.
+    """Clean up after a killed writer of the folder `path`: restore its old contents, and remove other leftovers.
 
     Raises:
-        RunError: if something else stands where `path`, or its temporary folder, is to be.
+        RunError: if `path` or its temporary folder exists and is not ours.
     """
     path = follow_links(path)
     check_can_be_folder(path)
@@ -163,13 +169,12 @@ def scratch_folder(path: Path, parent: Path | None = None) -> Iterator[Path]:
     """
     path = follow_links(path)
     scratch = _beside(path, "scratch")
-    if parent is not None:  # where those of folders of one name may be side by side
+    if parent is not None:  # which may hold scratch folders of other folders with this name
         place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
         scratch = parent / f".{path.name}-{place}.scratch"
-    make_folder(scratch.parent)
     _check_marked(scratch)
     _remove_marked(scratch)
-    _make_marked(scratch)
+    make_marked_folder(scratch)
     try:
         with named_errors(scratch, scratch):
             yield scratch
@@ -189,13 +194,8 @@ def make_marked_folder(path: Path) -> None:
     (path / MARK).touch()
 
 
-def _make_marked(path: Path) -> None:
-    path.mkdir()
-    (path / MARK).touch()
-
-
 def _check_marked(path: Path) -> None:
-    """Nothing, an empty folder, or one with our mark."""
+    """Refuse anything but an empty folder, or one with our mark."""
     if not os.path.lexists(path):
         return
     is_folder = path.is_dir() and not path.is_symlink()
@@ -204,7 +204,7 @@ def _check_marked(path: Path) -> None:
 
 
 def _remove_marked(path: Path) -> None:
-    """The mark goes last, so that what a kill or an error leaves of the folder still is ours."""
+    """The mark is removed last, so that a folder that is left half-removed still has it."""
     if not path.exists():
         return
     for each in path.iterdir():
@@ -225,7 +225,7 @@ def remove_empty(path: Path) -> None:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    """A whole name, never a prefix: `sample` and `sample-base` may be written side by side."""
+    """The name is whole, never a prefix: `sample` and `sample-base` may be written at the same time."""
     return path.with_name(f".{path.name}.{kind}")
 
 
@@ -237,7 +237,7 @@ def replace_link(path: Path, target: Path) -> None:
 
 @contextmanager
 def _renamed_to(path: Path) -> Iterator[Path]:
-    """A path that the body writes and that then takes another's place; errors name that one."""
+    """A path for the body to write, which then replaces `path`; errors name `path`."""
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         with named_errors(path, temporary):
@@ -250,10 +250,10 @@ def _renamed_to(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents; where one of them is a link to nothing yet, what it points to.
+    """Create a folder and its parents; if one of them is a link to nothing, create what it points to.
 
     Raises:
-        RunError: where a file stands in its place, or it cannot be made.
+        RunError: if a file has its name, or it cannot be made.
     """
     check_can_be_folder(path)
     try:
@@ -266,7 +266,7 @@ def check_can_be_folder(path: Path) -> None:
     """Refuse, before any work, a path where no folder can be.
 
     Raises:
-        RunError: where it or a parent is a file, or a link that leads back to itself.
+        RunError: if it or a parent is a file, or a link that leads back to itself.
     """
     for each in (path, *path.parents):
         target = follow_links(each) if each.is_symlink() else each
@@ -279,8 +279,8 @@ def check_can_be_file(path: Path, option: str) -> None:
     """Refuse, before any work, an option's path where no file can be written.
 
     Raises:
-        ConfigError: of a folder, a device or a pipe.
-        RunError: of a link that leads back to itself, or where a parent is a file.
+        ConfigError: if it is a folder, a device or a pipe.
+        RunError: if it is a link that leads back to itself, or a parent is a file.
     """
     target = follow_links(path)
     if target.exists() and not target.is_file():
@@ -290,12 +290,12 @@ def check_can_be_file(path: Path, option: str) -> None:
 
 @contextmanager
 def hold(path: Path, *, wait: Callable[[str], None] | None = None) -> Iterator[int]:
-    """Hold `path`, a file or folder that is there or to be made, against other processes; yields the descriptor.
+    """Lock `path`, a file or folder that need not exist yet; yields the lock's file descriptor.
 
-    The lock ends with its holder, even a killed one.
+    The lock ends with the process that holds it, even if that is killed.
 
     Args:
-        wait: told who holds it, before waiting for that; None refuses at once.
+        wait: called with a line that says who holds it, before waiting; None: refuse at once.
 
     Raises:
         ConfigError: if another process holds it.
@@ -310,7 +310,7 @@ def hold(path: Path, *, wait: Callable[[str], None] | None = None) -> Iterator[i
     finally:
         with contextlib.suppress(OSError):
             if _is_at(descriptor, lock):
-                lock.unlink()  # while it is held: who waits for it sees that it is gone, and makes another
+                lock.unlink()  # while it is held: a process that waits for it sees that it is gone, and makes a new one
         os.close(descriptor)
 
 
@@ -325,7 +325,7 @@ def _open_locked(lock: Path, path: Path, wait: Callable[[str], None] | None) -> 
             _check_lock_file(descriptor, lock)
             _lock(descriptor, path, wait)
             if _is_at(descriptor, lock):
-                with contextlib.suppress(OSError):  # a full disk: it is held all the same
+                with contextlib.suppress(OSError):  # a full disk: the lock holds nevertheless
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, f"{_LOCK_TEXT}{os.getpid()}\n".encode(), 0)
                 return descriptor
@@ -360,12 +360,12 @@ def _read_holder(descriptor: int) -> str:
         text = os.pread(descriptor, 64, 0).decode(errors="replace").removeprefix(_LOCK_TEXT).strip()
         if text.isdigit():
             return f"process {text}"
-        time.sleep(0.05)  # it has the lock, and is about to say so
+        time.sleep(0.05)  # the holder has not written its id yet
     return "another process"
 
 
 def _is_at(descriptor: int, lock: Path) -> bool:
-    """Whether the file is still under its name: an earlier holder has removed the one it had."""
+    """Whether the file still has its name: an earlier holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), lock.lstat())
     except FileNotFoundError:
@@ -378,7 +378,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError:
-        if not path.is_dir():  # not every file system can do it for folders
+        if not path.is_dir():  # not every file system can sync a folder
             raise
     finally:
         os.close(descriptor)

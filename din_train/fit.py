@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from signal import SIGINT
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +21,11 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
-from din_train.evaluation.metric_tables import show_metrics
+from din_train.evaluation.display import show_metrics
+from din_train.evaluation.evaluate import compute_metrics
+from din_train.evaluation.metrics import compute_auc, compute_gauc
+from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import check_can_be_folder, follow_links
-from din_train.report.report import write_report
 from din_train.run_directory import (
     RUNS,
     RunDirectory,
@@ -36,13 +37,14 @@ from din_train.run_directory import (
 from din_train.run_metrics import RunMetrics
 from din_train.scoring import (
     build_configured_model,
-    build_evaluation_batches,
     build_training_batches,
     place_data,
+    read_split_samples,
     read_training_samples,
+    score_samples,
     score_split,
 )
-from din_train.signals import interrupted_exit_code, received_signal
+from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope
 
 if TYPE_CHECKING:
@@ -138,22 +140,22 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
 
 def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> RunMetrics:
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
-    from din_train.evaluation.scores import write_scores
-    from din_train.explain.weights import write_attention
+    from din_train.explain.examples import write_attention
+    from din_train.report.report import write_report
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)
     state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
     with recorded_environment(run, data.folder):
         model, checkpoint = _train(run, config, data, samples, state)
-        scored = score_split(model, config, data, Split.TEST, checkpoint)
-        write_scores(run.scores_file("test"), scored.rows)
-        write_attention(run, config, data, model, scored.rows.logit)
-    write_report(run, config, scored.metrics)
-    run.write_metrics(scored.metrics)  # last: this file says that the run is finished
-    show_metrics(scored.metrics)
+        metrics, rows = score_split(model, config, data, Split.TEST, checkpoint)
+        write_scores(run.scores_file("test"), rows)
+        write_attention(run, config, data, model, rows.logit)
+    write_report(run, config, metrics)
+    run.write_metrics(metrics)  # last: this file says that the run is finished
+    show_metrics(metrics)
     terminal.say(f"run directory: {run.path} (report: {run.report_file})")
-    return scored.metrics
+    return metrics
 
 
 def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> None:
@@ -174,15 +176,13 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
     watched = _find_watched_split(config, data)
     if watched is not None:
-        rows, _ = build_evaluation_batches(config, data, watched)
+        rows = read_split_samples(config, data, watched)
         if config.training.select_on != "none":
             _check_selection(config, watched, rows)
-    build_evaluation_batches(config, data, Split.TEST)
+    read_split_samples(config, data, Split.TEST)
 
 
 def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
-    from din_train.evaluation.metrics import compute_auc, compute_gauc
-
     metric, logits = config.training.early_stopping.metric, np.zeros(len(samples), np.float32)
     if metric == "auc" and compute_auc(samples.labels, logits) is None:
         lacks = "rows of both classes, clicked and not clicked"
@@ -294,17 +294,17 @@ def _train_once(
 
 def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
     """The split that is scored after every epoch, and how."""
-    from din_train.evaluation.evaluate import compute_metrics, compute_scores
-    from din_train.evaluation.scores import ScoredRows
     from din_train.training.callbacks import Watched
 
     split = _find_watched_split(config, data)
     if split is None:
         return None
-    samples, batches = build_evaluation_batches(config, data, split)
+    samples = read_split_samples(config, data, split)
     return Watched(
         split,
-        evaluate=lambda: compute_metrics(ScoredRows.of(samples, compute_scores(model, batches)), config.metrics),
+        evaluate=lambda: compute_metrics(
+            ScoredRows.of(samples, score_samples(model, config, data, samples)), config.metrics
+        ),
         selection_metric=None if config.training.select_on == "none" else config.training.early_stopping.metric,
     )
 
@@ -329,11 +329,9 @@ def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Seque
     """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
     from din_train.training.checkpoint import find_newest_position
 
-    signal = received_signal()
-    by = signal.name if signal and signal != SIGINT else "Ctrl-C"
     position = find_newest_position(run.checkpoints)
     kept = f"state saved in {run.path} after {position}" if position else "no state saved yet"
     command = ["din-train", "fit", "--config", str(run.config_file)]
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
-    return f"training stopped by {by}: {kept}; go on with `{shlex.join(command)} --resume`"
+    return f"training stopped by {name_signal()}: {kept}; go on with `{shlex.join(command)} --resume`"

@@ -1,7 +1,7 @@
 r"""Text from a log, a path or a config, made fit to be shown: on a terminal, in a page, in Markdown or in YAML.
 
-What moves the cursor, sets a title, turns the direction of reading or cannot be seen stands there as an escape that
-Python, YAML and the reader know: `\x1b`, `\u202e`. All else stays as it is: Chinese, accents, emoji.
+A character that moves the cursor, sets a title, turns the direction of reading or cannot be seen becomes an escape as
+in Python and YAML: `\x1b`, `\u202e`. All others stay as they are: Chinese, accents, emoji.
 """
 
 import re
@@ -15,7 +15,7 @@ _UNPRINTABLE = (
     "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U0001d173-\U0001d17a\U000e0000-\U000e007f"
 )
-# Emoji that are one only with such characters: people joined to a family, the flags of parts of a country.
+# Emoji that need such characters: people joined to a family, the flags of parts of a country.
 _EMOJI = "[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
 _JOINED = f"{_EMOJI}(?:\u200d{_EMOJI})+|\U0001f3f4[\U000e0030-\U000e007a]+\U000e007f"
 _FOUND = re.compile(f"({_JOINED})|[{_UNPRINTABLE}]")
@@ -29,12 +29,12 @@ def make_printable(text: str) -> str:
 
 
 def make_lines_printable(text: str) -> str:
-    """The same for a text of several lines, which it keeps."""
+    """The same for a text of several lines, whose line breaks stay."""
     return "\n".join(map(make_printable, text.split("\n")))
 
 
 def shorten(text: str, longest: int) -> str:
-    """Its beginning and its end, where it is longer."""
+    """The text; its beginning and its end if it is longer."""
     if len(text) <= longest:
         return text
     return f"{text[: longest * 2 // 3]} ... {text[len(text) - longest // 3 :]}"
@@ -45,9 +45,9 @@ def escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", make_printable(text))
 
 
-def dump_printable_json(value: Any, option: int = 0) -> str:
+def dump_printable_json(value: Any) -> str:
     """Indented JSON of the same value; what is not printable is escaped as JSON has it."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | option).decode()
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
     return "\n".join(_FOUND.sub(_escape_for_json, line) for line in text.split("\n"))
 
 

@@ -2,7 +2,7 @@
 
 runs/<name>/
     config.yaml       fully resolved
-    history.jsonl     one object an epoch
+    history.jsonl     one object per epoch
     metrics.json      the test split, scored once by `fit`; written last, so a run that has it is finished
     metrics.<split>.json  what `eval` printed
     scores.<split>.parquet  every row's score, in stored order: what runs are compared by
@@ -29,7 +29,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed
+from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed, write_indexed_json
 from din_train.config import Config, dump_config, find_differences, load_config
 from din_train.errors import ConfigError, DamagedError, DinTrainError, RunError
 from din_train.files import (
@@ -52,7 +52,7 @@ _NAMES = {
     "plots", "checkpoints", "tensorboard",
 }  # fmt: skip
 
-_OF_THE_FIRST_EPOCH = {"config.yaml", "environment.json", "history.jsonl", "checkpoints", "tensorboard"}
+_NAMES_IN_FIRST_EPOCH = {"config.yaml", "environment.json", "history.jsonl", "checkpoints", "tensorboard"}
 
 # What may differ from the training's config when a run is opened again: where the data are, how scores become numbers,
 # how many rows of new data may be bad.
@@ -60,12 +60,12 @@ CHANGEABLE = (
     "data.prepared", "data.max_bad_share", "metrics.", "training.device", "training.evaluation_batch_size"
 )  # fmt: skip
 
-# In `checkpoints` and `plots`.
+# The names of files in these folders.
 _INSIDE = {
     "checkpoints": re.compile(r"best\.(weights\.h5|json)|state-.+\.(npz|json)|replaced-.+\.weights\.h5"),
     "plots": re.compile(r".+\.(svg|png)"),
 }
-_TEMPORARY = re.compile(r"\.\d+-(.+)")  # of `atomic_file`, where a process was killed
+_TEMPORARY = re.compile(r"\.\d+-(.+)")  # left by `atomic_file` if the process was killed
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class RunDirectory:
 
     @property
     def again(self) -> str:
-        """What to do where a file of the run is damaged."""
+        """What to do if a file of the run is damaged."""
         command = ["din-train", "fit", "--config", "...", "--run-dir", str(self.path), "--overwrite"]
         return f"restore it from a copy, or train the run again with `{shlex.join(command)}`"
 
@@ -141,7 +141,7 @@ class RunDirectory:
         """The config that the run was trained with.
 
         Raises:
-            DamagedError: if it has another by now, or there is no telling.
+            DamagedError: if the config has changed since, or cannot be compared.
         """
         trained = read_index(self.path, self.again).get("config")
         try:
@@ -174,12 +174,12 @@ class RunDirectory:
         return [orjson.loads(line) for line in read_indexed(self.history_file, self.again).splitlines()]
 
     def write_history(self, lines: str) -> None:
-        """Put these in place of what there is."""
+        """Replace the history."""
         with indexed_file(self.history_file) as temporary:
             temporary.write_text(lines, encoding="utf-8")
 
     def compute_identity(self) -> str:
-        """Another one once the run is replaced, or trained on: its config and chosen weights."""
+        """A hash of the config and the chosen weights, which changes if the run is replaced or trained further."""
         digest = hashlib.sha256()
         for path in (self.config_file, self.checkpoints / "best.json"):
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -195,7 +195,7 @@ class RunDirectory:
     @property
     def is_barely_begun(self) -> bool:
         """Whether it holds its first epoch at most: all there can be before the first state is saved."""
-        names = set(filter(_is_of_a_run, _list_names(self.path))) - _OF_THE_FIRST_EPOCH
+        names = set(filter(_belongs_to_run, _list_names(self.path))) - _NAMES_IN_FIRST_EPOCH
         try:
             best = orjson.loads((self.checkpoints / "best.json").read_bytes())["epoch"]
         except FileNotFoundError:
@@ -206,7 +206,7 @@ class RunDirectory:
         return not names and not self.has_state and max(best, epochs) <= 1
 
     def list_prepared(self, config: Config) -> list[Path]:
-        """Where the run's prepared data set may stand: as the config says; where it was; so far from the run."""
+        """Where the prepared data set may be: as the config says, where it was, or at the same path from the run."""
         places = [config.data.prepared]
         with suppress(RunError):
             environment = self.read_environment()
@@ -225,8 +225,7 @@ class RunDirectory:
             temporary.write_text(page, encoding="utf-8")
 
     def write_metrics(self, metrics: RunMetrics, split: str | None = None) -> None:
-        with indexed_file(self.metrics_file(split)) as temporary:
-            temporary.write_bytes(orjson.dumps(metrics.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
+        write_indexed_json(self.metrics_file(split), metrics.to_json())
 
     def read_metrics(self) -> RunMetrics:
         """What `fit` wrote.
@@ -250,7 +249,7 @@ class RunDirectory:
 
 @contextmanager
 def hold_run_directory(path: Path) -> Iterator[None]:
-    """Keep other processes from training in it or replacing it; what a killed one left half replaced is as it was.
+    """Keep other processes from training in it or replacing it; what a killed one left half replaced is restored.
 
     Raises:
         ConfigError: if another process has it.
@@ -263,10 +262,10 @@ def hold_run_directory(path: Path) -> Iterator[None]:
 
 @contextmanager
 def keep_in(run: RunDirectory, identity: str, what: str) -> Iterator[None]:
-    """The body writes `what` into a run that no other process has, and that is still the one of this identity.
+    """The body writes `what` into a run that no other process uses and that still has this identity.
 
     Raises:
-        RunError: where it could not be kept, and why.
+        RunError: if it could not be kept, with the reason.
     """
     try:
         with hold(run.path):
@@ -279,7 +278,7 @@ def keep_in(run: RunDirectory, identity: str, what: str) -> Iterator[None]:
 
 
 def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: bool) -> None:
-    """Refuse a run directory that is in use, or is another run's to resume, before any work is done for it.
+    """Refuse, before any work, a run directory that is in use or belongs to another run.
 
     Raises:
         ConfigError: if it holds something and neither is asked for, is not a run's to overwrite, has another config, or
@@ -323,34 +322,34 @@ def _check_config(run: RunDirectory, config: Config) -> None:
 
 
 def _list_names(path: Path) -> list[str]:
-    """What a folder holds, but for temporary files and the index of the others; nothing where there is none."""
+    """What a folder holds, but for temporary files and the index of the others; nothing if there is no folder."""
     if not path.is_dir():
         return []
     return sorted(each.name for each in path.iterdir() if each.name != INDEX and not _is_temporary(each))
 
 
 def _list_others(path: Path, names: Sequence[str]) -> list[str]:
-    """What is not a run's."""
-    others = [name for name in names if not _is_of_a_run(name)]
+    """Names that do not belong to a run."""
+    others = [name for name in names if not _belongs_to_run(name)]
     for folder, ours in _INSIDE.items():
         inside = _list_names(path / folder)
         others += [f"{folder}/{name}" for name in inside if not ours.fullmatch(name)]
     return others
 
 
-def _is_of_a_run(name: str) -> bool:
+def _belongs_to_run(name: str) -> bool:
     return name in _NAMES or re.fullmatch(r"metrics(\..+)?\.json|scores\..+\.parquet", name) is not None
 
 
 def _is_temporary(path: Path) -> bool:
-    """Whether a killed process of ours left it: a file by its name, a folder by its mark."""
+    """Whether a killed din-train left it: a file by its name, a folder by its mark."""
     if path.name == ".plots.tmp":
         return (path / MARK).is_file()
     match = _TEMPORARY.fullmatch(path.name)
     return (
         match is not None
         and path.is_file()
-        and (match[1] == INDEX or _is_of_a_run(match[1]) or bool(_INSIDE["checkpoints"].fullmatch(match[1])))
+        and (match[1] == INDEX or _belongs_to_run(match[1]) or bool(_INSIDE["checkpoints"].fullmatch(match[1])))
     )
 
 
@@ -410,7 +409,7 @@ def open_run_directory(path: Path, overrides: Sequence[str] = ()) -> tuple[RunDi
 
 
 def _check_latest(path: Path) -> None:
-    """Refuse what would stand in the way of the link, or be taken for it."""
+    """Refuse a file in the place of the link `runs/latest`, and a run with its name."""
     check_can_be_folder(RUNS)
     if os.path.lexists(LATEST) and not LATEST.is_symlink():
         raise RunError(f"{LATEST}: expected a link that din-train made; move it away")

@@ -1,4 +1,4 @@
-"""The record of a run's `metrics.json`."""
+"""Metrics of some rows, and the record of a run's `metrics.json`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,13 @@ from typing import Any
 
 from din_train.config import GaucWeighting
 
+_FIRST_KEYS = ("model", "protocol", "split", "selected_on")  # the first keys in the file
 
-@dataclass(frozen=True)
-class RunMetrics:
-    """A run's metrics on a split, and how they came about; the names and their order are those of the file.
 
-    gauc_by_history: see `has_gauc_by_history`. intervals: AUC's and GAUC's, and what they are; None without resamples.
-    negatives: the config's section, or `in the log`. slices: dimension -> the metrics of each of its slices.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Metrics of some rows, and the numbers of rows and users behind them; None if undefined."""
 
-    model: str
-    protocol: str
-    split: str
-    selected_on: str
     auc: float | None
     gauc: float | None
     logloss: float | None
@@ -30,6 +24,20 @@ class RunMetrics:
     num_users: int
     gauc_users: int
     gauc_users_skipped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMetrics(Metrics):
+    """A run's metrics on a split, and how they came about; the names are those of the file.
+
+    gauc_by_history: see `has_gauc_by_history`. intervals: AUC's and GAUC's, and what they are; None without resamples.
+    negatives: the config's section, or `in the log`. slices: dimension -> the metrics of each of its slices.
+    """
+
+    model: str
+    protocol: str
+    split: str
+    selected_on: str
     gauc_by_history: float | None
     gauc_weighting: GaucWeighting
     intervals: Mapping[str, Any] | None
@@ -45,12 +53,12 @@ class RunMetrics:
 
     @property
     def has_gauc_by_history(self) -> bool:
-        """Whether there is one: under the other protocols test rows of a user or a target share one history."""
+        """Only protocol `user` has it: under the others the test rows of a user, or of a target, share one history."""
         return self.protocol == "user"
 
     def to_json(self) -> dict[str, Any]:
-        """What the file says."""
-        said = dict(vars(self))
+        """The contents of the file."""
+        said = {**{key: getattr(self, key) for key in _FIRST_KEYS}, **vars(self)}
         if not self.has_gauc_by_history:
             del said["gauc_by_history"]
         return said

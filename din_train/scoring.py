@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,23 +11,30 @@ from numpy.typing import NDArray
 
 from din_train import terminal
 from din_train.config import Config
-from din_train.config.data import TIME_FIELDS
 from din_train.dataset.manifest import Manifest, read_any_manifest, read_manifest
 from din_train.dataset.names import hash_rows, read_names
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.training_rows import join_for_refit
 from din_train.errors import ConfigError, DataError, RunError
-from din_train.evaluation.metric_tables import show_metrics
+from din_train.evaluation.display import show_metrics
+from din_train.evaluation.evaluate import (
+    compute_candidate_gauc,
+    compute_intervals,
+    compute_metrics,
+    compute_scores,
+    compute_slice_metrics,
+    find_slices,
+)
 from din_train.evaluation.metrics import hash_definition
+from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import follow_links
 from din_train.run_directory import RunDirectory, keep_in, open_run_directory
 from din_train.run_metrics import RunMetrics
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import EvaluationBatches, TrainingBatches
-    from din_train.evaluation.scores import ScoredRows
+    from din_train.batches import TrainingBatches
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
 
@@ -45,14 +52,6 @@ class OpenedRun:
     data: PreparedData
     model: "RankingModel"
     checkpoint: "Checkpoint"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A split's metrics, and the rows they come from."""
-
-    metrics: RunMetrics
-    rows: "ScoredRows"
 
 
 def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
@@ -124,28 +123,23 @@ def _name(places: Sequence[Path]) -> str:
 
 def score_split(
     model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
-) -> Scored:
-    """Score a split, and compute its metrics with all that says how they came about."""
-    from din_train.evaluation.evaluate import (
-        compute_intervals,
-        compute_metrics,
-        compute_scores,
-        compute_slice_metrics,
-    )
-    from din_train.evaluation.scores import ScoredRows
-    from din_train.evaluation.slices import find_slices
-
-    samples, batches = build_evaluation_batches(config, data, split)
-    rows = ScoredRows.of(samples, compute_scores(model, batches))
-    names = read_names(data)
+) -> tuple[RunMetrics, ScoredRows]:
+    """Score a split, and compute its metrics and record how they came about."""
+    samples = read_split_samples(config, data, split)
+    rows = ScoredRows.of(samples, score_samples(model, config, data, samples))
+    names, weighting = read_names(data), config.metrics.gauc_weighting
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
     metrics = RunMetrics(
         model=config.model.name,
         protocol=config.data.protocol,
         split=split.name.lower(),
         selected_on=str(config.training.select_on),
-        **asdict(compute_metrics(rows, config.metrics)),
-        gauc_by_history=_compute_by_history(samples, rows, config),
+        **vars(compute_metrics(rows, config.metrics)),
+        gauc_by_history=(
+            compute_candidate_gauc(samples, rows, config.metrics.gauc_weighting)
+            if config.data.protocol == "user"
+            else None
+        ),
         gauc_weighting=config.metrics.gauc_weighting,
         intervals=compute_intervals(rows, config.metrics),
         negatives=(config.negatives.model_dump(mode="json") if data.manifest.negatives == "sampled" else "in the log"),
@@ -155,21 +149,10 @@ def score_split(
         parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         data_fingerprint=data.fingerprint,
         rows_sha256=hash_rows(data, samples),
-        metric_definition=hash_definition(config.metrics.gauc_weighting),
+        metric_definition=hash_definition(weighting),
         slices=compute_slice_metrics(rows, slices, config.metrics),
     )
-    return Scored(metrics, rows)
-
-
-def _compute_by_history(samples: Samples, rows: "ScoredRows", config: Config) -> float | None:
-    """GAUC by history under protocol `user`; see `RunMetrics`."""
-    if config.data.protocol != "user":
-        return None
-    from din_train.evaluation.metrics import compute_gauc_by_history
-
-    times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
-    columns: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
-    return compute_gauc_by_history(columns, rows.label, rows.logit, config.metrics.gauc_weighting).value
+    return metrics, rows
 
 
 def build_configured_model(config: Config, data: PreparedData) -> "RankingModel":
@@ -213,20 +196,29 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
     )
 
 
-def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -> "tuple[Samples, EvaluationBatches]":
-    """A split's rows, and the batches to score them in.
+def read_split_samples(config: Config, data: PreparedData, split: Split) -> Samples:
+    """A split's rows.
 
     Raises:
         ConfigError: if the split is empty.
     """
-    from din_train.batches import EvaluationBatches
-
     samples = data.samples(split, config.data.max_history_length)
     if not len(samples):
         raise ConfigError(
             f"split '{split.name.lower()}': protocol '{config.data.protocol}' gives it no sample in "
             f"{config.data.prepared}; choose another split or protocol"
         )
+    return samples
+
+
+def score_samples(model: "RankingModel", config: Config, data: PreparedData, samples: Samples) -> NDArray[np.float32]:
+    """[S] logits in stored order. `fit`, `eval`, `predict` and `audit` all score by this.
+
+    Raises:
+        RunError: see `compute_scores`.
+    """
+    from din_train.batches import EvaluationBatches
+
     batches = EvaluationBatches(
         data,
         samples,
@@ -234,7 +226,7 @@ def build_evaluation_batches(config: Config, data: PreparedData, split: Split) -
         max_history_length=config.data.max_history_length,
         behaviour_fields=config.model.behaviour_fields,
     )
-    return samples, batches
+    return compute_scores(model, batches)
 
 
 def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[str] = ()) -> RunMetrics:
@@ -243,22 +235,21 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
     Raises:
         RunError: if the numbers are shown, but could not be written to the run.
     """
-    from din_train.evaluation.scores import write_scores
-
     opened = open_run(run_dir, overrides)
     if opened.checkpoint.refit and split == "validation":
         terminal.say(
             f"{opened.run.path}: refitted on training and validation rows, so its validation metrics flatter it"
         )
-    scored = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
+    metrics, rows = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
     if as_json:
-        terminal.show_json(scored.metrics.to_json())
+        terminal.show_json(metrics.to_json())
     else:
-        show_metrics(scored.metrics)
-    scores, metrics = opened.run.scores_file(split), opened.run.metrics_file(split)
-    with keep_in(opened.run, opened.identity, f"{metrics.name} and {scores.name}"):
-        write_scores(scores, scored.rows)
-        opened.run.write_metrics(scored.metrics, split)
+        show_metrics(metrics)
+    scores_file = opened.run.scores_file(split)
+    names = f"{opened.run.metrics_file(split).name} and {scores_file.name}"
+    with keep_in(opened.run, opened.identity, names):
+        write_scores(scores_file, rows)
+        opened.run.write_metrics(metrics, split)
     if not as_json:
-        terminal.say(f"{opened.run.path}: {metrics.name} and {scores.name} written")
-    return scored.metrics
+        terminal.say(f"{opened.run.path}: {names} written")
+    return metrics

@@ -1,7 +1,7 @@
-"""Ctrl-C (SIGINT) and SIGTERM: both raise `KeyboardInterrupt`, at once or when the work at hand can end cleanly.
+"""Ctrl-C (SIGINT) and SIGTERM: both raise `KeyboardInterrupt`, at once, or when the current work can end cleanly.
 
-A library may hand the exception on as one of its own (DuckDB raises `RuntimeError: Query interrupted`), so the signal
-is remembered: once there is one, the process is on its way out.
+A library may hand the exception on as one of its own (DuckDB raises `RuntimeError: Query interrupted`), so the first
+signal is remembered, and the process will end.
 """
 
 import signal
@@ -19,7 +19,7 @@ class _State:
 
 
 def watch_signals() -> None:
-    """Handle both signals from here on; one that the parent had us ignore (`nohup`, `&`) stays ignored."""
+    """Handle both signals from here on; a signal that the parent process ignores (`nohup`, `&`) stays ignored."""
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
@@ -30,8 +30,13 @@ def received_signal() -> signal.Signals | None:
     return _State.received
 
 
+def name_signal() -> str:
+    """The signal that came, as the user knows it: `Ctrl-C` or `SIGTERM`."""
+    return "SIGTERM" if received_signal() is signal.SIGTERM else "Ctrl-C"
+
+
 def interrupted_exit_code() -> int:
-    """128 + the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+    """128 + the signal's number, as in shells: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (received_signal() or signal.SIGINT)
 
 
@@ -39,7 +44,7 @@ def interrupted_exit_code() -> int:
 def deferred_signals() -> Iterator[None]:
     """Inside, the first signal is only remembered (ask `received_signal`); a second one raises at once."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
+        yield  # only the main thread receives signals
         return
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     watch_signals()

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from din_train.config import Config, dump_config, find_differences, load_config
 from din_train.errors import ConfigError, Interrupted, RunError
-from din_train.files import atomic_file, hold, make_folder
+from din_train.files import hold, make_folder, write_text
 from din_train.logs import FILE_KEYS
 from din_train.run_directory import RunDirectory
 from din_train.signals import interrupted_exit_code, received_signal
@@ -98,7 +98,7 @@ class Cell:
             write_text(self.file("failure.txt"), f"{line}\n")
 
     def read_cost(self) -> Cost | None:
-        """What the cell has taken so far; None if none of its processes ended by itself."""
+        """What the cell has taken so far; None if it was never measured."""
         try:
             return TypeAdapter(Cost).validate_json(self.file("cost.json").read_bytes())
         except (FileNotFoundError, ValidationError):
@@ -107,7 +107,7 @@ class Cell:
     def add_cost(self, cost: Cost) -> None:
         before = self.read_cost() or Cost(0.0, 0)
         total = Cost(before.seconds + cost.seconds, max(before.peak_bytes, cost.peak_bytes))
-        write_text(self.file("cost.json"), orjson.dumps(asdict(total)).decode())
+        write_text(self.file("cost.json"), orjson.dumps(total).decode())
 
 
 def build_cell(out: Path, place: tuple[str, ...], seed: int, config: Config) -> Cell:
@@ -133,7 +133,7 @@ def find_cells(out: Path, planned: Sequence[Cell], axes: int) -> list[Cell]:
             continue
         try:
             config = load_config(path)
-        except ConfigError:  # damaged, or of another version
+        except ConfigError:  # damaged
             continue
         cell = Cell(out, tuple(match["place"].split("-", axes - 1)), int(match["seed"]), config)
         sibling = siblings.get(cell.place)
@@ -146,7 +146,7 @@ def find_cells(out: Path, planned: Sequence[Cell], axes: int) -> list[Cell]:
 
 @contextlib.contextmanager
 def only_one_at_a_time(out: Path, called: str = "sweep") -> Iterator[int]:
-    """Hold the folder's lock, which a cell that outlives its parent holds, too; yields its file descriptor.
+    """Lock the folder, also for a cell that outlives this process; yields the lock's file descriptor.
 
     Args:
         called: what the sweep is to the user.
@@ -201,7 +201,7 @@ def run_cells(
 
 
 def _find_disagreement(cell: Cell) -> str | None:
-    """What a finished run's config or files have that the cell's do not: its numbers would be wrong here."""
+    """Why a finished run's numbers are not those of the cell: another config, or a damaged file."""
     try:
         differences = find_differences(cell.run.read_config(), cell.config)
         cell.run.read_metrics()
@@ -223,8 +223,8 @@ def _run_cell(cell: Cell, lock: int, clock: "_Clock", if_stopped: str) -> str | 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # so that Ctrl-C comes to it once, from here
-            pass_fds=[lock],  # held as long as it lives, even if this process is killed
+            start_new_session=True,  # so that Ctrl-C reaches it once, from this process
+            pass_fds=[lock],  # the lock holds as long as the cell runs, even if this process is killed
         )
     started = time.monotonic()
     try:
@@ -251,7 +251,7 @@ def _wait(child: "subprocess.Popen[bytes]", show: Callable[[], None]) -> int:
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """Let it save its state; a second signal to us does not wait for that."""
+    """Let it save its state; a second signal to this process kills it."""
     with contextlib.suppress(ProcessLookupError):
         child.send_signal(received_signal() or signal.SIGINT)
     try:
@@ -267,7 +267,7 @@ def _read_last_line(path: Path) -> str:
 
 
 class _Clock:
-    """The bar over the cells, and how much time is left: estimates, scaled by how true they have been."""
+    """The bar over the cells, and how much time is left: estimates, scaled by how right they were so far."""
 
     def __init__(self, estimated: Mapping[str, float], progress: Progress, task: TaskID) -> None:
         self._estimates = estimated
@@ -314,10 +314,3 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write the whole file or nothing, in a folder that is made if need be."""
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,14 +25,15 @@ from din_train.dataset.manifest import Manifest
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
 from din_train.errors import RunError
-from din_train.sweep import Cell, Count, format_seconds, write_text
+from din_train.files import write_text
+from din_train.sweep import Cell, Count, format_seconds
 
 # Time of a training row against DIN's, by `model.name`; measured on two cores at the sizes of preset `din`.
 RELATIVE_COST = {"lr": 0.4, "base": 0.6, "wide_deep": 0.7, "pnn": 0.6, "deepfm": 0.7, "din": 1.0}
 SCORING_COST = 0.4  # time of a scored row against one trained on
 START_SECONDS = 12.0  # of a process: TensorFlow, tracing, the report
-NUMBERS_PER_PARAMETER = 7  # on disk at the most: the best weights, and Adam's three in each of two saved states
-PROBE_STEPS = {"many": 300, "few": 60}  # of an epoch: batches below 256 rows, and others
+NUMBERS_PER_PARAMETER = 7  # on disk, at most: the best weights, and the three of Adam in each of two saved states
+PROBE_STEPS = {"many": 300, "few": 60}  # per epoch: with batches below 256 rows, and with others
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _probe(cell: Cell, manifest: Manifest) -> Probe:
         known = TypeAdapter(_KnownProbe).validate_json(file.read_bytes())
         if known.fingerprint == manifest.fingerprint:
             return known.probe
-    config_file = file.parent / "probes" / f"{cell.name}.yaml"  # the cell's may be another sweep's, at work
+    config_file = file.parent / "probes" / f"{cell.name}.yaml"  # another sweep may be using the cell's own file
     write_text(config_file, dump_config(cell.config))
     probe = run_probe(config_file)
     write_text(file, orjson.dumps(_KnownProbe(manifest.fingerprint, probe)).decode())
@@ -204,4 +205,4 @@ def measure_training(config_file: Path) -> Probe:
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
         figures = measure_training(Path(sys.argv[1]))
-    print(orjson.dumps(asdict(figures)).decode(), flush=True)
+    print(orjson.dumps(figures).decode(), flush=True)

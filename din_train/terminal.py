@@ -1,4 +1,4 @@
-"""What every command prints with: tables and JSON on stdout, all else on stderr."""
+"""How every command prints: tables and JSON on stdout, all else on stderr."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _FILE_WIDTH = 120
 
 
 class PrintableConsole(Console):
-    """Makes every text printable, those in the cells of a table as well, and leaves `:smile:` as it is."""
+    """Makes every text printable, also in the cells of a table, and does not replace `:smile:`."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, emoji=False)
@@ -25,10 +25,10 @@ class PrintableConsole(Console):
 
 
 def show_table(table: Table) -> None:
-    """Print on stdout; 120 columns wide where that is a file or a pipe."""
+    """Print on stdout; 120 columns wide if stdout is a file or a pipe."""
     console = PrintableConsole()
     if not console.is_terminal:
-        console.width = _FILE_WIDTH  # `print(width=)` would be capped by the 80 columns rich takes a pipe for
+        console.width = _FILE_WIDTH  # `print(width=)` would be capped at 80, the width that rich assumes for a pipe
     console.print(table)
 
 
@@ -37,13 +37,9 @@ def show_line(line: str) -> None:
     PrintableConsole().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def show_json(value: Any, option: int = 0) -> None:
-    """A value as JSON on stdout.
-
-    Args:
-        option: of `orjson`, besides indentation.
-    """
-    print(dump_printable_json(value, option))
+def show_json(value: Any) -> None:
+    """A value as JSON on stdout."""
+    print(dump_printable_json(value))
 
 
 def say(line: str) -> None:

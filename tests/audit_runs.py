@@ -9,8 +9,7 @@ import numpy as np
 from log_factory import Event, make_config, write_log, write_table
 from record_factory import METRICS
 
-from din_train.audit.audited_run import AuditedRun
-from din_train.audit.check import Check, Status
+from din_train.audit.audited_run import AuditedRun, Check, Status
 from din_train.config import Config
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
@@ -129,8 +128,8 @@ def score(folder: Path, kind: str, model: str, **changes: Any) -> AuditedRun:
     for weight in built.trainable_weights:
         weight.assign(random.normal(0, 0.3, weight.shape))
     checkpoint = Checkpoint(epoch=1, data_fingerprint=run.data.fingerprint, sha256="")
-    scored = score_split(built, run.config, run.data, Split.TEST, checkpoint)
-    return replace(run, model=built, metrics=scored.metrics, stored=scored.rows)
+    metrics, rows = score_split(built, run.config, run.data, Split.TEST, checkpoint)
+    return replace(run, model=built, metrics=metrics, stored=rows)
 
 
 def has_failed(check: Check) -> bool:

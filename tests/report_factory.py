@@ -7,7 +7,7 @@ import numpy as np
 from record_factory import MANIFEST, METRICS
 from scored_rows import make_rows
 
-from din_train.report.run_page import RunReport, build_run_page, build_run_pictures
+from din_train.report.report import RunReport, build_run_page, build_run_pictures
 
 HISTORY = [
     {"epoch": 1, "loss": 0.7, "learning_rate": 0.01, "validation_auc": 0.6, "validation_gauc": 0.61, "seconds": 2.5},

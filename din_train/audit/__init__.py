@@ -1,1 +1,1 @@
-"""`din-train audit`: whether a run's numbers can be trusted. One kind of check per file."""
+"""`din-train audit`: whether a run's numbers can be trusted."""

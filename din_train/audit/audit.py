@@ -3,37 +3,37 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import orjson
 from rich.markup import escape
 from rich.table import Table
 
 from din_train import terminal
-from din_train.audit.audited_run import AuditedRun
-from din_train.audit.check import Check, Status
-from din_train.audit.future import check_histories_end_before_targets, note_future_changes_scores
-from din_train.audit.held_out_rows import check_disjoint_users, check_test_events
-from din_train.audit.history_properties import check_history_alone, note_row_properties
-from din_train.audit.item_ids import (
+from din_train.audit.audited_run import AuditedRun, Check, Status, choose_rows
+from din_train.audit.label_leaks import (
+    check_history_alone,
     check_item_kinds,
     check_negatives_pool,
     check_odd_ids,
     note_popularity,
     note_repeated_items,
+    note_row_properties,
 )
 from din_train.audit.parity import check_metrics, check_same_rows, check_stored_scores
-from din_train.checksums import indexed_file
+from din_train.audit.time_leaks import (
+    check_disjoint_users,
+    check_histories_end_before_targets,
+    check_test_events,
+    note_future_changes_scores,
+)
+from din_train.checksums import write_indexed_json
 from din_train.dataset.protocols import Split
 from din_train.errors import RunError
+from din_train.evaluation.scores import read_scores
 from din_train.run_directory import keep_in
-from din_train.scoring import OpenedRun, build_evaluation_batches, open_run
-
-if TYPE_CHECKING:
-    from din_train.audit.audited_run import AuditedRun
+from din_train.scoring import OpenedRun, open_run, read_split_samples
 
 _STATUS_STYLES = {"passed": "green", "failed": "bold red", "note": "cyan", "skipped": "dim"}
-_JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
 
 _NOT_COVERED = (
     "Not covered: that a score depends on its row alone, that training and serving compute one score, and the metrics'",
@@ -46,7 +46,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
 
     Args:
         most_rows: test rows that are scored again; of more, whole users are drawn.
-        seed: of everything drawn.
+        seed: of all random choices.
         overrides: see `open_run`.
 
     Raises:
@@ -55,43 +55,35 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
     opened = open_run(run_dir, overrides)
     import tensorflow as tf
 
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's 10 bits would hide what is looked for
-    from din_train.audit.audit import run_checks
-
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # the 10 bits of TF32 would hide differences
     audited = build_audited_run(opened, most_rows=most_rows, seed=seed)
     checks = run_checks(audited)
     failed = [check for check in checks if check.status is Status.FAILED]
     written = _describe(audited, checks, passed=not failed)
     if as_json:
-        terminal.show_json(written, orjson.OPT_SERIALIZE_NUMPY)
+        terminal.show_json(written)
     else:
         terminal.show_table(_build_table(str(opened.run.path), audited.describe_rows(), checks))
         for line in _NOT_COVERED:
             terminal.show_line(line)
     problems = [f"{opened.run.path}: audit: {check.name}: {check.finding}" for check in failed]
     try:
-        with (
-            keep_in(opened.run, opened.identity, opened.run.audit_file.name),
-            indexed_file(opened.run.audit_file) as temporary,
-        ):
-            temporary.write_bytes(orjson.dumps(written, option=_JSON) + b"\n")
+        with keep_in(opened.run, opened.identity, opened.run.audit_file.name):
+            write_indexed_json(opened.run.audit_file, written)
     except RunError as error:
         problems += error.problems
     if problems:
         raise RunError(problems)
 
 
-def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> "AuditedRun":
+def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> AuditedRun:
     """The run's test split, metrics and scores.
 
     Raises:
         RunError: if the run has not finished, or a file of it is damaged.
     """
-    from din_train.audit.audited_run import AuditedRun, choose_rows
-    from din_train.evaluation.scores import read_scores
-
     metrics = opened.run.read_metrics()
-    samples, _ = build_evaluation_batches(opened.config, opened.data, Split.TEST)
+    samples = read_split_samples(opened.config, opened.data, Split.TEST)
     scores = opened.run.scores_file("test")
     return AuditedRun(
         config=opened.config,
@@ -99,14 +91,14 @@ def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> "Audit
         model=opened.model,
         metrics=metrics,
         stored=read_scores(scores) if scores.exists() else None,
-        scored_on_gpu=_may_be_of_a_gpu(opened),
+        scored_on_gpu=_may_be_scored_on_gpu(opened),
         samples=samples,
         rows=choose_rows(samples.user_ids, most_rows, seed),
         seed=seed,
     )
 
 
-def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
+def _may_be_scored_on_gpu(opened: OpenedRun) -> bool:
     """Whether environment.json names a GPU or, if that file is missing, whether this machine has one."""
     import tensorflow as tf
 
@@ -115,7 +107,7 @@ def _may_be_of_a_gpu(opened: OpenedRun) -> bool:
     return bool(tf.config.get_visible_devices("GPU"))
 
 
-def _describe(audited: "AuditedRun", checks: Sequence[Check], *, passed: bool) -> dict[str, Any]:
+def _describe(audited: AuditedRun, checks: Sequence[Check], *, passed: bool) -> dict[str, Any]:
     """The contents of audit.json."""
     return {
         "passed": passed,

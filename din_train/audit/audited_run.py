@@ -1,30 +1,33 @@
-"""What is audited: a run's model, rows and numbers, the events of its log, and which rows are scored again."""
+"""What is audited (a run's model, rows and numbers, and the events of its log), and the outcome of a check."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.batches import EvaluationBatches
 from din_train.config import Config
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
-from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.scores import ScoredRows
-from din_train.model.ranking_model import RankingModel
 from din_train.run_metrics import RunMetrics
+from din_train.scoring import score_samples
 
-# Longer than any history: the whole of it.
+if TYPE_CHECKING:
+    from din_train.model.ranking_model import RankingModel
+
+# A cap that no history reaches.
 NO_CAP = 2**31 - 1
 
 # The event row of a target that is not among its user's events.
 NOWHERE = -1
 
-# How far two scores of one row may lie apart, as a share of max(1, |logit|): what rounding comes to if the same sums
-# are taken in another order. In float32 up to 3e-6 was seen, in padded form; the same form gives below 1e-6.
+# How far two scores of one row may lie apart, as a share of max(1, |logit|): the rounding of the same sums
+# in another order. In float32 up to 3e-6 was seen, in padded form; the same form gives below 1e-6.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 
 # The same if one of the scores is a GPU's, whose matrix products may round their factors to 10 bits (TF32).
@@ -97,12 +100,12 @@ class AuditedRun:
 
     metrics: of `metrics.json`. stored: of `scores.test.parquet`, None if it is missing.
     scored_on_gpu: whether the stored scores may be a GPU's.
-    samples: the test split. rows: [N] those of it that are scored again, whole users. seed: of everything drawn.
+    samples: the test split. rows: [N] those of it that are scored again, whole users. seed: of all random choices.
     """
 
     config: Config
     data: PreparedData
-    model: RankingModel
+    model: "RankingModel"
     metrics: RunMetrics
     stored: ScoredRows | None
     scored_on_gpu: bool
@@ -117,7 +120,7 @@ class AuditedRun:
 
     @property
     def stored_tolerance(self) -> float:
-        """How far a stored score and one of now may lie apart."""
+        """How far a stored score and a new one may lie apart."""
         return max(self.tolerance, _GPU_TOLERANCE) if self.scored_on_gpu else self.tolerance
 
     @property
@@ -127,7 +130,7 @@ class AuditedRun:
 
     @cached_property
     def logits(self) -> Floats:
-        """[N] of the audited rows, scored now."""
+        """[N] scores of the audited rows, computed now."""
         return self.score(self.samples.take(self.rows))
 
     @cached_property
@@ -136,7 +139,7 @@ class AuditedRun:
 
     @cached_property
     def probe(self) -> Rows:
-        """The few audited rows that are also scored with other histories: whole users."""
+        """The few audited rows, of whole users, that are also scored with other histories."""
         return choose_rows(self.samples.take(self.rows).user_ids, _PROBED_ROWS, self.seed, among=self.rows)
 
     def samples_of(self, split: Split) -> Samples:
@@ -145,9 +148,7 @@ class AuditedRun:
 
     def score(self, samples: Samples) -> Floats:
         """[S] logits, computed as `fit` and `eval` compute them."""
-        size, longest = self.config.training.evaluation_batch_size, self.config.data.max_history_length
-        batches = EvaluationBatches(self.data, samples, batch_size=size, max_history_length=longest)
-        return compute_scores(self.model, batches)
+        return score_samples(self.model, self.config, self.data, samples)
 
     def describe_rows(self) -> str:
         """How many rows are audited, of how many."""
@@ -174,3 +175,46 @@ def choose_rows(user_ids: NDArray[np.int32], most: int, seed: int, among: Rows |
 def measure_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
     """The largest |one - other| / max(1, |one|); 0 for no rows."""
     return float(np.max(np.abs(one - other) / np.maximum(1.0, np.abs(one)), initial=0.0))
+
+
+class Status(StrEnum):
+    """`NOTE`: measured, but no bound would be right for every log. `SKIPPED`: cannot be checked on this run."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOTE = "note"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check's outcome.
+
+    finding: one line: what was compared, on how many rows, against which bound.
+    measured: the numbers in it, ready for JSON.
+    """
+
+    name: str
+    status: Status
+    finding: str
+    measured: Mapping[str, Any]
+
+
+def judge(name: str, passed: bool, finding: str, **measured: Any) -> Check:
+    """A check that passed or failed."""
+    return Check(name, Status.PASSED if passed else Status.FAILED, finding, measured)
+
+
+def note(name: str, finding: str, **measured: Any) -> Check:
+    """A measurement without a bound."""
+    return Check(name, Status.NOTE, finding, measured)
+
+
+def skip(name: str, reason: str) -> Check:
+    """A check that this run or its protocol does not allow."""
+    return Check(name, Status.SKIPPED, reason, {})
+
+
+def describe_counts(counts: Mapping[str, int], none: str, verb: str = "") -> str:
+    """The counts that are not zero, each before the verb and what was counted, or the words for none."""
+    return ", ".join(f"{count:,} {verb}{what}" for what, count in counts.items() if count) or none

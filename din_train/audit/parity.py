@@ -1,21 +1,18 @@
-"""What a run has stored is what comes out now: its scores, its test rows, and the numbers of metrics.json."""
+"""What a run has stored is what is computed now: its scores, its test rows, and the numbers of metrics.json."""
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from din_train.audit.audited_run import AuditedRun, measure_distance
-from din_train.audit.check import Check, judge, skip
-from din_train.config.data import TIME_FIELDS
+from din_train.audit.audited_run import AuditedRun, Check, judge, measure_distance, skip
 from din_train.dataset.names import hash_rows
-from din_train.evaluation.evaluate import compute_metrics
-from din_train.evaluation.metrics import compute_gauc, compute_gauc_by_history
+from din_train.evaluation.evaluate import compute_candidate_gauc, compute_metrics
+from din_train.evaluation.metrics import compute_gauc
 from din_train.evaluation.scores import ScoredRows
 
-# What float sums in another order may come to.
+# How far float sums in another order may lie apart.
 _CLOSE = 1e-9
 
 _COUNTED_USERS = 500  # users whose AUC is counted pair by pair
@@ -53,11 +50,9 @@ def check_metrics(run: AuditedRun) -> Check:
         finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
         return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")
     weighting = run.metrics.gauc_weighting
-    recomputed = asdict(compute_metrics(rows, run.config.metrics.model_copy(update={"gauc_weighting": weighting})))
+    recomputed = dict(vars(compute_metrics(rows, run.config.metrics.model_copy(update={"gauc_weighting": weighting}))))
     if run.metrics.has_gauc_by_history:
-        times = [ids for field, ids in run.samples.context.items() if field in TIME_FIELDS]
-        groups: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
-        recomputed["gauc_by_history"] = compute_gauc_by_history(groups, rows.label, rows.logit, weighting).value
+        recomputed["gauc_by_history"] = compute_candidate_gauc(run.samples, rows, weighting)
     wrong = [key for key, value in recomputed.items() if not _is_close(getattr(run.metrics, key), value)]
     shown = ", ".join(f"{key} {getattr(run.metrics, key)} there, {recomputed[key]} here" for key in wrong)
     users = np.random.default_rng(run.seed).permutation(np.unique(rows.user_id))[:_COUNTED_USERS]

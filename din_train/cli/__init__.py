@@ -37,14 +37,14 @@ COMMANDS = {
 
 
 class CommandLine(click.Group):
-    """Imports commands when they are asked for, and ends every failure with one line a problem."""
+    """Imports commands when they are asked for, and ends every failure with one line per problem."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order a user meets them, not the alphabet's."""
+        """In the order in which a user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """`command` of the command's module."""
+        """The click command of this name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
@@ -57,7 +57,7 @@ class CommandLine(click.Group):
             return super().invoke(ctx)
         except click.ClickException as error:
             error.message = make_printable(shorten(error.message, _LONGEST_LINE))  # type: ignore[misc]
-            raise  # click ends these itself: usage errors with 2, a reader that went away quietly
+            raise  # click handles these: usage errors end with 2, and a closed pipe ends quietly
         except (click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
@@ -74,7 +74,7 @@ _LONGEST_LINE, _MOST_LINES = 2000, 50
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """No file system has a path with NUL, and bytes that are no UTF-8 could be shown or kept nowhere."""
+    """A NUL cannot stand in a path, and bytes that are not UTF-8 can be neither shown nor written."""
     for each in arguments:
         if "\0" in each or any("\ud800" <= letter <= "\udfff" for letter in each):
             raise click.UsageError(f"'{each}': holds a NUL character, or bytes that are not UTF-8; give another name")
@@ -105,7 +105,7 @@ def _describe(error: BaseException) -> tuple[list[str], int]:
                 "error: out of memory or of address space (`ulimit -v`); lower training.batch_size or "
                 f"data.memory_limit, or use a larger machine ({_on_one_line(error)})"
             ], 1
-        case Exception() if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, not imported for it
+        case Exception() if type(error).__name__ == "ResourceExhaustedError":  # by name: no import
             return [f"error: the device is out of memory; lower training.batch_size ({_on_one_line(error)})"], 1
         case OSError(filename=str() as path, strerror=str() as reason):
             return [f"error: {path}: {reason}"], 1
@@ -119,7 +119,7 @@ def _describe(error: BaseException) -> tuple[list[str], int]:
     return [f"error: a bug in din-train ({what}); run again with `din-train --debug ...` and report it"], 1
 
 
-# What is said below Python where memory, or room for it, runs out.
+# Parts of the messages with which libraries report that memory or address space ran out.
 _OUT_OF_MEMORY = ("failed to map segment", "annot allocate memory", "std::bad_alloc", "can't start new thread")
 
 
@@ -152,10 +152,10 @@ def main() -> None:
 def _leave_at_once(exit_code: int) -> None:
     """End without the interpreter's tear-down.
 
-    A pass over a `tf.data.Dataset` that was cut short is torn down with the interpreter, and waits for a thread that
-    waits for the interpreter: now and then such an end never came. All files are written and closed by now.
+    If a pass over a `tf.data.Dataset` was cut short, its tear-down waits for a thread that waits for the interpreter,
+    and the process may hang. All files are written and closed by now.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # a reader that went away
+        with contextlib.suppress(OSError, ValueError):  # the reader has closed the pipe
             stream.flush()
     os._exit(exit_code)

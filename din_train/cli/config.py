@@ -1,4 +1,4 @@
-"""`din-train config`: check a config, and show what it comes to."""
+"""`din-train config`: check a config, and show it resolved."""
 
 from pathlib import Path
 

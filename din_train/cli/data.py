@@ -1,4 +1,4 @@
-"""`din-train data`: what a raw log is, and what it holds."""
+"""`din-train data`: the format of a raw log, and its contents."""
 
 from pathlib import Path
 

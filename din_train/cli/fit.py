@@ -27,8 +27,8 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
     "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/<name>]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the run directory.")
-@click.option("--resume", is_flag=True, help="Go on where a stopped run saved its state; begin where there is none.")
-@click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once a seed, each in FOLDER-seed<k>.")
+@click.option("--resume", is_flag=True, help="Go on where a stopped run saved its state; begin if there is none.")
+@click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once per seed, in FOLDER-seed<k>.")
 def command(
     config: Path,
     overrides: tuple[str, ...],
@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Train a model and score it on the test split once.
 
-    Prepares the data set first where it is missing or does not match the config. The run directory holds the
+    Prepares the data set first if it is missing or does not match the config. The run directory holds the
     resolved config, the history of the epochs, the metrics and the weights; runs/latest points at the newest.
     A run that was stopped or killed goes on with the same command and --resume.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from din_train.errors import ConfigError
-from din_train.files import atomic_file, make_folder
+from din_train.files import write_text
 from din_train.printable import make_printable
 
 # What is shipped for each source; "amazon-2014" in the Amazon one stands for every release.
@@ -20,7 +20,7 @@ STARTERS = {
     "taobao": "starter_taobao.yaml",
     "x1": "starter_x1.yaml",
 }
-DEFAULT_PATH = "din-train.yaml"  # as the starters' headers have it
+DEFAULT_PATH = "din-train.yaml"  # this name also stands in the headers of the starters
 
 
 def read_starter(source: str) -> str:
@@ -47,18 +47,16 @@ def command(path: Path, source: str, force: bool) -> None:
       taobao        UserBehavior.csv
       x1            ready-made training and test samples with their histories
 
-    Where you do not know, `din-train data inspect FILE` tells.
+    If you do not know the format, ask `din-train data inspect FILE`.
     """  # noqa: D301 - \b is click's
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder; give the path of a file, such as {path / DEFAULT_PATH}")
-    if path.exists() and not path.is_file():  # a device, a pipe: the rename below would put a file in its place
+    if path.exists() and not path.is_file():  # a device or a pipe, which the rename below would replace
         raise ConfigError(f"{path}: is not an ordinary file; choose another path")
     if path.exists() and not force:
         raise ConfigError(f"{path}: already there; choose another path, or replace it with --force")
     quoted = shlex.quote(str(path))
     text = read_starter(source).replace(DEFAULT_PATH, quoted)
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     line = f"{path}: written; put your files' paths in its 'data' section, then: din-train fit --config {quoted}"
     click.echo(make_printable(line))

@@ -53,7 +53,7 @@ from din_train.cli.options import run_dir_option, set_option
     type=click.IntRange(min=1),
     default=1 << 16,
     show_default=True,
-    help="Rows in memory at once, and between two states to go on from.",
+    help="Rows in memory at once; after each such chunk the command can go on.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output, and begin anew if another request was begun.")
 @set_option
@@ -72,8 +72,8 @@ def command(
     """Score new logs or candidate lists with a finished run.
 
     A row's history is its history column, else the user's stored events before its timestamp, else all of them.
-    Ids that training did not see are unknown ones, which training prepared for. A command that was stopped or killed
-    goes on when it is run again. --set takes data.prepared=FOLDER, data.max_bad_share=SHARE and the like.
+    Ids that training did not see count as unknown, which training has prepared the model for. If the command was
+    stopped or killed, run it again to go on. --set takes data.prepared=FOLDER, data.max_bad_share=SHARE and the like.
     """
     from din_train.predict.predict import predict
 

@@ -10,8 +10,8 @@ from din_train.reproduce import DATASETS, MODELS, RECIPES, SUITES
 Names = tuple[str, ...]
 
 
-def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Context, click.Parameter, str], Names]:
-    """`a,b` -> (a, b) in the order of `allowed`; `all` stands for all of them where it may."""
+def parse_choices(allowed: Names, *, all_word: bool = False) -> Callable[[click.Context, click.Parameter, str], Names]:
+    """`a,b` -> (a, b) in the order of `allowed`; `all` stands for all of them if `all_word` is set."""
 
     def parse(ctx: click.Context, param: click.Parameter, text: str) -> Names:
         names = [part.strip() for part in text.split(",")] if text else []
@@ -31,7 +31,7 @@ def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Co
     default="table3",
     show_default=True,
     metavar="NAME,...",
-    callback=parse_names(SUITES, all_word=True),
+    callback=parse_choices(SUITES, all_word=True),
     help="table3: the models; table4: the regularisations; figure5: attention pictures; or all.",
 )
 @click.option(
@@ -39,7 +39,7 @@ def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Co
     default="electronics",
     show_default=True,
     metavar="NAME,...",
-    callback=parse_names(DATASETS),
+    callback=parse_choices(DATASETS),
     help="electronics, movielens, sports, sample, or rehearsal (a generated log of Electronics' size).",
 )
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of recipe ours.")
@@ -48,14 +48,14 @@ def parse_names(allowed: Names, *, all_word: bool = False) -> Callable[[click.Co
     default=",".join(RECIPES),
     show_default=True,
     metavar="NAME,...",
-    callback=parse_names(RECIPES),
+    callback=parse_choices(RECIPES),
     help="ours: honest selection; paper: its settings; official: the authors' code, chosen on the test set.",
 )
 @click.option(
     "--models",
     default="",
     metavar="NAME,...",
-    callback=parse_names(MODELS),
+    callback=parse_choices(MODELS),
     help=f"Only these rows. [default: all: {', '.join(MODELS)}]",
 )
 @click.option(
@@ -86,7 +86,7 @@ def command(
     """Reproduce the paper's tables and set them beside the published values.
 
     Plans first: cells, time from a short probe, memory, disk. Every cell is a run directory, trained in a process of
-    its own; one that fails leaves the others. Stopped or killed, the same command goes on.
+    its own; if one fails, the others still run. If the command was stopped or killed, run it again to go on.
     """
     from din_train.reproduce.paper_suites import ReproduceOptions
     from din_train.reproduce.reproduce import reproduce

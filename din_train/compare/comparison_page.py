@@ -7,11 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from din_train.compare.comparison import ComparedRun, Comparison, Difference, format_rela_impr
-from din_train.evaluation import words
-from din_train.evaluation.metric_tables import format_metric
-from din_train.report.page import Picture, render_page
-from din_train.report.plots import COLORS, QUIET, clip_text, figure_style, new_figure
+from din_train.compare.compare import ComparedRun, Comparison, Difference, format_rela_impr
+from din_train.evaluation import display
+from din_train.evaluation.display import format_metric
+from din_train.report.page import COLORS, QUIET, Picture, clip_text, figure_style, name_rows, new_figure, render_page
 from din_train.report.run_plots import choose_metric, name_dimension
 
 _SECTIONS = {
@@ -28,21 +27,21 @@ ConfigDifferences = Mapping[str, Sequence[tuple[str, str, str]]]
 
 
 def build_comparison_page(comparison: Comparison, config_differences: ConfigDifferences) -> str:
-    """HTML that needs nothing beside it."""
+    """The whole page, as one HTML file."""
     base = comparison.runs[0]
     return render_page(
         "comparison",
         title=f"{len(comparison.runs)} runs compared",
         sections=_SECTIONS,
-        words=words,
+        display=display,
         base=base,
         warnings=comparison.warnings,
         differences=comparison.differences,
-        intervals_sentence=words.describe_intervals(base.metrics.intervals),
-        rows_sentence=words.describe_rows(base.metrics),
-        selection=words.SELECTION[base.metrics.selected_on],
+        intervals_sentence=display.describe_intervals(base.metrics.intervals),
+        rows_sentence=display.describe_rows(base.metrics),
+        selection=display.SELECTION[base.metrics.selected_on],
         difference_pictures=_draw_differences(comparison),
-        run_titles=("run", "model", *words.TITLES.values(), "RelaImpr", "seed", "epoch"),
+        run_titles=("run", "model", *display.TITLES.values(), "RelaImpr", "seed", "epoch"),
         run_rows=[_list_metrics(run) for run in comparison.runs],
         run_pictures=_draw_runs(comparison),
         slice_pictures=_draw_run_slices(comparison.runs),
@@ -52,7 +51,7 @@ def build_comparison_page(comparison: Comparison, config_differences: ConfigDiff
 
 def _list_metrics(run: ComparedRun) -> list[str]:
     metrics = run.metrics
-    numbers = [format_metric(getattr(metrics, key)) for key in words.TITLES]
+    numbers = [format_metric(getattr(metrics, key)) for key in display.TITLES]
     rela_impr = format_rela_impr(run.rela_impr)
     return [run.name, metrics.model, *numbers, rela_impr, str(metrics.seed), str(metrics.best_epoch)]
 
@@ -88,7 +87,7 @@ def _draw_runs(comparison: Comparison) -> list[Picture]:
 def _draw_run_slices(runs: Sequence[ComparedRun]) -> list[Picture]:
     pictures = []
     for number, dimension in enumerate(runs[0].metrics.slices, 1):
-        figure = plot_slices_of_runs(dimension, runs)
+        figure = plot_run_slices(dimension, runs)
         if figure is not None:
             by = f"By {name_dimension(dimension)}"
             values = "; ".join(f"{run.name}: {_list_gauc(_find_slices(run, dimension))}" for run in runs)
@@ -131,7 +130,7 @@ def plot_runs(metric: str, runs: Sequence[ComparedRun]) -> Figure | None:
     return figure
 
 
-def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure | None:
+def plot_run_slices(dimension: str, runs: Sequence[ComparedRun]) -> Figure | None:
     """GAUC (or AUC) of each slice, one mark per run; of many slices those with the most rows."""
     first = _find_slices(runs[0], dimension)
     metric = choose_metric(first)
@@ -144,8 +143,8 @@ def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure |
             1.3 + 0.4 * len(names) + 0.2 * len(runs), title=f"{metric.upper()} by {name_dimension(dimension)}"
         )
         for number, run in enumerate(runs):
-            of_run = {each["name"]: each[metric] for each in _find_slices(run, dimension)}
-            points = [(of_run[name], place) for place, name in enumerate(names) if of_run.get(name) is not None]
+            values = {each["name"]: each[metric] for each in _find_slices(run, dimension)}
+            points = [(values[name], place) for place, name in enumerate(names) if values.get(name) is not None]
             if points:
                 axes.plot(
                     *zip(*points, strict=True),
@@ -154,7 +153,7 @@ def plot_slices_of_runs(dimension: str, runs: Sequence[ComparedRun]) -> Figure |
                     label=clip_text(run.name, 36),
                 )
         rows = {each["name"]: each["num_samples"] for each in first}
-        _name_rows(axes, [f"{clip_text(name, 16)}\n{rows[name]:,} rows" for name in names])
+        name_rows(axes, [f"{clip_text(name, 16)}\n{rows[name]:,} rows" for name in names])
         axes.grid(visible=True)
         figure.legend(loc="outside lower left")
     return figure
@@ -173,14 +172,6 @@ def _plot_value(
 
 
 def _finish_values(axes: Axes, names: Sequence[str]) -> None:
-    _name_rows(axes, names)
+    name_rows(axes, names)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.08)
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """One row per name, the first at the top."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.7)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)

@@ -2,13 +2,19 @@
 
 from din_train.config.column_roles import ColumnsConfig, EventTypesConfig
 from din_train.config.data import DataConfig, TimeSplitConfig, UserSplitConfig
-from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
 from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
 from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.load import dump_config, find_differences, load_config
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
 from din_train.config.rows import RowSplitConfig, SequenceConfig
-from din_train.config.schema import Config, GaucWeighting, MetricsConfig
+from din_train.config.schema import (
+    Config,
+    FiltersConfig,
+    GaucWeighting,
+    MetricsConfig,
+    NegativesConfig,
+    VocabularyConfig,
+)
 from din_train.config.training import (
     EarlyStoppingConfig,
     OptimizerConfig,

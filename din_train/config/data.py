@@ -21,7 +21,7 @@ Behaviour = Literal["pv", "buy", "cart", "fav"]
 PRESAMPLED = ("rows", "x1")
 AMAZON_SOURCES = ("amazon-2014", "amazon-2018", "amazon-2023")
 
-# Of each source: the keys it needs, and those it may have besides.
+# Source -> the keys that it needs, and those that it may have as well.
 SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(AMAZON_SOURCES, (("reviews",), ("items",))),
     "movielens": (("events",), ("items", "users", "click_rating")),
@@ -36,20 +36,20 @@ SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "x1": (("train", "test"), ("history_separator",)),
 }
-# What is filled in where a source's own key is left out, so that a resolved config shows what happens.
+# Source -> values for its keys that are left out, so that a resolved config shows what happens.
 FILLED_IN: dict[str, dict[str, Any]] = {
     "movielens": {"click_rating": 4.0},
     "taobao": {"behaviours": ["pv"]},
     "x1": {"history_separator": "^"},
 }
 
-# What programs write for a value that is not there. `none` is not among them: MovieLens has an occupation of that name.
+# Texts that programs write for a missing value. `none` is not among them: it is an occupation in MovieLens.
 NULL_VALUES = (
     *("\\N", "NULL", "null", "Null", "(null)", "<null>", "None", "NONE", "nil", "undefined"),
     *("NaN", "nan", "NAN", "-nan", "NaT", "NA", "N/A", "n/a", "#N/A", "<NA>", "<nil>"),
 )
 
-# The fields that a source has besides the category; a table has its columns.
+# Source -> its fields besides the category. The fields of a table are its columns.
 ITEM_FIELDS = {
     "amazon-2014": ("brand", "price"),
     "amazon-2018": ("brand", "price", "main_category"),
@@ -73,7 +73,7 @@ RESERVED_EVENT_FIELDS = {*RESERVED_FIELDS, "event", "ordinal", "request", "weigh
 
 
 def resolve_protocol(data: dict[str, Any]) -> str | None:
-    """`data.protocol` of an unchecked section: what it is where left out, None where it is not a text."""
+    """`data.protocol` of an unchecked section: the default if it is left out, None if it is not a text."""
     protocol = data.get("protocol")
     if protocol is None:
         return "presampled" if data.get("source") in PRESAMPLED else "holdout"
@@ -81,7 +81,7 @@ def resolve_protocol(data: dict[str, Any]) -> str | None:
 
 
 def parse_moment(value: object) -> object:
-    """A date or a time as YAML reads it, or as text; UTC where nothing else is said."""
+    """A date or a time as YAML reads it, or as text; UTC if it names no time zone."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -95,7 +95,7 @@ def parse_moment(value: object) -> object:
 
 
 def find_disorder(section: Section, earlier: str, later: str) -> Iterator[tuple[str, str]]:
-    """A problem where two times of a section are given and not in order."""
+    """Find the problem of two times of a section that are not in order."""
     first, second = getattr(section, earlier), getattr(section, later)
     if first is not None and second is not None and first >= second:
         yield later, f"received {second}, expected a time after {earlier} ({first})"
@@ -117,7 +117,7 @@ class TimeSplitConfig(Section):
 
 
 class UserSplitConfig(Section):
-    """`data.user_split`: the disjoint users of protocol `user`; below 1 a share of them, from 1 a number."""
+    """`data.user_split`: the disjoint users of protocol `user`; below 1 a value is a share of them, else a number."""
 
     validation: Annotated[
         float, Field(ge=0, strict=False, description="users to choose the epoch on: a share below 1, or a number")
@@ -125,7 +125,7 @@ class UserSplitConfig(Section):
     test: Annotated[
         float, Field(gt=0, strict=False, description="users to score at the end: a share below 1, or a number")
     ] = 0.1
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="which users")] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="decides which users")] = 1
 
 
 class DataConfig(Section):
@@ -192,7 +192,7 @@ class DataConfig(Section):
         Field(description="hour, weekday, days_since_last, or columns of the log known when the item is shown"),
     ] = ()
     numeric_fields: Annotated[
-        Names, Field(description="which of the item and user fields are numbers, to be cut into quantile buckets")
+        Names, Field(description="those item and user fields that are numbers; they are cut into quantile buckets")
     ] = ()
     standardized_fields: Annotated[
         Names, Field(description="which of the item and user fields are numbers that enter the model as such")
@@ -213,7 +213,7 @@ class DataConfig(Section):
     num_buckets: Annotated[int, Field(ge=2, le=10_000, description="buckets of each numeric field")] = 10
     max_unread_share: Annotated[
         float,
-        Field(ge=0, le=1, description="share of a numeric field's values that may be no numbers; they are unknown"),
+        Field(ge=0, le=1, description="share of a numeric field's values that may be no numbers; these become unknown"),
     ] = 0.05
     null_values: Annotated[
         Annotated[tuple[str, ...], Field(strict=False)],
@@ -229,8 +229,8 @@ class DataConfig(Section):
     unmatched: Annotated[
         Literal["refuse", "allow"],
         Field(
-            description="what to do where a table of items or users has no id of the log, or a named field or category "
-            "no value at all: refuse it, or allow it to be unknown everywhere"
+            description="what to do if a table of items or users has no id of the log, or if a named field or category "
+            "has no value at all: refuse it, or allow it to be unknown everywhere"
         ),
     ] = "refuse"
     prepared: Annotated[FilePath, Field(description="folder of the prepared data set")]
@@ -242,9 +242,10 @@ class DataConfig(Section):
         ),
     ] = "holdout"
     time_split: Annotated[TimeSplitConfig | None, Field(description="where protocol time cuts")] = None
-    user_split: Annotated[UserSplitConfig | None, Field(description="how protocol user shares users out")] = None
+    user_split: Annotated[UserSplitConfig | None, Field(description="how protocol user divides the users")] = None
     min_history: Annotated[
-        int, Field(ge=0, lt=2**31, description="least behaviours before an event for it to be a sample")
+        int,
+        Field(ge=0, lt=2**31, description="an event is a sample only if at least this many behaviours come before it"),
     ] = 1
     history_lag: Annotated[
         int,
@@ -257,15 +258,15 @@ class DataConfig(Section):
     ties: Annotated[
         Literal["file_order", "apart"],
         Field(
-            description="a log of clicks: of a user's events of one time, an event's history holds those above it in "
-            "the file (file_order), or none (apart)"
+            description="a log of clicks: if a user has several events at one time, an event's history holds those "
+            "above it in the file (file_order), or none of them (apart)"
         ),
     ] = "file_order"
     max_history_length: Annotated[
         int, Field(ge=1, lt=2**31, description="the newest this many behaviours are kept")
     ] = 100
     max_bad_share: Annotated[
-        float, Field(ge=0, le=1, description="share of unreadable lines a file may have; 0 forbids even one")
+        float, Field(ge=0, le=1, description="share of a file's lines that may be unreadable; 0 allows none")
     ] = 0.01
     memory_limit: Annotated[
         str,
@@ -275,7 +276,8 @@ class DataConfig(Section):
         ),
     ] = "2GB"
     threads: Annotated[
-        int | None, Field(ge=1, le=1024, description="of preparation; all cores if left out; never changes a result")
+        int | None,
+        Field(ge=1, le=1024, description="threads of preparation, all cores if left out; changes no result"),
     ] = None
     temp_folder: Annotated[
         FilePath | None, Field(description="for preparation's temporary files; beside `prepared` if left out")
@@ -302,7 +304,7 @@ class DataConfig(Section):
         return value.path if isinstance(value, SideTableConfig) else value
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
-        """Each source and protocol needs its own keys and no other's; fields must be the source's."""
+        """Each source and protocol needs its own keys and no other's; the source must have the fields."""
         yield from _find_protocol_problems(self)
         needed, allowed = SOURCE_KEYS[self.source]
         for key in dict.fromkeys(key for keys in SOURCE_KEYS.values() for group in keys for key in group):
@@ -376,11 +378,11 @@ def _find_field_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
 
 
 def _find_role_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
-    """A field must not be what another key says already: a label among the context fields would be the answer."""
+    """No field may be a column that has a role: a label among the context fields would give the answer away."""
     if data.columns is None:
         return
     every = ROLES
-    # A table of its own has the id's column, and items also their category's; other names there mean other things.
+    # A separate table of items has the columns of item id and category, one of users that of the user id.
     roles_of = {
         "item_fields": every if data.items is None else ("item", "category"),
         "user_fields": every if data.users is None else ("user",),

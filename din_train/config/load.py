@@ -7,8 +7,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from din_train.config.problems import describe_problems
 from din_train.config.schema import Config, Preset
+from din_train.config.section import describe_problems
 from din_train.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, dump_yaml, parse_yaml
 from din_train.errors import ConfigError
 from din_train.printable import shorten
@@ -20,7 +20,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML config and apply `dotted.key=value` overrides, the last one winning.
 
     Raises:
-        ConfigError: with one line a problem, each naming the dotted key, what was received and what is allowed.
+        ConfigError: with one line per problem, each naming the dotted key, what was received and what is allowed.
     """
     values = _read_yaml(path)
     problems: list[str] = []
@@ -42,7 +42,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def dump_config(config: Config) -> str:
     """The fully resolved config as YAML; `load_config` reads it back to the same run.
 
-    The preset's keys are among the others, so its name is a comment: read again it would fill keys that were emptied.
+    The preset's keys are among the others, so its name is only a comment. As a key it would fill keys again that the
+    config has emptied.
     """
     resolved = dump_yaml(config.model_dump(mode="json", exclude_none=True, exclude={"preset"}))
     return f"# preset: {config.preset}\n{resolved}" if config.preset else resolved
@@ -119,7 +120,7 @@ def _with_value(values: dict[str, Any], keys: list[str], value: Any, override: s
 
 
 def find_differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
-    """Dotted key, its value in the one and in the other, in the order of the schema; `nothing` where it has none.
+    """Dotted key, its value in `one` and in `other`, in the order of the schema; `nothing` if the key has no value.
 
     The preset is left out: its keys are among the others, and a resolved config (`dump_config`) no longer names it.
     """

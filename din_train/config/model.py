@@ -1,4 +1,4 @@
-"""`model`: the network. Keys of one model are kept when another is named, so a comparison changes one word."""
+"""`model`: the network. A config may hold the keys of other models, so that a comparison changes one word."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ Normalization = Literal["none", "batch", "affine"]
 Units = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
-# Models that multiply fields with each other, so that all rows must be of one width.
+# Models that multiply fields with each other, so all rows must have one width.
 PAIRWISE = ("pnn", "deepfm")
 
 
@@ -24,7 +24,7 @@ class LocalActivationUnitConfig(Section):
 
     inputs: Annotated[
         tuple[UnitInput, ...],
-        Field(strict=False, min_length=1, description="what the unit sees of a behaviour k and the candidate q"),
+        Field(strict=False, min_length=1, description="what the unit receives of a behaviour k and the candidate q"),
     ] = ("candidate", "history", "difference", "product")
     hidden_units: Annotated[Units, Field(min_length=1, description="widths of the unit's hidden layers")] = (80, 40)
     activation: Annotated[
@@ -84,8 +84,8 @@ class ModelConfig(Section):
         int,
         Field(
             ge=0,
-            description="items with fewer training events share the unknown item's row; their category and other "
-            "fields stay their own, and so do vocabulary, samples and negatives",
+            description="items with fewer training events share the unknown item's row; their category, their other "
+            "fields, the vocabulary, the samples and the negatives do not change",
         ),
     ] = 0
     user_candidate_product: Annotated[
@@ -103,7 +103,7 @@ class ModelConfig(Section):
     mlp: MlpConfig = MlpConfig()
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
-        """Options that multiply two vectors need them of one width."""
+        """Two vectors that are multiplied must have one width."""
         item, category, units = self.item_embedding_size, self.category_embedding_size, self.interest.units
         if self.name in PAIRWISE and item != category:
             yield (

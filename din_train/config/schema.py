@@ -1,12 +1,11 @@
-"""The whole config, and the checks that need more than one section."""
+"""The whole config with its small sections, and the checks that need more than one section."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from din_train.config.data import TIME_FIELDS, TIME_GAP, DataConfig, resolve_protocol
-from din_train.config.dataset import FiltersConfig, NegativesConfig, VocabularyConfig
+from din_train.config.data import TIME_FIELDS, TIME_GAP, DataConfig, Time, find_disorder, resolve_protocol
 from din_train.config.model import PAIRWISE, ModelConfig
 from din_train.config.section import Section
 from din_train.config.training import TrainingConfig
@@ -14,12 +13,91 @@ from din_train.config.training import TrainingConfig
 GaucWeighting = Literal["impressions", "positives", "uniform"]
 
 
+class FiltersConfig(Section):
+    """`filters`: which events are left out first, in the order of the keys; each kind is counted."""
+
+    since: Annotated[Time | None, Field(description="leave out what is before: unix seconds or a date (UTC)")] = None
+    until: Annotated[Time | None, Field(description="leave out what is at or after: unix seconds or a date")] = None
+    duplicates: Annotated[
+        Literal["keep", "drop-same-time", "drop-same-item"],
+        Field(
+            description="drop-same-time: if a user has several events with one item and time, keep the first; "
+            "drop-same-item: if a user has several events with one item, keep the first"
+        ),
+    ] = "keep"
+    k_core: Annotated[
+        int,
+        Field(
+            ge=1,
+            lt=2**31,
+            description="leave out users and items with fewer events, until none is left; 1: keep all",
+        ),
+    ] = 1
+
+    def find_problems(self) -> Iterator[tuple[str, str]]:
+        """The window must not be empty."""
+        yield from find_disorder(self, "since", "until")
+
+
+class VocabularyConfig(Section):
+    """`vocabulary`: how the model treats ids that it does not know."""
+
+    unknown_rate: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of training ids replaced by 'unknown', so that its row is trained, too",
+        ),
+    ] = 0.001
+    min_count: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=2**31,
+            description="an item with fewer training events is 'unknown'; 1: only items seen in training have an id; "
+            "0: every item of the log has one",
+        ),
+    ] = 0
+    hash_buckets: Annotated[
+        dict[str, Annotated[int, Field(ge=2, lt=2**31)]],
+        Field(
+            description="fields too large to list (item, category or a declared field), and how many rows they hash to"
+        ),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+
+
+class NegativesConfig(Section):
+    """`negatives`: items that a user did not choose, drawn if the log has no impressions."""
+
+    per_positive: Annotated[int, Field(ge=1, le=10_000, description="training negatives per positive")] = 1
+    evaluation_per_positive: Annotated[
+        int, Field(ge=1, le=10_000, description="validation and test negatives per positive")
+    ] = 1
+    distribution: Annotated[
+        Literal["uniform", "popularity"],
+        Field(description="uniform over all items, or in proportion to an item's training events"),
+    ] = "uniform"
+    exclude: Annotated[
+        Literal["all", "history"],
+        Field(description="never draw an item of the user's whole list (all), or of the history and target (history)"),
+    ] = "all"
+    resample: Annotated[
+        Literal["never", "epoch"],
+        Field(description="epoch: fresh training negatives every epoch; validation and test never change"),
+    ] = "never"
+    seed: Annotated[
+        int,
+        Field(ge=0, lt=2**63, description="separate from `seed`, so that training seeds share the test rows"),
+    ] = 1
+
+
 class MetricsConfig(Section):
     """`metrics`: GAUC's weights, and the intervals."""
 
     gauc_weighting: Annotated[
         GaucWeighting,
-        Field(description="of a user in GAUC's mean: impressions (the paper), positives, or all users alike"),
+        Field(description="weight of a user in GAUC: impressions (the paper), positives, or all users alike"),
     ] = "impressions"
     group: Annotated[
         str,
@@ -34,7 +112,7 @@ class MetricsConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1, description="share of resamples inside an interval")] = 0.95
 
 
-# What `training.select_on` may be under each protocol; the first is taken where it is left out.
+# What `training.select_on` may be under each protocol; the first is the default.
 SELECT_ON = {
     "holdout": ("validation", "none"),
     "paper": ("none", "test"),
@@ -149,7 +227,7 @@ def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Negatives are resampled, and events filtered, only where the log does not come with its samples."""
+    """Negatives are resampled, and events filtered, only if the log does not come with its samples."""
     data = config.data
     labelled = data.source in ("movielens", "x1") or (data.columns is not None and data.columns.label is not None)
     if labelled and config.negatives.resample == "epoch":

@@ -12,7 +12,7 @@ Metric = Literal["gauc", "auc", "logloss"]
 
 
 def _name_switch(value: Any) -> Any:
-    """`on` and `off` as YAML 1.1 reads them without quotes."""
+    """YAML 1.1 reads `on` and `off` without quotes as booleans."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
@@ -31,7 +31,7 @@ class ScheduleConfig(Section):
     patience: Annotated[int, Field(ge=1, description="plateau only: epochs without improvement before a cut")] = 1
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
-        """`steps` belongs to the step schedule, and rises."""
+        """Only the step schedule has `steps`, and they must rise."""
         if self.name == "step" and not self.steps:
             yield "steps", "missing, expected the steps after which the rate is multiplied, such as [336000]"
         if self.name != "step" and self.steps:
@@ -48,7 +48,7 @@ class OptimizerConfig(Section):
         Field(description="adamw decays the weights outside embedding tables"),
     ] = "adam"
     learning_rate: Annotated[float, Field(gt=0, description="at the start; see schedule")] = 0.001
-    weight_decay: Annotated[float, Field(ge=0, description="adamw only, a step, times the learning rate")] = 0.004
+    weight_decay: Annotated[float, Field(ge=0, description="adamw only, per step, times the learning rate")] = 0.004
     clip_norm: Annotated[
         float | None, Field(gt=0, description="scale gradients down to this global norm; left out: no clipping")
     ] = None
@@ -79,8 +79,8 @@ class TrainingConfig(Section):
     """`training`: epochs, batches, device, optimiser, selection."""
 
     epochs: Annotated[int, Field(ge=1, description="at most this many passes over the training samples")]
-    batch_size: Annotated[int, Field(ge=1, description="training samples a step")] = 1024
-    evaluation_batch_size: Annotated[int, Field(ge=1, description="samples a scoring step")] = 1024
+    batch_size: Annotated[int, Field(ge=1, description="training samples per step")] = 1024
+    evaluation_batch_size: Annotated[int, Field(ge=1, description="samples per scoring step")] = 1024
     device: Annotated[Literal["auto", "cpu", "gpu"], Field(description="auto: a GPU if there is one")] = "auto"
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="of the layers; weights and the loss stay float32")
@@ -91,10 +91,10 @@ class TrainingConfig(Section):
         Field(description="XLA, with histories padded in blocks; auto: on a GPU"),
     ] = "auto"
     strategy: Annotated[
-        Literal["none", "mirrored"], Field(description="mirrored: one replica a GPU, each a share of the batch")
+        Literal["none", "mirrored"], Field(description="mirrored: one replica per GPU, each with a share of the batch")
     ] = "none"
     deterministic: Annotated[
-        bool, Field(description="the same seed gives the same bits on the same machine; without XLA")
+        bool, Field(description="the same seed gives the same bits on the same machine; not with XLA")
     ] = False
     steps_per_execution: Annotated[int, Field(ge=1, le=10_000, description="steps in one call into TensorFlow")] = 8
     select_on: Annotated[
@@ -105,7 +105,8 @@ class TrainingConfig(Section):
         bool, Field(description="train again on training and validation rows for the chosen number of epochs")
     ] = False
     checkpoint_steps: Annotated[
-        int | None, Field(ge=1, description="save the whole state every so many steps, and at each epoch's end")
+        int | None,
+        Field(ge=1, description="save the whole state after this many steps each, and at each epoch's end"),
     ] = None
     keep_checkpoints: Annotated[int, Field(ge=1, description="how many of the newest states are kept")] = 2
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -115,7 +116,10 @@ class TrainingConfig(Section):
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Options that exclude each other."""
         if self.deterministic and self.jit_compile == "on":
-            yield "jit_compile", "received 'on' with deterministic: true, but XLA promises no bits; turn one off"
+            yield (
+                "jit_compile",
+                "received 'on' with deterministic: true, but XLA promises no equal bits; turn one off",
+            )
         if self.strategy == "mirrored" and self.jit_compile == "on":
             yield "jit_compile", "received 'on' with strategy: mirrored, which runs without XLA; turn one off"
         if self.optimizer.schedule.name == "plateau" and self.select_on == "none":

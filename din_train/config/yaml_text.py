@@ -1,7 +1,7 @@
-"""YAML as the config reads and writes it: `1e-3` is a number, a key given twice is an error, and nothing is unbounded.
+"""YAML as the config reads and writes it: `1e-3` is a number, a key given twice is an error, and sizes have bounds.
 
-An alias stands for all that it names: a text of a few lines with aliases of aliases, or merged into one another, would
-be gigabytes as values. So a text is refused that would be too long if it were written out without aliases.
+A few lines with aliases of aliases can stand for gigabytes of values. So a text is refused if it would be too long
+without aliases.
 """
 
 import re
@@ -60,7 +60,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        # Here and not where the dict is made: by then `<<` has put the merged keys beside those that override them.
+        # This comes before the dict is built, because then `<<` has already added keys that the mapping overrides.
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key_node, _ in node.value:
@@ -96,7 +96,7 @@ def parse_yaml(text: str) -> Any:
     """One YAML document.
 
     Raises:
-        yaml.YAMLError: where it is not one, a mapping gives a key twice, or it is beyond all measure.
+        yaml.YAMLError: if it is not one, a mapping gives a key twice, or it is too large.
     """
     if len(text) > MAX_CHARACTERS:
         raise yaml.YAMLError(f"{len(text):,} characters, expected at most {MAX_CHARACTERS:,}")
@@ -108,13 +108,13 @@ def parse_yaml(text: str) -> Any:
         AttributeError,
         TypeError,
         RecursionError,
-    ) as error:  # what PyYAML leaks: `2020-13-01`, `!!bool x`
+    ) as error:  # PyYAML raises these itself, for `2020-13-01` or `!!bool x`
         raise yaml.YAMLError(f"a value cannot be read ({error})") from error
 
 
 def dump_yaml(values: dict[str, Any]) -> str:
     """Block style, keys in the order given; `parse_yaml` reads back equal values.
 
-    What is not printable is in double quotes, where YAML has the same escapes.
+    Characters that are not printable become escapes in double quotes.
     """
     return make_lines_printable(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True))

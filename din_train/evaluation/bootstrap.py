@@ -18,28 +18,20 @@ _SEED = 1
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A share `confidence` of the resamples lies between the two."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Resampled:
-    """[R] AUC and GAUC of each resample; NaN where one has no user, or row, of both classes."""
+    """[R] AUC and GAUC of each resample; NaN if a resample lacks a user, or rows, of both classes."""
 
     auc: NDArray[np.float64]
     gauc: NDArray[np.float64]
 
 
-def compute_interval(values: NDArray[np.float64], confidence: float) -> Interval | None:
-    """The percentile interval; None where no resample has a value."""
+def compute_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float] | None:
+    """Low and high between which a share `confidence` of the resamples lies; None if no resample has a value."""
     defined = values[np.isfinite(values)]
     if not len(defined):
         return None
     low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
+    return float(low), float(high)
 
 
 def resample_metrics(
@@ -54,10 +46,10 @@ def resample_metrics(
         return [Resampled(np.empty(0), np.empty(0)) for _ in scores]
     users, user_rows = np.unique(user_ids, return_inverse=True)
     overall = [_Pairs.of(user_rows, labels, each) for each in scores]
-    of_users = [_Users.of(compute_user_aucs(user_rows, labels, each), metrics.gauc_weighting) for each in scores]
+    gaucs = [_Users.of(compute_user_aucs(user_rows, labels, each), metrics.gauc_weighting) for each in scores]
     values = np.empty((metrics.resamples, len(scores), 2))
     for place, counts in enumerate(_draw_counts(len(users), metrics.resamples)):
-        for column, (pairs, gauc) in enumerate(zip(overall, of_users, strict=True)):
+        for column, (pairs, gauc) in enumerate(zip(overall, gaucs, strict=True)):
             values[place, column] = pairs.compute_auc(counts), gauc.compute_gauc(counts)
     return [Resampled(values[:, column, 0], values[:, column, 1]) for column in range(len(scores))]
 
@@ -109,7 +101,7 @@ class _Pairs:
         order = np.argsort(negative_scores, kind="stable")
         ascending = negative_scores[order]
         positive_scores = scores[is_positive]
-        by_score = np.argsort(positive_scores, kind="stable")  # neighbours read neighbours
+        by_score = np.argsort(positive_scores, kind="stable")  # so that neighbours read neighbouring memory
         return cls(
             positives=user_rows[is_positive][by_score],
             negatives=user_rows[~is_positive][order],

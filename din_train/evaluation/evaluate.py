@@ -1,20 +1,23 @@
-"""A model's scores on a split, and what they are worth. The only path from a model to a number."""
+"""A model's scores on a split, and their metrics: the only path from a model to a number."""
 
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.batches import EvaluationBatches
-from din_train.config import MetricsConfig
+from din_train.config import GaucWeighting, MetricsConfig
+from din_train.config.data import TIME_FIELDS
+from din_train.dataset.store import PreparedData, Samples
+from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import RunError
 from din_train.evaluation.bootstrap import compute_interval, resample_metrics
 from din_train.evaluation.metrics import (
     compute_auc,
     compute_ece,
+    compute_gauc_by_history,
     compute_logloss,
     compute_normalised_entropy,
     compute_pcoc,
@@ -22,30 +25,25 @@ from din_train.evaluation.metrics import (
     summarise_gauc,
 )
 from din_train.evaluation.scores import ScoredRows
-from din_train.evaluation.slices import Slices
-from din_train.model.ranking_model import RankingModel
+from din_train.run_metrics import Metrics
+
+if TYPE_CHECKING:
+    from din_train.batches import EvaluationBatches
+    from din_train.model.ranking_model import RankingModel
 
 _AT_ONCE = 2  # batches that are scored at the same time
 
+LENGTH_EDGES = (1, 5, 10, 20, 50)
+POPULARITY_EDGES = (1, 5, 10, 20, 50, 100, 1000)
 
-@dataclass(frozen=True)
-class Metrics:
-    """Metrics of some rows, and the rows and users they stand on; None where undefined."""
+# Of a context field's values, the most frequent are slices of their own.
+_MOST_VALUES = 30
 
-    auc: float | None
-    gauc: float | None
-    logloss: float | None
-    normalised_entropy: float | None
-    pcoc: float | None
-    ece: float | None
-    num_samples: int
-    num_positives: int
-    num_users: int
-    gauc_users: int
-    gauc_users_skipped: int
+Rows = NDArray[np.bool_]
+Slices = Mapping[str, Sequence[tuple[str, Rows]]]
 
 
-def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[np.float32]:
+def compute_scores(model: "RankingModel", batches: "EvaluationBatches") -> NDArray[np.float32]:
     """[S] logits in stored order.
 
     Raises:
@@ -61,7 +59,7 @@ def compute_scores(model: RankingModel, batches: EvaluationBatches) -> NDArray[n
     return logits
 
 
-def _score_side_by_side(model: RankingModel, batches: EvaluationBatches) -> list[NDArray[np.float32]]:
+def _score_side_by_side(model: "RankingModel", batches: "EvaluationBatches") -> list[NDArray[np.float32]]:
     """Scores of each batch: two batches at a time keep two cores busier than the operations of one do."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="scoring") as pool:
         ahead: deque[Future[NDArray[np.float32]]] = deque()
@@ -92,8 +90,15 @@ def compute_metrics(rows: ScoredRows, config: MetricsConfig) -> Metrics:
     )
 
 
+def compute_candidate_gauc(samples: Samples, rows: ScoredRows, weighting: GaucWeighting) -> float | None:
+    """GAUC over a user's rows with one history and equal time fields, which differ in the candidate alone."""
+    times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
+    groups: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
+    return compute_gauc_by_history(groups, rows.label, rows.logit, weighting).value
+
+
 def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any] | None:
-    """AUC's and GAUC's bootstrap intervals as metrics.json has them; None where none are asked for."""
+    """AUC's and GAUC's bootstrap intervals as metrics.json has them; None if `metrics.resamples` is 0."""
     if not config.resamples:
         return None
     (resampled,) = resample_metrics(rows.user_id, rows.label, [rows.logit], config)
@@ -102,13 +107,69 @@ def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any]
         "unit": "user",
         "confidence": config.confidence,
         "resamples": config.resamples,
-        **{name: each and [each.low, each.high] for name, each in intervals.items()},
+        **{name: each and list(each) for name, each in intervals.items()},
     }
 
 
 def compute_slice_metrics(rows: ScoredRows, slices: Slices, config: MetricsConfig) -> dict[str, list[dict[str, Any]]]:
     """Dimension -> the metrics of each of its slices, with its name, as metrics.json has them."""
     return {
-        dimension: [{"name": name, **asdict(compute_metrics(rows.take(chosen), config))} for name, chosen in parts]
+        dimension: [{"name": name, **vars(compute_metrics(rows.take(chosen), config))} for name, chosen in parts]
         for dimension, parts in slices.items()
     }
+
+
+def find_slices(
+    data: PreparedData, samples: Samples, context_values: Mapping[str, Sequence[str | None]]
+) -> dict[str, list[tuple[str, Rows]]]:
+    """Dimension -> its slices in order, each a name and [S] which rows are in it; empty ones are left out.
+
+    Args:
+        context_values: of each context field, what its ids stand for.
+    """
+    popularity = data.training_events[find_targets(samples)]  # [S]
+    slices = {
+        "history_length": list(_cut(samples.history_length, LENGTH_EDGES)),
+        "target_popularity": list(_cut(popularity, POPULARITY_EDGES)),
+        "target_item": [("new", popularity == 0), ("known", popularity > 0)],
+        **{name: list(_cut_values(ids, context_values[name])) for name, ids in samples.context.items()},
+    }
+    return {key: [(name, rows) for name, rows in parts if rows.any()] for key, parts in slices.items()}
+
+
+def find_targets(samples: Samples) -> NDArray[np.int32]:
+    """[S] the item that a row is about: the positive of its impression, so that positive and negatives stay together.
+
+    An impression is a run of rows with the same user and the same history. If an impression does not have
+    exactly one positive, each of its rows is about its own item.
+    """
+    num_rows = len(samples)
+    if not num_rows:
+        return samples.target_item_ids
+    same = np.ones(num_rows - 1, np.bool_)
+    for column in (samples.user_ids, samples.history_start, samples.history_length):
+        same &= column[1:] == column[:-1]
+    impression = np.concatenate([[0], np.cumsum(~same)])  # [S]
+    positive_rows = np.flatnonzero(samples.labels == 1)
+    positives = np.bincount(impression[positive_rows], minlength=int(impression[-1]) + 1)
+    item = np.zeros(len(positives), np.int32)
+    item[impression[positive_rows]] = samples.target_item_ids[positive_rows]
+    return np.where(positives[impression] == 1, item[impression], samples.target_item_ids)
+
+
+def _cut(values: NDArray[Any], edges: Sequence[int]) -> Iterator[tuple[str, Rows]]:
+    """Whole numbers from 0, cut below each edge."""
+    place = np.searchsorted(edges, values, side="right")
+    bounds = (0, *edges)
+    for number, low in enumerate(bounds):
+        last = number == len(edges)
+        high = None if last else bounds[number + 1] - 1
+        yield f"{low}+" if last else str(low) if high == low else f"{low}-{high}", place == number
+
+
+def _cut_values(ids: NDArray[np.int32], values: Sequence[str | None]) -> Iterator[tuple[str, Rows]]:
+    counts = np.bincount(ids, minlength=len(values))
+    shown = np.sort(np.argsort(-counts, kind="stable")[:_MOST_VALUES])
+    for value_id in shown:
+        yield values[value_id] or ("unknown" if value_id == UNKNOWN_ID else "none"), ids == value_id
+    yield "other", ~np.isin(ids, shown)

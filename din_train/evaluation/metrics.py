@@ -1,6 +1,6 @@
 """AUC, GAUC, logloss, normalised entropy and calibration: exact, vectorised, pure NumPy.
 
-Where a metric is undefined (no sample, or one class only) it is None, never NaN.
+If a metric is undefined (no sample, or one class only), it is None, never NaN.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ Integers = NDArray[np.integer]
 
 ECE_BINS = 20
 
-# What the numbers mean, in words that change when the meaning does: runs are compared only where these are equal.
+# What the numbers mean. The words change if the meaning does, and runs are compared only if their words are equal.
 DEFINITIONS = (
     "auc: all rows, a tie one half",
     "gauc: mean of the users' AUC over users with both classes, a tie one half",
@@ -79,7 +79,7 @@ def compute_auc(labels: Integers, scores: Floats) -> float | None:
         labels: [S] of 0 and 1. scores: [S], any monotone score.
 
     Returns:
-        None where there is no positive or no negative.
+        None if there is no positive or no negative.
     """
     return summarise_gauc(compute_user_aucs(np.zeros(len(labels), np.int8), labels, scores)).value
 
@@ -146,8 +146,8 @@ def compute_gauc_by_history(
 ) -> Gauc:
     """GAUC over rows that differ in nothing but the candidate.
 
-    Where a user's rows have different histories, each made of the labels of earlier rows, a property of the history
-    (its length, say) tells labels across rows; within a group it is constant.
+    A user's rows may have different histories, each made of the labels of earlier rows. Then a property of the history,
+    such as its length, tells labels of one row from those of another. Within a group it is constant.
 
     Args:
         columns: [S] each, what the rows of a group have in common: user, history, and what else follows from the time.
@@ -163,7 +163,7 @@ def compute_gauc_by_history(
 
 
 def compute_logloss(labels: Integers, logits: Floats) -> float | None:
-    """Mean negative log-likelihood of the labels in nats, from logits, so never infinite; None where empty."""
+    """Mean negative log-likelihood of the labels in nats, from logits, so never infinite; None for no rows."""
     if not len(labels):
         return None
     exact = logits.astype(np.float64)
@@ -173,7 +173,7 @@ def compute_logloss(labels: Integers, logits: Floats) -> float | None:
 def compute_normalised_entropy(labels: Integers, logits: Floats) -> float | None:
     """Logloss / entropy of the share of positives (He et al., 2014, section 3): 1 for a constant at that share.
 
-    Unlike logloss it does not fall by itself when negatives are added. None where there is one class only.
+    Unlike logloss it does not fall by itself when negatives are added. None if there is one class only.
     """
     logloss = compute_logloss(labels, logits)
     share = float(np.mean(labels)) if len(labels) else 0.0
@@ -225,7 +225,7 @@ def compute_ece(labels: Integers, logits: Floats) -> float | None:
     """Expected calibration error: sum_b rows_b / rows * |share of positives in b - mean probability in b|.
 
     Over bins of equally many rows (Nguyen and O'Connor, 2015; bins of equal width would be Guo et al., 2017). None
-    where empty.
+    for no rows.
     """
     if not len(labels):
         return None
@@ -236,7 +236,7 @@ def compute_ece(labels: Integers, logits: Floats) -> float | None:
 def compute_rela_impr(value: float | None, base: float | None) -> float | None:
     """RelaImpr = ((value - 0.5) / (base - 0.5) - 1) x 100 %, for AUC or GAUC (paper section 6.1.2, equation 7).
 
-    None where either is undefined, or the base is chance itself.
+    None if either is undefined, or the base is 0.5.
     """
     if value is None or base is None or base == 0.5:
         return None

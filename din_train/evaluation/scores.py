@@ -65,7 +65,7 @@ class ScoredRows:
 
     @property
     def click_probabilities(self) -> NDArray[np.float64]:
-        """[S]"""
+        """[S] predicted probabilities."""
         return compute_click_probabilities(self.logit)
 
 

@@ -1,27 +1,86 @@
-"""The test users whose activation weights a run shows.
+"""`attention.json`: the activation weights of some test users, which a run shows.
 
-A rule chooses them, so that nobody picks the pretty ones. Each test user has one candidate row: the first clicked one
-of a known item whose history has 5 to 20 behaviours (if no history is of that length, any that is not empty). These
+A rule chooses them, so that nobody chooses them by their looks. Each test user has one candidate row: the first clicked
+one of a known item whose history has 5 to 20 behaviours (if no history is of that length, any that is not empty). These
 rows are sorted by score and cut into six parts of equal size, from the least likely click to the likeliest, and the
 run's seed draws one row of each part. Beside the clicked item stands the first one after it that the same user, with
-the same history, did not click: the sampled negative, or in a log of impressions an item that was only shown.
+the same history, did not click: the sampled negative, or in a log of impressions an item that was shown but not
+clicked.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.dataset.names import EventDescription
-from din_train.dataset.store import Samples
+from din_train import terminal
+from din_train.batches import build_batch
+from din_train.config import Config
+from din_train.dataset.names import Describer
+from din_train.dataset.protocols import Split
+from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
-from din_train.report.attention import Candidate, Example
+from din_train.errors import RunError
+from din_train.explain.weights import explain_score
+from din_train.model.din import DIN
+from din_train.model.ranking_model import RankingModel
+from din_train.report.attention import Example, Weighed, build_example, write_examples
+from din_train.run_directory import RunDirectory
 
 NUM_EXAMPLES = 6
 _LEAST, _MOST = 5, 20
 
-# A candidate, and the [N] weights of the behaviours for it.
-Weighted = tuple[Candidate, NDArray[np.float64]]
+
+def write_attention(
+    run: RunDirectory, config: Config, data: PreparedData, model: RankingModel, logits: NDArray[np.float32]
+) -> None:
+    """Write `attention.json` of a model that has activation weights; other models have none.
+
+    If the check of the weights fails, the file is not written and a line says why: a finished training is not lost.
+
+    Args:
+        logits: [S] of the test split, in stored order.
+    """
+    if not isinstance(model, DIN):
+        return
+    longest = config.data.max_history_length
+    samples = data.samples(Split.TEST, longest)
+    try:
+        examples = choose_examples(model, data, samples, logits, seed=config.seed, max_history_length=longest)
+    except RunError as error:
+        terminal.say(f"{run.attention_file}: not written; {error}")
+        return
+    write_examples(run.attention_file, examples)
+
+
+def choose_examples(
+    model: DIN,
+    data: PreparedData,
+    samples: Samples,
+    logits: NDArray[np.float32],
+    *,
+    seed: int,
+    max_history_length: int,
+) -> list[Example]:
+    """The examples of a run, their weights checked.
+
+    Raises:
+        RunError: if they are not those behind the scores.
+    """
+    describer = Describer(data)
+
+    def weigh(row: int) -> Weighed:
+        explanation = explain_score(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
+        item = describer.item(int(samples.target_item_ids[row]))
+        return {**item, "click_probability": explanation.click_probability}, explanation.weights.tolist()
+
+    return [
+        build_example(
+            describer.user(int(samples.user_ids[clicked])),
+            describer.history(samples, clicked),
+            weigh(clicked),
+            None if sampled is None else weigh(sampled),
+        )
+        for clicked, sampled in choose_example_rows(samples, logits, seed=seed)
+    ]
 
 
 def choose_example_rows(
@@ -55,19 +114,3 @@ def _find_sampled(samples: Samples, row: int) -> int | None:
         return None
     after = same[same > row]
     return int((after if len(after) else same)[0])
-
-
-def build_example(
-    user: str, history: Sequence[EventDescription], clicked: Weighted, sampled: Weighted | None = None
-) -> Example:
-    """Build an example of the [N] behaviours of a history, weighed for one candidate or two."""
-    others = [None] * len(history) if sampled is None else sampled[1].tolist()
-    return {
-        "user": user,
-        "clicked": clicked[0],
-        "sampled": None if sampled is None else sampled[0],
-        "behaviours": [
-            {**event, "weight_clicked": weight, "weight_sampled": other}
-            for event, weight, other in zip(history, clicked[1].tolist(), others, strict=True)
-        ],
-    }

@@ -1,27 +1,83 @@
-"""`din-train explain`: the activation weights behind one score."""
+"""`din-train explain`: the activation weights behind one score, as a table, as JSON and as a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from matplotlib.figure import Figure
+from rich.markup import escape
+from rich.table import Table
 
 from din_train import terminal
-from din_train.dataset.names import Describer
+from din_train.dataset.names import Describer, EventDescription
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import NO_EVENT, PreparedData, Samples
 from din_train.dataset.stored_histories import StoredHistories
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import ConfigError
 from din_train.files import atomic_file, check_can_be_file, make_folder
-from din_train.run_directory import RunDirectory, open_run_directory
+from din_train.report.attention import Candidate, build_example, draw_attention, format_day, format_weight
+from din_train.report.page import Picture, render_page, write_figure
+from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run
 
 if TYPE_CHECKING:
-    from din_train.explain.explanation_page import ExplainedPair
+    from din_train.model.din import DIN
 
 _PICTURES = (".svg", ".html", ".png")
+_BAR_WIDTH = 20  # characters
+_EIGHTHS = "▏▎▍▌▋▊▉█"
+
+MEANING = (
+    "A weight is the behaviour's share in the user interest, which goes on through further layers: it says what the "
+    "model looked at, not by how much or in which direction the score moves. The last column does: it is the score "
+    "without that behaviour, which the model was really given, and which the weights predict."
+)
+
+_SECTIONS = {"score": "Score", "weights": "Activation weights", "numbers": "In numbers"}
+_TITLES = ("day", "item", "title", "category", "weight", "without it")
+_NORMALIZATIONS = {
+    "softmax": "softmax, so they sum to 1, and without a behaviour the others grow",
+    "sigmoid": "sigmoid, each between 0 and 1, whatever the others are",
+    "none": "not normalised, so they may be negative or above 1, whatever the others are",
+}
+
+
+class ExplainedBehaviour(EventDescription):
+    """A behaviour with its weight, and the click probability without it: as scored, and as the weights predict it.
+
+    predicted_without: None if the weights cannot tell.
+    """
+
+    weight: float
+    click_probability_without: float
+    predicted_without: float | None
+
+
+@dataclass(frozen=True)
+class ExplainedPair:
+    """What is shown of the score of a candidate; the fields are those that `--json` prints.
+
+    history: which of the user's events are the behaviours, in words. normalization: the name in the config.
+    unknown_context: context fields without a value. behaviours: oldest first. top: place of the largest weight, None
+    for an empty history. check: `largest_logit_difference` and its `tolerance`, see `Explanation`.
+    """
+
+    run: str
+    user: str
+    candidate: Candidate
+    history: str
+    normalization: str
+    unknown_context: Sequence[str]
+    behaviours: Sequence[ExplainedBehaviour]
+    top: int | None
+    check: Mapping[str, float]
+
+    @property
+    def weights(self) -> list[float]:
+        return [each["weight"] for each in self.behaviours]
 
 
 def explain(
@@ -32,7 +88,7 @@ def explain(
     as_json: bool,
     output: Path | None = None,
     overrides: Sequence[str] = (),
-) -> "ExplainedPair":
+) -> ExplainedPair:
     """Show how much each of a user's behaviours weighs in the score of an item.
 
     Args:
@@ -44,15 +100,21 @@ def explain(
         ConfigError: if the model has no activation weights, the user or item is unknown, or no such picture is made.
         RunError: if the weights are not those behind the score.
     """
-    _check_picture_name(output)
-    run = _open_explainable(run_dir, overrides)
-    pair = _explain(open_run(run.path, overrides), user, item)
-    from din_train.explain.explanation_page import build_explanation_table, describe_explanation
-
+    if output is not None:
+        if output.suffix.lower() not in _PICTURES:
+            raise ConfigError(f"--output {output}: expected a name that ends in {', '.join(_PICTURES)}")
+        check_can_be_file(output, "--output")
+    run, config = open_run_directory(run_dir, overrides)
+    if config.model.name != "din":  # asked before TensorFlow starts, which takes seconds
+        raise ConfigError(
+            f"{run.path}: model '{config.model.name}' has no activation weights to explain; give --run-dir a run of "
+            "model.name=din"
+        )
+    pair = _explain_pair(open_run(run.path, overrides), user, item)
     if output is not None:
         _save_picture(pair, output)
     if as_json:
-        terminal.show_json(pair.to_json())
+        terminal.show_json(pair)
     else:
         terminal.show_table(build_explanation_table(pair))
         for line in describe_explanation(pair):
@@ -60,37 +122,11 @@ def explain(
     return pair
 
 
-def _check_picture_name(output: Path | None) -> None:
-    if output is None:
-        return
-    if output.suffix.lower() not in _PICTURES:
-        raise ConfigError(f"--output {output}: expected a name that ends in {', '.join(_PICTURES)}")
-    check_can_be_file(output, "--output")
-
-
-def _open_explainable(run_dir: Path, overrides: Sequence[str]) -> RunDirectory:
-    """Refuse a model without activation weights before TensorFlow starts, which takes seconds."""
-    run, config = open_run_directory(run_dir, overrides)
-    if config.model.name != "din":
-        raise _no_weights(run.path, config.model.name)
-    return run
-
-
-def _no_weights(run_dir: Path, model: str) -> ConfigError:
-    return ConfigError(
-        f"{run_dir}: model '{model}' has no activation weights to explain; give --run-dir a run of model.name=din"
-    )
-
-
-def _explain(opened: OpenedRun, user: str, item: str) -> "ExplainedPair":
+def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
     from din_train.batches import build_batch
-    from din_train.explain.explanation_page import ExplainedPair
     from din_train.explain.weights import explain_score
-    from din_train.model.din import DIN
 
-    model, data, longest = opened.model, opened.data, opened.config.data.max_history_length
-    if not isinstance(model, DIN):
-        raise _no_weights(opened.run.path, model.name)
+    data, longest = opened.data, opened.config.data.max_history_length
     describer = Describer(data)
     user_id, item_id = describer.find_user(user), describer.find_item(item)
     if user_id is None:
@@ -98,7 +134,14 @@ def _explain(opened: OpenedRun, user: str, item: str) -> "ExplainedPair":
     if item_id is None:
         raise _unknown_id("--item", item, data.folder / "items.parquet", describer.first("items"))
     row = find_pair_row(data, user_id, item_id, longest)
-    explanation = explain_score(model, build_batch(data, row.samples, np.array([0]), longest)[0])
+    batch = build_batch(data, row.samples, np.array([0]), longest)[0]
+    explanation = explain_score(cast("DIN", opened.model), batch)
+    columns = (
+        describer.history(row.samples, 0),
+        explanation.weights.tolist(),
+        explanation.probabilities_without,
+        explanation.predicted_probabilities_without,
+    )
     return ExplainedPair(
         run=str(opened.run.path),
         user=user,
@@ -106,13 +149,12 @@ def _explain(opened: OpenedRun, user: str, item: str) -> "ExplainedPair":
         history=row.history,
         normalization=opened.config.model.local_activation_unit.normalization,
         unknown_context=[name for name, ids in row.samples.context.items() if ids[0] == UNKNOWN_ID],
-        behaviours=describer.history(row.samples, 0),
-        weights=explanation.weights.tolist(),
-        probabilities_without=explanation.probabilities_without,
-        predicted_without=explanation.predicted_probabilities_without,
+        behaviours=[
+            {**event, "weight": weight, "click_probability_without": scored, "predicted_without": predicted}
+            for event, weight, scored, predicted in zip(*columns, strict=True)
+        ],
         top=explanation.top,
-        largest_difference=explanation.largest_difference,
-        tolerance=explanation.tolerance,
+        check={"largest_logit_difference": explanation.largest_difference, "tolerance": explanation.tolerance},
     )
 
 
@@ -122,12 +164,9 @@ def _unknown_id(option: str, raw: str, table: Path, known: str) -> ConfigError:
     )
 
 
-def _save_picture(pair: "ExplainedPair", output: Path) -> None:
-    from din_train.explain.explanation_page import build_explanation_page
-    from din_train.report.attention import draw_attention
-    from din_train.report.plots import write_figure
-
-    figure = draw_attention(pair.to_example(), clicked_as="candidate")
+def _save_picture(pair: ExplainedPair, output: Path) -> None:
+    example = build_example(pair.user, pair.behaviours, (pair.candidate, pair.weights))
+    figure = draw_attention(example, clicked_as="candidate")
     make_folder(output.parent)
     with atomic_file(output) as temporary:
         if output.suffix.lower() == ".html":
@@ -164,9 +203,9 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
     """
     for split in reversed(SPLITS):
         samples = data.samples(split, max_history_length)
-        of_pair = (samples.user_ids == user_id) & (samples.target_item_ids == item_id)
-        clicked = np.flatnonzero(of_pair & (samples.labels == 1))
-        rows = np.flatnonzero(of_pair) if split is Split.TEST and not len(clicked) else clicked
+        is_pair = (samples.user_ids == user_id) & (samples.target_item_ids == item_id)
+        clicked = np.flatnonzero(is_pair & (samples.labels == 1))
+        rows = np.flatnonzero(is_pair) if split is Split.TEST and not len(clicked) else clicked
         if len(rows):
             return PairRow(samples.take(rows[-1:]), split)
     stored = StoredHistories.of(data)
@@ -182,3 +221,82 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
         context={name: np.array([UNKNOWN_ID], np.int32) for name in data.context_fields},
     )
     return PairRow(samples, None)
+
+
+def build_explanation_table(pair: ExplainedPair) -> Table:
+    """The behaviours, newest last; the one with the largest weight is marked."""
+    largest = max(map(abs, pair.weights), default=0.0)
+    table = Table(*_TITLES[:5], "", _TITLES[5], title=escape(describe_score(pair)))
+    for place, column in enumerate(table.columns):
+        column.no_wrap = place not in (1, 2, 3)
+        column.justify = "right" if place in (4, 6) else "left"
+    for place, (*words, weight, without) in enumerate(_list_behaviours(pair)):
+        bar = draw_bar(pair.weights[place], largest)
+        table.add_row(*map(escape, words), weight, bar, without, style="bold" if place == pair.top else "")
+    return table
+
+
+def _list_behaviours(pair: ExplainedPair) -> list[tuple[str, ...]]:
+    """One row per behaviour, with a cell for each of `_TITLES`."""
+    largest = max(map(abs, pair.weights), default=0.0)
+    return [
+        (
+            format_day(each["timestamp"]),
+            each["item"],
+            each["title"] or "",
+            each["category"] or "",
+            format_weight(each["weight"], largest),
+            f"{each['click_probability_without']:.4f}",
+        )
+        for each in pair.behaviours
+    ]
+
+
+def draw_bar(weight: float, largest: float) -> str:
+    """Draw a bar of characters, `largest` being the longest; a minus stands before that of a negative weight."""
+    eighths = round(abs(weight) / largest * _BAR_WIDTH * 8) if largest else 0
+    bar = _EIGHTHS[-1] * (eighths // 8) + (_EIGHTHS[eighths % 8 - 1] if eighths % 8 else "")
+    return f"-{bar}" if weight < 0 and bar else bar
+
+
+def describe_score(pair: ExplainedPair) -> str:
+    """User, candidate and click probability."""
+    title, category = pair.candidate["title"], pair.candidate["category"]
+    name = pair.candidate["item"] + (f", {title}" if title else "") + (f" ({category})" if category else "")
+    return f"user {pair.user}, item {name}: click probability {pair.candidate['click_probability']:.4f}"
+
+
+def describe_explanation(pair: ExplainedPair) -> list[str]:
+    """The lines that stand below the table."""
+    lines = [f"history: {len(pair.behaviours)} behaviours, {pair.history}"]
+    if pair.unknown_context:
+        lines.append(f"context: {', '.join(pair.unknown_context)} unknown, since the data set has no row of this pair")
+    if pair.top is None:
+        return [*lines, "nothing to weigh: the history is empty"]
+    top = pair.behaviours[pair.top]
+    predicted = top["predicted_without"]
+    claim = "the others are too small to predict it" if predicted is None else f"the weights predict {predicted:.4f}"
+    return [
+        *lines,
+        f"weights: {_NORMALIZATIONS[pair.normalization]}",
+        f"without the top behaviour ({top['item']}, weight {top['weight']:.4f}): click probability "
+        f"{top['click_probability_without']:.4f}; {claim}",
+        "checked for each behaviour left out: logits differ by at most "
+        f"{pair.check['largest_logit_difference']:.1e} (allowed: {pair.check['tolerance']:g})",
+    ]
+
+
+def build_explanation_page(pair: ExplainedPair, figure: Figure) -> str:
+    """The sentences, the picture and the table, as one HTML file."""
+    description = f"Activation weights of the behaviours of user {pair.user}"
+    caption = "The weight of each behaviour in this score, oldest first."
+    return render_page(
+        "explanation",
+        title=describe_score(pair),
+        sections=_SECTIONS,
+        sentences=describe_explanation(pair),
+        picture=Picture("weights", figure, caption, description),
+        meaning=MEANING,
+        titles=_TITLES,
+        rows=_list_behaviours(pair),
+    )

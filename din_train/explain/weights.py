@@ -1,7 +1,7 @@
 """How much each behaviour weighs in a score, and the check that the score is made of those weights.
 
-An activation weight w_k says what share of behaviour k's vector e_k is in the user interest (paper, equation 3). What
-that claims of the score can be tested. Without behaviour j the interest must be
+An activation weight w_k says what share of behaviour k's vector e_k is in the user interest (paper, equation 3). This
+can be tested with the score. Without behaviour j the interest must be
 
     normalisation none, sigmoid    sum_k w_k e_k - w_j e_j
     softmax                        (sum_k w_k e_k - w_j e_j) / (1 - w_j), since the other weights are renormalised
@@ -18,24 +18,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train import terminal
-from din_train.batches import Inputs, build_batch
-from din_train.config import Config
-from din_train.dataset.names import Describer
-from din_train.dataset.protocols import Split
-from din_train.dataset.store import PreparedData, Samples
+from din_train.batches import Inputs
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
-from din_train.explain.examples import Weighted, build_example, choose_example_rows
 from din_train.model.din import DIN
-from din_train.model.ranking_model import RankingModel
-from din_train.report.attention import Example, write_examples
-from din_train.run_directory import RunDirectory
 
 Floats = NDArray[np.float64]
 
 # How far two logits may be apart, as a share of the larger or of 1: rounding, by the type the layers compute in. In
-# bfloat16 that is as much as many a behaviour moves the score, so the check is coarse there.
+# bfloat16 that is as much as some behaviours move the score, so the check is coarse there.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2}
 
 # Softmax weights that sum to less have lost their digits to underflow: nothing can be predicted from them.
@@ -105,47 +96,11 @@ def explain_score(model: DIN, inputs: Inputs) -> Explanation:
     return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype])
 
 
-def choose_examples(
-    model: DIN,
-    data: PreparedData,
-    samples: Samples,
-    logits: NDArray[np.float32],
-    *,
-    seed: int,
-    max_history_length: int,
-) -> list[Example]:
-    """The examples of a run, their weights checked.
-
-    Raises:
-        RunError: if they are not those behind the scores.
-    """
-    describer = Describer(data)
-
-    def weigh(row: int) -> Weighted:
-        explanation = explain_score(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
-        return weigh_candidate(describer, int(samples.target_item_ids[row]), explanation)
-
-    return [
-        build_example(
-            describer.user(int(samples.user_ids[clicked])),
-            describer.history(samples, clicked),
-            weigh(clicked),
-            None if sampled is None else weigh(sampled),
-        )
-        for clicked, sampled in choose_example_rows(samples, logits, seed=seed)
-    ]
-
-
-def weigh_candidate(describer: Describer, item_id: int, explanation: Explanation) -> Weighted:
-    """Return a candidate and its weights, as examples have them."""
-    return {**describer.item(item_id), "click_probability": explanation.click_probability}, explanation.weights
-
-
 def _compare(weights: Floats, scored: Floats, predicted: Floats, tolerance: float) -> Explanation:
     """From [1 + N] logits, of the whole history and without each behaviour.
 
     Raises:
-        RunError: if two differ, or a score is no number.
+        RunError: if two differ, or a score is not a number.
     """
     if not np.isfinite(scored).all():
         raise RunError(
@@ -184,14 +139,14 @@ def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor
 
 
 def _cut(length: int) -> Iterator[NDArray[np.int64]]:
-    """The places of the behaviours, so many at a time that a batch of their shortened histories stays small."""
+    """The places of the behaviours, in parts that keep each batch of shortened histories small."""
     step = max(1, _POSITIONS_AT_ONCE // max(1, length))
     for start in range(0, length, step):
         yield np.arange(start, min(start + step, length))
 
 
 def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs:
-    """One row a place: the only row of `inputs` without the behaviour there."""
+    """One row per place: the only row of `inputs`, without the behaviour at that place."""
     kept = np.arange(length - 1) + (np.arange(length - 1) >= places[:, None])  # [n, N - 1]
     repeated = {name: np.repeat(values, len(places), axis=0) for name, values in inputs.items()}
     return {
@@ -199,25 +154,3 @@ def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs
         "history_item_ids": inputs["history_item_ids"][0][kept],
         "history_length": np.full(len(places), length - 1, np.int32),
     }
-
-
-def write_attention(
-    run: RunDirectory, config: Config, data: PreparedData, model: RankingModel, logits: NDArray[np.float32]
-) -> None:
-    """Write `attention.json` of a model that has activation weights; other models have none.
-
-    A failed check leaves the file out and is printed: a training that has come to its end is not lost by it.
-
-    Args:
-        logits: [S] of the test split, in stored order.
-    """
-    if not isinstance(model, DIN):
-        return
-    longest = config.data.max_history_length
-    samples = data.samples(Split.TEST, longest)
-    try:
-        examples = choose_examples(model, data, samples, logits, seed=config.seed, max_history_length=longest)
-    except RunError as error:
-        terminal.say(f"{run.attention_file}: not written; {error}")
-        return
-    write_examples(run.attention_file, examples)

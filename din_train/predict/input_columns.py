@@ -1,4 +1,4 @@
-"""Which columns of a file say what is to be scored, checked against the file before any work."""
+"""Which columns of a file hold users, items, histories and times, checked before any work."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from din_train.logs.row_files import RowFile
 
 ROLES = ("user", "item", "history", "timestamp", "event")
 NEEDED = ("user", "item")
-# The role under which histories are counted that are joined by something else than the separator.
+# The role under which histories with another separator are counted.
 SEPARATOR = "history separator"
 
 SCORE_COLUMNS = ("click_probability", "logit")
@@ -32,7 +32,7 @@ class InputColumns:
     """Names of a file's columns; None if it has no such column, or it is not used.
 
     timestamp: used for histories that are not given, and for time fields.
-    event: the row of the log, whose history and context fields are taken; then no other column is, but user and item.
+    event: the row of the log, whose history and context fields are taken; then only user and item are used as well.
     context: context fields that are columns of the log. time_fields: those that follow from the time.
     history_format: how a history of text is written.
     """
@@ -126,7 +126,7 @@ def _check_names(names: Mapping[str, str], given: Mapping[str, str], file: RowFi
     for name in SCORE_COLUMNS:
         if name in file.schema.names:
             raise ConfigError(
-                f"{file.path}: has a column '{name}' already, which the output is to have; rename it, or score the "
+                f"{file.path}: has a column '{name}' already, which the output adds; rename it, or score the "
                 "file that this one was made from"
             )
     for role in ("history", "timestamp"):
@@ -168,7 +168,7 @@ def _find_type_problems(columns: InputColumns, file: RowFile) -> Iterator[str]:
 
 
 def is_list(kind: Any) -> bool:
-    """Whether an Arrow type is one of lists."""
+    """Whether an Arrow type is a list type."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 

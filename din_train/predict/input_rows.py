@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,11 @@ from din_train.predict.input_columns import SEPARATOR, InputColumns, is_list
 _PLAIN_NUMBER = r"\A[0-9]{1,18}\z"  # 18 digits always fit int64
 _ARROW_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
-# A counter this many times the log's last one counts something else.
+# A counter that is this many times the log's last one counts something else.
 _FAR_BEYOND = 100
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-Reasons = dict[str, Mask]  # reason -> [S] the rows that cannot be used; of several reasons a row has the first
-
 # How many values of a column are given, how many of these are unknown, and an unknown one as an example.
 Match = tuple[int, int, str | None]
 
@@ -45,7 +43,7 @@ class InputRows:
     """The G good rows of a chunk as samples, and the others.
 
     rows: [G] places of the good rows in the chunk. samples: [G], their labels all 0.
-    event_item_ids: what the samples' histories are slices of. bad: place -> reason.
+    event_item_ids: the events that the samples' histories are slices of. bad: place -> reason.
     matches: what is known of the good rows, by role (`user`, `item`, `history`, `timestamp`, or a context field).
     at_stored_time: good rows whose user has a stored event at the row's own time, which is in no history.
     """
@@ -60,18 +58,41 @@ class InputRows:
 
 @dataclass(frozen=True)
 class _Histories:
-    """[S] start and length of each row's slice of `event_item_ids`.
-
-    Of histories that the file gives, [S] also how many ids each has, how many of them are unknown, and whether an
-    unknown one falls into known ones at another separator (None if the file has lists).
-    """
+    """[S] start and length of each row's slice of `event_item_ids`."""
 
     start: Ints
     length: NDArray[np.int32]
     event_item_ids: NDArray[np.int32]
-    given: Ints | None = None
-    unknown: Ints | None = None
-    misread: Mask | None = None
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What is found while a chunk of S rows is parsed.
+
+    reasons: reason -> [S] the rows that cannot be used; of several reasons a row has the first.
+    counted: role -> [S] a column, how many values each of its rows has, and how many of these are unknown.
+    """
+
+    reasons: dict[str, Mask] = field(default_factory=dict)
+    counted: dict[str, tuple[Any, NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+
+    def list_bad(self, broken: Mapping[int, str]) -> dict[int, str]:
+        """Place -> reason, for rows that were broken before, too."""
+        bad = dict(broken)
+        for reason, mask in self.reasons.items():
+            for place in np.flatnonzero(mask).tolist():
+                bad.setdefault(place, reason)
+        return dict(sorted(bad.items()))
+
+    def count_matches(self, rows: Ints) -> dict[str, Match]:
+        """Role -> match, over these rows."""
+        matches: dict[str, Match] = {}
+        for role, (column, given, unknown) in self.counted.items():
+            unknown = np.where(given, unknown, 0)[rows]
+            lost = rows[unknown > 0]
+            example = str(column[int(lost[0])].as_py()) if len(lost) else None
+            matches[role] = (int(given[rows].sum()), int(unknown.sum()), example)
+        return matches
 
 
 class InputParser:
@@ -90,30 +111,32 @@ class InputParser:
             )
         names = read_names(data)
         self.data, self.columns, self.max_history_length = data, columns, max_history_length
-        self._users, self._items = RawIds(names.users.to_pylist()), RawIds(names.items.to_pylist())
-        self._context = {name: RawIds(names.values(name)) for name in columns.context}
+        self._known = {"user": RawIds(names.users.to_pylist()), "item": RawIds(names.items.to_pylist())}
+        self._known |= {name: RawIds(names.values(name)) for name in columns.context}
         self._stored = stored
-        self._of_events = None if columns.event is None else _join_by_event(data, max_history_length)
-        self._moments = _find_moments(stored)
+        self._log_rows = None if columns.event is None else _list_log_rows(data, max_history_length)
         self._nulls: NullValues = columns.history_format.nulls
+        self._moments = None
+        if stored.times is not None and len(stored.times):
+            self._moments = Moments(int(stored.times.min()), int(stored.times.max()), stored.in_unix_seconds)
 
     def parse(self, chunk: Chunk) -> InputRows:
         """Parse a chunk; an unknown user has no stored events, an unknown item or value has the unknown id."""
-        columns, size = self.columns, chunk.table.num_rows
-        reasons: Reasons = {}
-        texts = {role: self._take_ids(chunk, role, reasons) for role in ("user", "item")}
-        user_ids, item_ids = self._users.find(texts["user"]), self._items.find(texts["item"])
-        seconds = self._take_seconds(chunk, reasons)
-        of_events = self._take_events(chunk, user_ids, reasons)
-        if of_events is not None:
-            histories = _Histories(of_events.history_start, of_events.history_length, self.data.event_item_ids)
+        columns, size, found = self.columns, chunk.table.num_rows, _Findings()
+        user_ids, item_ids = (self._take_ids(chunk, role, found) for role in ("user", "item"))
+        context = {name: self._take_values(chunk, name, found) for name in columns.context}
+        seconds = self._take_seconds(chunk, found)
+        if self._log_rows is not None:
+            log_samples = self._take_log_rows(self._log_rows, chunk, user_ids, found)
+            histories = _Histories(log_samples.history_start, log_samples.history_length, self.data.event_item_ids)
+            context = dict(log_samples.context)
         elif columns.history is not None:
-            histories = self._take_histories(_take_column(chunk, columns.history), reasons)
+            histories = self._take_histories(_take_column(chunk, columns.history), found)
         else:
             histories = self._find_histories(user_ids, seconds)
-        for name in self._context:
-            texts[name] = drop_null_values(take_text(_take_column(chunk, name))[0], self._nulls)
-        context = self._find_context(texts, seconds, histories) if of_events is None else of_events.context
+        if seconds is not None:
+            last = self._find_last_times(histories)
+            context |= {name: compute_time_field(name, seconds, last) for name in columns.time_fields}
         samples = Samples(
             user_ids=user_ids,
             target_item_ids=item_ids,
@@ -123,10 +146,7 @@ class InputParser:
             events=np.full(size, NO_EVENT),
             context={name: context[name] for name in self.data.context_fields},
         )
-        bad = dict(chunk.broken)
-        for reason, mask in reasons.items():
-            for place in np.flatnonzero(mask).tolist():
-                bad.setdefault(place, reason)
+        bad = found.list_bad(chunk.broken)
         rows = np.setdiff1d(np.arange(size), np.fromiter(bad, np.int64, len(bad)))
         at_stored_time = 0
         if seconds is not None and columns.history is None:
@@ -135,45 +155,20 @@ class InputParser:
             rows=rows,
             samples=samples.take(rows),
             event_item_ids=histories.event_item_ids,
-            bad=dict(sorted(bad.items())),
-            matches=self._count_matches(chunk, rows, texts, samples, seconds, histories),
+            bad=bad,
+            matches=found.count_matches(rows),
             at_stored_time=at_stored_time,
         )
 
-    def _count_matches(
-        self,
-        chunk: Chunk,
-        rows: Ints,
-        texts: Mapping[str, Any],
-        samples: Samples,
-        seconds: Ints | None,
-        histories: _Histories,
-    ) -> dict[str, Match]:
-        columns = self.columns
-        ids = {"user": samples.user_ids, "item": samples.target_item_ids, **samples.context}
-        matches = {
-            role: _count_known(text, _mask(text.is_valid()), ids[role] == UNKNOWN_ID, rows)
-            for role, text in texts.items()
-        }
-        if columns.timestamp is not None and seconds is not None:
-            times = take_text(_take_column(chunk, columns.timestamp).cast(pa.string()))[0]
-            matches["timestamp"] = _count_known(times, _mask(times.is_valid()), self._find_misplaced(seconds), rows)
-        if columns.history is not None and histories.given is not None and histories.unknown is not None:
-            column = _take_column(chunk, columns.history)
-            matches["history"] = _count_known(column, histories.given, histories.unknown, rows)
-            if histories.misread is not None:
-                matches[SEPARATOR] = _count_known(column, histories.given > 0, histories.misread, rows)
-        return matches
-
     def describe_unmatched(self, role: str, given: int, unknown: int, example: str | None) -> tuple[str, str]:
-        """What to say of a file of which too little is known, and what to do."""
+        """What is wrong with a file whose values are unknown, and what to do."""
         folder, separator = self.data.folder, repr(self.columns.history_format.separator)
         if role == "timestamp":
             return (
                 f"none of {given:,} times fits those in {folder}, which go {self._moments}: the first is {example!r}",
                 "give times as the log has them, or leave them out with --columns timestamp=",
             )
-        known = repr(self._context.get(role, self._users if role == "user" else self._items).first)
+        known = repr(self._known["item" if role in ("history", SEPARATOR) else role].first)
         if role == "history":
             return (
                 f"none of {given:,} ids in its histories is known: a history is {example!r}, an item in {folder} is "
@@ -191,29 +186,40 @@ class InputParser:
             "they are compared as text: write them alike, check --columns",
         )
 
-    def _take_ids(self, chunk: Chunk, role: str, reasons: Reasons) -> Any:
+    def _take_ids(self, chunk: Chunk, role: str, found: _Findings) -> NDArray[np.int32]:
         texts, broken = take_text(_take_column(chunk, getattr(self.columns, role)))
-        reasons[f"no {role}"] = _mask(pc.or_(pc.is_null(texts), find_null_values(texts, self._nulls)))
-        reasons[f"empty {role}"] = _mask(pc.equal(texts, ""))
-        reasons[f"{role} not UTF-8"] = broken
-        return texts
+        found.reasons[f"no {role}"] = _mask(pc.or_(pc.is_null(texts), find_null_values(texts, self._nulls)))
+        found.reasons[f"empty {role}"] = _mask(pc.equal(texts, ""))
+        found.reasons[f"{role} not UTF-8"] = broken
+        return self._find_ids(texts, role, found)
 
-    def _take_seconds(self, chunk: Chunk, reasons: Reasons) -> Ints | None:
-        """[S] times as the stored events have them, 0 in a row that has none; None if the file has no times."""
+    def _take_values(self, chunk: Chunk, name: str, found: _Findings) -> NDArray[np.int32]:
+        texts = drop_null_values(take_text(_take_column(chunk, name))[0], self._nulls)
+        return self._find_ids(texts, name, found)
+
+    def _find_ids(self, texts: Any, role: str, found: _Findings) -> NDArray[np.int32]:
+        ids = self._known[role].find(texts)
+        found.counted[role] = (texts, _mask(texts.is_valid()), ids == UNKNOWN_ID)
+        return ids
+
+    def _take_seconds(self, chunk: Chunk, found: _Findings) -> Ints | None:
+        """[S] times as the stored events have them, 0 in a row without one; None if the file has no times."""
         if self.columns.timestamp is None:
             return None
         column = _take_column(chunk, self.columns.timestamp)
-        values = _take_numbers(column, "timestamp", self._nulls, reasons)
-        reasons["negative timestamp"] = reasons.get("negative timestamp", values < 0) | (values < 0)
+        values = _take_numbers(column, "timestamp", self._nulls, found.reasons)
+        found.reasons["negative timestamp"] = found.reasons.get("negative timestamp", values < 0) | (values < 0)
         if pa.types.is_timestamp(column.type):
             if not self._stored.in_unix_seconds:
                 raise ConfigError(
                     f"--columns timestamp={self.columns.timestamp}: of type {column.type}, but the times in "
                     f"{self.data.folder} are no unix times; give them in the log's own numbers"
                 )
-            return values // TICKS[_ARROW_UNITS[column.type.unit]]
-        if self._stored.in_unix_seconds:
-            values, reasons["timestamp in no unit of unix times"] = to_unix_seconds(values)
+            values = values // TICKS[_ARROW_UNITS[column.type.unit]]
+        elif self._stored.in_unix_seconds:
+            values, found.reasons["timestamp in no unit of unix times"] = to_unix_seconds(values)
+        texts = take_text(column.cast(pa.string()))[0]
+        found.counted["timestamp"] = (texts, _mask(texts.is_valid()), self._find_misplaced(values))
         return values
 
     def _find_misplaced(self, seconds: Ints) -> Mask:
@@ -228,17 +234,14 @@ class InputParser:
             misplaced |= seconds <= self._moments.first
         return misplaced
 
-    def _take_events(self, chunk: Chunk, user_ids: NDArray[np.int32], reasons: Reasons) -> Samples | None:
-        """[S] samples of the log's rows that the file names (any sample in a bad row); None if it names none."""
-        if self.columns.event is None or self._of_events is None:
-            return None
-        numbers = _take_numbers(_take_column(chunk, self.columns.event), "event", self._nulls, reasons)
-        events = self._of_events.events
-        places = np.searchsorted(events, numbers).clip(max=len(events) - 1)
-        found = events[places] == numbers
-        samples = self._of_events.take(places)
-        reasons["no sample of that event"] = ~found
-        reasons["event of another user"] = found & (samples.user_ids != user_ids)
+    def _take_log_rows(self, log_rows: Samples, chunk: Chunk, user_ids: NDArray[np.int32], found: _Findings) -> Samples:
+        """[S] samples of the log's rows that the file names; any sample in a bad row."""
+        numbers = _take_numbers(_take_column(chunk, str(self.columns.event)), "event", self._nulls, found.reasons)
+        places = np.searchsorted(log_rows.events, numbers).clip(max=len(log_rows) - 1)
+        samples = log_rows.take(places)
+        is_sample = samples.events == numbers
+        found.reasons["no sample of that event"] = ~is_sample
+        found.reasons["event of another user"] = is_sample & (samples.user_ids != user_ids)
         return samples
 
     def _find_histories(self, user_ids: NDArray[np.int32], seconds: Ints | None) -> _Histories:
@@ -247,29 +250,30 @@ class InputParser:
         kept = np.minimum(ends - self._stored.starts[user_ids], self.max_history_length)
         return _Histories(ends - kept, kept.astype(np.int32), self.data.event_item_ids)
 
-    def _take_histories(self, column: Any, reasons: Reasons) -> _Histories:
+    def _take_histories(self, given: Any, found: _Findings) -> _Histories:
         """Histories as given, oldest first: their newest `max_history_length` ids."""
-        is_text = not is_list(column.type)
+        is_text, column = not is_list(given.type), given
         if is_text:
-            column, reasons[BROKEN_LIST] = self.columns.history_format.split_column(take_text(column)[0])
+            column, found.reasons[BROKEN_LIST] = self.columns.history_format.split_column(take_text(given)[0])
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
         raw, not_text = take_text(pc.list_flatten(column))
         raw = drop_null_values(raw, self._nulls)
-        of_row = np.repeat(np.arange(len(lengths)), lengths)
+        row_of_id = np.repeat(np.arange(len(lengths)), lengths)
 
         def count(mask: Mask) -> Ints:
-            return np.bincount(of_row[mask], minlength=len(lengths)).astype(np.int64)
+            return np.bincount(row_of_id[mask], minlength=len(lengths)).astype(np.int64)
 
-        reasons["empty id in history"] = count(_mask(pc.is_null(raw)) | not_text) > 0
-        ids = self._items.find(raw)
+        found.reasons["empty id in history"] = count(_mask(pc.is_null(raw)) | not_text) > 0
+        ids = self._known["item"].find(raw)
         unknown = ids == UNKNOWN_ID
-        misread = count(self._find_joined(raw, unknown)) > 0 if is_text else None
+        found.counted["history"] = (given, lengths, count(unknown))
+        if is_text:
+            found.counted[SEPARATOR] = (given, lengths > 0, count(self._find_joined(raw, unknown)) > 0)
         kept = np.minimum(lengths, self.max_history_length)
-        start = np.cumsum(lengths) - kept
-        return _Histories(start, kept.astype(np.int32), ids, lengths, count(unknown), misread)
+        return _Histories(np.cumsum(lengths) - kept, kept.astype(np.int32), ids)
 
     def _find_joined(self, raw: Any, unknown: Mask) -> Mask:
-        """[ids] unknown ids that are known ones, joined by something that is no letter or digit."""
+        """[ids] unknown ids that are known ones, joined by something other than letters and digits."""
         odd = unknown & _mask(pc.match_substring_regex(raw, r"[^0-9A-Za-z]"))
         texts = pc.unique(raw.filter(pa.array(odd))).to_pylist()
         parts = [
@@ -277,7 +281,9 @@ class InputParser:
             for text in texts
             for mark in set(re.sub(r"[0-9A-Za-z]", "", text))
         ]
-        known = self._items.find(pa.array([part for _, each in parts for part in each], pa.string())) != UNKNOWN_ID
+        known = (
+            self._known["item"].find(pa.array([part for _, each in parts for part in each], pa.string())) != UNKNOWN_ID
+        )
         ends = np.cumsum([len(each) for _, each in parts], dtype=np.int64)
         joined = [
             text
@@ -286,54 +292,24 @@ class InputParser:
         ]
         return odd & _mask(pc.is_in(raw, value_set=pa.array(joined, pa.string())))
 
-    def _find_context(
-        self, texts: Mapping[str, Any], seconds: Ints | None, histories: _Histories
-    ) -> dict[str, NDArray[np.int32]]:
-        context = {name: ids.find(texts[name]) for name, ids in self._context.items()}
+    def _find_last_times(self, histories: _Histories) -> Ints:
+        """[S] the time of each stored history's newest event; -1 if it is empty, or given by the file."""
         last = np.full(len(histories.start), -1, np.int64)
         if self._stored.times is not None and self.columns.history is None:
             filled = histories.length > 0
             last[filled] = self._stored.times[(histories.start + histories.length - 1)[filled]]
-        if seconds is not None:
-            context |= {name: compute_time_field(name, seconds, last) for name in self.columns.time_fields}
-        return context
+        return last
 
 
-def _find_moments(stored: StoredHistories) -> Moments | None:
-    """The first and the last stored time; None if there is none."""
-    if stored.times is None or not len(stored.times):
-        return None
-    return Moments(int(stored.times.min()), int(stored.times.max()), stored.in_unix_seconds)
-
-
-def _join_by_event(data: PreparedData, max_history_length: int) -> Samples:
+def _list_log_rows(data: PreparedData, max_history_length: int) -> Samples:
     """One sample of each row of the log that has any, in the log's order."""
     splits = [data.samples(split, max_history_length) for split in SPLITS]
-
-    def join(name: str) -> Any:
-        return np.concatenate([getattr(each, name) for each in splits])
-
+    names = [each.name for each in fields(Samples) if each.name != "context"]
     samples = Samples(
-        user_ids=join("user_ids"),
-        target_item_ids=join("target_item_ids"),
-        history_start=join("history_start"),
-        history_length=join("history_length"),
-        labels=join("labels"),
-        events=join("events"),
+        **{name: np.concatenate([getattr(each, name) for each in splits]) for name in names},
         context={name: np.concatenate([each.context[name] for each in splits]) for name in data.context_fields},
     )
     return samples.take(np.unique(samples.events, return_index=True)[1])
-
-
-def _count_known(column: Any, given: NDArray[Any], unknown: NDArray[Any], rows: Ints) -> Match:
-    """Count over these rows of a column.
-
-    Args:
-        given, unknown: [S] how many values a row has, and how many of these are unknown.
-    """
-    unknown = np.where(given, unknown, 0)[rows]
-    lost = np.flatnonzero(unknown)
-    return int(given[rows].sum()), int(unknown.sum()), str(column[int(rows[lost[0]])].as_py()) if len(lost) else None
 
 
 def _take_column(chunk: Chunk, name: str) -> Any:
@@ -341,8 +317,8 @@ def _take_column(chunk: Chunk, name: str) -> Any:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: Reasons) -> Ints:
-    """[S] whole numbers; 0 in rows that have none."""
+def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: dict[str, Mask]) -> Ints:
+    """[S] whole numbers; 0 in rows without one."""
     missing = _mask(pc.is_null(column))
     reasons[f"no {role}"] = missing
     if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
@@ -364,5 +340,5 @@ def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: Reasons) -
 
 
 def _mask(column: Any) -> Mask:
-    """A boolean column as an array of its own; nulls are False."""
+    """A boolean column as a new array; nulls are False."""
     return np.array(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)

@@ -1,40 +1,50 @@
-"""`din-train predict`: new rows scored with a finished run."""
+"""`din-train predict`: new rows scored with a finished run.
 
+file -> chunks of rows -> samples (`input_rows.py`) -> logits -> kept chunks (`unfinished_table.py`) -> output
+"""
+
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from signal import SIGINT
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
+import numpy as np
 import orjson
+import pyarrow as pa
 
 from din_train import terminal
 from din_train.config import Config
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
+from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, compute_sha256, follow_links
 from din_train.logs.rejects import count_allowed
-from din_train.logs.row_files import RowFile, open_row_file
-from din_train.predict.input_columns import SEPARATOR, InputColumns, find_input_columns, parse_columns
+from din_train.logs.row_files import Chunk, RowFile, open_row_file
+from din_train.predict.input_columns import SCORE_COLUMNS, SEPARATOR, InputColumns, find_input_columns, parse_columns
+from din_train.predict.input_rows import InputParser, Match
+from din_train.predict.unfinished_table import (
+    MADE_FROM,
+    UnfinishedTable,
+    is_made_from,
+    open_unfinished,
+    unfinished_folder,
+)
 from din_train.run_directory import open_run_directory
-from din_train.scoring import OpenedRun, open_run, read_training_samples
-from din_train.signals import interrupted_exit_code, received_signal
+from din_train.scoring import OpenedRun, open_run, read_training_samples, score_samples
+from din_train.signals import interrupted_exit_code, name_signal
 
-if TYPE_CHECKING:
-    from din_train.predict.input_rows import InputParser
-    from din_train.predict.predictor import ChunkSummary, Predictor
-    from din_train.predict.unfinished_table import UnfinishedTable
+# If nothing is known of this many rows, the file is refused; a shorter file is judged at its end.
+_ENOUGH_ROWS = 1000
 
+_SCORING_LIBRARIES = ("din-train", "keras", "numpy", "pyarrow", "tensorflow")
+
+_NO_VALUES: Match = (0, 0, None)
 _UNMATCHED_WORDS = {
     "history": "ids in histories are unknown",
     SEPARATOR: "histories are joined by something else than the separator",
     "timestamp": "times are before every stored event, or no times of the log's kind",
 }
-
-# So many rows without anything known are taken for a mistake; fewer only if the file has no more.
-_ENOUGH_ROWS = 1000
-
-_SCORING_LIBRARIES = ("din-train", "keras", "numpy", "pyarrow", "tensorflow")
 
 
 def predict(
@@ -63,8 +73,6 @@ def predict(
         ConfigError: see `find_input_columns`; if the output is there, or another request was begun for it.
         DataError: if the input cannot be read, changes meanwhile, has too many bad rows, or nothing of a role is known.
     """
-    from din_train.predict.unfinished_table import MADE_FROM, is_made_from, open_unfinished, unfinished_folder
-
     output = follow_links(output)
     was_begun = unfinished_folder(output).exists()
     _check_output_path(output, source, overwrite=overwrite or was_begun)
@@ -73,17 +81,13 @@ def predict(
     run, trained_with = open_run_directory(run_dir, overrides)
     found = find_input_columns(file, trained_with.data, given, history_separator)
     opened = open_run(run.path, overrides)
-    from din_train.predict.input_rows import InputParser
-    from din_train.predict.predictor import Predictor, add_score_columns, compute_prior_shift
-
-    config = opened.config
-    training_share = float(read_training_samples(config, opened.data, refit=opened.checkpoint.refit).labels.mean())
+    training_rows = read_training_samples(opened.config, opened.data, refit=opened.checkpoint.refit)
+    training_share = float(training_rows.labels.mean())
     shift = 0.0
     if positive_share is not None:
         shift = compute_prior_shift(share=positive_share, training_share=training_share)
     _say_how_rows_are_scored(opened, found, training_share, positive_share)
-    parser = InputParser(opened.data, found, config.data.max_history_length)
-    predictor = Predictor(opened.model, parser, config.training.evaluation_batch_size, shift)
+    scorer = RowScorer(opened, file, InputParser(opened.data, found, opened.config.data.max_history_length), shift)
     request = _describe_request(opened, file, found, shift, chunk_rows)
     made_from = orjson.dumps({**request, "run": str(opened.run.path)}, option=orjson.OPT_SORT_KEYS)
     before = source.stat()
@@ -93,12 +97,12 @@ def predict(
             terminal.say(f"{output}: finished before; the chunks that it was put together from are removed")
             return
         _check_output_path(output, source, overwrite=overwrite)  # another process may have written it meanwhile
-        summary, chunks = _score_chunks(file, predictor, unfinished, chunk_rows, config, allow_unmatched)
+        summary, chunks = _score_chunks(scorer, unfinished, chunk_rows, allow_unmatched)
         after = source.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             unfinished.remove_chunks()
             raise DataError(f"{source}: has changed while it was scored; run the command again")
-        _check_bad_rows(file, summary, config, unfinished.folder)
+        _check_bad_rows(file, summary, opened.config, unfinished.folder)
         schema = add_score_columns(file.schema)
         schema = schema.with_metadata({**(schema.metadata or {}), MADE_FROM: made_from})
         unfinished.publish(output, schema, chunks)
@@ -139,57 +143,134 @@ def _describe_request(
     }
 
 
-def _score_chunks(
-    file: RowFile,
-    predictor: "Predictor",
-    unfinished: "UnfinishedTable",
-    chunk_rows: int,
-    config: Config,
-    allowed: Collection[str],
-) -> "tuple[ChunkSummary, int]":
-    """Finish every chunk; return what became of all rows, and how many chunks there are."""
-    from din_train.predict.predictor import ChunkSummary
+@dataclass
+class ChunkSummary:
+    """How many rows were scored, and why others were not; summaries of chunks add up.
 
-    total, chunks, going_on = ChunkSummary(), 0, False
+    at_stored_time: rows whose user has a stored event at the row's own time, which is not in the history.
+    bad: reason -> how many, and the number of the first one, from 1. matches: see `InputRows`.
+    """
+
+    rows: int = 0
+    scored: int = 0
+    without_history: int = 0
+    at_stored_time: int = 0
+    probabilities: float = 0.0
+    bad: dict[str, list[int]] = field(default_factory=dict)
+    matches: dict[str, Match] = field(default_factory=dict)
+
+    def add(self, other: Self) -> None:
+        """Count the rows that follow."""
+        for reason, (count, first) in other.bad.items():
+            self.bad.setdefault(reason, [0, self.rows + first])[0] += count
+        for role, match in other.matches.items():
+            (given, unknown, example), before = match, self.matches.get(role, _NO_VALUES)
+            self.matches[role] = (before[0] + given, before[1] + unknown, before[2] or example)
+        for name in ("rows", "scored", "without_history", "at_stored_time", "probabilities"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def count_unknown(self, role: str) -> int:
+        """How many values of a role are not in the data set."""
+        return self.matches.get(role, _NO_VALUES)[1]
+
+    def list_bad(self) -> str:
+        """The reasons with their counts, the most frequent first."""
+        most_first = sorted(self.bad.items(), key=lambda each: (-each[1][0], each[0]))
+        return ", ".join(f"{reason}: {count:,}, the first is row {first:,}" for reason, (count, first) in most_first)
+
+
+@dataclass(frozen=True)
+class RowScorer:
+    """Scores chunks of one file with one run.
+
+    prior_shift: added to every logit (see `compute_prior_shift`).
+    """
+
+    opened: OpenedRun
+    file: RowFile
+    parser: InputParser
+    prior_shift: float
+
+    def score(self, chunk: Chunk) -> tuple[pa.Table, ChunkSummary]:
+        """The chunk with `add_score_columns`, in its order.
+
+        Raises:
+            RunError: see `score_samples`.
+        """
+        parsed = self.parser.parse(chunk)
+        data = replace(self.opened.data, event_item_ids=parsed.event_item_ids)
+        logits = score_samples(self.opened.model, self.opened.config, data, parsed.samples)
+        if self.prior_shift:
+            logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
+        probabilities = compute_click_probabilities(logits)
+        size = chunk.table.num_rows
+        summary = ChunkSummary(
+            rows=size,
+            scored=len(parsed.rows),
+            without_history=int(np.sum(parsed.samples.history_length == 0)),
+            at_stored_time=parsed.at_stored_time,
+            probabilities=float(probabilities.sum()),
+            matches=parsed.matches,
+        )
+        for place, reason in parsed.bad.items():
+            summary.bad.setdefault(reason, [0, place + 1])[0] += 1
+        columns = [*chunk.table.columns, *(_spread(each, parsed.rows, size) for each in (probabilities, logits))]
+        return pa.table(columns, schema=add_score_columns(chunk.table.schema)), summary
+
+
+def add_score_columns(schema: pa.Schema) -> pa.Schema:
+    """The output's columns: the file's own, then the probability and the logit, null in a bad row."""
+    return pa.schema([*schema, *(pa.field(name, pa.float32()) for name in SCORE_COLUMNS)], schema.metadata)
+
+
+def _spread(values: Any, rows: Any, size: int) -> pa.Array:
+    """[G] values -> [size] float32, null in other rows."""
+    spread, missing = np.zeros(size, np.float32), np.ones(size, bool)
+    spread[rows], missing[rows] = values, False
+    return pa.array(spread, mask=missing)
+
+
+def _score_chunks(
+    scorer: RowScorer, unfinished: UnfinishedTable, chunk_rows: int, allowed: Collection[str]
+) -> tuple[ChunkSummary, int]:
+    """Finish every chunk; return the summary of all rows, and the number of chunks."""
+    file, total, chunks, going_on = scorer.file, ChunkSummary(), 0, False
     try:
         with terminal.reading_progress(file.path.stat().st_size, "scoring") as progress:
             for chunk in file.read_chunks(chunk_rows, progress):
                 kept = _read_kept(unfinished, chunks)
-                if kept is None:
+                if kept is not None:
+                    total.add(kept)
+                else:
                     if going_on:
                         terminal.say(f"{unfinished.folder}: going on after {total.rows:,} rows")
-                    table, summary = predictor.predict(chunk)
+                    table, summary = scorer.score(chunk)
                     if not chunks and not summary.scored and summary.rows >= _ENOUGH_ROWS:
                         raise DataError(
                             f"{file.path}: none of its first {summary.rows:,} rows can be scored "
-                            f"({_list_bad(summary)}); check --columns, and the file"
+                            f"({summary.list_bad()}); check --columns, and the file"
                         )
                     total.add(summary)
                     if total.scored >= _ENOUGH_ROWS:
-                        _check_matches(file, total, predictor.parser, config, allowed)
+                        _check_matches(scorer, total, allowed)
                     unfinished.write_chunk(chunks, table, asdict(summary))
-                else:
-                    total.add(kept)
                 going_on = kept is not None
                 chunks += 1
-            _check_matches(file, total, predictor.parser, config, allowed)
+            _check_matches(scorer, total, allowed)
     except DataError:
         unfinished.remove_chunks()  # the file has to be corrected, which makes it another request
         raise
     except KeyboardInterrupt:
-        signal = received_signal()
-        by = signal.name if signal and signal != SIGINT else "Ctrl-C"
         how_many = f"{total.rows:,} rows are kept in {unfinished.folder}" if total.rows else "no chunk finished yet"
         raise Interrupted(
-            f"scoring stopped by {by}: {how_many}; run the same command again to go on", interrupted_exit_code()
+            f"scoring stopped by {name_signal()}: {how_many}; run the same command again to go on",
+            interrupted_exit_code(),
         ) from None
     return total, chunks
 
 
-def _read_kept(unfinished: "UnfinishedTable", number: int) -> "ChunkSummary | None":
+def _read_kept(unfinished: UnfinishedTable, number: int) -> ChunkSummary | None:
     """The summary of a chunk that an earlier process finished; None if the chunk is to be scored."""
-    from din_train.predict.predictor import ChunkSummary
-
     try:
         kept = unfinished.read_summary(number)
     except DamagedError as error:
@@ -198,38 +279,56 @@ def _read_kept(unfinished: "UnfinishedTable", number: int) -> "ChunkSummary | No
     return None if kept is None else ChunkSummary(**kept)
 
 
-def _check_matches(
-    file: RowFile, summary: "ChunkSummary", parser: "InputParser", config: Config, allowed: Collection[str]
-) -> None:
-    """Refuse rows of which no user, item, history id, time or context value is known, or histories joined otherwise.
+def _check_matches(scorer: RowScorer, summary: ChunkSummary, allowed: Collection[str]) -> None:
+    """Refuse a file of which no user, item, history id, time or context value is known, or of another separator.
 
     Raises:
         DataError: unless that role is allowed to be unknown.
     """
     for role, (given, unknown, example) in summary.matches.items():
+        parser, share = scorer.parser, scorer.opened.config.data.max_bad_share
         option = "history" if role == SEPARATOR else "context" if role in parser.columns.context else role
-        most = count_allowed(config.data.max_bad_share, given) if role == SEPARATOR else given - 1
+        most = count_allowed(share, given) if role == SEPARATOR else given - 1
         if not given or unknown <= most or option in allowed:
             continue
         what, advice = parser.describe_unmatched(role, given, unknown, example)
         raise DataError(
-            f"{file.path}: {what}; {advice}, or give --allow-unmatched {option} to score such rows all the same"
+            f"{scorer.file.path}: {what}; {advice}, or give --allow-unmatched {option} to score such rows all the same"
         )
 
 
-def _check_bad_rows(file: RowFile, summary: "ChunkSummary", config: Config, folder: Path) -> None:
+def _check_bad_rows(file: RowFile, summary: ChunkSummary, config: Config, folder: Path) -> None:
     num_bad, allowed = summary.rows - summary.scored, count_allowed(config.data.max_bad_share, summary.rows)
     if num_bad > allowed:
         raise DataError(
-            f"{file.path}: {num_bad:,} of {summary.rows:,} rows cannot be scored ({_list_bad(summary)}), more than the "
+            f"{file.path}: {num_bad:,} of {summary.rows:,} rows cannot be scored ({summary.list_bad()}), more than the "
             f"{allowed:,} that data.max_bad_share = {config.data.max_bad_share:g} allows; correct the file, or give "
             f"--set data.max_bad_share=... (the scored rows are kept in {folder})"
         )
 
 
-def _list_bad(summary: "ChunkSummary") -> str:
-    most_first = sorted(summary.bad.items(), key=lambda each: (-each[1][0], each[0]))
-    return ", ".join(f"{reason}: {count:,}, the first is row {first:,}" for reason, (count, first) in most_first)
+def compute_prior_shift(*, share: float, training_share: float) -> float:
+    """What is added to a logit: log(P / (1 - P)) - log(S / (1 - S)).
+
+    The prior correction of logistic regression on a sample chosen by its outcome (King & Zeng, Logistic Regression in
+    Rare Events Data, Political Analysis 9(2), 2001, section 4.1), in logits. With every click and a share w of the
+    others kept, it is log(w): the re-calibration p / (p + (1 - p) / w) of He et al., Practical Lessons from Predicting
+    Clicks on Ads at Facebook, ADKDD 2014, section 6.3.
+
+    Args:
+        share: P, of clicks among the rows to be scored. training_share: S, of positives among the training rows.
+
+    Raises:
+        ConfigError: if all training rows are of one class, or P is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"--positive-share: received {share:g}, expected a share between 0 and 1, such as 0.02")
+    if not 0 < training_share < 1:
+        raise ConfigError(
+            f"--positive-share: the run's training rows have a share of positives of {training_share:g}, and no "
+            "probabilities come from one class; leave the option out"
+        )
+    return math.log(share) - math.log1p(-share) - math.log(training_share) + math.log1p(-training_share)
 
 
 def _say_how_rows_are_scored(
@@ -258,7 +357,7 @@ def _say_how_rows_are_scored(
         )
 
 
-def _say_summary(output: Path, summary: "ChunkSummary") -> None:
+def _say_summary(output: Path, summary: ChunkSummary) -> None:
     for reason, (count, first) in sorted(summary.bad.items()):
         terminal.say(f"not scored: {reason}: {count:,} (the first is row {first:,})")
     mean = f", mean click_probability {summary.probabilities / summary.scored:.6f}" if summary.scored else ""

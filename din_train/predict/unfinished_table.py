@@ -2,9 +2,8 @@
 
 <output>.unfinished/
     .din-train           says that the folder is ours
-    request.json         what the chunks were made from; another request does not go on with them
-    checksums.json       SHA-256 of these files; a chunk that is not as it was written is not there
-    chunk-0000000.arrow  one for each chunk, whole or not there
+    checksums.json       SHA-256 of the chunks, and the request that they were made from: another one does not go on
+    chunk-0000000.arrow  one for each chunk, whole or not there; one that is not as it was written is scored again
     whole.parquet        the chunks put together, until it takes the output's name
 """
 
@@ -18,11 +17,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from din_train.checksums import INDEX, begin_index, indexed_file, read_indexed
+from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed
 from din_train.errors import ConfigError, DamagedError
 from din_train.files import hold, make_marked_folder, named_errors, remove_empty, sync
 
-REQUEST, WHOLE = "request.json", "whole.parquet"
+WHOLE = "whole.parquet"
 MADE_FROM = b"din-train"  # in the output's metadata
 _SUMMARY = b"din-train summary"
 
@@ -38,7 +37,7 @@ class UnfinishedTable:
         return any(self.folder.glob("chunk-*.arrow"))
 
     def write_chunk(self, number: int, table: pa.Table, summary: dict[str, Any]) -> None:
-        """Keep a chunk, and what is to be remembered of it."""
+        """Keep a chunk and its summary."""
         metadata = {**(table.schema.metadata or {}), _SUMMARY: orjson.dumps(summary)}
         table = table.replace_schema_metadata(metadata)
         with indexed_file(self._chunk_file(number)) as temporary, pa.OSFile(str(temporary), "wb") as file:
@@ -47,7 +46,7 @@ class UnfinishedTable:
                 writer.write_table(table)
 
     def read_summary(self, number: int) -> dict[str, Any] | None:
-        """What was to be remembered of a chunk; None if there is no such chunk.
+        """The summary of a chunk; None if there is no such chunk.
 
         Raises:
             DamagedError: if it is not as it was written.
@@ -76,7 +75,7 @@ class UnfinishedTable:
 
     def remove_chunks(self) -> None:
         """Remove all chunks, also those that a killed process left half-written."""
-        for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{REQUEST}", f".*-{INDEX}", WHOLE):
+        for pattern in ("chunk-*.arrow", ".*-chunk-*.arrow", f".*-{INDEX}", WHOLE):
             for path in self.folder.glob(pattern):
                 path.unlink()
 
@@ -110,7 +109,9 @@ def open_unfinished(output: Path, request: dict[str, Any], *, overwrite: bool) -
             yield unfinished
         finally:
             if not unfinished.has_chunks():
-                _remove(unfinished)
+                unfinished.remove_chunks()
+                (folder / INDEX).unlink(missing_ok=True)
+                remove_empty(folder)
 
 
 def unfinished_folder(output: Path) -> Path:
@@ -119,7 +120,7 @@ def unfinished_folder(output: Path) -> Path:
 
 
 def is_made_from(output: Path, made_from: bytes) -> bool:
-    """Whether a whole output is there that says so of itself."""
+    """Whether the output is whole and its metadata say that it was made from this."""
     try:
         return (pq.read_schema(output).metadata or {}).get(MADE_FROM) == made_from
     except (OSError, pa.ArrowInvalid):
@@ -128,32 +129,18 @@ def is_made_from(output: Path, made_from: bytes) -> bool:
 
 def _start_or_go_on(unfinished: UnfinishedTable, request: dict[str, Any], *, overwrite: bool) -> None:
     folder = unfinished.folder
-    before = _read_request(folder)
+    try:
+        before = read_index(folder, "").get("request")
+    except DamagedError:
+        before = None
     if before == request:
         return
     if unfinished.has_chunks() and not overwrite:
         changed = [key.replace("_", " ") for key in request if before is not None and before.get(key) != request[key]]
-        why = f"begun with another {changed[0]}" if changed else f"without the {REQUEST} that it was begun with"
+        why = f"begun with another {changed[0]}" if changed else f"without the {INDEX} that it was begun with"
         raise ConfigError(
             f"{folder}: {why}, so it cannot go on; run that command again, remove the folder, or give --overwrite to "
             "begin anew"
         )
     unfinished.remove_chunks()
-    begin_index(folder)
-    with indexed_file(folder / REQUEST) as temporary:
-        temporary.write_bytes(orjson.dumps(request, option=orjson.OPT_INDENT_2) + b"\n")
-
-
-def _remove(unfinished: UnfinishedTable) -> None:
-    unfinished.remove_chunks()
-    for name in (REQUEST, INDEX):
-        (unfinished.folder / name).unlink(missing_ok=True)
-    remove_empty(unfinished.folder)
-
-
-def _read_request(folder: Path) -> dict[str, Any] | None:
-    try:
-        request: dict[str, Any] = orjson.loads(read_indexed(folder / REQUEST, ""))
-    except (FileNotFoundError, DamagedError):
-        return None
-    return request
+    begin_index(folder, request=request)

@@ -1,4 +1,4 @@
-"""Some users' activation weights: `attention.json` of a run, and pictures in the manner of the paper's Figure 5.
+"""Some users' activation weights: `attention.json` of a run, and pictures like the paper's Figure 5.
 
 A picture has one row per behaviour, the oldest at the top: its day, its title and category, and under them one bar for
 each candidate. It is as wide as a phone and as tall as its behaviours need.
@@ -17,12 +17,11 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
 
-from din_train.checksums import indexed_file, read_indexed
+from din_train.checksums import read_indexed, write_indexed_json
 from din_train.dataset.names import EventDescription, ItemDescription
 from din_train.errors import RunError
 from din_train.printable import make_printable
-from din_train.report.page import Picture
-from din_train.report.plots import COLORS, WIDTH, figure_style
+from din_train.report.page import COLORS, WIDTH, Picture, figure_style
 
 
 class Candidate(ItemDescription):
@@ -47,10 +46,29 @@ class Example(TypedDict):
     behaviours: list[WeighedBehaviour]
 
 
+# A candidate, and the [N] weights of the behaviours for it.
+Weighed = tuple[Candidate, Sequence[float]]
+
+
+def build_example(
+    user: str, history: Sequence[EventDescription], clicked: Weighed, sampled: Weighed | None = None
+) -> Example:
+    """Build an example of the N behaviours of a history, weighed for one candidate or two."""
+    others = [None] * len(history) if sampled is None else sampled[1]
+    return {
+        "user": user,
+        "clicked": clicked[0],
+        "sampled": None if sampled is None else sampled[0],
+        "behaviours": [
+            {**event, "weight_clicked": weight, "weight_sampled": other}
+            for event, weight, other in zip(history, clicked[1], others, strict=True)
+        ],
+    }
+
+
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Write `attention.json` whole."""
-    with indexed_file(path) as temporary:
-        temporary.write_bytes(orjson.dumps({"examples": examples}, option=orjson.OPT_INDENT_2) + b"\n")
+    write_indexed_json(path, {"examples": examples})
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -74,8 +92,8 @@ _LINE, _BAR, _GAP = 12.0, 7.0, 8.0
 _TEXT, _SMALL = 8.5, 8.0
 
 _LEGEND_SPACES = {"borderaxespad": 0, "borderpad": 0, "handlelength": 1, "handletextpad": 0.5, "labelspacing": 0.4}
-_NUMBER_SHARE = 0.2  # of the bars' width, for the number beside the longest one
-_CATEGORY_SHARE = 0.4  # of an item's line, at most
+_NUMBER_SHARE = 0.2  # share of the bars' width for the number beside the longest bar
+_CATEGORY_SHARE = 0.4  # the most that a category takes of an item's line
 _SLACK = 1.04  # a font on screen may be that much wider than its outlines
 
 
@@ -129,13 +147,13 @@ def _draw_bars(
 ) -> None:
     """Draw bars that share one zero, with positive ones to its right; y is in points from the top."""
     tops = [row * place for place in range(len(behaviours))]
-    flat = [weight for of_candidate in weights for weight in of_candidate]
+    flat = [weight for series in weights for weight in series]
     low, high, largest = min(0.0, *flat), max(0.0, *flat), max(map(abs, flat))
     room = (high - low) or 1.0
-    for number, (of_candidate, color) in enumerate(zip(weights, COLORS, strict=False)):
+    for number, (series, color) in enumerate(zip(weights, COLORS, strict=False)):
         places = [top + _LINE + (_BAR + 1) * number for top in tops]
-        axes.barh(places, of_candidate, height=_BAR, align="edge", color=color)
-        for weight, place in zip(of_candidate, places, strict=True):
+        axes.barh(places, series, height=_BAR, align="edge", color=color)
+        for weight, place in zip(series, places, strict=True):
             axes.annotate(
                 format_weight(weight, largest),
                 (max(weight, 0.0), place + _BAR / 2),
@@ -155,7 +173,7 @@ def _draw_bars(
 
 
 def format_weight(weight: float, largest: float) -> str:
-    """Three places, or digits that still tell if the largest weight is tiny or huge."""
+    """Three decimal places, or scientific notation if the largest weight is tiny or huge."""
     return f"{weight:.3f}" if largest == 0 or 0.01 <= largest < 1000 else f"{weight:.2e}"
 
 

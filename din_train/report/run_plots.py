@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 
 from din_train.evaluation.metrics import compute_calibration_bins
 from din_train.evaluation.scores import ScoredRows
-from din_train.report.plots import COLORS, QUIET, WIDTH, clip_text, figure_style, new_figure
+from din_train.report.page import COLORS, QUIET, WIDTH, clip_text, figure_style, name_rows, new_figure
 
 History = Sequence[Mapping[str, Any]]
 Slice = Mapping[str, Any]
@@ -111,11 +111,11 @@ def plot_scores(rows: ScoredRows) -> Figure | None:
     with figure_style():
         figure, axes = new_figure(title="Scores by label")
         for label, name, color in ((0, "negatives", COLORS[0]), (1, "targets", COLORS[1])):
-            of_label = logits[rows.label == label]
-            if len(of_label):
-                share = np.histogram(of_label, edges)[0] / len(of_label)
+            scores = logits[rows.label == label]
+            if len(scores):
+                share = np.histogram(scores, edges)[0] / len(scores)
                 axes.stairs(share, edges, fill=True, alpha=0.35, color=color)
-                axes.stairs(share, edges, color=color, linewidth=1.4, label=f"{name} ({len(of_label):,})")
+                axes.stairs(share, edges, color=color, linewidth=1.4, label=f"{name} ({len(scores):,})")
         places, labels = _find_probability_ticks(low, high)
         axes.set_xticks(places, labels)
         axes.set(xlabel="predicted probability (even steps of the logit)", ylabel="share of the label's rows")
@@ -164,11 +164,7 @@ def plot_slices(dimension: str, slices: Sequence[Slice]) -> Figure | None:
         high = np.ceil(10 * max(_CHANCE + 0.1, *defined)) / 10
         axes.set_xlim(low, high + 0.7 * (high - low))  # room for the words
         axes.set_xticks(np.arange(round(10 * low), round(10 * high) + 1) / 10)
-        axes.set_ylim(-0.6, len(slices) - 0.4)
-        axes.set_yticks(range(len(slices)), [clip_text(each["name"]) for each in slices])
-        axes.invert_yaxis()
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+        name_rows(axes, [clip_text(each["name"]) for each in slices])
     return figure
 
 

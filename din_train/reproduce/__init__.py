@@ -1,6 +1,6 @@
 """`din-train reproduce`: the paper's tables, run as one sweep, and set beside the published values.
 
-The names of what can be reproduced, in the order of the tables; nothing is imported, as `--help` shows them.
+The names of what can be reproduced, in the order of the tables; nothing is imported, because `--help` shows them.
 """
 
 DATASETS = ("electronics", "movielens", "sports", "sample", "rehearsal")  # datasets/<name>.yaml: an ordinary config

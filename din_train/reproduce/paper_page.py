@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from din_train.errors import RunError
-from din_train.evaluation import words
+from din_train.evaluation import display
+from din_train.files import write_text
 from din_train.printable import escape_markdown, make_printable
-from din_train.report.page import Picture, render_page
-from din_train.report.plots import write_figures
+from din_train.report.page import Picture, render_page, write_figures
 from din_train.reproduce import RECIPES
 from din_train.reproduce.paper_plots import draw_pictures
 from din_train.reproduce.paper_suites import TITLES, ReproduceOptions, find_paper_cells, load_recipes, load_suite
 from din_train.reproduce.paper_tables import (
     TABLE_3_COLUMNS,
     TABLE_4_COLUMNS,
+    WITHDRAWN_REASON,
     TableColumn,
     TableLine,
     build_csv,
@@ -30,8 +31,7 @@ from din_train.reproduce.paper_tables import (
     group_lines,
     show_line_values,
 )
-from din_train.reproduce.published import WITHDRAWN_REASON
-from din_train.sweep import Cell, format_seconds, write_text
+from din_train.sweep import Cell, format_seconds
 
 GAUC_IS = (
     "GAUC is the mean over users, weighted by their rows, of the chance that a clicked item outranks one that was not; "
@@ -53,8 +53,7 @@ _SECTIONS = {
 _CELL_TITLES = ("Cell", "State", "GAUC", "AUC", "Epoch", "Time", "Peak memory")
 _RECIPE_TITLES = {"ours": "ours", "paper": "paper", "official": "official: epoch chosen on the test set"}
 _IN_DOCUMENT = ("table3", "table4", "figure5-4")  # of six examples, from the least likely click to the likeliest
-# Keys of environment.json whose values are shown; the others differ from cell to cell.
-_ENVIRONMENT = ("din_train", "python", "tensorflow", "keras", "numpy", "platform", "cpu_cores", "device")
+_NOT_OF_A_MACHINE = {"started", "seconds"}  # keys of environment.json that differ from cell to cell
 
 
 def write_paper(out: Path, planned: Sequence[Cell]) -> None:
@@ -116,19 +115,21 @@ def read_measurement(cells: Sequence[Cell]) -> Measurement:
             environment = cell.run.read_environment()
         except RunError:  # missing or damaged
             continue
-        for key in environment.keys() & set(_ENVIRONMENT):
+        for key in environment.keys() & display.ENVIRONMENT.keys() - _NOT_OF_A_MACHINE:
             values.setdefault(key, {})[str(environment[key])] = None
     return Measurement(
         date=" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
         command=describe_reproduction(cells),
-        environment=tuple((words.ENVIRONMENT[key], " and ".join(values[key])) for key in _ENVIRONMENT if key in values),
+        environment=tuple(
+            (title, " and ".join(values[key])) for key, title in display.ENVIRONMENT.items() if key in values
+        ),
         seconds=sum(cost.seconds for cost in costs),
         peak_bytes=max((cost.peak_bytes for cost in costs), default=0),
     )
 
 
 def describe_reproduction(cells: Sequence[Cell]) -> str:
-    """What makes these cells, on anybody's machine: the logs' folder is left to the reader."""
+    """The command that makes these cells on any machine; the reader fills in the folder of the logs."""
     datasets, recipes, keys = (tuple(dict.fromkeys(cell.place[axis] for cell in cells)) for axis in range(3))
     rows = {name: [row.key for row in load_suite(name).rows] for name in ("table3", "table4")}
     has_3, has_4 = (bool(set(keys) & set(rows[name]) - {"base"}) for name in rows)
@@ -191,7 +192,7 @@ def _describe_group(group: Sequence[TableLine], what: str = "") -> str:
     said = f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}." if seeds else "No seed yet."
     return (
         f"## {TITLES[first.data]}, {what}recipe {first.recipe}\n\nProtocol `{first.protocol}`: "
-        f"{words.PROTOCOLS[first.protocol]} Selection: {first.selection}. {said}"
+        f"{display.PROTOCOLS[first.protocol]} Selection: {first.selection}. {said}"
     )
 
 
@@ -227,7 +228,7 @@ def _build_seeds(group: Sequence[TableLine], cells: Sequence[Cell]) -> str:
         seconds = format_seconds(sum(cost.seconds for cost in own) / len(own)) if own else ""
         peak = f"{max(cost.peak_bytes for cost in own) / 1e9:.2f} GB" if own else ""
         rows.append([line.model, *gauc, seconds, peak])
-    return _join_table(["GAUC by seed", *map(str, seeds), "Time a cell", "Peak memory"], rows) if seeds else ""
+    return _join_table(["GAUC by seed", *map(str, seeds), "Time per cell", "Peak memory"], rows) if seeds else ""
 
 
 def _list_failures(cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -240,7 +241,7 @@ def build_page(
     table_4: Sequence[TableLine],
     pictures: dict[str, dict[str, Picture]],
 ) -> str:
-    """HTML that needs nothing beside it: the tables with what is published, the figures, and what each cell took.
+    """One HTML file: the tables with the published values, the figures, and what each cell took.
 
     Args:
         pictures: data set -> name -> what was drawn of it.
@@ -252,7 +253,7 @@ def build_page(
         "reproduction",
         title="The paper's tables, measured",
         sections=_SECTIONS,
-        facts=made,
+        measurement=made,
         seconds=format_seconds(made.seconds),
         gauc_is=GAUC_IS,
         rela_impr_is=RELA_IMPR_IS,
@@ -301,7 +302,7 @@ def _describe_recipe(group: Sequence[TableLine]) -> dict[str, object]:
         "title": _RECIPE_TITLES[first.recipe],
         "on_test": first.recipe == "official",
         "protocol": first.protocol,
-        "protocol_is": words.PROTOCOLS[first.protocol],
+        "protocol_is": display.PROTOCOLS[first.protocol],
         "selection": first.selection,
         "order": describe_order(group),
         "titles": [column.title for column in shown],

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from din_train.errors import RunError
-from din_train.report.attention import Example, draw_attention, read_examples
-from din_train.report.page import Picture
-from din_train.report.plots import COLORS, QUIET, clip_text, figure_style, new_figure
+from din_train.report.attention import Example, build_attention_picture, read_examples
+from din_train.report.page import COLORS, QUIET, Picture, clip_text, figure_style, new_figure
 from din_train.reproduce.paper_suites import load_suite
 from din_train.reproduce.paper_tables import TableLine
 from din_train.sweep import Cell
@@ -27,7 +26,7 @@ _ERROR_BARS = "an error bar is one standard deviation of the seeds each way, and
 def draw_pictures(
     data: str, cells: Sequence[Cell], table_3: Sequence[TableLine], table_4: Sequence[TableLine]
 ) -> dict[str, Picture]:
-    """Name -> picture of everything that a data set has to be drawn."""
+    """Name -> picture, for all that a data set has."""
     pictures = {}
     for name, lines, what, shown in (
         ("table3", table_3, "Table 3", "GAUC by model"),
@@ -41,18 +40,12 @@ def draw_pictures(
                 f"{name}-{data}", figure, f"{shown}; {_ERROR_BARS}.", f"{what} on {data}: {values}"
             )
     for number, example in enumerate(_read_attention(data, cells), 1):
-        user = example["user"]
-        pictures[f"figure5-{number}"] = Picture(
-            f"figure5-{data}-{number}",
-            draw_attention(example),
-            f"User {user}: the weight of each behaviour, oldest first, for the clicked item and for a sampled one.",
-            f"Activation weights of the behaviours of user {user}",
-        )
+        pictures[f"figure5-{number}"] = build_attention_picture(f"figure5-{data}-{number}", example)
     return pictures
 
 
 def _read_attention(data: str, cells: Sequence[Cell]) -> list[Example]:
-    """Of the cell of suite figure5; nothing if it has not finished."""
+    """The examples of the cell of suite figure5; none if it has not finished."""
     suite = load_suite("figure5")
     places = {(data, recipe, row.key) for recipe in suite.recipes for row in suite.rows}
     for cell in cells:

@@ -75,8 +75,8 @@ class ReproduceOptions:
 class Recipe:
     """How models are trained and chosen on one data set.
 
-    selection: what chose the epoch, in words. prepared: recipes of one name share a prepared data set. seeds: at most
-    so many. cut_after_epochs: when the learning rate is cut, in epochs' worth of steps; None: as the preset says.
+    selection: what chose the epoch, in words. prepared: recipes of one name share a prepared data set. seeds: the
+    most. cut_after_epochs: when the learning rate is cut, in epochs' worth of steps; None: as the preset says.
     rows: the models it covers, with overrides of their config; None: all.
     """
 
@@ -160,7 +160,7 @@ def load_paper_config(
 def build_paper_cells(
     out: Path, options: ReproduceOptions, dataset: str, files: Mapping[str, Path], manifests: Mapping[Path, Manifest]
 ) -> list[Cell]:
-    """Every cell of one data set once: recipe by recipe, in each seed by seed, so that a whole table comes early.
+    """Every cell of one data set once, by recipe and then by seed, so that a whole table is ready early.
 
     Args:
         files: of the log, by config key. manifests: of the prepared data sets, by their folders.
@@ -198,7 +198,7 @@ def find_logs(out: Path, options: ReproduceOptions) -> dict[str, dict[str, Path]
     If `out` has all that a data set's recipes need prepared, its log may be gone.
 
     Raises:
-        DataError: with one line for all whose logs are missing: what to fetch, where to put it, what goes without.
+        DataError: with one line for all whose logs are missing: what to fetch, where to put it, what works without.
     """
     logs, missing = {}, []
     for dataset in options.datasets:

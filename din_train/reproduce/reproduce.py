@@ -25,7 +25,7 @@ from din_train.terminal import say, show_table
 def reproduce(options: ReproduceOptions, out: Path, *, plan_only: bool) -> None:
     """Plan the cells, run those that are not done, and write the tables, after each cell and at the end.
 
-    The folder is held all the while, but for a plan alone, which changes nothing that a reproduction at work reads.
+    The folder is locked meanwhile, except for a plan alone, which changes nothing that another reproduction reads.
 
     Raises:
         DataError: if logs are missing.

@@ -7,7 +7,7 @@ progress are in `progress.py`.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,9 +17,9 @@ import numpy as np
 from din_train.batches import TrainingBatches
 from din_train.dataset.protocols import Split
 from din_train.dataset.vocabulary import FIRST_REAL_ID
-from din_train.evaluation.evaluate import Metrics
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
+from din_train.run_metrics import Metrics
 from din_train.signals import prompt_signals
 from din_train.training.checkpoint import Checkpoint, Phase, write_checkpoint
 
@@ -141,13 +141,13 @@ class WatchedScorer(TrainingCallback):
         del epoch
         try:
             with prompt_signals():
-                metrics = asdict(self._watched.evaluate())
+                metrics = self._watched.evaluate()
         except KeyboardInterrupt:
             self._save_state()
             raise
         if logs is not None:
             split = self._watched.split.name.lower()
-            logs.update({f"{split}_{name}": metrics[name] for name in ("auc", "gauc", "logloss")})
+            logs.update({f"{split}_{name}": getattr(metrics, name) for name in ("auc", "gauc", "logloss")})
 
 
 class BestWeightsKeeper(TrainingCallback):

@@ -7,9 +7,8 @@ import pytest
 from audit_runs import EVENTS_A_USER, USERS, find_failed, has_failed, open_subject, prepare, score
 
 from din_train.audit.audit import CHECKS, run_checks
-from din_train.audit.audited_run import AuditedRun, choose_rows
-from din_train.audit.check import Check, Status
-from din_train.audit.item_ids import check_item_kinds, check_negatives_pool
+from din_train.audit.audited_run import AuditedRun, Check, Status, choose_rows
+from din_train.audit.label_leaks import check_item_kinds, check_negatives_pool
 
 
 def audit(run: AuditedRun) -> dict[str, Check]:

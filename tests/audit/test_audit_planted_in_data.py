@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 from audit_runs import has_failed, make_x1, prepare
 
-from din_train.audit.audited_run import AuditedRun
-from din_train.audit.check import Status
-from din_train.audit.future import check_histories_end_before_targets
-from din_train.audit.held_out_rows import check_disjoint_users, check_test_events
-from din_train.audit.history_properties import check_history_alone, note_row_properties
-from din_train.audit.item_ids import (
+from din_train.audit.audited_run import AuditedRun, Status
+from din_train.audit.label_leaks import (
+    check_history_alone,
     check_item_kinds,
     check_negatives_pool,
     check_odd_ids,
     note_popularity,
     note_repeated_items,
+    note_row_properties,
 )
+from din_train.audit.time_leaks import check_disjoint_users, check_histories_end_before_targets, check_test_events
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store

@@ -9,8 +9,7 @@ import pytest
 from audit_runs import has_failed, open_subject, score
 
 from din_train.audit import parity
-from din_train.audit.audited_run import AuditedRun
-from din_train.audit.check import Status
+from din_train.audit.audited_run import AuditedRun, Status
 from din_train.audit.parity import check_metrics, check_same_rows, check_stored_scores
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from din_train.audit.history_properties import compute_null_deviation
+from din_train.audit.label_leaks import compute_null_deviation
 from din_train.evaluation.metrics import compute_auc, compute_gauc
 
 

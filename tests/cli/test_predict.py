@@ -120,8 +120,8 @@ def test_killed_and_run_again_gives_the_same_bytes(fitted: Workplace) -> None:
 )
 def test_a_signal_keeps_finished_chunks(fitted: Workplace, number: int, exit_code: int, name: str) -> None:
     write_candidates(fitted)
-    code = "import sys, time\nfrom din_train.predict.predictor import Predictor\nplain = Predictor.predict\n"
-    code += "def slow(self, chunk):\n    time.sleep(0.2)\n    return plain(self, chunk)\nPredictor.predict = slow\n"
+    code = "import sys, time\nfrom din_train.predict.predict import RowScorer\nplain = RowScorer.score\n"
+    code += "def slow(self, chunk):\n    time.sleep(0.2)\n    return plain(self, chunk)\nRowScorer.score = slow\n"
     code += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from din_train.cli import main\nmain()\n"
     (fitted.folder / "slow.py").write_text("from din_train.tensorflow_setup import start_tensorflow\n"

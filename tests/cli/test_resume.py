@@ -24,7 +24,7 @@ import pytest
 from log_factory import write_log
 from workplace import EVENTS, Workplace
 
-from din_train.evaluation import evaluate
+from din_train import fit
 
 TIMES = {"seconds", "samples_per_second", "input_wait"}
 RUN = Path("runs/small")
@@ -266,15 +266,15 @@ def test_stopped_while_scoring_at_an_epochs_end(
     uninterrupted: Uninterrupted, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The steps are done and only the epoch's end is left."""
-    calls, compute_scores = [], evaluate.compute_scores
+    calls, score_samples = [], fit.score_samples
 
     def stop_at_the_second(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return compute_scores(*arguments)
+        return score_samples(*arguments)
 
-    monkeypatch.setattr(evaluate, "compute_scores", stop_at_the_second)
+    monkeypatch.setattr(fit, "score_samples", stop_at_the_second)
     stopped = workplace.fit()
     assert stopped.exit_code == 130
     assert "state saved in runs/small after epoch 2, step 15; go on with" in stopped.stderr.splitlines()[-1]

@@ -147,12 +147,12 @@ def test_finished_seeds_are_skipped_and_count(workplace: Workplace) -> None:
 def test_the_line_that_says_how_to_go_on_names_folder_and_seeds(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from din_train.evaluation import evaluate
+    from din_train import fit
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "compute_scores", stop)
+    monkeypatch.setattr(fit, "score_samples", stop)
     result = workplace.fit("--seeds", "1,2", "--run-dir", "my runs/a", "--set", "training.epochs=1")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (

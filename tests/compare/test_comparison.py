@@ -8,7 +8,7 @@ import pytest
 from record_factory import METRICS
 from scored_rows import make_rows
 
-from din_train.compare.comparison import compare_runs
+from din_train.compare.compare import compare_runs
 from din_train.config import MetricsConfig
 from din_train.errors import ConfigError, RunError
 from din_train.evaluation.metrics import compute_auc, compute_gauc

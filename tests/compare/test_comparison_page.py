@@ -7,12 +7,12 @@ import numpy as np
 from page_reader import PageReader
 from record_factory import METRICS, describe_slice
 
-from din_train.compare.comparison import ComparedRun, Comparison, Difference
+from din_train.compare.compare import ComparedRun, Comparison, Difference
 from din_train.compare.comparison_page import (
     build_comparison_page,
     plot_differences,
+    plot_run_slices,
     plot_runs,
-    plot_slices_of_runs,
 )
 
 BASE = ComparedRun("runs/base", replace(METRICS, model="base", gauc=0.7), 0.0)
@@ -72,7 +72,7 @@ def test_the_largest_slices_are_drawn_and_runs_may_lack_some() -> None:
     many = [describe_slice(f"s{n}", num_samples=100 + n, gauc=0.5 + n / 100) for n in range(20)]
     first = ComparedRun("a", replace(METRICS, slices={"hour": many}), 0.0)
     other = ComparedRun("b", replace(METRICS, slices={"hour": many[:9]}), 0.0)
-    figure = plot_slices_of_runs("hour", [first, other, ComparedRun("c", replace(METRICS, slices={}), 0.0)])
+    figure = plot_run_slices("hour", [first, other, ComparedRun("c", replace(METRICS, slices={}), 0.0)])
     assert figure is not None
     axes = figure.axes[0]
     assert [each.get_text() for each in axes.get_yticklabels()] == [f"s{n}\n{100 + n} rows" for n in range(8, 20)]

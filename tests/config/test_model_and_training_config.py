@@ -110,7 +110,8 @@ def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> N
         ),
         (
             ["training.deterministic=true", "training.jit_compile=on"],
-            "training.jit_compile: received 'on' with deterministic: true, but XLA promises no bits; turn one off",
+            "training.jit_compile: received 'on' with deterministic: true, but XLA promises no equal bits; turn one "
+            "off",
         ),
         (
             ["training.strategy=mirrored", "training.jit_compile=on"],

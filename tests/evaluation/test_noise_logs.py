@@ -12,8 +12,8 @@ from log_factory import make_config, write_table
 from noise_log import HEADER, make_noise
 
 from din_train.audit.audit import run_checks
-from din_train.audit.future import check_histories_end_before_targets
-from din_train.audit.history_properties import check_history_alone, compute_null_deviation
+from din_train.audit.label_leaks import check_history_alone, compute_null_deviation
+from din_train.audit.time_leaks import check_histories_end_before_targets
 from din_train.config import Config
 from din_train.dataset import protocols as split_module
 from din_train.dataset.prepare import prepare_data

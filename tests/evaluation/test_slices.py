@@ -5,9 +5,8 @@ import pytest
 
 from din_train.config import MetricsConfig
 from din_train.dataset.store import PreparedData, Samples
-from din_train.evaluation.evaluate import compute_slice_metrics
+from din_train.evaluation.evaluate import compute_slice_metrics, find_slices, find_targets
 from din_train.evaluation.scores import ScoredRows
-from din_train.evaluation.slices import find_slices, find_targets
 
 
 def make_samples(**columns: object) -> Samples:

@@ -3,11 +3,12 @@
 import re
 from dataclasses import replace
 
+import orjson
 import pytest
 from page_reader import PageReader
 from rich.console import Console
 
-from din_train.explain.explanation_page import (
+from din_train.explain.explain import (
     ExplainedPair,
     build_explanation_page,
     build_explanation_table,
@@ -15,7 +16,8 @@ from din_train.explain.explanation_page import (
     describe_score,
     draw_bar,
 )
-from din_train.report.attention import draw_attention
+from din_train.printable import dump_printable_json
+from din_train.report.attention import build_example, draw_attention
 
 PAIR = ExplainedPair(
     run="runs/a",
@@ -25,15 +27,27 @@ PAIR = ExplainedPair(
     normalization="softmax",
     unknown_context=[],
     behaviours=[
-        {"item": "b0", "title": "Old [bold]lens", "category": "Lenses", "timestamp": 1_393_718_400},
-        {"item": "b1", "title": None, "category": None, "timestamp": None},
+        {
+            "item": "b0",
+            "title": "Old [bold]lens",
+            "category": "Lenses",
+            "timestamp": 1_393_718_400,
+            "weight": 0.8,
+            "click_probability_without": 0.3333,
+            "predicted_without": 0.3334,
+        },
+        {
+            "item": "b1",
+            "title": None,
+            "category": None,
+            "timestamp": None,
+            "weight": 0.2,
+            "click_probability_without": 0.75,
+            "predicted_without": 0.75,
+        },
     ],
-    weights=[0.8, 0.2],
-    probabilities_without=[0.3333, 0.75],
-    predicted_without=[0.3334, 0.75],
     top=0,
-    largest_difference=2e-6,
-    tolerance=1e-4,
+    check={"largest_logit_difference": 2e-6, "tolerance": 1e-4},
 )
 
 
@@ -71,10 +85,10 @@ def test_the_sentences_give_both_numbers() -> None:
         "without the top behaviour (b0, weight 0.8000): click probability 0.3333; the weights predict 0.3334",
         "checked for each behaviour left out: logits differ by at most 2.0e-06 (allowed: 0.0001)",
     ]
-    unknown = replace(PAIR, unknown_context=["hour"], predicted_without=[None, 0.75])
+    unknown = replace(PAIR, unknown_context=["hour"], behaviours=[{**PAIR.behaviours[0], "predicted_without": None}])
     assert "context: hour unknown, since the data set has no row of this pair" in describe_explanation(unknown)
     assert describe_explanation(unknown)[3].endswith("0.3333; the others are too small to predict it")
-    empty = replace(PAIR, behaviours=[], weights=[], probabilities_without=[], predicted_without=[], top=None)
+    empty = replace(PAIR, behaviours=[], top=None)
     assert describe_explanation(empty)[-1] == "nothing to weigh: the history is empty"
     assert "b0" not in render(empty)
 
@@ -97,21 +111,21 @@ def test_the_page_needs_nothing_beside_it_and_has_everything() -> None:
 
 
 def build_page() -> str:
-    return build_explanation_page(PAIR, draw_attention(PAIR.to_example(), clicked_as="candidate"))
+    return build_explanation_page(
+        PAIR,
+        draw_attention(build_example("u1", PAIR.behaviours, (PAIR.candidate, PAIR.weights)), clicked_as="candidate"),
+    )
 
 
 def test_json_is_complete() -> None:
-    assert PAIR.to_json() == {
+    assert orjson.loads(dump_printable_json(PAIR)) == {
         "run": "runs/a",
         "user": "u1",
         "candidate": PAIR.candidate,
         "history": "all the user's events",
         "normalization": "softmax",
         "unknown_context": [],
-        "behaviours": [
-            {**PAIR.behaviours[0], "weight": 0.8, "click_probability_without": 0.3333, "predicted_without": 0.3334},
-            {**PAIR.behaviours[1], "weight": 0.2, "click_probability_without": 0.75, "predicted_without": 0.75},
-        ],
+        "behaviours": PAIR.behaviours,
         "top": 0,
         "check": {"largest_logit_difference": 2e-6, "tolerance": 1e-4},
     }

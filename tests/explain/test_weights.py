@@ -14,7 +14,7 @@ from din_train.dataset.store import PreparedData
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.explain import weights as explain_module
-from din_train.explain.weights import choose_examples
+from din_train.explain.examples import choose_examples
 from din_train.explain.weights import explain_score as explain
 from din_train.model.build import build_model
 from din_train.model.din import DIN

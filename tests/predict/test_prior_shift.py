@@ -5,7 +5,7 @@ import pytest
 
 from din_train.errors import ConfigError
 from din_train.evaluation.metrics import compute_click_probabilities
-from din_train.predict.predictor import compute_prior_shift
+from din_train.predict.predict import compute_prior_shift
 
 
 def test_by_hand() -> None:

@@ -57,9 +57,9 @@ def test_no_flipped_bit_of_a_chunk_is_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("contents", [b"[1]", b"{", b"null", b'{"input": 5, "chunk_rows": {}, "more": 1}'])
 def test_a_request_that_is_damaged_is_no_request(tmp_path: Path, contents: bytes) -> None:
     output = tmp_path / "out.parquet"
-    (write_chunks(output) / "request.json").write_bytes(contents)
+    (write_chunks(output) / "checksums.json").write_bytes(contents)
     with (
-        pytest.raises(ConfigError, match=r"without the request\.json that it was begun with, so it cannot go on"),
+        pytest.raises(ConfigError, match=r"without the checksums\.json that it was begun with, so it cannot go on"),
         open_unfinished(output, REQUEST, overwrite=False),
     ):
         pass
@@ -98,7 +98,7 @@ def test_nothing_is_left_where_no_chunk_was_finished(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "whole.parquet", "chunk-0000000.arrow", "request.json"])
+@pytest.mark.parametrize("name", ["thesis.txt", "whole.parquet", "chunk-0000000.arrow", "checksums.json"])
 def test_a_folder_that_only_has_the_name_is_left_alone(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "out.parquet.unfinished"
     folder.mkdir()

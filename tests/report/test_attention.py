@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from din_train.errors import RunError
 from din_train.printable import make_printable
-from din_train.report import plots
+from din_train.report import page
 from din_train.report.attention import (
     Example,
     draw_attention,
@@ -24,7 +24,7 @@ from din_train.report.attention import (
     read_examples,
     write_examples,
 )
-from din_train.report.plots import COLORS, to_svg, write_figure
+from din_train.report.page import COLORS, to_svg, write_figure
 
 
 def make_example(weights: list[tuple[float, float | None]], **changes: Any) -> Example:
@@ -161,7 +161,7 @@ def test_characters_our_font_lacks_are_no_warning_and_stay_text(tmp_path: Path) 
 
 
 def test_every_text_may_take_its_characters_from_a_wide_font(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "_find_fonts", lambda: ["sans-serif", "Noto Sans CJK SC"])
+    monkeypatch.setattr(page, "_find_fonts", lambda: ["sans-serif", "Noto Sans CJK SC"])
     figure = draw_attention(make_example([(0.5, 0.5)]))
     texts = [each for each in figure.findobj(Text) if each.get_text() and each.get_visible()]
     assert len(texts) > 5

@@ -12,7 +12,7 @@ from record_factory import describe_slice
 from report_factory import HISTORY, ROWS
 from scored_rows import make_rows
 
-from din_train.report.plots import INK, clip_text, figure_style, new_figure, to_svg, write_figure, write_figures
+from din_train.report.page import INK, clip_text, figure_style, new_figure, to_svg, write_figure, write_figures
 from din_train.report.run_plots import (
     plot_history_lengths,
     plot_learning_rate,

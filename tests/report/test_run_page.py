@@ -20,8 +20,8 @@ from report_factory import (
 from din_train.config.data import Protocol
 from din_train.config.schema import GaucWeighting
 from din_train.config.training import SelectOn
-from din_train.evaluation.words import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
-from din_train.report.run_page import build_run_pictures
+from din_train.evaluation.display import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
+from din_train.report.report import build_run_pictures
 
 HOSTILE = "</svg><script>alert('1')</script>\"$x^{2$&\x1f\n"
 
@@ -43,11 +43,11 @@ def test_the_headline_has_every_metric_with_its_interval() -> None:
 
 def test_the_numbers_come_with_what_they_stand_on() -> None:
     text = PageReader(read_page()).text
-    assert "6 rows of 3 users, of which 2 are targets; 2 sampled negative(s) a target" in text
+    assert "6 rows of 3 users, of which 2 are targets; 2 sampled negative(s) per target" in text
     assert "GAUC is over 2 users, weighted by the user's number of rows, as in the DIN paper; 1 with one class" in text
     assert PROTOCOLS["holdout"] in text
     assert f"{SELECTION['validation']} Weights are of epoch 2, seed 7." in text
-    assert "Trained with 1 sampled negative(s) a target" in text
+    assert "Trained with 1 sampled negative(s) per target" in text
     assert all(meaning in text for meaning in MEANINGS.values())
     assert "second training" not in text
     assert "a second training, on training and validation rows together" in build_page(

@@ -3,8 +3,7 @@
 import pytest
 
 from din_train.reproduce.paper_suites import load_suite
-from din_train.reproduce.paper_tables import find_verdict
-from din_train.reproduce.published import Published, find_published
+from din_train.reproduce.paper_tables import Published, find_published, find_verdict
 
 
 def test_table_3_of_the_paper() -> None:

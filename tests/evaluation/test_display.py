@@ -6,7 +6,7 @@ from record_factory import METRICS, describe_slice
 from rich.console import Console
 from rich.table import Table
 
-from din_train.evaluation.metric_tables import build_metrics_table, build_slices_table
+from din_train.evaluation.display import build_metrics_table, build_slices_table
 
 
 def read(table: Table) -> list[list[str]]:

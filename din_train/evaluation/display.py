@@ -1,9 +1,16 @@
-"""What the numbers mean, in sentences: the same on the page of a run and on the page of a comparison."""
+"""Metrics for people: titles, meanings, formats, and the tables of the terminal.
 
-from collections.abc import Mapping
+The sentences are the same on the page of a run and on the page of a comparison.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
+from rich.table import Table
+
 from din_train.run_metrics import RunMetrics
+from din_train.terminal import show_table
 
 PROTOCOLS = {
     "holdout": "Each user's last event is the test target and the one before it the validation target; the model was "
@@ -32,7 +39,6 @@ ENVIRONMENT = {
     "platform": "platform",
     "cpu_cores": "CPU cores",
     "device": "device",
-    "processor": "processor",
     "started": "started",
     "seconds": "seconds, from start to scores",
 }
@@ -49,7 +55,7 @@ MEANINGS = {
     "gauc": "mean over users of the chance that one of the user's targets outranks one of the user's negatives; a tie "
     "counts one half; users with one class only are left out",
     "auc": "the chance that a target outranks a negative, over all rows; a tie counts one half",
-    "logloss": "mean negative log-likelihood in nats; depends on the number of negatives a positive",
+    "logloss": "mean negative log-likelihood in nats; depends on the number of negatives per positive",
     "normalised_entropy": "logloss over the entropy of the share of targets: 1 is as good as always predicting that "
     "share, less is better",
     "pcoc": "sum of the predicted probabilities over the number of targets: 1 is right, above 1 predicts too many",
@@ -58,8 +64,8 @@ MEANINGS = {
 # Shown beside GAUC if the metrics have it, which they do under protocol `user`.
 BY_HISTORY_TITLE = "GAUC by history"
 BY_HISTORY_MEANING = (
-    "GAUC over a user's rows with one and the same history; where a user's rows have different ones, each made of the "
-    "labels before it, its length alone may tell labels from one row to the next, and here it cannot"
+    "GAUC over a user's rows with one and the same history; if a user's rows have different ones, each made of the "
+    "labels before it, the length of the history may tell labels of different rows apart, and here it cannot"
 )
 WEIGHTINGS = {
     "impressions": "weighted by the user's number of rows, as in the DIN paper",
@@ -70,7 +76,9 @@ WEIGHTINGS = {
 
 def describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
     """Say where the negatives of training (`per_positive`) or of scored rows (`evaluation_per_positive`) come from."""
-    return "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) a target"
+    return (
+        "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) per target"
+    )
 
 
 def describe_selection(metrics: RunMetrics) -> str:
@@ -97,3 +105,57 @@ def describe_intervals(intervals: Mapping[str, Any] | None) -> str:
         f"Intervals hold {intervals['confidence'] * 100:g} % of {intervals['resamples']:,} bootstrap resamples of the "
         f"{intervals['unit']}s: how far the figures would move with other {intervals['unit']}s, not with another seed."
     )
+
+
+def show_metrics(metrics: RunMetrics) -> None:
+    """One run's metrics on one split, and those of its slices."""
+    show_table(build_metrics_table(metrics))
+    if metrics.slices:
+        show_table(build_slices_table(metrics.slices))
+
+
+def build_metrics_table(metrics: RunMetrics) -> Table:
+    """One run's metrics on one split, with the rows and users they are computed from."""
+    intervals = metrics.intervals or {}
+    title = f"{metrics.model}: {metrics.split} split, protocol {metrics.protocol}"
+    interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
+    table = Table("metric", "value", interval, title=title)
+    table.columns[1].justify = "right"
+    for key, name in TITLES.items():
+        table.add_row(name, format_metric(getattr(metrics, key)), format_interval(intervals.get(key)))
+    if metrics.has_gauc_by_history:
+        table.add_row(BY_HISTORY_TITLE, format_metric(metrics.gauc_by_history), "a user's rows of one history")
+    counts = f"{metrics.num_positives:,} targets of {metrics.num_users:,} users"
+    table.add_row("rows", f"{metrics.num_samples:,}", counts)
+    table.add_row(
+        "users in GAUC",
+        f"{metrics.gauc_users:,}",
+        f"{metrics.gauc_users_skipped:,} with one class left out; weighted by {metrics.gauc_weighting}",
+    )
+    table.add_row("epoch chosen", str(metrics.best_epoch), f"on: {metrics.selected_on}")
+    return table
+
+
+def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """One row per slice: its counts, then its metrics."""
+    table = Table("slice", "rows", "users in GAUC", "GAUC", "AUC", "logloss", "NE", "PCOC", "ECE")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for dimension, parts in slices.items():
+        table.add_section()
+        for each in parts:
+            keys = ("gauc", "auc", "logloss", "normalised_entropy", "pcoc", "ece")
+            numbers = ["-" if each[key] is None else f"{each[key]:.4f}" for key in keys]
+            name = escape(f"{dimension.replace('_', ' ')}: {each['name']}")
+            table.add_row(name, f"{each['num_samples']:,}", f"{each['gauc_users']:,}", *numbers)
+    return table
+
+
+def format_interval(bounds: Sequence[float] | None) -> str:
+    """`0.8743 to 0.8932`, or nothing."""
+    return "" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+
+def format_metric(value: float | None) -> str:
+    """Six digits, or `undefined`."""
+    return "undefined" if value is None else f"{value:.6f}"
