@@ -116,7 +116,10 @@ def build_batch(
 def read_histories(
     data: PreparedData, samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]
 ) -> Inputs:
-    """[N] ids of the rows' valid positions, row by row: items, and fields of behaviours."""
+    """[N] ids of the rows' valid positions, row by row: items, and fields of behaviours.
+
+    Time gaps are unknown if there are no times of the rows, or of the behaviours.
+    """
     length = samples.history_length[rows]  # [B]
     before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
     events = np.repeat(samples.history_start[rows] - before, length) + np.arange(int(length.sum()))  # [N]
@@ -125,7 +128,7 @@ def read_histories(
         if name != TIME_GAP:
             histories[f"history_{name}"] = data.event_fields[name][events]
         elif data.event_times is None or samples.timestamps is None:
-            raise ValueError(f"{data.folder}: has no times, so no {TIME_GAP}")
+            histories[f"history_{name}"] = np.full(len(events), UNKNOWN_ID, np.int32)
         else:
             seconds = np.repeat(samples.timestamps[rows], length)
             histories[f"history_{name}"] = compute_time_gap(seconds, data.event_times[events])
