@@ -38,6 +38,7 @@ from din_train.run_metrics import RunMetrics
 from din_train.scoring import (
     build_configured_model,
     build_training_batches,
+    list_prepared,
     place_data,
     read_split_samples,
     read_training_samples,
@@ -130,7 +131,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
 
     A run that is resumed finds its data set from any folder.
     """
-    places = run.list_prepared(config) if resume else []
+    places = list_prepared(run, config) if resume else []
     prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
     manifest = prepare(place_data(config, prepared))
     data = open_store(prepared, checked=manifest)

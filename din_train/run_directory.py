@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from din_train.checksums import INDEX, begin_index, indexed_file, read_index, read_indexed, write_indexed_json
 from din_train.config import Config, dump_config, find_differences, load_config
-from din_train.errors import ConfigError, DamagedError, DinTrainError, RunError
+from din_train.errors import ConfigError, DamagedError, RunError
 from din_train.files import (
     MARK,
     atomic_folder,
@@ -205,17 +205,6 @@ class RunDirectory:
         epochs = self.history_file.read_bytes().count(b"\n") if self.history_file.exists() else 0
         return not names and not self.has_state and max(best, epochs) <= 1
 
-    def list_prepared(self, config: Config) -> list[Path]:
-        """Where the prepared data set may be: as the config says, where it was, or at the same path from the run."""
-        places = [config.data.prepared]
-        with suppress(RunError):
-            environment = self.read_environment()
-            prepared, run = (environment.get(key) for key in ("prepared", "run_directory"))
-            if isinstance(prepared, str) and isinstance(run, str):
-                places += [Path(prepared), self.path / os.path.relpath(prepared, run)]
-        absolute = [Path(os.path.abspath(each)) for each in places]  # noqa: PTH100 - resolve would follow links
-        return [each for number, each in enumerate(places) if absolute.index(absolute[number]) == number]
-
     @property
     def is_finished(self) -> bool:
         return self.metrics_file().exists()
@@ -258,23 +247,6 @@ def hold_run_directory(path: Path) -> Iterator[None]:
     with hold(path):
         recover(path)
         yield
-
-
-@contextmanager
-def keep_in(run: RunDirectory, identity: str, what: str) -> Iterator[None]:
-    """The body writes `what` into a run that no other process uses and that still has this identity.
-
-    Raises:
-        RunError: if it could not be kept, with the reason.
-    """
-    try:
-        with hold(run.path):
-            if run.compute_identity() != identity:
-                raise RunError(f"{run.path}: another training has replaced it, or gone on with it, meanwhile")
-            yield
-    except (OSError, DinTrainError) as error:
-        problems = error.problems if isinstance(error, DinTrainError) else [f"{error.filename}: {error.strerror}"]
-        raise RunError(f"{run.path}: {what} could not be kept ({'; '.join(problems)})") from error
 
 
 def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: bool) -> None:

@@ -1,7 +1,8 @@
 """A run's model, its batches, and its scores on a split, which `fit` ends with and `eval` computes again."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from din_train.dataset.names import hash_rows, read_names
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.training_rows import join_for_refit
-from din_train.errors import ConfigError, DataError, RunError
+from din_train.errors import ConfigError, DataError, DinTrainError, RunError
 from din_train.evaluation.display import show_metrics
 from din_train.evaluation.evaluate import (
     compute_candidate_gauc,
@@ -29,8 +30,8 @@ from din_train.evaluation.evaluate import (
 )
 from din_train.evaluation.metrics import hash_definition
 from din_train.evaluation.scores import ScoredRows, write_scores
-from din_train.files import follow_links
-from din_train.run_directory import RunDirectory, keep_in, open_run_directory
+from din_train.files import follow_links, hold
+from din_train.run_directory import RunDirectory, open_run_directory
 from din_train.run_metrics import RunMetrics
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
@@ -81,9 +82,39 @@ def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     return OpenedRun(run, identity, config, data, model, checkpoint)
 
 
+@contextmanager
+def keep_in_run(opened: OpenedRun, what: str) -> Iterator[None]:
+    """The body writes `what` into the opened run, which no other process may use or have changed meanwhile.
+
+    Raises:
+        RunError: if it could not be kept, with the reason.
+    """
+    run = opened.run
+    try:
+        with hold(run.path):
+            if run.compute_identity() != opened.identity:
+                raise RunError(f"{run.path}: another training has replaced it, or gone on with it, meanwhile")
+            yield
+    except (OSError, DinTrainError) as error:
+        problems = error.problems if isinstance(error, DinTrainError) else [f"{error.filename}: {error.strerror}"]
+        raise RunError(f"{run.path}: {what} could not be kept ({'; '.join(problems)})") from error
+
+
 def place_data(config: Config, prepared: Path) -> Config:
     """The config with the prepared data set in this folder."""
     return config.model_copy(update={"data": config.data.model_copy(update={"prepared": prepared})})
+
+
+def list_prepared(run: RunDirectory, config: Config) -> list[Path]:
+    """Where the prepared data set may be: as the config says, where it was, or at the same path from the run."""
+    places = [config.data.prepared]
+    with suppress(RunError):
+        environment = run.read_environment()
+        prepared, before = (environment.get(key) for key in ("prepared", "run_directory"))
+        if isinstance(prepared, str) and isinstance(before, str):
+            places += [Path(prepared), run.path / os.path.relpath(prepared, before)]
+    absolute = [Path(os.path.abspath(each)) for each in places]  # noqa: PTH100 - resolve would follow links
+    return [each for number, each in enumerate(places) if absolute.index(absolute[number]) == number]
 
 
 def find_prepared(
@@ -99,7 +130,7 @@ def find_prepared(
         DataError: if no folder in question holds it.
     """
     is_given = any(each.partition("=")[0].strip() == "data.prepared" for each in overrides)
-    places = [config.data.prepared] if is_given else run.list_prepared(config)
+    places = [config.data.prepared] if is_given else list_prepared(run, config)
     others = []
     for place in places:
         manifest = read_manifest(place)
@@ -251,7 +282,7 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
         show_metrics(metrics)
     scores_file = opened.run.scores_file(split)
     names = f"{opened.run.metrics_file(split).name} and {scores_file.name}"
-    with keep_in(opened.run, opened.identity, names):
+    with keep_in_run(opened, names):
         write_scores(scores_file, rows)
         opened.run.write_metrics(metrics, split)
     if not as_json:

@@ -30,8 +30,7 @@ from din_train.checksums import write_indexed_json
 from din_train.dataset.protocols import Split
 from din_train.errors import RunError
 from din_train.evaluation.scores import read_scores
-from din_train.run_directory import keep_in
-from din_train.scoring import OpenedRun, open_run, read_split_samples
+from din_train.scoring import OpenedRun, keep_in_run, open_run, read_split_samples
 
 _STATUS_STYLES = {"passed": "green", "failed": "bold red", "note": "cyan", "skipped": "dim"}
 
@@ -68,7 +67,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
             terminal.show_line(line)
     problems = [f"{opened.run.path}: audit: {check.name}: {check.finding}" for check in failed]
     try:
-        with keep_in(opened.run, opened.identity, opened.run.audit_file.name):
+        with keep_in_run(opened, opened.run.audit_file.name):
             write_indexed_json(opened.run.audit_file, written)
     except RunError as error:
         problems += error.problems
