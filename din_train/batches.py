@@ -6,36 +6,44 @@ A batch (B rows, T positions):
     history_item_ids  [B, T]  int32, oldest first, padded with 0 on the right
     history_length    [B]     int32
     user_id           [B]     int32
-    <context field>   [B]     int32, one a field of `data.context_fields`
+    <context field>   [B]     int32, one a field of `data.context_fields`; [B, V] padded with 0 if it has several values
+    history_<field>   [B, T]  int32, likewise parallel to the items, one a field of `model.behaviour_fields`
     label             [B]     float32 (apart, as Keras wants it)
+    weight            [B]     float32 (apart), in training, if the log has weights
 
 T is the longest history of the batch, rounded up to a bucket so that shapes are few, capped by
 `max_history_length`, which keeps the newest.
 
-A padded training batch, which XLA wants, has `history_item_ids` in blocks, so that its one long history does not widen
+A padded training batch, which XLA wants, has its histories in blocks, so that its one long history does not widen
 all others: see `cut_into_blocks`.
 """
 
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.config import NegativesConfig
+from din_train.config.data import TIME_GAP
 from din_train.dataset.store import PreparedData, Samples
+from din_train.dataset.time_fields import compute_time_gap
 from din_train.dataset.training_rows import redraw_training_negatives
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 Inputs = dict[str, NDArray[np.int32]]
 Batch = tuple[Inputs, NDArray[np.float32]]
-PaddedBatch = tuple[dict[str, NDArray[np.int32] | tuple[NDArray[np.int32], ...]], NDArray[np.float32]]
+# Inputs, labels, and weights if there are any; histories of padded batches are tuples of blocks.
+TrainingBatch = (
+    tuple[Mapping[str, Any], NDArray[np.float32]] | tuple[Mapping[str, Any], NDArray[np.float32], NDArray[np.float32]]
+)
 
 # Rows that share Dice's and batch norm's statistics in training, see `RankingModel`: consecutive ones of a batch.
 GROUP_ROWS = 512
@@ -48,25 +56,40 @@ _BLOCK_ENDS = (1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32)
 _AHEAD = 4
 
 
-def build_signature(context_fields: Sequence[str]) -> dict[str, tf.TensorSpec]:
-    """The inputs of a batch: what `score` takes."""
+def name_histories(behaviour_fields: Sequence[str]) -> list[str]:
+    """The inputs that hold histories, [B, T] each."""
+    return ["history_item_ids", *(f"history_{name}" for name in behaviour_fields)]
+
+
+def build_signature(
+    context_widths: Mapping[str, int | None], behaviour_fields: Sequence[str] = ()
+) -> dict[str, tf.TensorSpec]:
+    """The inputs of a batch: what `score` takes.
+
+    Args:
+        context_widths: context field -> V of one of several values, None of others.
+    """
     return {
         "target_item_id": tf.TensorSpec([None], tf.int32),
-        "history_item_ids": tf.TensorSpec([None, None], tf.int32),
         "history_length": tf.TensorSpec([None], tf.int32),
         "user_id": tf.TensorSpec([None], tf.int32),
-        **{name: tf.TensorSpec([None], tf.int32) for name in context_fields},
+        **{name: tf.TensorSpec([None, None], tf.int32) for name in name_histories(behaviour_fields)},
+        **{name: tf.TensorSpec([None, None] if width else [None], tf.int32) for name, width in context_widths.items()},
     }
 
 
 def build_training_signature(
-    context_fields: Sequence[str], *, padded: bool
-) -> tuple[dict[str, tf.TensorSpec | tuple[tf.TensorSpec, ...]], tf.TensorSpec]:
-    """The inputs and the labels of a training batch."""
-    inputs = build_signature(context_fields)
-    history = inputs["history_item_ids"]
-    blocks = {"history_item_ids": (history,) * (len(_BLOCK_ENDS) + 1)} if padded else {}
-    return {**inputs, **blocks}, tf.TensorSpec([None], tf.float32)
+    context_widths: Mapping[str, int | None],
+    behaviour_fields: Sequence[str] = (),
+    *,
+    padded: bool,
+    weighted: bool = False,
+) -> tuple[Any, ...]:
+    """The inputs, the labels, and the weights if there are any, of a training batch."""
+    inputs = build_signature(context_widths, behaviour_fields)
+    blocks = len(_BLOCK_ENDS) + 1 if padded else 1
+    cut = {name: (inputs[name],) * blocks if padded else inputs[name] for name in name_histories(behaviour_fields)}
+    return {**inputs, **cut}, *(tf.TensorSpec([None], tf.float32) for _ in range(1 + weighted))
 
 
 def round_up_to_bucket(longest: int, max_history_length: int) -> int:
@@ -77,46 +100,65 @@ def round_up_to_bucket(longest: int, max_history_length: int) -> int:
     return min(bucket, max_history_length)
 
 
-def build_batch(data: PreparedData, samples: Samples, rows: NDArray[np.int64], max_history_length: int) -> Batch:
+def build_batch(
+    data: PreparedData,
+    samples: Samples,
+    rows: NDArray[np.int64],
+    max_history_length: int,
+    behaviour_fields: Sequence[str] = (),
+) -> Batch:
     """The batch of the given rows of `samples`, in their order."""
-    history = _read_history(data, samples, rows)
-    return _build_inputs(samples, rows, samples.target_item_ids[rows], history, max_history_length), _labels(
-        samples, rows
-    )
+    histories = read_histories(data, samples, rows, behaviour_fields)
+    inputs = _build_inputs(samples, rows, samples.target_item_ids[rows], histories, max_history_length)
+    return inputs, samples.labels[rows].astype(np.float32)
 
 
-def _read_history(data: PreparedData, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    """[N] item ids of the rows' valid positions, row by row."""
+def read_histories(
+    data: PreparedData, samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]
+) -> Inputs:
+    """[N] ids of the rows' valid positions, row by row: items, and fields of behaviours.
+
+    Time gaps are unknown if there are no times of the rows, or of the behaviours.
+    """
     length = samples.history_length[rows]  # [B]
     before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
     events = np.repeat(samples.history_start[rows] - before, length) + np.arange(int(length.sum()))  # [N]
-    return data.event_item_ids[events]
+    histories = {"history_item_ids": data.event_item_ids[events]}
+    for name in behaviour_fields:
+        if name != TIME_GAP:
+            histories[f"history_{name}"] = data.event_fields[name][events]
+        elif data.event_times is None or samples.timestamps is None:
+            histories[f"history_{name}"] = np.full(len(events), UNKNOWN_ID, np.int32)
+        else:
+            seconds = np.repeat(samples.timestamps[rows], length)
+            histories[f"history_{name}"] = compute_time_gap(seconds, data.event_times[events])
+    return histories
 
 
 def _build_inputs(
     samples: Samples,
     rows: NDArray[np.int64],
     targets: NDArray[np.int32],
-    history: NDArray[np.int32],
+    histories: Inputs,
     max_history_length: int,
 ) -> Inputs:
     length = samples.history_length[rows]  # [B]
     width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
     before = np.cumsum(length, dtype=np.int64) - length  # [B]
-    places = np.repeat(np.arange(len(rows)) * width - before, length) + np.arange(len(history))  # [N]
-    padded = np.full(len(rows) * width, PAD_ID, np.int32)
-    padded[places] = history
+    places = np.repeat(np.arange(len(rows)) * width - before, length) + np.arange(int(length.sum()))  # [N]
+
+    def pad(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        padded = np.full(len(rows) * width, PAD_ID, np.int32)
+        padded[places] = ids
+        return padded.reshape(len(rows), width)
+
     return {
         "target_item_id": targets,
-        "history_item_ids": padded.reshape(len(rows), width),  # [B, T]
+        **{name: pad(ids) for name, ids in histories.items()},  # [B, T]
         "history_length": length,
         "user_id": samples.user_ids[rows],
         **{name: ids[rows] for name, ids in samples.context.items()},
     }
-
-
-def _labels(samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    return samples.labels[rows].astype(np.float32)
 
 
 def compute_block_rows(group_rows: int) -> list[int]:
@@ -125,12 +167,14 @@ def compute_block_rows(group_rows: int) -> list[int]:
     return [end - start for start, end in pairwise([0, *ends])]
 
 
-def cut_into_blocks(batch: Batch, max_history_length: int) -> PaddedBatch:
+def cut_into_blocks(
+    batch: TrainingBatch, max_history_length: int, behaviour_fields: Sequence[str] = ()
+) -> TrainingBatch:
     """The batch with the rows of each group sorted by history length (stable), and its histories in blocks.
 
     Block j, [B_j, T_j], has the j-th rows of every group, one group after another; its width is a bucket.
     """
-    inputs, labels = batch
+    inputs, *others = batch
     length = inputs["history_length"]
     groups = []
     for start in range(0, max(len(length), 1), GROUP_ROWS):
@@ -139,16 +183,30 @@ def cut_into_blocks(batch: Batch, max_history_length: int) -> PaddedBatch:
     cut = [np.split(rows, np.cumsum(compute_block_rows(len(rows)))[:-1]) for rows in groups]
     blocks = [np.concatenate(of_groups) for of_groups in zip(*cut, strict=True)]
     widths = [round_up_to_bucket(int(length[rows].max(initial=0)), max_history_length) for rows in blocks]
-    histories = tuple(inputs["history_item_ids"][rows, :width] for rows, width in zip(blocks, widths, strict=True))
+    histories = {
+        name: tuple(inputs[name][rows, :width] for rows, width in zip(blocks, widths, strict=True))
+        for name in name_histories(behaviour_fields)
+    }
     order = np.concatenate(groups)
-    return {**{name: values[order] for name, values in inputs.items()}, "history_item_ids": histories}, labels[order]
+    ordered = {name: values if name in histories else values[order] for name, values in inputs.items()}
+    cut_batch: Any = ({**ordered, **histories}, *(each[order] for each in others))
+    return cut_batch  # type: ignore[no-any-return]
 
 
 class EvaluationBatches:
     """A split in stored order: scores come back aligned with its samples."""
 
-    def __init__(self, data: PreparedData, samples: Samples, *, batch_size: int, max_history_length: int) -> None:
+    def __init__(
+        self,
+        data: PreparedData,
+        samples: Samples,
+        *,
+        batch_size: int,
+        max_history_length: int,
+        behaviour_fields: Sequence[str] = (),
+    ) -> None:
         self._data = data
+        self._behaviour_fields = behaviour_fields
         self._samples = samples
         self._batch_size = batch_size
         self._max_history_length = max_history_length
@@ -156,7 +214,7 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self._samples), self._batch_size):
             rows = np.arange(start, min(start + self._batch_size, len(self._samples)))
-            yield build_batch(self._data, self._samples, rows, self._max_history_length)
+            yield build_batch(self._data, self._samples, rows, self._max_history_length, self._behaviour_fields)
 
     def __len__(self) -> int:
         return math.ceil(len(self._samples) / self._batch_size)
@@ -171,6 +229,7 @@ class TrainingBatches:
         resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
         padded: batches as `cut_into_blocks` gives them.
         unknown_rate: share of target and history ids replaced by the unknown id, so that its row is trained.
+        behaviour_fields: those that the model takes.
     """
 
     def __init__(
@@ -184,8 +243,10 @@ class TrainingBatches:
         seed: int,
         resampled: NegativesConfig | None = None,
         padded: bool = False,
+        behaviour_fields: Sequence[str] = (),
     ) -> None:
         self._data = data
+        self._behaviour_fields = behaviour_fields
         self._samples = samples
         self._resampled = resampled
         self._batch_size = batch_size
@@ -210,12 +271,12 @@ class TrainingBatches:
             others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
             self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))
 
-    def __iter__(self) -> Iterator[Batch | PaddedBatch]:
+    def __iter__(self) -> Iterator[TrainingBatch]:
         epoch = self.epoch
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
         steps = iter(range(self.first_step, len(self)))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
-            ahead: deque[Future[Batch | PaddedBatch]] = deque()
+            ahead: deque[Future[TrainingBatch]] = deque()
             while True:
                 for step in islice(steps, _AHEAD - len(ahead)):
                     ahead.append(builder.submit(self._build, order, epoch, step))
@@ -242,9 +303,14 @@ class TrainingBatches:
         Args:
             first_step: of every pass over it, as `start_epoch` sets it: a data set has one length.
         """
-        signature = build_training_signature(self._data.context_fields, padded=self._padded)
+        signature = build_training_signature(
+            self._data.context_widths,
+            self._behaviour_fields,
+            padded=self._padded,
+            weighted=self._samples.weights is not None,
+        )
         specs = tf.nest.flatten(signature)
-        current: Iterator[Batch | PaddedBatch] = iter(())
+        current: Iterator[TrainingBatch] = iter(())
 
         def take(step: np.int64) -> list[NDArray[np.generic]]:
             nonlocal current
@@ -261,15 +327,18 @@ class TrainingBatches:
 
         return tf.data.Dataset.range(first_step, len(self)).map(read)
 
-    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> Batch | PaddedBatch:
+    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         rows = order[step * self._batch_size : (step + 1) * self._batch_size]
         random = np.random.default_rng([self._seed, epoch, step])
-        targets, history = self._samples.target_item_ids[rows], _read_history(self._data, self._samples, rows)
-        for item_ids in (targets, history):
+        targets = self._samples.target_item_ids[rows]
+        histories = read_histories(self._data, self._samples, rows, self._behaviour_fields)
+        for item_ids in (targets, histories["history_item_ids"]):
             _replace_by_unknown(item_ids, self._unknown_rate, random)
-        inputs = _build_inputs(self._samples, rows, targets, history, self._max_history_length)
-        whole = (inputs, _labels(self._samples, rows))
-        batch = cut_into_blocks(whole, self._max_history_length) if self._padded else whole
+        inputs = _build_inputs(self._samples, rows, targets, histories, self._max_history_length)
+        labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
+        batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
+        if self._padded:
+            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields)
         self.shapes.add(tuple(each.shape for each in tf.nest.flatten(batch[0]["history_item_ids"])))
         return batch
 

@@ -22,7 +22,7 @@ from din_train.dataset.store import PreparedData, open_store
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.display import show_metrics
-from din_train.evaluation.evaluate import compute_metrics
+from din_train.evaluation.evaluate import compute_metrics, find_groups
 from din_train.evaluation.metrics import compute_auc, compute_gauc
 from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import check_can_be_folder, follow_links
@@ -179,16 +179,17 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
     if watched is not None:
         rows = read_split_samples(config, data, watched)
         if config.training.select_on != "none":
-            _check_selection(config, watched, rows)
+            _check_selection(config, data, watched, rows)
     read_split_samples(config, data, Split.TEST)
 
 
-def _check_selection(config: Config, split: Split, samples: "Samples") -> None:
+def _check_selection(config: Config, data: PreparedData, split: Split, samples: "Samples") -> None:
     metric, logits = config.training.early_stopping.metric, np.zeros(len(samples), np.float32)
-    if metric == "auc" and compute_auc(samples.labels, logits) is None:
+    rows = ScoredRows.of(samples, logits, find_groups(data, samples, config.metrics.group))
+    if metric == "auc" and compute_auc(rows.label, logits, rows.weight) is None:
         lacks = "rows of both classes, clicked and not clicked"
-    elif metric == "gauc" and not compute_gauc(samples.user_ids, samples.labels, logits, "impressions").users:
-        lacks = "user with rows of both classes, clicked and not clicked"
+    elif metric == "gauc" and not compute_gauc(rows.groups, rows.label, logits, weights=rows.weight).users:
+        lacks = f"{config.metrics.group} with rows of both classes, clicked and not clicked"
     else:
         return
     raise DataError(
@@ -301,10 +302,11 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
     if split is None:
         return None
     samples = read_split_samples(config, data, split)
+    groups = find_groups(data, samples, config.metrics.group)
     return Watched(
         split,
         evaluate=lambda: compute_metrics(
-            ScoredRows.of(samples, score_samples(model, config, data, samples)), config.metrics
+            ScoredRows.of(samples, score_samples(model, config, data, samples), groups), config.metrics
         ),
         selection_metric=None if config.training.select_on == "none" else config.training.early_stopping.metric,
     )

@@ -30,6 +30,9 @@ class Metrics:
 class RunMetrics(Metrics):
     """A run's metrics on a split, and how they came about; the names are those of the file.
 
+    gauc_group: whose rows GAUC ranks against each other, `metrics.group`; `gauc_users` and `gauc_users_skipped` count
+    these groups. weighted: whether rows have weights, by which all metrics count them.
+
     gauc_by_history: see `has_gauc_by_history`. intervals: AUC's and GAUC's, and what they are; None without resamples.
     negatives: the config's section, or `in the log`. slices: dimension -> the metrics of each of its slices.
     """
@@ -40,6 +43,8 @@ class RunMetrics(Metrics):
     selected_on: str
     gauc_by_history: float | None
     gauc_weighting: GaucWeighting
+    gauc_group: str
+    weighted: bool
     intervals: Mapping[str, Any] | None
     negatives: Mapping[str, Any] | str
     seed: int

@@ -25,6 +25,7 @@ from din_train.evaluation.evaluate import (
     compute_metrics,
     compute_scores,
     compute_slice_metrics,
+    find_groups,
     find_slices,
 )
 from din_train.evaluation.metrics import hash_definition
@@ -157,7 +158,8 @@ def score_split(
 ) -> tuple[RunMetrics, ScoredRows]:
     """Score a split, and compute its metrics and record how they came about."""
     samples = read_split_samples(config, data, split)
-    rows = ScoredRows.of(samples, score_samples(model, config, data, samples))
+    group = config.metrics.group
+    rows = ScoredRows.of(samples, score_samples(model, config, data, samples), find_groups(data, samples, group))
     names, weighting = read_names(data), config.metrics.gauc_weighting
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
     metrics = RunMetrics(
@@ -172,6 +174,8 @@ def score_split(
             else None
         ),
         gauc_weighting=config.metrics.gauc_weighting,
+        gauc_group=group,
+        weighted=rows.weight is not None,
         intervals=compute_intervals(rows, config.metrics),
         negatives=(config.negatives.model_dump(mode="json") if data.manifest.negatives == "sampled" else "in the log"),
         seed=config.seed,
@@ -180,7 +184,7 @@ def score_split(
         parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         data_fingerprint=data.fingerprint,
         rows_sha256=hash_rows(data, samples),
-        metric_definition=hash_definition(weighting),
+        metric_definition=hash_definition(weighting, group, weighted=rows.weight is not None),
         slices=compute_slice_metrics(rows, slices, config.metrics),
     )
     return metrics, rows
@@ -196,6 +200,7 @@ def build_configured_model(config: Config, data: PreparedData) -> "RankingModel"
         seed=config.seed,
         precision=config.training.precision,
         padded=uses_xla(config.training),
+        fields=config.data,
     )
 
 
@@ -222,6 +227,7 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
         seed=config.seed,
         resampled=config.negatives if config.negatives.resample == "epoch" else None,
         padded=uses_xla(config.training),
+        behaviour_fields=config.model.behaviour_fields,
     )
 
 
@@ -253,6 +259,7 @@ def score_samples(model: "RankingModel", config: Config, data: PreparedData, sam
         samples,
         batch_size=config.training.evaluation_batch_size,
         max_history_length=config.data.max_history_length,
+        behaviour_fields=config.model.behaviour_fields,
     )
     return compute_scores(model, batches)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from din_train.audit.audited_run import AuditedRun, Check, judge, measure_distance, skip
 from din_train.dataset.names import hash_rows
-from din_train.evaluation.evaluate import compute_candidate_gauc, compute_metrics
+from din_train.evaluation.display import name_groups
+from din_train.evaluation.evaluate import compute_candidate_gauc, compute_metrics, find_groups
 from din_train.evaluation.metrics import compute_gauc
 from din_train.evaluation.scores import ScoredRows
 
@@ -27,9 +28,12 @@ def check_stored_scores(run: AuditedRun) -> Check:
         finding = f"scores.test.parquet has {len(stored):,} rows, the test split {len(samples):,}"
         return judge(name, False, finding, stored_rows=len(stored), rows=len(samples))
     was, bound = stored.logit[run.rows], run.stored_tolerance
-    expected = ScoredRows.of(samples, stored.logit)
-    columns = [each.name for each in fields(ScoredRows)]
-    others = sum(int(np.sum(getattr(stored, name) != getattr(expected, name))) for name in columns)
+    expected = ScoredRows.of(samples, stored.logit, find_groups(run.data, samples, run.metrics.gauc_group))
+    columns = [(getattr(stored, each.name), getattr(expected, each.name)) for each in fields(ScoredRows)]
+    others = sum(
+        int(np.sum(one != other)) if one is not None and other is not None else len(samples) * (one is not other)
+        for one, other in columns
+    )
     largest, same = measure_distance(was, run.logits), float(np.mean(was == run.logits))
     finding = (
         f"{run.describe_rows()} scored again: largest difference {largest:.1e} (bound {bound:.0e}), "
@@ -42,10 +46,11 @@ def check_stored_scores(run: AuditedRun) -> Check:
 def check_metrics(run: AuditedRun) -> Check:
     """The stored scores and the data set's labels give metrics.json; a few users' AUC is counted pair by pair."""
     name = "metrics: recomputed"
+    groups = find_groups(run.data, run.samples, run.metrics.gauc_group)
     if run.stored is not None and len(run.stored) == len(run.samples):
-        rows = ScoredRows.of(run.samples, run.stored.logit)
+        rows = ScoredRows.of(run.samples, run.stored.logit, groups)
     elif len(run.rows) == len(run.samples):
-        rows = ScoredRows.of(run.samples, run.logits)
+        rows = ScoredRows.of(run.samples, run.logits, groups)
     else:
         finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
         return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")
@@ -55,14 +60,14 @@ def check_metrics(run: AuditedRun) -> Check:
         recomputed["gauc_by_history"] = compute_candidate_gauc(run.samples, rows, weighting)
     wrong = [key for key, value in recomputed.items() if not _is_close(getattr(run.metrics, key), value)]
     shown = ", ".join(f"{key} {getattr(run.metrics, key)} there, {recomputed[key]} here" for key in wrong)
-    users = np.random.default_rng(run.seed).permutation(np.unique(rows.user_id))[:_COUNTED_USERS]
-    some = rows.take(np.isin(rows.user_id, users))
+    drawn = np.random.default_rng(run.seed).permutation(np.unique(rows.groups))[:_COUNTED_USERS]
+    some = rows.take(np.isin(rows.groups, drawn))
     counted = _count_mean_auc(some)
-    ranked = compute_gauc(some.user_id, some.label, some.logit, "uniform").value
+    ranked = compute_gauc(some.groups, some.label, some.logit, "uniform", some.weight).value
     finding = (
         f"{len(rows):,} rows, GAUC by {weighting}: "
         f"{shown or f'{len(recomputed)} numbers of metrics.json come out of the stored scores'}; mean AUC of "
-        f"{len(users):,} users {ranked}, counted pair by pair {counted} (bound {_CLOSE:.0e})"
+        f"{len(drawn):,} {name_groups(run.metrics)} {ranked}, counted pair by pair {counted} (bound {_CLOSE:.0e})"
     )
     passed = not wrong and _is_close(ranked, counted)
     return judge(name, passed, finding, rows=len(rows), bound=_CLOSE, **recomputed)
@@ -76,14 +81,19 @@ def check_same_rows(run: AuditedRun) -> Check:
 
 
 def _count_mean_auc(rows: ScoredRows) -> float | None:
-    """The mean over users of the share of pairs in which the positive has the higher score, a tie one half."""
+    """The mean over users (or groups) of the share of pairs in which the positive has the higher score, a tie one half.
+
+    With weights a pair counts by the product of both.
+    """
     aucs = []
-    for user in np.unique(rows.user_id):
-        mine = rows.take(rows.user_id == user)
-        positives, negatives = mine.logit[mine.label == 1], np.sort(mine.logit[mine.label == 0])
-        if len(positives) and len(negatives):
-            lower, not_higher = (np.searchsorted(negatives, positives, side=side) for side in ("left", "right"))
-            aucs.append(float(np.mean(lower + not_higher)) / (2 * len(negatives)))
+    for group in np.unique(rows.groups):
+        mine = rows.take(rows.groups == group)
+        weights = np.ones(len(mine)) if mine.weight is None else mine.weight.astype(np.float64)
+        positive = mine.label == 1
+        pairs = weights[positive, None] * weights[~positive]
+        if pairs.sum() > 0:
+            one, other = mine.logit[positive, None], mine.logit[~positive]
+            aucs.append(float(np.sum(pairs * ((one > other) + 0.5 * (one == other))) / pairs.sum()))
     return math.fsum(aucs) / len(aucs) if aucs else None
 
 

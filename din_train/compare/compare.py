@@ -16,7 +16,7 @@ from din_train import terminal
 from din_train.config import Config, MetricsConfig, find_differences
 from din_train.errors import ConfigError, RunError
 from din_train.evaluation.bootstrap import compute_interval, resample_metrics
-from din_train.evaluation.display import format_metric
+from din_train.evaluation.display import describe_unusual, format_metric
 from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_rela_impr
 from din_train.evaluation.scores import ScoredRows, read_scores
 from din_train.files import check_can_be_file, write_text
@@ -30,6 +30,8 @@ _SAME = {
     "selected_on": "split that chose the epoch",
     "rows_sha256": "hash of the scored rows",
     "gauc_weighting": "weighting of GAUC",
+    "gauc_group": "groups of GAUC",
+    "weighted": "whether rows have weights",
     "metric_definition": "hash of the metrics' definitions",
 }
 
@@ -143,10 +145,9 @@ def _show_comparison(comparison: Comparison) -> None:
 
 def build_comparison_table(comparison: Comparison) -> Table:
     """One row per run; RelaImpr is that of GAUC over the first run's."""
-    weighting = comparison.runs[0].metrics.gauc_weighting
+    metrics = comparison.runs[0].metrics
     table = Table("run", "model", "AUC", "GAUC", "logloss", "RelaImpr")
-    if weighting != "impressions":
-        table.title = f"GAUC weighted by {weighting}"
+    table.title = describe_unusual(metrics)
     for column in table.columns[2:]:
         column.justify = "right"
     for run in comparison.runs:
@@ -186,7 +187,7 @@ def compare_runs(
             [f"{each}; their numbers do not compare (--force shows them all the same)" for each in warnings]
         )
     for name, scored in rows.items():
-        if compute_auc(scored.label, scored.logit) != metrics[name].auc:
+        if compute_auc(scored.label, scored.logit, scored.weight) != metrics[name].auc:
             raise RunError(
                 f"{name}: its scores are not those of its metrics.json: one of the two was changed; train the run again"
             )
@@ -227,7 +228,9 @@ def _compute_differences(
     ours, theirs = rows[name], rows[base]
     if not (np.array_equal(ours.label, theirs.label) and _group_alike(ours.user_id, theirs.user_id)):
         raise RunError(f"{name}: its rows are not {base}'s, though their hashes are equal; score both again")
-    resampled, resampled_base = resample_metrics(theirs.user_id, theirs.label, [ours.logit, theirs.logit], config)
+    resampled, resampled_base = resample_metrics(
+        theirs.user_id, theirs.label, [ours.logit, theirs.logit], config, weights=theirs.weight, groups=theirs.group
+    )
     differences = []
     for metric in ("gauc", "auc"):
         values: NDArray[np.float64] = getattr(resampled, metric) - getattr(resampled_base, metric)
@@ -243,9 +246,9 @@ def _compute_differences(
 
 def _compute_point(metric: str, rows: ScoredRows, config: MetricsConfig) -> float:
     value = (
-        compute_auc(rows.label, rows.logit)
+        compute_auc(rows.label, rows.logit, rows.weight)
         if metric == "auc"
-        else compute_gauc(rows.user_id, rows.label, rows.logit, config.gauc_weighting).value
+        else compute_gauc(rows.groups, rows.label, rows.logit, config.gauc_weighting, rows.weight).value
     )
     return float("nan") if value is None else value
 

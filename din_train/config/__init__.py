@@ -1,25 +1,55 @@
 """Typed, frozen config: `load_config` reads it, `dump_config` writes it fully resolved."""
 
-from din_train.config.data import ColumnsConfig, DataConfig, UserSplitConfig
+from din_train.config.column_roles import ColumnsConfig, EventTypesConfig
+from din_train.config.data import DataConfig, TimeSplitConfig, UserSplitConfig
+from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
+from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.load import dump_config, find_differences, load_config
-from din_train.config.model import LocalActivationUnitConfig, ModelConfig
-from din_train.config.schema import Config, FiltersConfig, GaucWeighting, MetricsConfig, NegativesConfig
-from din_train.config.training import OptimizerConfig, RegularizationConfig, TrainingConfig
+from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
+from din_train.config.rows import RowSplitConfig, SequenceConfig
+from din_train.config.schema import (
+    Config,
+    FiltersConfig,
+    GaucWeighting,
+    MetricsConfig,
+    NegativesConfig,
+    VocabularyConfig,
+)
+from din_train.config.training import (
+    EarlyStoppingConfig,
+    OptimizerConfig,
+    RegularizationConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "ColumnsConfig",
     "Config",
     "DataConfig",
+    "EarlyStoppingConfig",
+    "EventTypesConfig",
     "FiltersConfig",
+    "FormatConfig",
     "GaucWeighting",
+    "InterestConfig",
+    "ItemVectorsConfig",
+    "ListFieldConfig",
     "LocalActivationUnitConfig",
     "MetricsConfig",
+    "MlpConfig",
     "ModelConfig",
     "NegativesConfig",
     "OptimizerConfig",
     "RegularizationConfig",
+    "RowSplitConfig",
+    "ScheduleConfig",
+    "SequenceConfig",
+    "SideTableConfig",
+    "TimeSplitConfig",
     "TrainingConfig",
     "UserSplitConfig",
+    "VocabularyConfig",
     "dump_config",
     "find_differences",
     "load_config",

@@ -5,22 +5,35 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from din_train.config.column_roles import ROLES, ColumnsConfig
+from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
+from din_train.config.file_formats import Column, FilePath, FormatConfig, SideTable, SideTableConfig
+from din_train.config.rows import RowSplitConfig, SequenceConfig
 from din_train.config.section import Section
 
-Source = Literal["amazon-2014", "amazon-2018", "amazon-2023", "movielens", "taobao", "table", "x1"]
+Source = Literal["amazon-2014", "amazon-2018", "amazon-2023", "movielens", "taobao", "table", "rows", "x1"]
 Protocol = Literal["holdout", "paper", "time", "user", "presampled"]
 Behaviour = Literal["pv", "buy", "cart", "fav"]
 
+# Sources whose rows are samples with their histories.
+PRESAMPLED = ("rows", "x1")
 AMAZON_SOURCES = ("amazon-2014", "amazon-2018", "amazon-2023")
 
 # Source -> the keys that it needs, and those that it may have as well.
 SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    **dict.fromkeys(AMAZON_SOURCES, (("reviews", "items"), ())),
-    "movielens": (("events", "items"), ("users", "click_rating")),
+    **dict.fromkeys(AMAZON_SOURCES, (("reviews",), ("items",))),
+    "movielens": (("events",), ("items", "users", "click_rating")),
     "taobao": (("events",), ("behaviours",)),
-    "table": (("events", "columns"), ("items", "users")),
+    "table": (("events", "columns"), ("items", "users", "format", "list_fields", "item_vectors", "behaviour_fields")),
+    "rows": (
+        ("train", "columns", "sequences"),
+        (
+            *("validation", "test", "row_split", "items", "users", "format", "history_separator", "impressions"),
+            *("list_fields", "item_vectors", "behaviour_fields"),
+        ),
+    ),
     "x1": (("train", "test"), ("history_separator",)),
 }
 # Source -> values for its keys that are left out, so that a resolved config shows what happens.
@@ -46,6 +59,8 @@ ITEM_FIELDS = {
 }
 USER_FIELDS = {"movielens": ("age", "gender", "occupation")}
 TIME_FIELDS = ("hour", "weekday", "days_since_last")
+# Of `behaviour_fields`: the time from a behaviour to the candidate.
+TIME_GAP = "time_gap"
 CONTEXT_FIELDS = {"taobao": ("behaviour",)}
 
 # Names that the store and a batch use themselves.
@@ -53,20 +68,16 @@ RESERVED_FIELDS = {
     *("user", "user_id", "item", "item_id", "category", "category_id", "title", "label", "timestamp"),
     *("training_events", "target_item_id", "history_item_ids", "history_start", "history_length"),
 }
+# Besides, of the columns that the store has of events and samples.
+RESERVED_EVENT_FIELDS = {*RESERVED_FIELDS, "event", "ordinal", "request", "weight"}
 
 
 def resolve_protocol(data: dict[str, Any]) -> str | None:
     """`data.protocol` of an unchecked section: the default if it is left out, None if it is not a text."""
     protocol = data.get("protocol")
     if protocol is None:
-        return "presampled" if data.get("source") == "x1" else "holdout"
+        return "presampled" if data.get("source") in PRESAMPLED else "holdout"
     return protocol if isinstance(protocol, str) else None
-
-
-def _refuse_nameless(path: Path) -> Path:
-    if path.name in ("", ".."):
-        raise ValueError("expected a path that ends in the name of a file or folder")
-    return path
 
 
 def parse_moment(value: object) -> object:
@@ -90,52 +101,8 @@ def find_disorder(section: Section, earlier: str, later: str) -> Iterator[tuple[
         yield later, f"received {second}, expected a time after {earlier} ({first})"
 
 
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_refuse_nameless)]
 Time = Annotated[int, BeforeValidator(parse_moment), Field(ge=0, lt=2**40)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
-
-
-class ColumnsConfig(Section):
-    """Header names of a `table` log."""
-
-    user: Annotated[str, Field(min_length=1, description="the column of user ids")]
-    item: Annotated[str, Field(min_length=1, description="the column of item ids")]
-    timestamp: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="the column of times: whole numbers, of which the order matters; unix times in seconds, "
-            "milliseconds, microseconds or nanoseconds are told apart",
-        ),
-    ]
-    category: Annotated[
-        str | None, Field(min_length=1, description="the column of item categories; without it all are unknown")
-    ] = None
-    label: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            description="the column of a log of impressions that says what was clicked: 0 and 1, or true and false; "
-            "without it all are clicks",
-        ),
-    ] = None
-    request: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            description="the column of request ids of a log of impressions: a user's rows of one id were shown "
-            "together; without it, a user's rows of one time were",
-        ),
-    ] = None
-
-    def find_problems(self) -> Iterator[tuple[str, str]]:
-        """Every role needs a column of its own, and only impressions have requests."""
-        if self.request is not None and self.label is None:
-            yield "request", "not used without data.columns.label: a log of clicks has no requests; remove it"
-        roles: dict[str, str] = {}
-        for role, name in self:
-            if name is not None and roles.setdefault(name, role) != role:
-                yield role, f"received '{name}', the column of data.columns.{roles[name]} already; name another one"
 
 
 class TimeSplitConfig(Section):
@@ -167,8 +134,11 @@ class DataConfig(Section):
     source: Annotated[Source, Field(description="format of the log")]
     reviews: Annotated[FilePath | None, Field(description="Amazon: the reviews file, plain or .gz")] = None
     items: Annotated[
-        FilePath | None,
-        Field(description="Amazon: the metadata file; MovieLens: the movies file; table: a table of item fields"),
+        SideTable | None,
+        Field(
+            description="Amazon: the metadata file; MovieLens: the movies file; table and rows: a table of item "
+            "fields, FILE or {path: FILE, key: COLUMN}"
+        ),
     ] = None
     events: Annotated[
         FilePath | None,
@@ -178,11 +148,36 @@ class DataConfig(Section):
         ),
     ] = None
     users: Annotated[
-        FilePath | None, Field(description="table: a table of user fields; MovieLens: users.dat or u.user")
+        SideTable | None, Field(description="table and rows: a table of user fields; MovieLens: users.dat or u.user")
     ] = None
-    train: Annotated[FilePath | None, Field(description="x1: the CSV of training samples, plain or .gz")] = None
-    test: Annotated[FilePath | None, Field(description="x1: the CSV of test samples, plain or .gz")] = None
-    columns: Annotated[ColumnsConfig | None, Field(description="table: which column is which")] = None
+    train: Annotated[
+        FilePath | None, Field(description="rows and x1: the training samples; of rows also a glob or a folder")
+    ] = None
+    validation: Annotated[
+        FilePath | None, Field(description="rows: the validation samples; data.row_split if left out")
+    ] = None
+    test: Annotated[
+        FilePath | None, Field(description="x1: the test samples; rows: likewise, or data.row_split if left out")
+    ] = None
+    format: Annotated[
+        FormatConfig | None,
+        Field(description="table and rows: the dialect of text files, told by their content"),
+    ] = None
+    columns: Annotated[ColumnsConfig | None, Field(description="table and rows: which column is which")] = None
+    sequences: Annotated[
+        dict[str, SequenceConfig] | None,
+        Field(min_length=1, description="rows: the histories that a row holds, by name; the first one is the history"),
+    ] = None
+    row_split: Annotated[
+        RowSplitConfig | None, Field(description="rows: how training rows are shared out where a split has no file")
+    ] = None
+    impressions: Annotated[
+        Column | None,
+        Field(
+            description="rows: the column of a request's items and labels, such as 'N1-1 N2-0': one row for each; "
+            "data.columns.item and label are then left out"
+        ),
+    ] = None
     click_rating: Annotated[
         float | None, Field(strict=False, description="MovieLens: a rating of at least this is a click, else none")
     ] = None
@@ -198,6 +193,22 @@ class DataConfig(Section):
     ] = ()
     numeric_fields: Annotated[
         Names, Field(description="those item and user fields that are numbers; they are cut into quantile buckets")
+    ] = ()
+    standardized_fields: Annotated[
+        Names, Field(description="which of the item and user fields are numbers that enter the model as such")
+    ] = ()
+    list_fields: Annotated[
+        dict[str, ListFieldConfig] | None, Field(description="which of the fields hold several values, by name")
+    ] = None
+    item_vectors: Annotated[
+        dict[str, ItemVectorsConfig] | None, Field(description="given dense vectors of items, by name")
+    ] = None
+    behaviour_fields: Annotated[
+        Names,
+        Field(
+            description="what is kept of every behaviour beside its item: columns of the log (a type, a price), fields "
+            "of data.sequences, or time_gap (the time from a behaviour to the candidate)"
+        ),
     ] = ()
     num_buckets: Annotated[int, Field(ge=2, le=10_000, description="buckets of each numeric field")] = 10
     max_unread_share: Annotated[
@@ -284,29 +295,60 @@ class DataConfig(Section):
             filled["user_split"] = {}
         return {**values, **{key: value for key, value in filled.items() if values.get(key) is None}}
 
+    def path_of(self, key: str) -> Path | None:
+        """The path of a key such as `events` or `item_vectors.image`; None if it is left out."""
+        section, _, name = key.partition(".")
+        if name:
+            return Path((getattr(self, section) or {})[name].path)
+        value = getattr(self, key)
+        return value.path if isinstance(value, SideTableConfig) else value
+
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Each source and protocol needs its own keys and no other's; the source must have the fields."""
         yield from _find_protocol_problems(self)
         needed, allowed = SOURCE_KEYS[self.source]
         for key in dict.fromkeys(key for keys in SOURCE_KEYS.values() for group in keys for key in group):
-            given = getattr(self, key) is not None
+            given = getattr(self, key) not in (None, ())
             if key in needed and not given:
                 yield key, f"missing; source '{self.source}' needs it"
             if key not in (*needed, *allowed) and given:
                 yield key, f"not used by source '{self.source}'; remove it or change data.source"
         yield from _find_field_problems(self)
         yield from _find_role_problems(self)
-        for name in self.numeric_fields:
-            if name not in (*self.item_fields, *self.user_fields):
-                yield "numeric_fields", f"received '{name}', which is no item or user field; name it in one of those"
+        fields = {
+            "numeric_fields": (self.numeric_fields, (*self.item_fields, *self.user_fields)),
+            "standardized_fields": (self.standardized_fields, (*self.item_fields, *self.user_fields)),
+            "list_fields": (
+                self.list_fields or (),
+                (*self.item_fields, *self.user_fields, *(set(self.context_fields) - set(TIME_FIELDS))),
+            ),
+        }
+        forms: dict[str, str] = {}
+        for key, (names, known) in fields.items():
+            kinds = "item, user or context" if key == "list_fields" else "item or user"
+            for name in names:
+                if name not in known:
+                    yield key, f"received '{name}', which is no {kinds} field; name it in one of those"
+                if forms.setdefault(name, key) != key:
+                    yield key, f"received '{name}', which is in data.{forms[name]} already; a field has one form"
+        taken = {*RESERVED_EVENT_FIELDS, *self.item_fields, *self.user_fields, *(self.list_fields or ()), *TIME_FIELDS}
+        for name in self.behaviour_fields:
+            if name in taken:
+                yield "behaviour_fields", f"received '{name}', a name that is taken; name another column"
+        for name in self.item_vectors or {}:
+            if name in RESERVED_FIELDS or name in self.item_fields:
+                yield "item_vectors", f"received '{name}', a name that is taken; choose another name"
+        if self.source == "table" and self.columns is not None and self.columns.timestamp is None:
+            yield "columns.timestamp", "missing; name the column of times, or file-order for a log without times"
         if self.source == "movielens" and self.user_fields and self.users is None:
             yield "users", "missing; data.user_fields needs the file they are in"
 
 
 def _find_protocol_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     source, protocol = data.source, data.protocol
-    if (source == "x1") != (protocol == "presampled"):
-        expected = "presampled, the split its files come with" if source == "x1" else "holdout, paper, time or user"
+    if (source in PRESAMPLED) != (protocol == "presampled"):
+        given, drawn = "presampled, the split its files come with", "holdout, paper, time or user"
+        expected = given if source in PRESAMPLED else drawn
         yield "protocol", f"received '{protocol}', but source '{source}' has {expected}"
     if protocol == "time" and data.time_split is None:
         yield "time_split", "missing; protocol 'time' needs its validation_from and test_from"
@@ -328,9 +370,9 @@ def _find_field_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
             if name in seen:
                 yield key, f"received '{name}' twice; a field has one place"
             seen.add(name)
-            if name in RESERVED_FIELDS:
+            if name in (RESERVED_EVENT_FIELDS if key == "context_fields" else RESERVED_FIELDS):
                 yield key, f"received '{name}', a name that is taken; rename the column"
-            elif source != "table" and name not in names:
+            elif source not in ("table", "rows") and name not in names:
                 has = f"has {', '.join(names)}" if names else "has none"
                 yield key, f"received '{name}', but source '{source}' {has}"
 
@@ -339,7 +381,7 @@ def _find_role_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     """No field may be a column that has a role: a label among the context fields would give the answer away."""
     if data.columns is None:
         return
-    every = tuple(ColumnsConfig.model_fields)
+    every = ROLES
     # A separate table of items has the columns of item id and category, one of users that of the user id.
     roles_of = {
         "item_fields": every if data.items is None else ("item", "category"),

@@ -76,6 +76,10 @@ class ModelConfig(Section):
     field_embedding_size: Annotated[
         int, Field(ge=1, description="width of a row of any other item, user or context field")
     ] = 16
+    behaviour_fields: Annotated[
+        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)],
+        Field(description="fields of data.behaviour_fields that enter a behaviour's embedding and the activation unit"),
+    ] = ()
     min_item_count: Annotated[
         int,
         Field(

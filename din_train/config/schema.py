@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from din_train.config.data import DataConfig, Time, find_disorder, resolve_protocol
+from din_train.config.data import TIME_FIELDS, TIME_GAP, DataConfig, Time, find_disorder, resolve_protocol
 from din_train.config.model import PAIRWISE, ModelConfig
 from din_train.config.section import Section
 from din_train.config.training import TrainingConfig
@@ -59,6 +59,12 @@ class VocabularyConfig(Section):
             "0: every item of the log has one",
         ),
     ] = 0
+    hash_buckets: Annotated[
+        dict[str, Annotated[int, Field(ge=2, lt=2**31)]],
+        Field(
+            description="fields too large to list (item, category or a declared field), and how many rows they hash to"
+        ),
+    ] = {}  # noqa: RUF012 - pydantic copies it
 
 
 class NegativesConfig(Section):
@@ -93,6 +99,13 @@ class MetricsConfig(Section):
         GaucWeighting,
         Field(description="weight of a user in GAUC: impressions (the paper), positives, or all users alike"),
     ] = "impressions"
+    group: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="whose rows GAUC ranks against each other: user, request, or a context field such as a session",
+        ),
+    ] = "user"
     resamples: Annotated[
         int, Field(ge=0, le=1_000_000, description="bootstrap resamples of the users for intervals; 0: no intervals")
     ] = 1000
@@ -147,6 +160,7 @@ class Config(Section):
             yield "training.refit", "received true, but protocol 'paper' has no validation rows to add; remove it"
         yield from _find_sampling_problems(self)
         yield from _find_width_problems(self)
+        yield from _find_field_problems(self)
 
     @model_validator(mode="before")
     @classmethod
@@ -167,11 +181,43 @@ def _protocol(values: dict[str, Any]) -> str | None:
     return resolve_protocol(data) if isinstance(data, dict) else None
 
 
+def _find_field_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Keys that name fields must name declared ones, of a form that suits them."""
+    data, model = config.data, config.model
+    for name in model.behaviour_fields:
+        if name not in data.behaviour_fields:
+            yield "model.behaviour_fields", f"received '{name}', which is not in data.behaviour_fields; name it there"
+    if model.behaviour_fields and model.name == "lr":
+        yield "model.behaviour_fields", "not used by 'lr', which has no vectors of behaviours; remove it"
+    columns = [name for name in (*data.context_fields, *data.behaviour_fields) if name not in (*TIME_FIELDS, TIME_GAP)]
+    numbers = (*data.numeric_fields, *data.standardized_fields)
+    for name in config.vocabulary.hash_buckets:
+        if name not in ("item", "category", *data.item_fields, *data.user_fields, *columns) or name in numbers:
+            yield (
+                f"vocabulary.hash_buckets.{name}",
+                f"received '{name}', expected item, category, or a declared field that is no number; correct the name",
+            )
+    group = config.metrics.group
+    if group not in ("user", "request", *data.context_fields) or group in (data.list_fields or {}):
+        yield (
+            "metrics.group",
+            f"received '{group}', expected user, request, or one of data.context_fields that has a single value",
+        )
+
+
 def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Models that multiply fields with each other need every declared field to be as wide as an item's row."""
     data, model = config.data, config.model
-    declared = [key for key in ("item_fields", "user_fields", "context_fields") if getattr(data, key)]
+    keys = ("item_fields", "user_fields", "context_fields", "behaviour_fields")
+    declared = [key for key in keys if getattr(data, key)]
     size, width = model.field_embedding_size, model.item_embedding_size
+    for name, vectors in (data.item_vectors or {}).items():
+        if model.name in PAIRWISE and vectors.units != width:
+            yield (
+                f"data.item_vectors.{name}.units",
+                f"received {vectors.units} beside a model.item_embedding_size of {width}, but '{model.name}' "
+                "multiplies rows of different fields with each other; give both the same width",
+            )
     if model.name in PAIRWISE and declared and size != width:
         yield (
             "model.field_embedding_size",

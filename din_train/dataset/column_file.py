@@ -23,7 +23,7 @@ class ColumnWriter:
 
     Args:
         path: of the Arrow file.
-        schema: fixed-width columns without nulls.
+        schema: fixed-width columns, or lists of fixed size, without nulls.
         scratch: an existing folder for the plain files.
     """
 
@@ -55,7 +55,7 @@ class ColumnWriter:
             raise ValueError(f"columns of different lengths: {rows}")
         for file, field in zip(self._files, self._schema, strict=True):
             # not `tofile`, which does not say why it has failed
-            file.write(np.ascontiguousarray(columns[field.name], field.type.to_pandas_dtype()).data)
+            file.write(np.ascontiguousarray(columns[field.name], _find_item_type(field.type).to_pandas_dtype()).data)
         self.rows += rows.pop()
 
     def _write(self) -> None:
@@ -64,13 +64,23 @@ class ColumnWriter:
             maps = [_map_file(stack, part) for part in self._parts if self.rows]
             buffers = [pa.py_buffer(mapped) for mapped in maps] or [pa.py_buffer(b"")] * len(self._schema)
             arrays = [
-                pa.Array.from_buffers(field.type, self.rows, [None, buffer])
-                for field, buffer in zip(self._schema, buffers, strict=True)
+                _build_array(field.type, self.rows, buffer) for field, buffer in zip(self._schema, buffers, strict=True)
             ]
             sink = stack.enter_context(_Sink(self._path, maps))
             with pa.ipc.new_file(pa.PythonFile(sink, "w"), self._schema) as writer:
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
             del buffers, arrays, writer  # a map that is still looked at cannot be closed
+
+
+def _find_item_type(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_fixed_size_list(kind) else kind
+
+
+def _build_array(kind: Any, rows: int, buffer: Any) -> Any:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.Array.from_buffers(kind, rows, [None, buffer])
+    values = pa.Array.from_buffers(kind.value_type, rows * kind.list_size, [None, buffer])
+    return pa.FixedSizeListArray.from_arrays(values, type=kind)
 
 
 class _Sink(io.FileIO):
@@ -104,7 +114,16 @@ def _close(mapped: mmap.mmap) -> None:
 
 
 def map_columns(path: Path) -> dict[str, Any]:
-    """The columns as read-only NumPy arrays over the mapped file; nothing is read until it is used."""
+    """The columns as read-only NumPy arrays over the mapped file; nothing is read until it is used.
+
+    A column of lists is [rows, V].
+    """
     with pa.ipc.open_file(pa.memory_map(str(path))) as file:
         batch = file.get_batch(0)
-    return {name: column.to_numpy() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    return {name: _to_numpy(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+
+
+def _to_numpy(column: Any) -> Any:
+    if pa.types.is_fixed_size_list(column.type):
+        return column.values.to_numpy().reshape(-1, column.type.list_size)
+    return column.to_numpy()

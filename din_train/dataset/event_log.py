@@ -8,10 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from din_train.config import Config
-from din_train.config.data import TIME_FIELDS
+from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.database import connect
 from din_train.dataset.events import OrderedLog, describe_items, describe_users, order_log
-from din_train.dataset.fields import number_fields
+from din_train.dataset.fields import Rows, add_hashed_rows, number_context, number_fields
+from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_labels, count_repeats
 from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
@@ -37,20 +38,22 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
     account = Account(moments, remarks=check_cuts(config, moments))
     if log.labelled:
         check_labels(data, log.events)
-    needing_time = [name for name in data.context_fields if name in TIME_FIELDS]
+    needing_time = [f"context_fields: {name}" for name in data.context_fields if name in TIME_FIELDS]
+    needing_time += [f"behaviour_fields: {name}" for name in data.behaviour_fields if name == TIME_GAP]
     if log.ticks is None and needing_time:
         raise DataError(
-            f"data.context_fields: {needing_time[0]}: needs unix times, but no timestamp of the log looks like one "
+            f"data.{needing_time[0]}: needs unix times, but no timestamp of the log looks like one "
             f"(from 1979 to 2128, in seconds, milliseconds, microseconds or nanoseconds): they go {moments}; leave the "
             "field out"
         )
+    of_events = (*data.context_fields, *data.behaviour_fields)
     with connect(data, scratch) as connection:
         ordered = order_log(
             connection,
             log,
             config.filters,
             min_clicks=least_clicks(data),
-            context_columns=[name for name in data.context_fields if name not in TIME_FIELDS],
+            context_columns=list(dict.fromkeys(name for name in of_events if name not in (*TIME_FIELDS, TIME_GAP))),
             scratch=scratch,
         )
         account.joins += count_joins(connection, data, log)
@@ -64,35 +67,47 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         counts = builder.count()
         items = number_codes(counts.items, counts.training_items, config.vocabulary.min_count)
         context = {
-            name: number_codes(total, counts.training_context[name], config.vocabulary.min_count)
+            name: number_context(
+                ordered.context[name]["value"], name, Rows("events", total, counts.training_context[name]), config
+            )
             for name, total in counts.context.items()
         }
         item_table, several = describe_items(connection, log, _pair_ids("item", items.codes), data.item_fields)
         user_table = describe_users(connection, log, _pair_ids("user", user_codes), data.user_fields)
     item_fields = ("category", *data.item_fields)
-    item_table, of_items = number_fields(item_table, item_fields, counts.items[items.codes], data, account, "items")
-    user_weights = np.ones(user_table.num_rows, np.int64)
-    user_table, of_users = number_fields(user_table, data.user_fields, user_weights, data, account, "users")
+    training_events = counts.training_items[items.codes]
+    item_rows = Rows("items", counts.items[items.codes], training_events)
+    item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account)
+    item_table = add_hashed_rows(add_vectors(item_table, data, account), config)
+    user_rows = Rows("users", np.ones(user_table.num_rows, np.int64), counts.training_users[user_codes])
+    user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account)
     events = int(counts.items.sum())
     for name, total in counts.context.items():
         account.add_field(name, FieldValues("events", events, events - int(total.sum())), data)
     of_context = {
-        name: ordered.context[name]["value"].take(pa.array(context[name].codes)).to_pylist()
-        if name in context
-        else VALUES[name]
-        for name in data.context_fields
+        name: vocabulary
+        for name in dict.fromkeys(of_events)
+        if (vocabulary := context[name][1] if name in context else VALUES[name]) is not None
     }
-    training_events = counts.training_items[items.codes]
+    context_ids = {name: ids for name, (ids, _) in context.items()}
+    event_fields = [name for name in data.behaviour_fields if name != TIME_GAP]
     unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
     distribution = build_distribution(config.negatives, training_events, unknown_items)
     return StoreParts(
-        event_columns=("user_id", "item_id", "timestamp", "ordinal"),
+        event_columns=("user_id", "item_id", "timestamp", "ordinal", *event_fields),
         sample_columns=(
             *("user_id", "target_item_id", "history_length", "label", "event"),
-            *(("timestamp", "request") if log.labelled else ()),
+            *(("timestamp",) if log.labelled or TIME_GAP in data.behaviour_fields else ()),
+            *(("request",) if log.labelled else ()),
+            *(("weight",) if data.columns is not None and data.columns.weight is not None else ()),
             *data.context_fields,
         ),
-        blocks=builder.build(items, context, distribution),
+        column_types={
+            name: pa.list_(pa.int32(), context_ids[name].shape[1])
+            for name in data.context_fields
+            if name in context_ids and context_ids[name].ndim > 1
+        },
+        blocks=builder.build(items, context_ids, distribution),
         tables={
             "items": item_table.append_column("training_events", pa.array(training_events)),
             "users": user_table,

@@ -28,9 +28,10 @@ class OrderedLog:
     """A log's kept events in codes.
 
     path: Parquet, sorted by user, time and place in the log: user_code, item_code int32, timestamp int64 (the log's own
-        unit), ordinal int64, and an int32 column `field_column(name)` of codes a context field (null where it has no
-        value). Of a log of impressions also label int8, moment int64 (likewise) and request int64, which numbers a
-        user's requests in order of moment; that is sorted by user, request and item.
+        unit), ordinal int64, float64 weight if the log has weights, and an int32 column `field_column(name)` of codes
+        for each field of samples or behaviours (null if it has no value). Of a log of impressions also label int8,
+        moment int64 (likewise) and request int64, which numbers a user's requests in order of moment; that is sorted by
+        user, request and item.
     num_users, num_items: codes run from 0 to these, of users and items that may have lost all their events.
     context: field -> table of code and value.
     dropped: reason -> how many events, or users, were left out.
@@ -56,7 +57,7 @@ def order_log(
 
     Args:
         min_clicks: the least clicks (events, where the log has no labels) the protocol needs of a user.
-        context_columns: context fields that are columns of the log.
+        context_columns: fields of samples or behaviours that are columns of the log.
 
     Raises:
         DataError: if no user has enough events.
@@ -79,14 +80,15 @@ def order_log(
         events = events.drop("value")
     codes_of = {field_column(name): f"context_{place}" for place, name in enumerate(context)}
     columns = ["user_code", "item_code", "timestamp", "ordinal", *(["label"] if log.labelled else [])]
-    request = [name for name in ("request",) if name in raw.columns]
+    request, weight = ([name for name in (each,) if name in raw.columns] for each in ("request", "weight"))
+    columns += weight
     kept = connection.create_table("coded_events", events.select(*columns, *request, **codes_of))
     kept, dropped = filter_events(connection, kept, filters, ticks=log.ticks, min_clicks=min_clicks)
     path = scratch / "ordered.parquet"
     order = ["user_code", "timestamp", "ordinal"]
     if log.labelled:
         columns += ["moment", "request"]
-        order = ["user_code", "request", "item_code", "timestamp", "label", *codes_of, "ordinal"]
+        order = ["user_code", "request", "item_code", "timestamp", "label", *weight, *codes_of, "ordinal"]
     kept.order_by(*order).select(*columns, *codes_of).to_parquet(path)
     return OrderedLog(path, count_rows(users), count_rows(items), context, dropped)
 

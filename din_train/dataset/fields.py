@@ -1,133 +1,289 @@
-"""Fields of items, users and contexts: their values as ids, and numbers as people write them.
+"""Fields of items, users and contexts: their texts become ids, lists of ids, or standardised numbers.
 
-Numbers are such as `12.99`, `$1,299.00`, `1.299,00 €`, `1 299,00` and `1e3`. A field has one way of writing. Thousands
-come in groups of three behind commas, dots, blanks or apostrophes. Its decimal mark is the dot, unless more of its
-values can only be read with a decimal comma (`12,99`, `1.299,00`) than only with a decimal point (`12.99`, `1,299.00`):
-`1,299` is 1299 beside `12.99`, and 1.299 beside `12,99`. A currency sign, three capital letters (`EUR`) or `%` may
-stand before or after; a field has one of them, the most frequent, and values without. Anything else (a range, a word,
-`inf`, a value in another currency or with the other mark) is no number.
+A column of the store says what it is by its name and type:
+
+    <field>_id      int32        one id
+    <field>_ids     list<int32>  the ids of several values; a list of one unknown id if there is no known value
+    <field>_number  float        (number - mean) / standard deviation, null if there is no number
+    <field>_vector  list<float>  a given vector of an item, null if it has none
 """
 
-import math
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from din_train.config import DataConfig
+from din_train.config import Config
+from din_train.config.field_kinds import ListFieldConfig
 from din_train.dataset.matching import Account, FieldValues
-from din_train.dataset.vocabulary import FIRST_REAL_ID, number_buckets, number_values
+from din_train.dataset.numbers import parse_numbers
+from din_train.dataset.vocabulary import (
+    FIRST_REAL_ID,
+    PAD_ID,
+    UNKNOWN_ID,
+    hash_values,
+    number_buckets,
+    number_codes,
+    number_values,
+)
 from din_train.logs import field_column
+from din_train.logs.history_text import HistoryFormat
+from din_train.logs.records import drop_null_values
 
 _EXAMPLE_LENGTH = 40
-_BLANKS = " '\u00a0\u2009\u202f\u2019"  # apostrophes too
-_CURRENCY = r"$\u00a2-\u00a5\u058f\u20a0-\u20cf"
-_UNIT = rf"[A-Z]{{0,3}}[{_CURRENCY}]|[A-Z]{{3}}|%"
-_POWER = r"(?:[eE][+-]?[0-9]{1,3})?"
-_DIGITS = rf"(?:[0-9][0-9.,{_BLANKS}]*|[.,][0-9]+){_POWER}"
-_AMOUNT = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?:(?P<before>{_UNIT})\s*)?(?P<inner>[+-]?)(?P<digits>{_DIGITS})\s*(?P<after>{_UNIT})?"
-)
-_OTHER = {".": ",", ",": "."}
-_WAYS = {
-    mark: re.compile(
-        "(?:"
-        + "|".join(rf"[1-9][0-9]{{0,2}}(?:{re.escape(each)}[0-9]{{3}})+" for each in (thousands, *_BLANKS))
-        + rf"|[0-9]*)(?:{re.escape(mark)}[0-9]*)?{_POWER}"
-    )
-    for mark, thousands in _OTHER.items()
-}
+
+Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class _Amount:
-    """A text cut into `+` or `-`, digits with their marks, and the unit around them."""
+class Rows:
+    """What the rows of a table are, and how much each counts.
 
-    sign: str
-    digits: str
-    unit: str
+    kind: `items`, `users` or `events`. weights: [n] how often each occurs. training: [n] how often in training.
+    """
 
-    @property
-    def marks(self) -> list[str]:
-        """The decimal marks with which it is a number."""
-        return [mark for mark, way in _WAYS.items() if way.fullmatch(self.digits)]
-
-    def read(self, mark: str) -> float:
-        """The number with that decimal mark; NaN where it is none, or beyond floating point."""
-        if mark not in self.marks:
-            return math.nan
-        plain = self.digits.translate({ord(each): None for each in (*_BLANKS, _OTHER[mark])}).replace(mark, ".")
-        number = float(self.sign + plain)
-        return number if math.isfinite(number) else math.nan
+    kind: str
+    weights: NDArray[np.int64]
+    training: NDArray[np.int64]
 
 
-def parse_numbers(texts: Sequence[str | None]) -> NDArray[np.float64]:
-    """[n] texts of one field -> [n] numbers; NaN for null and for what is no number."""
-    amounts = {text: _cut(text) for text in dict.fromkeys(texts) if text is not None}
-    marks, units = Counter[str](), Counter[str]()
-    for amount in filter(None, amounts.values()):
-        units.update([amount.unit] if amount.unit else [])
-        marks.update(amount.marks if len(amount.marks) == 1 else [])
-    mark = "," if marks[","] > marks["."] else "."
-    unit = max(units, key=lambda each: (units[each], each), default="")
-    numbers = {
-        text: math.nan if amount is None or amount.unit not in ("", unit) else amount.read(mark)
-        for text, amount in amounts.items()
-    }
-    return np.array([math.nan if text is None else numbers[text] for text in texts], np.float64)
+class IdFinder(Protocol):
+    """Finds the ids of texts: `RawIds` in a vocabulary, `HashedIds` by their hash."""
+
+    def find(self, raw: Any) -> Ids:
+        """[n] strings or nulls -> [n] ids."""
 
 
-def _cut(text: str) -> _Amount | None:
-    """None for what is no number in any way of writing."""
-    found = _AMOUNT.fullmatch(text.strip())
-    if found is None or (found["sign"] and found["inner"]) or (found["before"] and found["after"]):
-        return None
-    return _Amount(
-        sign=found["sign"] or found["inner"],
-        digits=found["digits"].strip(_BLANKS),
-        unit=found["before"] or found["after"] or "",
+class ListIds:
+    """Finds the ids of texts with several values each, or of lists.
+
+    Args:
+        ids: of one value.
+        spec: how a text is cut, and how many values are kept.
+        nulls: texts that stand for no value.
+    """
+
+    def __init__(self, ids: IdFinder, spec: ListFieldConfig, nulls: Sequence[str]) -> None:
+        self._ids, self._spec, self._nulls = ids, spec, nulls
+
+    def find(self, raw: Any) -> Ids:
+        """[n] texts or lists -> [n, V] ids, padded with 0."""
+        lists, _ = split_values(raw, self._spec, self._nulls)
+        return pad_lists(lists.value_lengths().to_numpy(), self._ids.find(lists.flatten()))
+
+
+def split_values(column: Any, spec: ListFieldConfig, nulls: Sequence[str]) -> tuple[Any, NDArray[np.bool_]]:
+    """The first `spec.max_values` values of every row as lists of strings, and where brackets hold no list.
+
+    Args:
+        column: [n] strings, or lists, or nulls.
+        nulls: texts that stand for no value; they are left out, and so are empty ones.
+    """
+    broken = np.zeros(len(column), np.bool_)
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        column, broken = HistoryFormat(spec.separator, frozenset(nulls)).split_column(column)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = drop_null_values(column.flatten().cast(pa.string()), frozenset(nulls))
+    kept = values.is_valid().to_numpy(zero_copy_only=False) & pc.fill_null(pc.not_equal(values, ""), False).to_numpy(
+        zero_copy_only=False
     )
+    rows = np.repeat(np.arange(len(lengths)), lengths)[kept]
+    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    first = places < spec.max_values
+    counts = np.bincount(rows[first], minlength=len(lengths))
+    return _to_lists(counts, values.filter(pa.array(kept)).filter(pa.array(first))), broken
+
+
+def pad_lists(lengths: NDArray[Any], ids: Ids) -> Ids:
+    """[n] lengths and the [sum] ids -> [n, V] ids, padded with 0.
+
+    Unknown ids are left out; a row that has no other is the unknown id alone.
+    """
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    rows, ids = rows[ids != UNKNOWN_ID], ids[ids != UNKNOWN_ID]
+    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    padded = np.full((len(lengths), int(places.max(initial=0)) + 1), PAD_ID, np.int32)
+    padded[rows, places] = ids
+    padded[padded[:, 0] == PAD_ID, 0] = UNKNOWN_ID
+    return padded
+
+
+def number_lists(lists: Any, rows: Rows, *, min_count: int, buckets: int | None) -> tuple[Ids, list[str] | None]:
+    """[n, V] ids of lists of strings, and the values by id from 2: the heaviest first, then the one that comes first.
+
+    Args:
+        min_count: the least weight in training of a value for an id of its own.
+        buckets: how many ids the values are hashed to; None numbers them. Hashed values are not listed.
+    """
+    lengths, values = lists.value_lengths().to_numpy(), lists.flatten()
+    if buckets is not None:
+        return pad_lists(lengths, hash_values(values, buckets)), None
+    encoded = values.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    total, training = (
+        np.bincount(codes, np.repeat(each, lengths), minlength=len(encoded.dictionary)).astype(np.int64)
+        for each in (rows.weights, rows.training)
+    )
+    numbering = number_codes(total, training, min_count)
+    return pad_lists(lengths, numbering.ids[codes]), encoded.dictionary.take(pa.array(numbering.codes)).to_pylist()
 
 
 def number_fields(
-    table: pa.Table, names: Sequence[str], weights: Any, data: DataConfig, account: Account, kind: str
+    table: pa.Table, names: Sequence[str], rows: Rows, config: Config, account: Account
 ) -> tuple[pa.Table, dict[str, list[str]]]:
-    """Replace the text columns of fields by their ids.
+    """Replace the columns of fields by what the store has of them: see this module's docstring.
 
     Args:
         table: with a column `category` or `field_column(name)` a name.
-        weights: [rows] how often each row's item or user occurs.
-        data: says which fields are numbers, and how many buckets they are cut into.
-        account: counts what is missing, and what is no number.
-        kind: what the rows are: `items` or `users`.
+        config: says what the fields are.
+        account: counts what is missing, and what cannot be read.
 
     Returns:
-        The table with `<name>_id` columns instead, and each field's values by id from `FIRST_REAL_ID`.
+        The table, and each numbered field's values by id from `FIRST_REAL_ID`.
 
     Raises:
         DataError: see `Account.add_field`.
     """
-    vocabularies = {}
+    vocabularies: dict[str, list[str]] = {}
     for name in names:
         column = name if name == "category" else field_column(name)
         place = table.column_names.index(column)
-        values = table[column].combine_chunks()
-        unread, example = 0, None
-        if name in data.numeric_fields:
-            texts = values.to_pylist()
-            numbers = parse_numbers(texts)
-            no_number = np.flatnonzero(np.isnan(numbers) & values.is_valid().to_numpy(zero_copy_only=False))
-            unread, example = len(no_number), texts[no_number[0]][:_EXAMPLE_LENGTH] if len(no_number) else None
-            ids, vocabularies[name] = number_buckets(numbers, data.num_buckets)
-        else:
-            ids, vocabularies[name] = number_values(values, weights)
-        account.add_field(name, FieldValues(kind, len(values), values.null_count, unread, example), data)
-        if len(ids) and ids.max() >= FIRST_REAL_ID + len(vocabularies[name]):
-            raise RuntimeError(f"{name}: an id is not in the vocabulary")
-        table = table.set_column(place, f"{name}_id", pa.array(ids, pa.int32()))
+        stored, encoded, values = _encode(name, table[column].combine_chunks(), rows, config)
+        account.add_field(name, values, config.data)
+        vocabularies |= {} if encoded is None else {name: encoded}
+        table = table.set_column(place, *stored)
     return table, vocabularies
+
+
+def _encode(
+    name: str, column: Any, rows: Rows, config: Config
+) -> tuple[tuple[str, Any], list[str] | None, FieldValues]:
+    """A field's stored column with its name, its values by id from 2, and the account of them."""
+    data, buckets = config.data, config.vocabulary.hash_buckets.get(name)
+    lists = data.list_fields or {}
+    vocabulary: list[str] | None
+    if name in lists:
+        values, broken = split_values(column, lists[name], data.null_values)
+        ids, vocabulary = number_lists(values, rows, min_count=0, buckets=buckets)
+        empty = values.value_lengths().to_numpy() == 0
+        account = _account(rows.kind, column, int((empty & ~broken).sum()), broken)
+        return (f"{name}_ids", strip_padding(ids)), vocabulary, account
+    if name in data.standardized_fields:
+        numbers, account = _read_numbers(column, rows.kind)
+        mean, deviation = measure_numbers(numbers, rows.training)
+        scaled = ((numbers - mean) / deviation).astype(np.float32)
+        stored = pa.array(scaled, mask=np.isnan(scaled))
+        account = FieldValues(**{**vars(account), "mean": mean, "standard_deviation": deviation})
+        return (f"{name}_number", stored), None, account
+    account = FieldValues(rows.kind, len(column), column.null_count)
+    if name in data.numeric_fields:
+        numbers, account = _read_numbers(column, rows.kind)
+        ids, vocabulary = number_buckets(numbers, data.num_buckets)
+    elif buckets is not None:
+        ids, vocabulary = hash_values(column, buckets), None
+    else:
+        ids, vocabulary = number_values(column, rows.weights)
+    if vocabulary is not None and len(ids) and ids.max() >= FIRST_REAL_ID + len(vocabulary):
+        raise RuntimeError(f"{name}: an id is not in the vocabulary")
+    return (f"{name}_id", pa.array(ids, pa.int32())), vocabulary, account
+
+
+def number_context(values: Any, name: str, rows: Rows, config: Config) -> tuple[Ids, list[str] | None]:
+    """The ids of a context field's distinct values: [codes], or [codes, V] of a list field.
+
+    Args:
+        values: [codes] what each code stands for.
+        rows: how often each code occurs.
+    """
+    data, buckets = config.data, config.vocabulary.hash_buckets.get(name)
+    min_count, lists = config.vocabulary.min_count, data.list_fields or {}
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if name in lists:
+        return number_lists(
+            split_values(values, lists[name], data.null_values)[0], rows, min_count=min_count, buckets=buckets
+        )
+    if buckets is not None:
+        return hash_values(values, buckets), None
+    numbering = number_codes(rows.weights, rows.training, min_count)
+    return numbering.ids, values.take(pa.array(numbering.codes)).to_pylist()
+
+
+def add_hashed_rows(items: pa.Table, config: Config) -> pa.Table:
+    """The table of items with a column `item_row`, the hash of the raw id, if `vocabulary.hash_buckets` has `item`."""
+    buckets = config.vocabulary.hash_buckets.get("item")
+    if buckets is None:
+        return items
+    return items.append_column("item_row", pa.array(hash_values(items["item"].combine_chunks(), buckets)))
+
+
+def measure_numbers(numbers: NDArray[np.float64], training: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean and standard deviation of the numbers of training rows, each once; of all rows if training has none.
+
+    The deviation is 1 if all are equal.
+    """
+    present = np.isfinite(numbers)
+    known = numbers[present & (training > 0)]
+    known = known if len(known) else numbers[present]
+    if not len(known):
+        return 0.0, 1.0
+    return float(known.mean()), float(known.std()) or 1.0
+
+
+def strip_padding(ids: Ids) -> Any:
+    """[n, V] ids, padded on the right -> lists."""
+    is_value = ids != PAD_ID
+    return _to_lists(is_value.sum(axis=1), pa.array(ids[is_value], pa.int32()))
+
+
+def read_field(table: pa.Table, name: str, hidden: int) -> NDArray[Any]:
+    """A field by item or user id, `hidden` reserved ids first.
+
+    Returns:
+        [n] int32 ids, [n, V] int32 ids padded with 0, or [n, 2] float32: a number (0 if there is none) and 1 if there
+        is none. Padding has padding's or zeros, the unknown item or user the unknown value or no number.
+    """
+    if f"{name}_id" in table.column_names:
+        return np.concatenate([np.arange(hidden, dtype=np.int32), table[f"{name}_id"].to_numpy()])
+    if f"{name}_ids" in table.column_names:
+        lists = table[f"{name}_ids"].combine_chunks()
+        ids = pad_lists(lists.value_lengths().to_numpy(), lists.flatten().to_numpy())
+        reserved = np.zeros((hidden, ids.shape[1]), np.int32)
+        reserved[:, 0] = np.arange(hidden)
+        return np.concatenate([reserved, ids])
+    numbers = table[f"{name}_number"].combine_chunks()
+    missing = numbers.is_null().to_numpy(zero_copy_only=False)
+    columns = [pc.fill_null(numbers, 0.0).to_numpy(), missing]
+    reserved = np.array([[0, place == UNKNOWN_ID] for place in range(hidden)])
+    return np.concatenate([reserved, np.stack(columns, axis=1)]).astype(np.float32)
+
+
+def read_vectors(table: pa.Table, name: str, hidden: int) -> NDArray[np.float32]:
+    """[n, D] given vectors by item id; zeros for the reserved ids and for an item that has none."""
+    column = table[f"{name}_vector"].combine_chunks()
+    width = column.type.list_size
+    vectors = np.zeros((hidden + len(column), width), np.float32)
+    has_vector = column.is_valid().to_numpy(zero_copy_only=False)
+    vectors[hidden:][has_vector] = column.flatten().to_numpy().reshape(-1, width)
+    return vectors
+
+
+def _read_numbers(column: Any, kind: str) -> tuple[NDArray[np.float64], FieldValues]:
+    texts = column.to_pylist()
+    numbers = parse_numbers(texts)
+    unread = np.isnan(numbers) & column.is_valid().to_numpy(zero_copy_only=False)
+    return numbers, _account(kind, column, column.null_count, unread)
+
+
+def _account(kind: str, column: Any, missing: int, unread: NDArray[np.bool_]) -> FieldValues:
+    places = np.flatnonzero(unread)
+    example = str(column[int(places[0])].as_py())[:_EXAMPLE_LENGTH] if len(places) else None
+    return FieldValues(kind, len(column), missing, len(places), example)
+
+
+def _to_lists(lengths: NDArray[Any], values: Any) -> Any:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

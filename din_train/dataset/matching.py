@@ -13,6 +13,9 @@ from din_train.errors import DataError
 from din_train.logs import RawLog
 from din_train.logs.rejects import count_allowed
 
+# The keys of `data` that say in which form a field's values are.
+_KEYS_OF_FORM = ("list_fields", "numeric_fields", "standardized_fields")
+
 
 @dataclass(frozen=True)
 class Join:
@@ -26,9 +29,10 @@ class Join:
 
 @dataclass(frozen=True)
 class FieldValues:
-    """A field's values over `size` items, users or events (`kind`): how many are missing, and how many are no number.
+    """A field's values over `size` items, users or events (`kind`): how many are missing, and how many cannot be read.
 
-    example: one that is no number.
+    example: one that is no number, or no list. mean, standard_deviation: of the training rows, by which the numbers of
+    a field in `data.standardized_fields` were scaled; None of other fields.
     """
 
     kind: str
@@ -36,6 +40,8 @@ class FieldValues:
     missing: int
     unread: int = 0
     example: str | None = None
+    mean: float | None = None
+    standard_deviation: float | None = None
 
 
 @dataclass
@@ -52,7 +58,7 @@ class Account:
         """Count a field's values.
 
         Raises:
-            DataError: where a field that the config names has no value at all, or too many that are no numbers.
+            DataError: if a field that the config names has no value at all, or too many that cannot be read.
         """
         self.fields[name] = values
         given = values.size - values.missing
@@ -65,10 +71,12 @@ class Account:
                 )
             self.remarks.append(f"{name}: none of {values.size:,} {values.kind} has a value, so all are unknown")
         if values.unread > count_allowed(data.max_unread_share, given):
+            key = next(key for key in _KEYS_OF_FORM if name in (getattr(data, key) or ()))
+            form = "lists" if key == "list_fields" else "numbers"
             raise DataError(
-                f"data.numeric_fields: {name}: {values.unread:,} of {given:,} values are no numbers, such as "
+                f"data.{key}: {name}: {values.unread:,} of {given:,} values are no {form}, such as "
                 f"{values.example!r}, more than data.max_unread_share = {data.max_unread_share:g} allows; write plain "
-                "numbers, take the field out of data.numeric_fields, or raise data.max_unread_share"
+                f"{form}, take the field out of data.{key}, or raise data.max_unread_share"
             )
 
 
@@ -76,9 +84,8 @@ def _find_key(name: str, data: DataConfig) -> str | None:
     """The config key that names a field; None where it is the source's own category, which some logs lack."""
     if name == "category":
         return "data.columns.category" if data.columns is not None and data.columns.category is not None else None
-    return next(
-        key for key in ("data.item_fields", "data.user_fields", "data.context_fields") if name in getattr(data, key[5:])
-    )
+    keys = ("item_fields", "user_fields", "context_fields", "behaviour_fields")
+    return next(f"data.{key}" for key in keys if name in getattr(data, key))
 
 
 # What a raw id may have that no id is meant to have -> a regular expression.
@@ -98,7 +105,7 @@ def count_joins(connection: ibis.BaseBackend, data: DataConfig, log: RawLog) -> 
     """
     sides = (("item", data.items, log.items), ("user", data.users, log.users))
     return [
-        _count(connection, data, key, given, path)
+        _count(connection, data, key, given.path, path)
         for key, given, path in sides
         if given is not None and path is not None
     ]

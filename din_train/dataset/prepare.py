@@ -40,9 +40,7 @@ from din_train.logs.feedback import describe_unused_feedback
 from din_train.printable import make_printable
 
 # Where things are, and how they are made, but not what comes out.
-_NOT_IN_RECIPE = {"reviews", "items", "events", "users", "train", "test", "prepared", "temp_folder"} | {
-    "max_history_length", "memory_limit", "threads"
-}  # fmt: skip
+_NOT_IN_RECIPE = {*FILE_KEYS, "prepared", "temp_folder", "max_history_length", "memory_limit", "threads"}
 _LIBRARIES = ("din-train", "duckdb", "ibis-framework", "numpy", "pyarrow")
 _SETTLED_NANOSECONDS = 2_000_000_000  # a file written later than this ago may change again within one tick of its clock
 
@@ -172,7 +170,9 @@ class _Logs:
             manifest: of an earlier preparation, which may know them.
         """
         missing = set(self.missing)
-        there = {key: None for key in FILE_KEYS if getattr(self._data, key) in missing}
+        there: dict[str, Any] = {key: None for key in FILE_KEYS if self._data.path_of(key) in missing}
+        vectors = self._data.item_vectors or {}
+        there["item_vectors"] = {name: each for name, each in vectors.items() if each.path not in missing}
         files = input_files(self._data.model_copy(update=there))
         stats = [_read_status(path) for path in files]
         if stats != self._stats:  # for the first time, or changed while another process was waited for
@@ -225,7 +225,12 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
     negatives = config.negatives.model_dump(mode="json", exclude={"resample"})
     sections = {"data": data, "filters": config.filters.model_dump(mode="json"), "negatives": negatives}
     recipe = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()}
-    return recipe | {"vocabulary.min_count": config.vocabulary.min_count}
+    for key, of_model in (("list_fields", {"pooling"}), ("item_vectors", {"path", "units", "trained"})):
+        named = getattr(config.data, key) or {}
+        recipe[f"data.{key}"] = {name: each.model_dump(mode="json", exclude=of_model) for name, each in named.items()}
+    sides = {f"data.{key}.key": side.key for key in ("items", "users") if (side := getattr(config.data, key))}
+    vocabulary = config.vocabulary.model_dump(mode="json", include={"min_count", "hash_buckets"})
+    return recipe | sides | {f"vocabulary.{key}": value for key, value in vocabulary.items()}
 
 
 def _prepare(
@@ -286,6 +291,7 @@ def _prepare(
         rejected=parts.rejected,
         scratch=scratch,
         describe=describe,
+        column_types=parts.column_types,
     )
 
 

@@ -26,7 +26,7 @@ from ibis import Table, _
 
 from din_train.config import Config
 from din_train.dataset.database import connect, count_rows, load_table
-from din_train.dataset.fields import number_fields
+from din_train.dataset.fields import Rows, number_fields
 from din_train.dataset.log_checks import check_sample_labels
 from din_train.dataset.matching import Account, count_odd_ids
 from din_train.dataset.negatives import UnknownItems
@@ -75,9 +75,8 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         account.remarks += _count_shared_rows(rows)
         users = connection.table("users").order_by("user_id").select("user_id", user="user_id_raw").to_pyarrow()
     training_events = known["training"]
-    table, of_items = number_fields(
-        known.drop(["total", "training"]), ("category",), known["total"].to_numpy(), data, account, "items"
-    )
+    rows_of_items = Rows("items", known["total"].to_numpy(), training_events.to_numpy())
+    table, of_items = number_fields(known.drop(["total", "training"]), ("category",), rows_of_items, config, account)
     return StoreParts(
         event_columns=("user_id", "item_id"),
         sample_columns=_SAMPLE_COLUMNS,

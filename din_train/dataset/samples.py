@@ -37,6 +37,7 @@ class EventCounts:
 
     items: Ints
     training_items: Ints
+    training_users: Ints
     context: dict[str, Ints]
     training_context: dict[str, Ints]
 
@@ -87,6 +88,7 @@ class SampleBuilder:
         counts = EventCounts(
             items=np.zeros(self.ordered.num_items, np.int64),
             training_items=np.zeros(self.ordered.num_items, np.int64),
+            training_users=np.zeros(self.ordered.num_users, np.int64),
             context={name: np.zeros(size, np.int64) for name, size in names.items()},
             training_context={name: np.zeros(size, np.int64) for name, size in names.items()},
         )
@@ -94,6 +96,7 @@ class SampleBuilder:
             training = _find_training_events(events, targets)
             counts.items += np.bincount(rows["item_code"], minlength=len(counts.items))
             counts.training_items += np.bincount(rows["item_code"][training], minlength=len(counts.items))
+            counts.training_users += np.bincount(rows["user_code"][training], minlength=len(counts.training_users))
             for name, size in names.items():
                 codes = rows[field_column(name)]
                 counts.context[name] += np.bincount(codes[codes >= 0], minlength=size)
@@ -108,13 +111,17 @@ class SampleBuilder:
         return np.concatenate(users).astype(np.int64)
 
     def build(
-        self, items: Numbering, context: Mapping[str, Numbering], distribution: ItemDistribution
+        self, items: Numbering, context: Mapping[str, NDArray[np.int32]], distribution: ItemDistribution
     ) -> Iterator[Block]:
-        """The second pass: blocks of events and samples, user ids counting up from 2."""
+        """The second pass: blocks of events and samples, user ids counting up from 2.
+
+        Args:
+            context: field, of samples or of behaviours -> [codes] ids of its codes, or [codes, V] of several values.
+        """
         first_user, first_event = FIRST_REAL_ID, 0
         for rows, events, targets in self._read_blocks():
             item_ids = items.ids[rows["item_code"]]
-            ids = {name: _take(context[name].ids, rows[field_column(name)]) for name in context}
+            ids = {name: _take(context[name], rows[field_column(name)]) for name in context}
             user_ids = (first_user + events.user_rows).astype(np.int32)
             clicks = events.click_rows
             stored = {
@@ -122,10 +129,9 @@ class SampleBuilder:
                 "item_id": item_ids[clicks],
                 "timestamp": events.click_times,
                 "ordinal": rows["ordinal"][clicks],
+                **{name: ids[name][clicks] for name in self.data.behaviour_fields if name in ids},
             }
-            samples = self._build_samples(
-                events, targets, user_ids, item_ids, rows["ordinal"], ids, distribution, first_event
-            )
+            samples = self._build_samples(events, targets, user_ids, item_ids, rows, ids, distribution, first_event)
             self.report.targets_with_too_short_history += int((targets.splits == Split.HISTORY).sum())
             self._count_requests(events, targets)
             yield Block(stored, samples)
@@ -170,7 +176,7 @@ class SampleBuilder:
         targets: Targets,
         user_ids: NDArray[np.int32],
         item_ids: NDArray[np.int32],
-        ordinals: Ints,
+        log: Columns,
         context: Columns,
         distribution: ItemDistribution,
         first_event: int,
@@ -190,7 +196,7 @@ class SampleBuilder:
                 candidates = np.concatenate([candidates, drawn], axis=1)[has_negatives]
 
             def repeat(values: Any, width: int = candidates.shape[1]) -> Any:
-                return np.repeat(values, width)
+                return np.repeat(values, width, axis=0)
 
             labels = np.zeros(candidates.shape, np.int8)
             labels[:, 0] = events.is_click[rows]
@@ -200,10 +206,13 @@ class SampleBuilder:
                 "target_item_id": candidates.ravel(),
                 "history_length": repeat(length),
                 "label": labels.ravel(),
-                "event": repeat(ordinals[rows]),
+                "event": repeat(log["ordinal"][rows]),
+                "timestamp": repeat(moments),
             }
             if self.labelled:
-                columns |= {"timestamp": moments, "request": events.requests[rows]}
+                columns["request"] = events.requests[rows]
+            if "weight" in log:
+                columns["weight"] = repeat(log["weight"][rows])
             newest = events.click_starts[events.user_rows[rows]] + length - 1  # the history's newest click
             last = np.full(len(rows), -1)
             last[length > 0] = events.click_times[newest[length > 0]]
@@ -247,7 +256,8 @@ def _find_training_events(events: UserEvents, targets: Targets) -> NDArray[np.bo
 
 
 def _take(ids: NDArray[np.int32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Ids of codes; unknown where there is no value (-1)."""
-    if not len(ids):
-        return np.full(len(codes), UNKNOWN_ID, np.int32)
-    return np.where(codes < 0, np.int32(UNKNOWN_ID), ids[codes])
+    """[n] or [n, V] ids of codes; unknown if there is no value (-1)."""
+    unknown = np.zeros((1, *ids.shape[1:]), np.int32)
+    unknown.flat[0] = UNKNOWN_ID
+    taken: NDArray[np.int32] = np.concatenate([ids, unknown])[codes]  # -1 is the last
+    return taken

@@ -1,16 +1,18 @@
 """The prepared data set on disk, and a manifest that proves what it was made from.
 
 events.arrow               user_id, item_id, timestamp (unix seconds, or as the log has it where it is no unix time),
-                           ordinal (the row of the log); the clicks, sorted by user, time, then place in the log or, of
-                           impressions, raw item id
+                           ordinal (the row of the log), ids of each of `data.behaviour_fields`; the clicks, sorted by
+                           user, time, then place in the log or, of impressions, raw item id
 samples.<split>.arrow      user_id, target_item_id, history_length, label, event (the row of the log; of a sampled
-                           negative its positive's), context fields; a history is the user's first `history_length`
-                           events, so it is stored once, never copied. In a log of impressions also timestamp (the
-                           request's moment) and request (which of the user's); of ready-made samples also
-                           history_start, the history's first row in events
-items.parquet              item_id, item (raw id), category_id, title, <field>_id of each item field, training_events
-users.parquet              user_id, user (raw id), <field>_id of each user field
-vocabularies.parquet       field (category, ...), id, value
+                           negative its positive's), context fields (of several values: lists of one size, padded with
+                           0); a history is the user's first `history_length` events, so it is stored once, never
+                           copied. In a log of impressions also timestamp (the request's moment) and request (which of
+                           the user's); of ready-made samples also history_start, the history's first row in events; if
+                           the log has weights also weight (of a sampled negative its positive's)
+items.parquet              item_id, item (raw id), category_id, title, item fields (see `fields.py`), training_events;
+                           hashed items also item_row, an id by hash; given vectors as <name>_vector
+users.parquet              user_id, user (raw id), user fields
+vocabularies.parquet       field (category, ...), id, value; hashed fields and numbers have no rows there
 rejected.jsonl             the log's bad lines: file, line, reason, text
 manifest.json              schema version, recipe, inputs, counts, SHA-256 of every file
 
@@ -20,6 +22,7 @@ for the same logs, config and library versions, whatever the number of threads.
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
@@ -32,7 +35,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from din_train.config.data import TIME_GAP
 from din_train.dataset.column_file import ColumnWriter, map_columns
+from din_train.dataset.fields import read_field, read_vectors
 from din_train.dataset.log_checks import count_seen_targets
 from din_train.dataset.manifest import (
     MANIFEST,
@@ -60,7 +65,12 @@ NO_EVENT = -1
 # Of the lengths of histories that are shown.
 QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
-_TYPES = {"label": pa.int8(), **dict.fromkeys(("timestamp", "history_start", "event", "ordinal"), pa.int64())}
+_EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "ordinal")
+_TYPES = {
+    "label": pa.int8(),
+    "weight": pa.float32(),
+    **dict.fromkeys(("timestamp", "history_start", "event", "ordinal"), pa.int64()),
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,10 @@ class Samples:
     user_ids, target_item_ids: [S] int32. labels: [S] int8.
     history_start: [S] int64, first event row of the history. history_length: [S] int32, 0 if there is none.
     events: [S] int64, the row of the log that a sample is of, or `NO_EVENT`.
-    context: [S] int32 ids of each context field.
+    context: [S] int32 ids of each context field, or [S, V] padded with 0 if it has several values.
+    weights: [S] float32 in loss and metrics; None if the log has none, so that all are 1.
+    timestamps: [S] int64 moment of each sample; None if they are not stored. requests: [S] int64, which of the user's
+    requests a sample is of; None in a log of clicks.
     """
 
     user_ids: NDArray[np.int32]
@@ -80,6 +93,9 @@ class Samples:
     labels: NDArray[np.int8]
     events: NDArray[np.int64]
     context: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    weights: NDArray[np.float32] | None = None
+    timestamps: NDArray[np.int64] | None = None
+    requests: NDArray[np.int64] | None = None
 
     @property
     def history_ends(self) -> NDArray[np.int64]:
@@ -92,8 +108,13 @@ class Samples:
 
     def take(self, rows: NDArray[np.int64]) -> "Samples":
         """These rows alone, in their order."""
-        columns = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "context"}
-        return Samples(**columns, context={name: ids[rows] for name, ids in self.context.items()})
+        columns: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        del columns["context"]
+        taken: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
+        return Samples(
+            **taken,
+            context={name: ids[rows] for name, ids in self.context.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -101,10 +122,16 @@ class PreparedData:
     """A prepared data set, opened.
 
     event_item_ids: [events] int32, every user's items in time order, user after user.
-    item_fields: field -> [num_items + 2] int32, indexed by item id; `category` is the first.
-    user_fields: field -> [num_users + 2] int32, indexed by user id.
-    num_values: field -> its ids, the reserved ones included; context fields too.
+    item_fields: field -> its values by item id, in the forms that `read_field` gives; `category` is the first.
+    user_fields: field -> its values by user id, likewise.
+    num_values: field of ids -> how many, the reserved ones included; context and behaviour fields too, and `item` if
+        items are hashed.
     training_events: [num_items + 2] int64, an item's training events.
+    item_vectors: name -> [num_items + 2, D] float32, given vectors.
+    item_rows: [num_items + 2] int32, rows by hash; None if items are not hashed.
+    event_fields: field of `data.behaviour_fields` -> [events] int32 ids; `time_gap` is none of them.
+    event_times: [events] int64; None of ready-made samples.
+    context_widths: context field -> V of one with several values; None of others.
     """
 
     folder: Path
@@ -115,6 +142,11 @@ class PreparedData:
     num_values: Mapping[str, int]
     training_events: NDArray[np.int64]
     user_starts: NDArray[np.int64]
+    item_vectors: Mapping[str, NDArray[np.float32]]
+    item_rows: NDArray[np.int32] | None
+    event_fields: Mapping[str, NDArray[np.int32]]
+    event_times: NDArray[np.int64] | None
+    context_widths: Mapping[str, int | None]
     _samples: Mapping[Split, Mapping[str, Any]]
 
     @property
@@ -154,6 +186,9 @@ class PreparedData:
             labels=columns["label"],
             events=columns["event"],
             context={name: columns[name] for name in self.context_fields},
+            weights=columns.get("weight"),
+            timestamps=columns.get("timestamp"),
+            requests=columns.get("request"),
         )
 
 
@@ -194,6 +229,7 @@ class StoreParts:
     blocks: built while they are drawn from; the functions are right afterwards.
     fields: `item`, `user` and `context` -> names.
     negatives: `sampled`, or `in the log`.
+    column_types: of columns of samples that are neither int32 nor of a known name.
     """
 
     event_columns: Sequence[str]
@@ -210,6 +246,7 @@ class StoreParts:
     count_dropped: Callable[[], dict[str, int]]
     describe_histories: Callable[[], dict[str, Any]]
     account: Account
+    column_types: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_store(
@@ -222,6 +259,7 @@ def write_store(
     rejected: Path,
     scratch: Path,
     describe: Callable[[Totals], Manifest],
+    column_types: Mapping[str, Any],
 ) -> Manifest:
     """Write the data set under a temporary name, then give it its own.
 
@@ -232,6 +270,7 @@ def write_store(
         rejected: the reader's rejected lines, copied in.
         scratch: an existing folder.
         describe: called once all is written: the manifest but for the files and the fingerprint.
+        column_types: see `StoreParts`.
 
     Returns:
         The manifest as written.
@@ -242,11 +281,11 @@ def write_store(
     with atomic_folder(folder) as temporary:
         with ExitStack() as stack:
             events = stack.enter_context(
-                ColumnWriter(temporary / "events.arrow", _build_schema(event_columns), scratch)
+                ColumnWriter(temporary / "events.arrow", _build_schema(event_columns, {}), scratch)
             )
             samples = {
                 split: stack.enter_context(
-                    ColumnWriter(temporary / _samples_file(split), _build_schema(sample_columns), scratch)
+                    ColumnWriter(temporary / _samples_file(split), _build_schema(sample_columns, column_types), scratch)
                 )
                 for split in SPLITS
             }
@@ -303,29 +342,50 @@ def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData
     if damaged is not None:
         raise DataError(f"{folder / damaged}: missing or changed since it was prepared; run `din-train prepare` again")
     tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
+    items, users = tables["items"], tables["users"]
     events = map_columns(folder / "events.arrow")
-    fields = manifest.fields
-    in_vocabulary = np.array(tables["vocabularies"]["field"].to_pylist(), dtype=object)
+    samples = {split: map_columns(folder / _samples_file(split)) for split in SPLITS}
+    fields, hashed = manifest.fields, manifest.recipe.get("vocabulary.hash_buckets", {})
+    listed = Counter(tables["vocabularies"]["field"].to_pylist())
+    item_fields = {name: read_field(items, name, FIRST_REAL_ID) for name in fields["item"]}
+    user_fields = {name: read_field(users, name, FIRST_REAL_ID) for name in fields["user"]}
+    event_fields = {name: column for name, column in events.items() if name not in _EVENT_COLUMNS}
+    of_ids = [name for each in (item_fields, user_fields) for name, values in each.items() if values.dtype == np.int32]
     return PreparedData(
         folder=folder,
         manifest=manifest,
         event_item_ids=events["item_id"],
-        item_fields={name: _index_by_id(tables["items"], name) for name in fields["item"]},
-        user_fields={name: _index_by_id(tables["users"], name) for name in fields["user"]},
+        item_fields=item_fields,
+        user_fields=user_fields,
         num_values={
-            name: FIRST_REAL_ID + int(np.sum(in_vocabulary == name)) for names in fields.values() for name in names
+            name: FIRST_REAL_ID + hashed.get(name, listed[name])
+            for name in (
+                *of_ids,
+                *fields["context"],
+                *event_fields,
+                *({"item"} & hashed.keys()),
+                *({TIME_GAP} & listed.keys()),
+            )
         },
-        training_events=np.concatenate(
-            [np.zeros(FIRST_REAL_ID, np.int64), tables["items"]["training_events"].to_numpy()]
+        training_events=np.concatenate([np.zeros(FIRST_REAL_ID, np.int64), items["training_events"].to_numpy()]),
+        user_starts=_start_rows(events["user_id"], users.num_rows + FIRST_REAL_ID),
+        item_vectors={
+            name: read_vectors(items, name, FIRST_REAL_ID)
+            for name in (column.removesuffix("_vector") for column in items.column_names if column.endswith("_vector"))
+        },
+        item_rows=(
+            np.concatenate([np.arange(FIRST_REAL_ID, dtype=np.int32), items["item_row"].to_numpy()])
+            if "item_row" in items.column_names
+            else None
         ),
-        user_starts=_start_rows(events["user_id"], tables["users"].num_rows + FIRST_REAL_ID),
-        _samples={split: map_columns(folder / _samples_file(split)) for split in SPLITS},
+        event_fields=event_fields,
+        event_times=events.get("timestamp"),
+        context_widths={
+            name: column.shape[1] if (column := samples[Split.TRAIN][name]).ndim > 1 else None
+            for name in fields["context"]
+        },
+        _samples=samples,
     )
-
-
-def _index_by_id(table: pa.Table, name: str) -> NDArray[np.int32]:
-    """A field's id by item or user id: padding has padding's, the unknown item or user the unknown value."""
-    return np.concatenate([np.arange(FIRST_REAL_ID, dtype=np.int32), table[f"{name}_id"].to_numpy()])
 
 
 def _start_rows(user_ids: NDArray[np.int32], num_ids: int) -> NDArray[np.int64]:
@@ -339,8 +399,8 @@ def _samples_file(split: Split) -> str:
     return f"samples.{split.name.lower()}.arrow"
 
 
-def _build_schema(columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([(name, _TYPES.get(name, pa.int32())) for name in columns])
+def _build_schema(columns: Sequence[str], types: Mapping[str, Any]) -> pa.Schema:
+    return pa.schema([(name, {**_TYPES, **types}.get(name, pa.int32())) for name in columns])
 
 
 def _check_tables(tables: Mapping[str, pa.Table]) -> None:

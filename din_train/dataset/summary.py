@@ -57,8 +57,12 @@ def _add_what_matched(table: Table, manifest: Manifest) -> None:
         if values.missing:
             table.add_row(escape(f"{values.kind} without {name}"), f"{values.missing:,} of {values.size:,}")
         if values.unread:
-            what = escape(f"{name}: no number, such as {values.example!r}")
+            what = escape(f"{name}: cannot be read, such as {values.example!r}")
             table.add_row(what, f"{values.unread:,} of {values.size - values.missing:,}")
+        if values.mean is not None:
+            table.add_row(
+                escape(f"{name}: mean, standard deviation"), f"{values.mean:g}, {values.standard_deviation:g}"
+            )
     for remark in manifest.remarks:
         table.add_row("note", escape(remark))
 

@@ -1,5 +1,13 @@
-"""Ids: 0 is padding, 1 is unknown, real ids count up from 2."""
+"""Ids: 0 is padding, 1 is unknown, real ids count up from 2.
 
+A field that `vocabulary.hash_buckets` names is not numbered: the id of a text is
+
+    2 + (the first 8 bytes of the SHA-256 of its UTF-8, as a big-endian number) mod n
+
+which is the same in every data set, process and program.
+"""
+
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -61,6 +69,15 @@ def number_values(values: pa.Array, weights: NDArray[np.int64]) -> tuple[NDArray
     return ids, encoded.dictionary.take(pa.array(order)).to_pylist()
 
 
+def hash_values(values: Any, buckets: int) -> NDArray[np.int32]:
+    """[n] strings or nulls -> [n] ids by their hash; null is unknown."""
+    encoded = values.dictionary_encode()
+    digests = [hashlib.sha256(each.encode()).digest()[:8] for each in encoded.dictionary.to_pylist()]
+    ids = np.array([FIRST_REAL_ID + int.from_bytes(each, "big") % buckets for each in digests] + [UNKNOWN_ID], np.int32)
+    hashed: NDArray[np.int32] = ids[pc.fill_null(encoded.indices, len(ids) - 1).to_numpy(zero_copy_only=False)]
+    return hashed
+
+
 def number_buckets(numbers: NDArray[np.float64], num_buckets: int) -> tuple[NDArray[np.int32], list[str]]:
     """Ids of quantile buckets of numbers, the smallest first; NaN is unknown.
 
@@ -120,3 +137,23 @@ class RawIds:
         ids = np.append(ids, np.int32(UNKNOWN_ID))  # of null
         found: NDArray[np.int32] = ids[distinct.indices.fill_null(len(ids) - 1).to_numpy(zero_copy_only=False)]
         return found
+
+
+class HashedIds:
+    """Ids by hash, of any text.
+
+    Args:
+        buckets: how many ids there are.
+    """
+
+    def __init__(self, buckets: int) -> None:
+        self._buckets = buckets
+
+    @property
+    def first(self) -> None:
+        """No text is known."""
+        return None
+
+    def find(self, raw: Any) -> NDArray[np.int32]:
+        """[S] strings or nulls -> [S] ids; unknown for null."""
+        return hash_values(raw, self._buckets)

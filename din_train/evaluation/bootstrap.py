@@ -1,5 +1,7 @@
 """Intervals for AUC and GAUC: users, not rows, are drawn again, because a user's rows are not independent.
 
+If GAUC is over groups of rows that several users share, groups are drawn again.
+
 Percentile intervals of the bootstrap (Efron and Tibshirani, 1993): every resample draws as many users as there are,
 with replacement, each with all of its rows. Resamples follow from a fixed seed and the number of users, so two runs
 scored on the same rows are resampled alike, and the difference between them has an interval of its own (paired).
@@ -35,23 +37,43 @@ def compute_interval(values: NDArray[np.float64], confidence: float) -> tuple[fl
 
 
 def resample_metrics(
-    user_ids: Integers, labels: Integers, scores: Sequence[Floats], metrics: MetricsConfig
+    user_ids: Integers,
+    labels: Integers,
+    scores: Sequence[Floats],
+    metrics: MetricsConfig,
+    *,
+    weights: Floats | None = None,
+    groups: Integers | None = None,
 ) -> list[Resampled]:
     """AUC and GAUC of `metrics.resamples` resamples, for one or several scores of the same rows, resampled alike.
 
     Args:
-        user_ids: [S]. labels: [S] of 0 and 1. scores: of each, [S].
+        user_ids: [S]. labels: [S] of 0 and 1. scores: of each, [S]. weights: [S] of the rows; None: 1 each.
+        groups: [S] whose rows GAUC ranks against each other; None: the user's.
     """
     if not len(labels):
         return [Resampled(np.empty(0), np.empty(0)) for _ in scores]
-    users, user_rows = np.unique(user_ids, return_inverse=True)
-    overall = [_Pairs.of(user_rows, labels, each) for each in scores]
-    gaucs = [_Users.of(compute_user_aucs(user_rows, labels, each), metrics.gauc_weighting) for each in scores]
+    drawn = groups if groups is not None and not draws_users(user_ids, groups) else user_ids
+    units, unit_rows = np.unique(drawn, return_inverse=True)
+    group_rows = unit_rows if groups is None else np.unique(groups, return_inverse=True)[1]
+    units_of_groups = unit_rows[np.unique(group_rows, return_index=True)[1]]
+    overall = [_Pairs.of(unit_rows, labels, each, weights) for each in scores]
+    aucs = [compute_user_aucs(group_rows, labels, each, weights) for each in scores]
+    gaucs = [_Users.of(each, units_of_groups, metrics.gauc_weighting) for each in aucs]
     values = np.empty((metrics.resamples, len(scores), 2))
-    for place, counts in enumerate(_draw_counts(len(users), metrics.resamples)):
+    for place, counts in enumerate(_draw_counts(len(units), metrics.resamples)):
         for column, (pairs, gauc) in enumerate(zip(overall, gaucs, strict=True)):
             values[place, column] = pairs.compute_auc(counts), gauc.compute_gauc(counts)
     return [Resampled(values[:, column, 0], values[:, column, 1]) for column in range(len(scores))]
+
+
+def draws_users(user_ids: Integers, groups: Integers | None) -> bool:
+    """Whether users are drawn again: if each group of rows is of one user."""
+    if groups is None:
+        return True
+    order = np.argsort(groups, kind="stable")
+    ordered, users = groups[order], user_ids[order]
+    return not np.any((ordered[1:] == ordered[:-1]) & (users[1:] != users[:-1]))
 
 
 def _draw_counts(num_users: int, resamples: int) -> Iterator[NDArray[np.float64]]:
@@ -64,16 +86,16 @@ def _draw_counts(num_users: int, resamples: int) -> Iterator[NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Users:
-    """GAUC as a function of how often each user is there."""
+    """GAUC as a function of how often each user (or other unit that is drawn) is there."""
 
-    users: NDArray[np.int64]  # [G]
+    users: NDArray[np.int64]  # [G] whose each group is
     weights: NDArray[np.float64]  # [G]
     weighted: NDArray[np.float64]  # [G] weight * AUC
 
     @classmethod
-    def of(cls, aucs: UserAucs, weighting: GaucWeighting) -> "_Users":
+    def of(cls, aucs: UserAucs, users_of_groups: NDArray[np.int64], weighting: GaucWeighting) -> "_Users":
         weights = aucs.weights(weighting)
-        return cls(aucs.users, weights, weights * aucs.auc)
+        return cls(users_of_groups[aucs.users], weights, weights * aucs.auc)
 
     def compute_gauc(self, counts: NDArray[np.float64]) -> float:
         drawn = counts[self.users]
@@ -86,16 +108,19 @@ class _Pairs:
     """AUC as a function of how often each user is there: sorted once, then sums.
 
     positives: [P] users of the positive rows. negatives: [N] users of the negative rows, by ascending score.
-    below, up_to: [P] negatives with a lower score, and with a lower or equal one.
+    below, up_to: [P] negatives with a lower score, and with a lower or equal one. positive_weights, negative_weights:
+    [P], [N] of the rows; None: 1 each.
     """
 
     positives: NDArray[np.int64]
     negatives: NDArray[np.int64]
     below: NDArray[np.int64]
     up_to: NDArray[np.int64]
+    positive_weights: Floats | None
+    negative_weights: Floats | None
 
     @classmethod
-    def of(cls, user_rows: NDArray[np.int64], labels: Integers, scores: Floats) -> "_Pairs":
+    def of(cls, user_rows: NDArray[np.int64], labels: Integers, scores: Floats, weights: Floats | None) -> "_Pairs":
         is_positive = labels == 1
         negative_scores = scores[~is_positive]
         order = np.argsort(negative_scores, kind="stable")
@@ -107,10 +132,14 @@ class _Pairs:
             negatives=user_rows[~is_positive][order],
             below=np.searchsorted(ascending, positive_scores[by_score], side="left"),
             up_to=np.searchsorted(ascending, positive_scores[by_score], side="right"),
+            positive_weights=None if weights is None else weights[is_positive][by_score].astype(np.float64),
+            negative_weights=None if weights is None else weights[~is_positive][order].astype(np.float64),
         )
 
     def compute_auc(self, counts: NDArray[np.float64]) -> float:
-        weight = counts[self.positives]
-        running = np.concatenate([[0.0], np.cumsum(counts[self.negatives])])
+        weight, negative = counts[self.positives], counts[self.negatives]
+        if self.positive_weights is not None and self.negative_weights is not None:
+            weight, negative = weight * self.positive_weights, negative * self.negative_weights
+        running = np.concatenate([[0.0], np.cumsum(negative)])
         pairs = float(weight.sum()) * float(running[-1])
         return float(weight @ (running[self.below] + running[self.up_to])) / (2 * pairs) if pairs else float("nan")

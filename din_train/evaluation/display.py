@@ -87,13 +87,31 @@ def describe_selection(metrics: RunMetrics) -> str:
     return " ".join((SELECTION[metrics.selected_on], weights, *((REFIT,) if metrics.refit else ())))
 
 
+def name_groups(metrics: RunMetrics) -> str:
+    """What GAUC is a mean over: users, requests, or values of a context field."""
+    return {"user": "users", "request": "requests"}.get(metrics.gauc_group, f"values of {metrics.gauc_group}")
+
+
+def describe_unusual(metrics: RunMetrics) -> str | None:
+    """Say what is not as usual: GAUC's weights and groups, and weights of rows; None if all is."""
+    parts = [f"GAUC weighted by {metrics.gauc_weighting}"] if metrics.gauc_weighting != "impressions" else []
+    parts += [f"GAUC over {name_groups(metrics)}"] if metrics.gauc_group != "user" else []
+    parts += ["all metrics weighted by the rows' weights"] if metrics.weighted else []
+    return "; ".join(parts) or None
+
+
 def describe_rows(metrics: RunMetrics) -> str:
     """Say how many rows and users the numbers are computed from."""
     negatives = describe_negatives(metrics.negatives, "evaluation_per_positive")
+    groups = name_groups(metrics)
+    weighting = WEIGHTINGS[metrics.gauc_weighting]
+    if metrics.gauc_group != "user":
+        weighting = weighting.replace("the user's", "their").replace("every user counts", "all count")
+    weighted = " All metrics are weighted by the rows' weights." if metrics.weighted else ""
     return (
         f"{metrics.num_samples:,} rows of {metrics.num_users:,} users, of which {metrics.num_positives:,} are "
-        f"targets; {negatives}. GAUC is over {metrics.gauc_users:,} users, {WEIGHTINGS[metrics.gauc_weighting]}; "
-        f"{metrics.gauc_users_skipped:,} with one class only are left out."
+        f"targets; {negatives}. GAUC is over {metrics.gauc_users:,} {groups}, {weighting}; "
+        f"{metrics.gauc_users_skipped:,} with one class only are left out.{weighted}"
     )
 
 
@@ -111,13 +129,14 @@ def show_metrics(metrics: RunMetrics) -> None:
     """One run's metrics on one split, and those of its slices."""
     show_table(build_metrics_table(metrics))
     if metrics.slices:
-        show_table(build_slices_table(metrics.slices))
+        show_table(build_slices_table(metrics.slices, name_groups(metrics)))
 
 
 def build_metrics_table(metrics: RunMetrics) -> Table:
     """One run's metrics on one split, with the rows and users they are computed from."""
     intervals = metrics.intervals or {}
     title = f"{metrics.model}: {metrics.split} split, protocol {metrics.protocol}"
+    title += ", weighted rows" if metrics.weighted else ""
     interval = f"{intervals['confidence'] * 100:g} % interval" if intervals else "interval"
     table = Table("metric", "value", interval, title=title)
     table.columns[1].justify = "right"
@@ -128,7 +147,7 @@ def build_metrics_table(metrics: RunMetrics) -> Table:
     counts = f"{metrics.num_positives:,} targets of {metrics.num_users:,} users"
     table.add_row("rows", f"{metrics.num_samples:,}", counts)
     table.add_row(
-        "users in GAUC",
+        escape(f"{name_groups(metrics)} in GAUC"),
         f"{metrics.gauc_users:,}",
         f"{metrics.gauc_users_skipped:,} with one class left out; weighted by {metrics.gauc_weighting}",
     )
@@ -136,9 +155,9 @@ def build_metrics_table(metrics: RunMetrics) -> Table:
     return table
 
 
-def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+def build_slices_table(slices: Mapping[str, Sequence[Mapping[str, Any]]], groups: str = "users") -> Table:
     """One row per slice: its counts, then its metrics."""
-    table = Table("slice", "rows", "users in GAUC", "GAUC", "AUC", "logloss", "NE", "PCOC", "ECE")
+    table = Table("slice", "rows", escape(f"{groups} in GAUC"), "GAUC", "AUC", "logloss", "NE", "PCOC", "ECE")
     for column in table.columns[1:]:
         column.justify = "right"
     for dimension, parts in slices.items():

@@ -12,8 +12,8 @@ from din_train.config import GaucWeighting, MetricsConfig
 from din_train.config.data import TIME_FIELDS
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
-from din_train.errors import RunError
-from din_train.evaluation.bootstrap import compute_interval, resample_metrics
+from din_train.errors import ConfigError, RunError
+from din_train.evaluation.bootstrap import compute_interval, draws_users, resample_metrics
 from din_train.evaluation.metrics import (
     compute_auc,
     compute_ece,
@@ -73,18 +73,18 @@ def _score_side_by_side(model: "RankingModel", batches: "EvaluationBatches") -> 
 
 def compute_metrics(rows: ScoredRows, config: MetricsConfig) -> Metrics:
     """All metrics of the rows."""
-    user_aucs = compute_user_aucs(rows.user_id, rows.label, rows.logit)
-    gauc = summarise_gauc(user_aucs, config.gauc_weighting)
+    aucs = compute_user_aucs(rows.groups, rows.label, rows.logit, rows.weight)
+    gauc = summarise_gauc(aucs, config.gauc_weighting)
     return Metrics(
-        auc=compute_auc(rows.label, rows.logit),
+        auc=compute_auc(rows.label, rows.logit, rows.weight),
         gauc=gauc.value,
-        logloss=compute_logloss(rows.label, rows.logit),
-        normalised_entropy=compute_normalised_entropy(rows.label, rows.logit),
-        pcoc=compute_pcoc(rows.label, rows.logit),
-        ece=compute_ece(rows.label, rows.logit),
+        logloss=compute_logloss(rows.label, rows.logit, rows.weight),
+        normalised_entropy=compute_normalised_entropy(rows.label, rows.logit, rows.weight),
+        pcoc=compute_pcoc(rows.label, rows.logit, rows.weight),
+        ece=compute_ece(rows.label, rows.logit, rows.weight),
         num_samples=len(rows),
         num_positives=int(np.sum(rows.label, dtype=np.int64)),
-        num_users=user_aucs.num_users,
+        num_users=aucs.num_users if rows.group is None else len(np.unique(rows.user_id)),
         gauc_users=gauc.users,
         gauc_users_skipped=gauc.skipped,
     )
@@ -94,17 +94,41 @@ def compute_candidate_gauc(samples: Samples, rows: ScoredRows, weighting: GaucWe
     """GAUC over a user's rows with one history and equal time fields, which differ in the candidate alone."""
     times = [ids for name, ids in samples.context.items() if name in TIME_FIELDS]
     groups: list[NDArray[np.integer]] = [rows.user_id, rows.history_end, *times]
-    return compute_gauc_by_history(groups, rows.label, rows.logit, weighting).value
+    return compute_gauc_by_history(groups, rows.label, rows.logit, weighting, rows.weight).value
+
+
+def find_groups(data: PreparedData, samples: Samples, group: str) -> NDArray[np.int64] | None:
+    """[S] whose rows GAUC ranks against each other, by `metrics.group`; None: the user's.
+
+    Rows of one request are those that were shown together; a positive and its sampled negatives are one. Rows of one
+    value of a context field are a group, whatever their user.
+
+    Raises:
+        ConfigError: if the data set does not say what its requests are.
+    """
+    if group == "user":
+        return None
+    if group != "request":
+        return samples.context[group].astype(np.int64)
+    if samples.requests is not None:
+        return samples.user_ids * (int(samples.requests.max(initial=0)) + 1) + samples.requests
+    if data.manifest.negatives == "sampled":
+        return np.array(samples.events, np.int64)
+    raise ConfigError(
+        f"metrics.group: received 'request', but {data.folder} has no requests; use user, or one of data.context_fields"
+    )
 
 
 def compute_intervals(rows: ScoredRows, config: MetricsConfig) -> dict[str, Any] | None:
     """AUC's and GAUC's bootstrap intervals as metrics.json has them; None if `metrics.resamples` is 0."""
     if not config.resamples:
         return None
-    (resampled,) = resample_metrics(rows.user_id, rows.label, [rows.logit], config)
+    (resampled,) = resample_metrics(
+        rows.user_id, rows.label, [rows.logit], config, weights=rows.weight, groups=rows.group
+    )
     intervals = {name: compute_interval(getattr(resampled, name), config.confidence) for name in ("auc", "gauc")}
     return {
-        "unit": "user",
+        "unit": "user" if draws_users(rows.user_id, rows.group) else config.group,
         "confidence": config.confidence,
         "resamples": config.resamples,
         **{name: each and list(each) for name, each in intervals.items()},
@@ -132,7 +156,11 @@ def find_slices(
         "history_length": list(_cut(samples.history_length, LENGTH_EDGES)),
         "target_popularity": list(_cut(popularity, POPULARITY_EDGES)),
         "target_item": [("new", popularity == 0), ("known", popularity > 0)],
-        **{name: list(_cut_values(ids, context_values[name])) for name, ids in samples.context.items()},
+        **{
+            name: list(_cut_values(ids, context_values[name]))
+            for name, ids in samples.context.items()
+            if ids.ndim == 1  # a row of several values is in no one slice
+        },
     }
     return {key: [(name, rows) for name, rows in parts if rows.any()] for key, parts in slices.items()}
 

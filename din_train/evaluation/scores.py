@@ -1,8 +1,10 @@
 """A split's rows with their scores, as a file of the run directory: what comparisons and reports are made from."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +27,8 @@ _SCHEMA = pa.schema(
         ("logit", pa.float32()),
     ]
 )
+# Columns that only some runs have.
+_OPTIONAL = {"weight": pa.float32(), "group": pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class ScoredRows:
     """The columns of `scores.<split>.parquet`, each [S], in stored order.
 
     history_end: equal for rows of one user with the same history (see `Samples.history_ends`). event: the row of the
-    log; of a sampled negative its positive's.
+    log; of a sampled negative its positive's. weight: in metrics; None if all are 1. group: whose rows GAUC ranks
+    against each other; None: the user's.
     """
 
     user_id: NDArray[np.int32]
@@ -42,13 +47,15 @@ class ScoredRows:
     event: NDArray[np.int64]
     label: NDArray[np.int8]
     logit: NDArray[np.float32]
+    weight: NDArray[np.float32] | None = None
+    group: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
 
     @classmethod
-    def of(cls, samples: Samples, logits: NDArray[np.float32]) -> "ScoredRows":
-        """A split's samples, and their [S] logits."""
+    def of(cls, samples: Samples, logits: NDArray[np.float32], groups: NDArray[np.int64] | None = None) -> "ScoredRows":
+        """A split's samples, their [S] logits, and their groups if these are not the users."""
         return cls(
             user_id=samples.user_ids,
             target_item_id=samples.target_item_ids,
@@ -57,11 +64,20 @@ class ScoredRows:
             event=samples.events,
             label=samples.labels,
             logit=logits,
+            weight=samples.weights,
+            group=groups,
         )
+
+    @property
+    def groups(self) -> NDArray[np.int32] | NDArray[np.int64]:
+        """[S] whose rows GAUC ranks against each other."""
+        return self.user_id if self.group is None else self.group
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "ScoredRows":
         """These rows alone, in their order."""
-        return ScoredRows(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+        columns: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        taken: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
+        return ScoredRows(**taken)
 
     @property
     def click_probabilities(self) -> NDArray[np.float64]:
@@ -71,7 +87,8 @@ class ScoredRows:
 
 def write_scores(path: Path, rows: ScoredRows) -> None:
     """Write the file whole."""
-    table = pa.table([getattr(rows, each.name) for each in fields(rows)], schema=_SCHEMA)
+    schema = _build_schema([name for name in _OPTIONAL if getattr(rows, name) is not None])
+    table = pa.table([getattr(rows, name) for name in schema.names], schema=schema)
     with indexed_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -87,6 +104,12 @@ def read_scores(path: Path) -> ScoredRows:
         table = pq.read_table(pa.BufferReader(read_indexed(path, again)))
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; {again}") from None
-    if table.schema.remove_metadata() != _SCHEMA:
+    schema = _build_schema(table.column_names)
+    if table.schema.remove_metadata() != schema:
         raise RunError(f"{path}: its columns are not those of scores (another version wrote it); {again}")
-    return ScoredRows(**{name: table[name].to_numpy() for name in _SCHEMA.names})
+    return ScoredRows(**{name: table[name].to_numpy() for name in schema.names})
+
+
+def _build_schema(names: Sequence[str]) -> pa.Schema:
+    """The file's columns, the optional ones among them if they are named."""
+    return pa.schema([*_SCHEMA, *((name, kind) for name, kind in _OPTIONAL.items() if name in names)])

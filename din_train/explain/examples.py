@@ -68,7 +68,9 @@ def choose_examples(
     describer = Describer(data)
 
     def weigh(row: int) -> Weighed:
-        explanation = explain_score(model, build_batch(data, samples, np.array([row]), max_history_length)[0])
+        explanation = explain_score(
+            model, build_batch(data, samples, np.array([row]), max_history_length, model.behaviour_fields)[0]
+        )
         item = describer.item(int(samples.target_item_ids[row]))
         return {**item, "click_probability": explanation.click_probability}, explanation.weights.tolist()
 

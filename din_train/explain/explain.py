@@ -134,8 +134,9 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
     if item_id is None:
         raise _unknown_id("--item", item, data.folder / "items.parquet", describer.first("items"))
     row = find_pair_row(data, user_id, item_id, longest)
-    batch = build_batch(data, row.samples, np.array([0]), longest)[0]
-    explanation = explain_score(cast("DIN", opened.model), batch)
+    model = cast("DIN", opened.model)
+    batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields)[0]
+    explanation = explain_score(model, batch)
     columns = (
         describer.history(row.samples, 0),
         explanation.weights.tolist(),
@@ -148,7 +149,7 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
         candidate={**describer.item(item_id), "click_probability": explanation.click_probability},
         history=row.history,
         normalization=opened.config.model.local_activation_unit.normalization,
-        unknown_context=[name for name, ids in row.samples.context.items() if ids[0] == UNKNOWN_ID],
+        unknown_context=[name for name, ids in row.samples.context.items() if ids.flat[0] == UNKNOWN_ID],
         behaviours=[
             {**event, "weight": weight, "click_probability_without": scored, "predicted_without": predicted}
             for event, weight, scored, predicted in zip(*columns, strict=True)
@@ -199,7 +200,8 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
 
     1. the test row of the pair, a clicked one before one that was not, so that a test target is not in its own history;
     2. the row of a validation target, or else of a training target, that is the item;
-    3. all the user's events (of ready-made samples: the user's longest history), with every context field unknown.
+    3. all the user's events (of ready-made samples: the user's longest history), with every context field unknown, as
+       if the item was shown at the time of the newest.
     """
     for split in reversed(SPLITS):
         samples = data.samples(split, max_history_length)
@@ -218,7 +220,11 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
         history_length=np.array([kept], np.int32),
         labels=np.zeros(1, np.int8),
         events=np.full(1, NO_EVENT),
-        context={name: np.array([UNKNOWN_ID], np.int32) for name in data.context_fields},
+        context={
+            name: np.full([1] if width is None else [1, 1], UNKNOWN_ID, np.int32)
+            for name, width in data.context_widths.items()
+        },
+        timestamps=None if data.event_times is None else data.event_times[np.array([end - 1])],
     )
     return PairRow(samples, None)
 

@@ -18,12 +18,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.batches import Inputs
+from din_train.batches import Inputs, name_histories
 from din_train.errors import RunError
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.model.din import DIN
-from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import LocatedBatch
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +81,11 @@ def explain_score(model: DIN, inputs: Inputs) -> Explanation:
     """
     weights = model.compute_activation_weights(inputs)[0].numpy().astype(np.float64)  # [N]
     length = int(inputs["history_length"][0])
-    behaviours = tf.cast(model.item_embedding(inputs["history_item_ids"][0, :length]), tf.float64).numpy()  # [N, E]
+    batch = model.locate(inputs)
+    rows = [model.item_embedding(batch.history)]
+    if model.behaviour_embedding is not None:
+        rows.append(model.behaviour_embedding(batch.history_fields))
+    behaviours = tf.cast(tf.concat(rows, axis=1), tf.float64).numpy()  # [N, E]
     scored = [model.score(inputs)]
     predicted = [_score_interests(model, inputs, (weights @ behaviours)[None])]
     is_softmax = model.local_activation_unit.normalization == "softmax"
@@ -92,7 +94,7 @@ def explain_score(model: DIN, inputs: Inputs) -> Explanation:
         rest = others.sum(axis=1) if is_softmax and length > 1 else np.ones(len(left_out))
         told = rest > _LEAST_REST
         interests = (others / np.where(told, rest, 1.0)[:, None]) @ behaviours  # [n, E]
-        shortened = _leave_out(inputs, length, left_out)
+        shortened = _leave_out(inputs, length, left_out, name_histories(model.behaviour_fields))
         scored.append(model.score(shortened))
         predicted.append(np.where(told, _score_interests(model, shortened, interests), np.nan))
     return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype])
@@ -134,8 +136,7 @@ def _to_probability(logit: float | np.float64) -> float:
 
 def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor:
     """[B] logits of the given interests [B, E] in place of those the model pools."""
-    history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
-    batch = LocatedBatch(inputs, history, positions)
+    batch = model.locate(inputs)
     candidate, _ = model.embed(batch)
     pooled = tf.cast(interests, model.compute_dtype)
     return tf.cast(model.compute_logits_of_interest(batch, candidate, pooled, training=False), tf.float32)
@@ -148,12 +149,16 @@ def _cut(length: int) -> Iterator[NDArray[np.int64]]:
         yield np.arange(start, min(start + step, length))
 
 
-def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64]) -> Inputs:
-    """One row per place: the only row of `inputs`, without the behaviour at that place."""
+def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64], histories: Sequence[str]) -> Inputs:
+    """One row per place: the only row of `inputs`, without the behaviour at that place.
+
+    Args:
+        histories: the inputs that hold behaviours.
+    """
     kept = np.arange(length - 1) + (np.arange(length - 1) >= places[:, None])  # [n, N - 1]
     repeated = {name: np.repeat(values, len(places), axis=0) for name, values in inputs.items()}
     return {
         **repeated,
-        "history_item_ids": inputs["history_item_ids"][0][kept],
+        **{name: inputs[name][0][kept] for name in histories},
         "history_length": np.full(len(places), length - 1, np.int32),
     }

@@ -23,11 +23,12 @@ __all__ = [
     "field_column",
     "find_missing",
     "input_files",
+    "list_file_keys",
     "read_log",
     "read_x1",
 ]
 
-FILE_KEYS = ("reviews", "events", "items", "users", "train", "test")
+FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
 
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
@@ -50,8 +51,14 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
         case "taobao":
             return read_taobao(data, files["events"][0], folder, progress)
         case "amazon-2014" | "amazon-2018" | "amazon-2023":
-            return read_amazon(data, data.source, files["reviews"][0], files["items"][0], folder, progress)
+            metadata = files["items"][0]
+            return read_amazon(data, data.source, files["reviews"][0], metadata, folder, progress)
     raise ValueError(f"{data.source}: no log of events")
+
+
+def list_file_keys(data: DataConfig) -> tuple[str, ...]:
+    """The keys of `data` that may name files of the log."""
+    return (*FILE_KEYS, *(f"item_vectors.{name}" for name in data.item_vectors or {}))
 
 
 def input_files(data: DataConfig) -> tuple[Path, ...]:
@@ -65,7 +72,7 @@ def input_files(data: DataConfig) -> tuple[Path, ...]:
 
 def find_missing(data: DataConfig) -> list[Path]:
     """Files of the log that are no longer where `data` says."""
-    paths = [path for key in FILE_KEYS if (path := getattr(data, key)) is not None]
+    paths = [path for key in list_file_keys(data) if (path := data.path_of(key)) is not None]
     return [path for path in paths if not any(os.path.exists(each) for each in _expand(path))]  # noqa: PTH110 - raises nothing
 
 
@@ -73,8 +80,8 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
     """Config key -> its files: one, or for a table's events those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
-    for key in FILE_KEYS:
-        path = getattr(data, key)
+    for key in list_file_keys(data):
+        path = data.path_of(key)
         if path is None:
             continue
         files[key] = _expand(path) if key == "events" and data.source == "table" else (path,)

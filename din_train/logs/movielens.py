@@ -47,8 +47,8 @@ def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog
     """
     if data.events is None or data.items is None:
         raise ValueError("DataConfig lets no movielens log be without events and items")
-    ratings, movies, unit = FileReport(data.events), FileReport(data.items), TimeUnit("seconds")
-    users = FileReport(data.users) if data.users else None
+    ratings, movies, unit = FileReport(data.events), FileReport(data.items.path), TimeUnit("seconds")
+    users = FileReport(data.users.path) if data.users else None
     log = RawLog(
         events=folder / "events.parquet",
         items=(items_path := folder / "items.parquet"),

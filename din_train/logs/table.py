@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
-from din_train.config.data import TIME_FIELDS
+from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.errors import DataError
 from din_train.logs.delimited import parse_header
 from din_train.logs.equal_files import check_contents_differ
@@ -33,7 +34,7 @@ def read_table(
     texts = _name_texts(data, columns)
     reports = [FileReport(path) for path in paths]
     sides = {"item": data.items, "user": data.users}
-    side_reports = {key: FileReport(path) for key, path in sides.items() if path is not None}
+    side_reports = {key: FileReport(side.path) for key, side in sides.items() if side is not None}
     unit = TimeUnit()
     log = RawLog(
         events=folder / "events.parquet",
@@ -58,7 +59,7 @@ def read_table(
     return replace(log, ticks=unit.ticks)
 
 
-def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, str]]:
+def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, Any]]:
     """Column of the events file -> config key and column of the table: those that no other table has."""
     texts = {} if columns.category is None or data.items else {"category": ("data.columns.category", columns.category)}
     texts |= {} if columns.request is None else {"request": ("data.columns.request", columns.request)}
@@ -66,6 +67,7 @@ def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str
         "item_fields": () if data.items else data.item_fields,
         "user_fields": () if data.users else data.user_fields,
         "context_fields": [name for name in data.context_fields if name not in TIME_FIELDS],
+        "behaviour_fields": [name for name in data.behaviour_fields if name not in (TIME_GAP, *data.context_fields)],
     }
     for key, names in declared.items():
         texts |= {field_column(name): (f"data.{key}", name) for name in names}
@@ -86,7 +88,8 @@ def _read_file(
     path = rejects.report.path
 
     def find_layout(line: bytes) -> tuple[Layout, bool]:
-        if columns.timestamp.isdecimal() and len(columns.timestamp) < 20 and guess_unit(int(columns.timestamp)):
+        named = str(columns.timestamp)
+        if named.isdecimal() and len(named) < 20 and guess_unit(int(named)):
             raise DataError(
                 f"{path}: data.columns.timestamp: '{columns.timestamp}' is a time and no column's name, so its first "
                 "line is an event and no header; put a header line first"

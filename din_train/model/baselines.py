@@ -82,8 +82,8 @@ class LR(RankingModel):
     """
 
     def __init__(self, *, linear: LinearTerms, **kwargs: Any) -> None:
-        context_fields = linear.context.field_names if linear.context else ()
-        super().__init__(item_embedding=linear.candidate, context_fields=context_fields, **kwargs)
+        context_widths = linear.context.input_widths if linear.context else {}
+        super().__init__(item_embedding=linear.candidate, context_widths=context_widths, **kwargs)
         self.linear = linear
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros", autocast=False)
 

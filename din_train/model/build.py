@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.config import ModelConfig
+from din_train.config import DataConfig, ModelConfig
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.model.baselines import LR, PNN, BaseModel, DeepFM, LinearTerms, WideDeep
 from din_train.model.din import DIN
-from din_train.model.embedding import FieldEmbedding, ItemEmbedding
+from din_train.model.embedding import NUMBER_ROWS, FieldEmbedding, GivenVectors, ItemEmbedding
 from din_train.model.local_activation_unit import LocalActivationUnit
 from din_train.model.mlp import Mlp
 from din_train.model.ranking_model import RankingModel
@@ -22,79 +22,37 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def build_model(
-    config: ModelConfig, data: PreparedData, *, seed: int, precision: str = "float32", padded: bool = False
+    config: ModelConfig,
+    data: PreparedData,
+    *,
+    seed: int,
+    precision: str = "float32",
+    padded: bool = False,
+    fields: DataConfig | None = None,
 ) -> RankingModel:
     """The configured model with its weights created, the same for the same seed.
 
     Args:
         config: which model, and its sizes.
-        data: gives the table lengths and each item's category.
+        data: gives the table lengths, and each item's category and other fields.
         seed: of the initial weights and of dropout.
         precision: `float32` or `bfloat16`, of the layers' arithmetic.
         padded: see `RankingModel`.
+        fields: says how fields of several values are pooled, and how given vectors are projected; None if there are
+            none of these.
     """
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
-        model = _build(config, data, padded)
+        model = _Builder(config, data, fields).build(padded=padded)
         one = tf.constant([1], tf.int32)
         inputs = {"target_item_id": one, "history_item_ids": one[:, None], "history_length": one, "user_id": one}
-        model({**inputs, **dict.fromkeys(data.context_fields, one)})
+        inputs |= {f"history_{name}": one[:, None] for name in config.behaviour_fields}
+        inputs |= {name: tf.ones([1, width] if width else [1], tf.int32) for name, width in data.context_widths.items()}
+        model(inputs)
     finally:
         keras.config.set_dtype_policy("float32")
     return model
-
-
-def _build(config: ModelConfig, data: PreparedData, padded: bool) -> RankingModel:
-    if config.name == "lr":
-        return LR(linear=_build_linear(data, config.min_item_count), padded=padded, name=config.name)
-    shared = {
-        "item_embedding": _build_items(
-            data,
-            config.item_embedding_size,
-            config.category_embedding_size,
-            config.field_embedding_size,
-            config.min_item_count,
-        ),
-        **_build_user_and_context(data, config.field_embedding_size),
-        "mlp": Mlp(**config.mlp.model_dump()),
-        "pooling": config.pooling,
-        "user_candidate_product": config.user_candidate_product,
-        "interest_normalization": config.interest.normalization,
-        "interest_units": config.interest.units,
-        "item_bias": config.item_bias,
-        "padded": padded,
-        "name": config.name,
-    }
-    match config.name:
-        case "base":
-            return BaseModel(**shared)
-        case "wide_deep":
-            return WideDeep(
-                linear=_build_linear(data, config.min_item_count), cross_buckets=config.cross_buckets, **shared
-            )
-        case "pnn":
-            return PNN(**shared)
-        case "deepfm":
-            return DeepFM(linear=_build_linear(data, config.min_item_count), **shared)
-        case "din":
-            unit = LocalActivationUnit(**config.local_activation_unit.model_dump())
-            return DIN(local_activation_unit=unit, **shared)
-
-
-def _build_items(
-    data: PreparedData, item_size: int, category_size: int, field_size: int, min_count: int
-) -> ItemEmbedding:
-    others = [name for name in data.item_fields if name != "category"]
-    return ItemEmbedding(
-        num_items=len(data.item_category_ids),
-        num_categories=data.num_categories + FIRST_REAL_ID,
-        item_size=item_size,
-        category_size=category_size,
-        item_category_ids=data.item_category_ids,
-        item_row_ids=compute_item_rows(data.training_events, min_count) if min_count else None,
-        other_fields=_build_fields(data, others, field_size, data.item_fields),
-    )
 
 
 def compute_item_rows(training_events: NDArray[np.int64], min_count: int) -> NDArray[np.int32]:
@@ -106,30 +64,109 @@ def compute_item_rows(training_events: NDArray[np.int64], min_count: int) -> NDA
     return rows
 
 
-def _build_user_and_context(data: PreparedData, size: int) -> dict[str, Any]:
-    return {
-        "profile_embedding": _build_fields(data, tuple(data.user_fields), size, data.user_fields),
-        "context_embedding": _build_fields(data, data.context_fields, size, None),
-    }
+class _Builder:
+    """Builds the layers of one model."""
 
+    def __init__(self, config: ModelConfig, data: PreparedData, fields: DataConfig | None) -> None:
+        self._config, self._data = config, data
+        self._lists = {} if fields is None else fields.list_fields or {}
+        self._vectors = {} if fields is None else fields.item_vectors or {}
 
-def _build_linear(data: PreparedData, min_count: int) -> LinearTerms:
-    fields = _build_user_and_context(data, 1)
-    return LinearTerms(
-        candidate=_build_items(data, 1, 1, 1, min_count),
-        behaviours=_build_items(data, 1, 1, 1, min_count),
-        profile=fields["profile_embedding"],
-        context=fields["context_embedding"],
-    )
+    def build(self, *, padded: bool) -> RankingModel:
+        """The model, without the weights that its first batch creates."""
+        config = self._config
+        if config.name == "lr":
+            return LR(linear=self._build_linear(), padded=padded, name=config.name)
+        shared = {
+            "item_embedding": self._build_items(
+                config.item_embedding_size,
+                config.category_embedding_size,
+                config.field_embedding_size,
+                {name: given.units for name, given in self._vectors.items()},
+            ),
+            **self._build_user_and_context(config.field_embedding_size),
+            "behaviour_embedding": self._build_fields(config.behaviour_fields, config.field_embedding_size, None),
+            "mlp": Mlp(**config.mlp.model_dump()),
+            "pooling": config.pooling,
+            "user_candidate_product": config.user_candidate_product,
+            "interest_normalization": config.interest.normalization,
+            "interest_units": config.interest.units,
+            "item_bias": config.item_bias,
+            "padded": padded,
+            "name": config.name,
+        }
+        match config.name:
+            case "base":
+                return BaseModel(**shared)
+            case "wide_deep":
+                return WideDeep(linear=self._build_linear(), cross_buckets=config.cross_buckets, **shared)
+            case "pnn":
+                return PNN(**shared)
+            case "deepfm":
+                return DeepFM(linear=self._build_linear(), **shared)
+            case "din":
+                unit = LocalActivationUnit(**config.local_activation_unit.model_dump())
+                return DIN(local_activation_unit=unit, **shared)
 
+    def _build_items(
+        self, item_size: int, category_size: int, field_size: int, vector_units: Mapping[str, int]
+    ) -> ItemEmbedding:
+        data = self._data
+        others = {name: values for name, values in data.item_fields.items() if name != "category"}
+        return ItemEmbedding(
+            num_items=len(data.item_category_ids),
+            num_categories=data.num_categories + FIRST_REAL_ID,
+            item_size=item_size,
+            category_size=category_size,
+            item_category_ids=data.item_category_ids,
+            other_fields=self._build_fields(tuple(others), field_size, others),
+            given_vectors=[
+                GivenVectors(
+                    shape=vectors.shape,
+                    units=vector_units[name],
+                    trained=self._vectors[name].trained,
+                    vectors=vectors,
+                )
+                for name, vectors in data.item_vectors.items()
+            ],
+            **self._share_rows(),
+        )
 
-def _build_fields(
-    data: PreparedData, names: Sequence[str], size: int, ids_by_key: Mapping[str, NDArray[np.int32]] | None
-) -> FieldEmbedding | None:
-    if not names:
-        return None
-    return FieldEmbedding(
-        num_values={name: data.num_values[name] for name in names},
-        size=size,
-        ids_by_key=None if ids_by_key is None else {name: ids_by_key[name] for name in names},
-    )
+    def _share_rows(self) -> dict[str, Any]:
+        """Which items share a row: those of one hash, and those with too few training events."""
+        hashed, min_count = self._data.item_rows, self._config.min_item_count
+        rows = compute_item_rows(self._data.training_events, min_count) if min_count else None
+        if hashed is None:
+            return {"item_row_ids": rows}
+        rows = hashed if rows is None else np.where(rows == UNKNOWN_ID, np.int32(UNKNOWN_ID), hashed)
+        return {"item_row_ids": rows, "num_rows": self._data.num_values["item"]}
+
+    def _build_user_and_context(self, size: int) -> dict[str, Any]:
+        data = self._data
+        return {
+            "profile_embedding": self._build_fields(tuple(data.user_fields), size, data.user_fields),
+            "context_embedding": self._build_fields(data.context_fields, size, None),
+        }
+
+    def _build_linear(self) -> LinearTerms:
+        fields, units = self._build_user_and_context(1), dict.fromkeys(self._vectors, 1)
+        return LinearTerms(
+            candidate=self._build_items(1, 1, 1, units),
+            behaviours=self._build_items(1, 1, 1, units),
+            profile=fields["profile_embedding"],
+            context=fields["context_embedding"],
+        )
+
+    def _build_fields(
+        self, names: Sequence[str], size: int, values_by_key: Mapping[str, NDArray[Any]] | None
+    ) -> FieldEmbedding | None:
+        if not names:
+            return None
+        widths = self._data.context_widths
+        return FieldEmbedding(
+            num_values={name: self._data.num_values.get(name, NUMBER_ROWS) for name in names},
+            size=size,
+            poolings={name: self._lists[name].pooling for name in names if name in self._lists},
+            widths={name: width for name in names if (width := widths.get(name)) is not None},
+            values_by_key=values_by_key,
+        )

@@ -26,6 +26,9 @@ class DeepModel(RankingModel):
         item_bias: add a learned number per candidate item to the logit.
         profile_embedding: of the user profile fields, looked up by user id; None without any.
         context_embedding: of the context fields, whose ids are in the batch; None without any.
+        behaviour_embedding: of what is known of a behaviour beside its item (type, price, time gap), whose ids are in
+            the batch; its rows stand beside the behaviour's row, and a learned vector beside the candidate's. None
+            without any.
     """
 
     def __init__(
@@ -40,10 +43,15 @@ class DeepModel(RankingModel):
         item_bias: bool = False,
         profile_embedding: FieldEmbedding | None = None,
         context_embedding: FieldEmbedding | None = None,
+        behaviour_embedding: FieldEmbedding | None = None,
         **kwargs: Any,
     ) -> None:
-        context_fields = context_embedding.field_names if context_embedding else ()
-        super().__init__(item_embedding=item_embedding, context_fields=context_fields, **kwargs)
+        super().__init__(
+            item_embedding=item_embedding,
+            context_widths=context_embedding.input_widths if context_embedding else {},
+            behaviour_fields=behaviour_embedding.field_names if behaviour_embedding else (),
+            **kwargs,
+        )
         self.mlp = mlp
         self.logit = keras.layers.Dense(1, name="logit", dtype="float32")  # bfloat16 would tie scores that differ
         self.pooling = pooling
@@ -52,8 +60,19 @@ class DeepModel(RankingModel):
         self.interest_dense = keras.layers.Dense(interest_units) if interest_units else None
         self.profile_embedding = profile_embedding
         self.context_embedding = context_embedding
+        self.behaviour_embedding = behaviour_embedding
+        self.candidate_row = (
+            self.add_weight(
+                name="candidate_row",
+                shape=(1, behaviour_embedding.width),
+                initializer=keras.initializers.RandomNormal(stddev=0.01),
+                autocast=False,
+            )
+            if behaviour_embedding
+            else None
+        )
         self.item_bias = (
-            self.add_weight(name="item_bias", shape=(item_embedding.num_items, 1), initializer="zeros", autocast=False)
+            self.add_weight(name="item_bias", shape=(item_embedding.num_rows, 1), initializer="zeros", autocast=False)
             if item_bias
             else None
         )
@@ -77,11 +96,19 @@ class DeepModel(RankingModel):
         return self.add_to_logit(logit, batch, interest, candidate)
 
     def embed(self, batch: LocatedBatch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Candidate [B, E] and behaviours [N, E], from one look-up."""
+        """Candidate [B, E] and behaviours [N, E], from one look-up.
+
+        With behaviour fields both are wider: a behaviour by the rows of its fields, the candidate by a learned vector.
+        """
         target = batch.inputs["target_item_id"]
         rows = self.item_embedding(tf.concat([target, batch.history], axis=0))
         sizes = [tf.shape(target)[0], tf.shape(batch.history)[0]]
         candidate, behaviours = tf.split(tf.cast(rows, self.compute_dtype), sizes)
+        if self.behaviour_embedding is not None and self.candidate_row is not None:
+            of_candidate = tf.repeat(self.candidate_row.value, sizes[0], axis=0)
+            of_behaviours = self.behaviour_embedding(batch.history_fields)
+            candidate = tf.concat([candidate, tf.cast(of_candidate, self.compute_dtype)], axis=1)
+            behaviours = tf.concat([behaviours, tf.cast(of_behaviours, self.compute_dtype)], axis=1)
         return candidate, behaviours
 
     def compute_user_interest(

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.positions import flatten_history
 from din_train.model.ranking_model import Inputs, LocatedBatch
 
 
@@ -32,6 +31,7 @@ class DIN(DeepModel):
 
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight of every valid behaviour [N] of a batch, and its row [N]."""
-        history, positions = flatten_history(inputs["history_item_ids"], inputs["history_length"])
-        candidate, behaviours = self.embed(LocatedBatch(inputs, history, positions))
-        return self.local_activation_unit(candidate, behaviours, positions=positions), positions.rows
+        batch = self.locate(inputs)
+        candidate, behaviours = self.embed(batch)
+        weights = self.local_activation_unit(candidate, behaviours, positions=batch.positions)
+        return weights, tf.repeat(tf.range(tf.shape(inputs["history_length"])[0]), inputs["history_length"])

@@ -1,6 +1,6 @@
 """Embeddings (paper section 4.1): an item's id beside its category and other fields, user profile, context."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,17 +8,31 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from din_train.dataset.vocabulary import PAD_ID
+
+# The table of a number has a row for it, and one for its absence.
+NUMBER_ROWS = 2
+
 
 @keras.saving.register_keras_serializable(package="din_train")
 class FieldEmbedding(keras.layers.Layer):
-    """Ids of several fields -> their rows side by side, width = fields * size.
+    """Fields -> their rows side by side, width = fields * size.
+
+    A field is one of these:
+
+        one id                the id's row
+        several ids           the sum, mean or maximum of the rows of those that are not padding; zero if all are
+        a number (x, missing) x * v + missing * u, with learned v and u: the rows of its table (x is 0 if it is missing)
 
     Args:
-        num_values: field -> table length, the reserved ids 0 (padding) and 1 (unknown) included.
+        num_values: field -> table length, the reserved ids 0 (padding) and 1 (unknown) included; 2 of a number.
         size: width of a field's rows.
-        ids_by_key: field -> [keys] the field's id of each key, where ids are looked up by a key (an item's or a user's
-            id); saved with the weights. Without it the ids themselves are the input.
-        num_keys: keys there are; 0 without a lookup. Given when loading, in place of `ids_by_key`.
+        poolings: field of several ids -> `sum`, `mean` or `max`.
+        widths: input of several ids -> V, how many at most.
+        values_by_key: field -> what each key (an item's or a user's id) has of it; saved with the weights: [keys] int32
+            ids, [keys, V] int32 ids padded with 0, or [keys, 2] float32 numbers. Without it ids are the input.
+        shapes: field -> shape of what the keys have; empty without a look-up. Given when loading, in place of
+            `values_by_key`.
     """
 
     def __init__(
@@ -26,36 +40,126 @@ class FieldEmbedding(keras.layers.Layer):
         *,
         num_values: Mapping[str, int],
         size: int,
-        ids_by_key: Mapping[str, NDArray[np.int32]] | None = None,
-        num_keys: int = 0,
+        poolings: Mapping[str, str] | None = None,
+        widths: Mapping[str, int] | None = None,
+        values_by_key: Mapping[str, NDArray[Any]] | None = None,
+        shapes: Mapping[str, Sequence[Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.field_names = tuple(num_values)
-        num_keys = len(next(iter(ids_by_key.values()))) if ids_by_key else num_keys
-        self._config = {"num_values": dict(num_values), "size": size, "num_keys": num_keys}
+        self.poolings = dict(poolings or {})
+        if values_by_key is not None:
+            shapes = {name: [*values_by_key[name].shape, values_by_key[name].dtype.name] for name in num_values}
+        self._config: dict[str, Any] = {
+            "num_values": dict(num_values),
+            "size": size,
+            "poolings": self.poolings,
+            "widths": dict(widths or {}),
+            "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
+        }
         initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.tables = [
             self.add_weight(name=f"field_{place}", shape=(length, size), initializer=initializer, autocast=False)
             for place, length in enumerate(num_values.values())
         ]
         self.lookups = [
-            self.add_weight(name=f"ids_{place}", shape=(num_keys,), dtype="int32", initializer="zeros", trainable=False)
-            for place in range(len(num_values) if num_keys else 0)
+            self.add_weight(
+                name=f"ids_{place}",
+                shape=tuple(shape[:-1]),
+                dtype=shape[-1],
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+            )
+            for place, shape in enumerate(self._config["shapes"].values())
         ]
-        for lookup, name in zip(self.lookups, num_values, strict=bool(num_keys)):
-            if ids_by_key is not None:
-                lookup.assign(ids_by_key[name])
+        for lookup, name in zip(self.lookups, num_values, strict=bool(self.lookups)):
+            if values_by_key is not None:
+                lookup.assign(values_by_key[name])
         self.built = True
 
+    @property
+    def width(self) -> int:
+        """Of the output."""
+        return len(self.field_names) * int(self._config["size"])
+
+    @property
+    def input_widths(self) -> dict[str, int | None]:
+        """Field of the inputs -> V of one of several ids; None of others."""
+        return {name: self._config["widths"].get(name) for name in self.field_names}
+
     def call(self, ids: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """[B] keys, or field -> [B] ids, to [B, fields * size]."""
+        """[B] keys, or field -> [B] or [B, V] ids, to [B, fields * size]."""
         if self.lookups:
             columns = [tf.gather(lookup.value, ids) for lookup in self.lookups]
         else:
             columns = [ids[name] for name in self.field_names]
-        rows = [tf.gather(table.value, column) for table, column in zip(self.tables, columns, strict=True)]
-        return tf.concat(rows, axis=1)
+        return tf.concat(
+            [
+                self._embed(name, table.value, column)
+                for name, table, column in zip(self.field_names, self.tables, columns, strict=True)
+            ],
+            axis=1,
+        )
+
+    def _embed(self, name: str, table: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        if column.dtype.is_floating:
+            return tf.matmul(column, table)
+        rows = tf.gather(table, column)
+        return rows if name not in self.poolings else pool_rows(rows, column != PAD_ID, self.poolings[name])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self._config}
+
+
+def pool_rows(rows: tf.Tensor, valid: tf.Tensor, pooling: str) -> tf.Tensor:
+    """[B, V, size] rows and [B, V] which of them count -> [B, size]: their `sum`, `mean` or `max`; 0 if none counts."""
+    weights = tf.cast(valid, rows.dtype)[:, :, None]
+    if pooling == "max":
+        lowest = tf.reduce_max(tf.where(valid[:, :, None], rows, rows.dtype.min), axis=1)
+        return lowest * tf.reduce_max(weights, axis=1)
+    total = tf.reduce_sum(rows * weights, axis=1)
+    return total if pooling == "sum" else tf.math.divide_no_nan(total, tf.reduce_sum(weights, axis=1))
+
+
+@keras.saving.register_keras_serializable(package="din_train")
+class GivenVectors(keras.layers.Layer):
+    """Item ids -> W v, v the item's given vector (a text or image embedding): a linear layer without a bias.
+
+    Without a bias the zero vector of an item that has none stays zero.
+
+    Args:
+        shape: items (the reserved ids included) and width of the vectors.
+        units: width of the output.
+        trained: whether training moves the vectors, too.
+        vectors: [num_items, D]; saved with the weights. Left out when loading.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        units: int,
+        trained: bool,
+        vectors: NDArray[np.float32] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._config = {"shape": list(shape), "units": units, "trained": trained}
+        self.vectors = self.add_weight(
+            name="vectors", shape=tuple(shape), initializer="zeros", trainable=trained, autocast=False
+        )
+        self.projection = self.add_weight(
+            name="projection", shape=(shape[1], units), initializer="glorot_uniform", autocast=False
+        )
+        if vectors is not None:
+            self.vectors.assign(vectors)
+        self.built = True
+
+    def call(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """[n] -> [n, units]."""
+        return tf.matmul(tf.gather(self.vectors.value, item_ids), self.projection.value)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._config}
@@ -63,18 +167,21 @@ class FieldEmbedding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="din_train")
 class ItemEmbedding(keras.layers.Layer):
-    """Item ids -> [item row; category row; rows of other fields], E = the sum of their widths.
+    """Item ids -> [item row; category row; rows of other fields; given vectors], E = the sum of their widths.
 
     Candidate and history share the tables. An item's category and fields are looked up here, so a batch carries item
     ids only. The gradient of a table is `tf.IndexedSlices`, a row an id looked up; optimisers sum those of one id.
 
     Args:
-        num_items, num_categories: table lengths, the reserved ids 0 (padding) and 1 (unknown) included.
+        num_items: items, the reserved ids 0 (padding) and 1 (unknown) included.
+        num_categories: table length, likewise.
         item_size, category_size: widths.
         item_category_ids: [num_items] category of each item id; saved with the weights. Left out when loading.
         item_row_ids: [num_items] row of each item id where some share one; saved with the weights. None: its own.
+        num_rows: length of the table of items if some share rows; `num_items` if left out.
         shares_rows: given when loading, in place of `item_row_ids`.
         other_fields: looks up the rows of the other fields by item id; None without any.
+        given_vectors: projects given vectors by item id.
     """
 
     def __init__(
@@ -86,8 +193,10 @@ class ItemEmbedding(keras.layers.Layer):
         category_size: int,
         item_category_ids: NDArray[np.int32] | None = None,
         item_row_ids: NDArray[np.int32] | None = None,
+        num_rows: int | None = None,
         shares_rows: bool = False,
         other_fields: FieldEmbedding | None = None,
+        given_vectors: Sequence[GivenVectors] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -96,12 +205,13 @@ class ItemEmbedding(keras.layers.Layer):
             "num_categories": num_categories,
             "item_size": item_size,
             "category_size": category_size,
+            "num_rows": num_rows or num_items,
             "shares_rows": shares_rows or item_row_ids is not None,
         }
-        self.num_items, self.item_size = num_items, item_size
+        self.num_rows, self.item_size = num_rows or num_items, item_size
         initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.items = self.add_weight(
-            name="items", shape=(num_items, item_size), initializer=initializer, autocast=False
+            name="items", shape=(self.num_rows, item_size), initializer=initializer, autocast=False
         )
         self.categories = self.add_weight(
             name="categories", shape=(num_categories, category_size), initializer=initializer, autocast=False
@@ -121,6 +231,7 @@ class ItemEmbedding(keras.layers.Layer):
         if self.item_row_ids is not None and item_row_ids is not None:
             self.item_row_ids.assign(item_row_ids)
         self.other_fields = other_fields
+        self.given_vectors = list(given_vectors)
         self.built = True
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
@@ -130,6 +241,7 @@ class ItemEmbedding(keras.layers.Layer):
         parts = [rows, tf.gather(self.categories.value, category_ids)]
         if self.other_fields is not None:
             parts.append(self.other_fields(item_ids))
+        parts += [vectors(item_ids) for vectors in self.given_vectors]
         return tf.concat(parts, axis=1)
 
     def find_rows(self, item_ids: tf.Tensor) -> tf.Tensor:
@@ -137,19 +249,21 @@ class ItemEmbedding(keras.layers.Layer):
         return item_ids if self.item_row_ids is None else tf.gather(self.item_row_ids.value, item_ids)
 
     def sum_by_row(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[num_items] counts of item ids -> of the rows."""
+        """[num_items] counts of item ids -> [num_rows] of the rows."""
         if self.item_row_ids is None:
             return counts
-        return np.bincount(self.item_row_ids.numpy(), weights=counts, minlength=self.num_items).astype(np.int64)
+        return np.bincount(self.item_row_ids.numpy(), weights=counts, minlength=self.num_rows).astype(np.int64)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **self._config,
             "other_fields": keras.saving.serialize_keras_object(self.other_fields),
+            "given_vectors": [keras.saving.serialize_keras_object(each) for each in self.given_vectors],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ItemEmbedding":
-        """The layer without weights; `other_fields` is a layer of its own."""
-        return cls(**{**config, "other_fields": keras.saving.deserialize_keras_object(config["other_fields"])})
+        """The layer without weights; `other_fields` and `given_vectors` are layers of their own."""
+        layers = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("other_fields", "given_vectors")}
+        return cls(**{**config, **layers})

@@ -1,13 +1,13 @@
 """What every ranking model is: a batch -> one logit per row, and how a step trains it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows
+from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.normalization import sum_over_replicas
 from din_train.model.positions import Positions, flatten_history, pad_history
@@ -19,12 +19,14 @@ Inputs = Mapping[str, Any]
 class LocatedBatch:
     """B rows, and where their histories are.
 
-    inputs: as in `din_train.batches`. history: [N] item ids of its positions.
+    inputs: as in `din_train.batches`. history: [N] item ids of its positions. history_fields: behaviour field -> [N]
+    ids.
     """
 
     inputs: Inputs
     history: tf.Tensor
     positions: Positions
+    history_fields: Inputs = field(default_factory=dict)
 
 
 class RankingModel(keras.Model):
@@ -41,7 +43,8 @@ class RankingModel(keras.Model):
 
     Args:
         item_embedding: of candidate and history.
-        context_fields: names of the context fields in a batch.
+        context_widths: context field in a batch -> V of one of several values, None of others.
+        behaviour_fields: fields of behaviours in a batch.
         padded: keep padding in its place in training, as XLA wants it; scoring never does.
     """
 
@@ -49,7 +52,8 @@ class RankingModel(keras.Model):
         self,
         *,
         item_embedding: ItemEmbedding,
-        context_fields: Sequence[str] = (),
+        context_widths: Mapping[str, int | None],
+        behaviour_fields: Sequence[str] = (),
         padded: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -57,18 +61,26 @@ class RankingModel(keras.Model):
         self.item_embedding = item_embedding
         self.padded = padded
         self._num_groups = 1
-        signature = build_signature(context_fields)
+        self.behaviour_fields = tuple(behaviour_fields)
+        signature = build_signature(context_widths, behaviour_fields)
         self.score = tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
 
     def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
         """A batch, which is one group in training -> logit [B]."""
-        ids, length = inputs["history_item_ids"], inputs["history_length"]
-        if self.padded and training:
-            blocks = ids if isinstance(ids, list | tuple) else [ids]
-            located = LocatedBatch(inputs, *pad_history(blocks, length, self.compute_dtype))
-        else:
-            located = LocatedBatch(inputs, *flatten_history(ids, length))
-        return tf.cast(self.compute_logits(located, training), tf.float32)
+        return tf.cast(self.compute_logits(self.locate(inputs, padded=self.padded and training), training), tf.float32)
+
+    def locate(self, inputs: Inputs, *, padded: bool = False) -> LocatedBatch:
+        """Lay the histories of a batch end to end, with their padding or without."""
+        length = inputs["history_length"]
+
+        def lay(name: str) -> tuple[tf.Tensor, Positions]:
+            ids = inputs[name]
+            if not padded:
+                return flatten_history(ids, length)
+            return pad_history(ids if isinstance(ids, list | tuple) else [ids], length, self.compute_dtype)
+
+        fields = {name: lay(f"history_{name}")[0] for name in self.behaviour_fields}
+        return LocatedBatch(inputs, *lay("history_item_ids"), fields)
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
         """[B]."""
@@ -86,38 +98,44 @@ class RankingModel(keras.Model):
     def train_step(self, data: tuple[Inputs, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Keras's own, group by group, with the loss's mean taken over the rows of all replicas.
 
+        With sample weights w it is the mean over the rows of w * loss.
+
         Keras takes the mean of the replicas' means, but shares of a batch may differ by one row.
         """
-        inputs, labels, _ = keras.utils.unpack_x_y_sample_weight(data)  # there are no weights
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         rows = tf.cast(tf.shape(labels)[0], tf.float32)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         all_rows, earlier_rows = _count_rows(rows) if replicas > 1 else (rows, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
             logits = tf.concat([self(group, training=True) for group in groups], axis=0)
-            loss = self.compute_loss(inputs, labels, logits)  # of this replica's rows, over the number of replicas
+            loss = self.compute_loss(
+                inputs, labels, logits, weights
+            )  # of this replica's rows, over the number of replicas
             of_batch = loss * (replicas * rows / all_rows) if replicas > 1 else loss
         self._loss_tracker.update_state(replicas * loss, sample_weight=rows)
         self.optimizer.apply_gradients(
             zip(tape.gradient(of_batch, self.trainable_weights), self.trainable_weights, strict=True)
         )
-        metrics: dict[str, tf.Tensor] = self.compute_metrics(inputs, labels, logits)
+        metrics: dict[str, tf.Tensor] = self.compute_metrics(inputs, labels, logits, weights)
         return metrics
 
     def _cut_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
         """This replica's rows of each group; for those of padded blocks, see `cut_into_blocks`."""
-        columns = {name: each for name, each in inputs.items() if name != "history_item_ids"}
-        ids = inputs["history_item_ids"]
+        histories = {name: inputs[name] for name in name_histories(self.behaviour_fields)}
+        columns = {name: each for name, each in inputs.items() if name not in histories}
         larger = max if isinstance(earlier_rows, int) else tf.maximum
         for group in range(self._num_groups):
             start, stop = (larger(each * GROUP_ROWS - earlier_rows, 0) for each in (group, group + 1))
             rows = slice(start, stop if group + 1 < self._num_groups else None)
-            if isinstance(ids, list | tuple):
-                sizes = compute_block_rows(GROUP_ROWS)
-                cut = [each[group * size : (group + 1) * size] for each, size in zip(ids, sizes, strict=True)]
-            else:
-                cut = ids[rows]
-            yield {**{name: each[rows] for name, each in columns.items()}, "history_item_ids": cut}
+            cut: dict[str, Any] = {name: each[rows] for name, each in columns.items()}
+            for name, ids in histories.items():
+                if isinstance(ids, list | tuple):
+                    sizes = compute_block_rows(GROUP_ROWS)
+                    cut[name] = [each[group * size : (group + 1) * size] for each, size in zip(ids, sizes, strict=True)]
+                else:
+                    cut[name] = ids[rows]
+            yield cut
 
     def _maybe_symbolic_build(self, iterator: object = None, data_batch: object = None) -> None:
         """Nothing: all is built. Keras would average the replicas' batches first, which have to be of one size."""

@@ -207,7 +207,11 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
         epochs=_tabulate_epochs(report.history),
         slice_pictures=pictures.slices,
         slice_sentences=list(_explain_slices(metrics)),
-        slices=[_tabulate_slices(dimension, parts) for dimension, parts in metrics.slices.items() if parts],
+        slices=[
+            _tabulate_slices(dimension, parts, display.name_groups(metrics))
+            for dimension, parts in metrics.slices.items()
+            if parts
+        ],
         score_pictures=pictures.scores,
         score_sentences=list(_explain_scores(report)),
         attention=pictures.attention,
@@ -307,9 +311,10 @@ def _explain_scores(report: RunReport) -> list[str]:
     return [] if report.metrics.auc is not None else ["The rows have one class only, so there is no ROC curve."]
 
 
-def _tabulate_slices(dimension: str, slices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Titles and rows of the slices of one dimension."""
+def _tabulate_slices(dimension: str, slices: Sequence[Mapping[str, Any]], groups: str) -> dict[str, Any]:
+    """Titles and rows of the slices of one dimension. Args: groups: what GAUC is over, such as users."""
     name = dimension.replace("_", " ")
+    counts = [title.replace("users", groups) for title in _COUNTS.values()]
     rows = [
         (
             each["name"],
@@ -318,7 +323,7 @@ def _tabulate_slices(dimension: str, slices: Sequence[Mapping[str, Any]]) -> dic
         )
         for each in slices
     ]
-    return {"dimension": name, "titles": (name, *_COUNTS.values(), *display.TITLES.values()), "rows": rows}
+    return {"dimension": name, "titles": (name, *counts, *display.TITLES.values()), "rows": rows}
 
 
 def _tabulate_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

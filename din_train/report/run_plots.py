@@ -66,7 +66,7 @@ def plot_roc(rows: ScoredRows) -> Figure | None:
     """ROC over all rows; None if they have one class only."""
     if not _has_both(rows.label):
         return None
-    false_rate, true_rate = roc_curve(rows.label, rows.logit)[:2]
+    false_rate, true_rate = roc_curve(rows.label, rows.logit, sample_weight=rows.weight)[:2]
     way = (false_rate + true_rate) / 2  # from 0 to 1
     kept = np.unique(np.searchsorted(way, np.linspace(0, 1, _CURVE_POINTS)).clip(max=len(way) - 1))
     with figure_style():
@@ -84,7 +84,7 @@ def plot_reliability(rows: ScoredRows) -> Figure | None:
     if not len(rows.label):
         return None
     probabilities = rows.click_probabilities
-    bins = compute_calibration_bins(rows.label, probabilities)
+    bins = compute_calibration_bins(rows.label, probabilities, rows.weight)
     top = min(1.0, 1.05 * float(max(bins.mean_probability.max(), bins.share.max(), 0.05)))
     with figure_style():
         figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from din_train.config import OptimizerConfig
-from din_train.model.embedding import FieldEmbedding, ItemEmbedding
+from din_train.model.embedding import FieldEmbedding, GivenVectors, ItemEmbedding
 from din_train.training.regularization import TableRegularizer
 
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
@@ -131,7 +131,9 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
 
 def find_tables(model: keras.Model) -> list[keras.Variable]:
     """The weights with one row per id, whose gradients are rows. Weight decay would move every row at every step."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding | FieldEmbedding)]
+    layers = [
+        layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding | FieldEmbedding | GivenVectors)
+    ]
     tables = [weight for layer in layers for weight in layer.trainable_weights]
     return tables + [weight for weight in model.trainable_weights if weight.name in ("item_bias", "crosses")]
 

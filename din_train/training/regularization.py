@@ -7,11 +7,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from din_train.batches import read_histories
 from din_train.config import RegularizationConfig
+from din_train.config.data import TIME_GAP
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.ranking_model import RankingModel
+
+# Of samples whose time gaps are counted.
+_ROWS_AT_ONCE = 100_000
 
 
 class TableRegularizer:
@@ -89,7 +94,7 @@ def count_table_rows(
     behaviours = count_behaviours(data, samples)
     targets, behaviours = (_replace_by_unknown(each, unknown_rate) for each in (targets, behaviours))
     users = np.bincount(samples.user_ids, minlength=len(data.user_starts))
-    linear = getattr(model, "linear", None)
+    linear, behaviour_embedding = getattr(model, "linear", None), getattr(model, "behaviour_embedding", None)
     counts: dict[str, NDArray[np.int64]] = {}
     for layer in _find_layers(model, ItemEmbedding):
         items = targets + behaviours
@@ -99,11 +104,15 @@ def count_table_rows(
         counts[layer.categories.path] = _count_values(data.item_category_ids, items, layer.categories.shape[0])
         if layer.other_fields is not None:
             counts |= _count_field_rows(layer.other_fields, data.item_fields, items)
+        counts |= {each.vectors.path: items for each in layer.given_vectors if each.vectors.trainable}
     for layer in _find_layers(model, FieldEmbedding):
         if layer.tables[0].path in counts:
             continue  # an item's
         if layer.lookups:
             counts |= _count_field_rows(layer, data.user_fields, users)
+        elif behaviour_embedding is not None and layer is behaviour_embedding:
+            for table, name in zip(layer.tables, layer.field_names, strict=True):
+                counts[table.path] = count_behaviour_values(data, samples, name, table.shape[0])
         else:
             counts |= _count_field_rows(layer, samples.context, np.ones(len(samples), np.int64))
     return counts
@@ -111,11 +120,27 @@ def count_table_rows(
 
 def count_behaviours(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
     """[items] how often each item id is in a history of `samples`, each history being a slice of events."""
-    num_items, num_events = len(data.item_category_ids), len(data.event_item_ids)
+    return _count_values(data.event_item_ids, _count_visits(data, samples), len(data.item_category_ids))
+
+
+def count_behaviour_values(data: PreparedData, samples: Samples, name: str, size: int) -> NDArray[np.int64]:
+    """[size] how often each id of a behaviour field is in a history of `samples`."""
+    if name != TIME_GAP:
+        return _count_values(data.event_fields[name], _count_visits(data, samples), size)
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(samples), _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(samples)))
+        counts += np.bincount(read_histories(data, samples, rows, [name])[f"history_{name}"], minlength=size)
+    return counts
+
+
+def _count_visits(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
+    """[events] how many samples' histories hold each event."""
+    num_events = len(data.event_item_ids)
     opened = np.bincount(samples.history_start, minlength=num_events + 1)
     closed = np.bincount(samples.history_start + samples.history_length, minlength=num_events + 1)
-    covered = np.cumsum(opened - closed)[:num_events]  # samples whose history holds the event
-    return np.bincount(data.event_item_ids, weights=covered, minlength=num_items).astype(np.int64)
+    visits: NDArray[np.int64] = np.cumsum(opened - closed)[:num_events]
+    return visits
 
 
 def _replace_by_unknown(counts: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
@@ -131,15 +156,20 @@ def _find_layers(model: RankingModel, kind: type[Any]) -> list[Any]:
 
 
 def _count_field_rows(
-    layer: FieldEmbedding, ids_by_key: Mapping[str, NDArray[np.int32]], keys: NDArray[np.int64]
+    layer: FieldEmbedding, values_by_key: Mapping[str, NDArray[Any]], keys: NDArray[np.int64]
 ) -> dict[str, NDArray[np.int64]]:
-    """The counts of each field's table, from those of the keys (items, users or samples) that have the fields' ids."""
+    """The counts of each field's table, from those of the keys (items, users or samples) that have the fields' ids.
+
+    The two rows of a number are no rows of ids, and are left out.
+    """
     return {
-        table.path: _count_values(ids_by_key[name], keys, table.shape[0])
+        table.path: _count_values(values_by_key[name], keys, table.shape[0])
         for table, name in zip(layer.tables, layer.field_names, strict=True)
+        if values_by_key[name].dtype == np.int32
     }
 
 
 def _count_values(values: NDArray[np.int32], counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """How often each value occurs, if each key occurs as often as `counts` says."""
-    return np.bincount(values, weights=counts[: len(values)], minlength=size).astype(np.int64)
+    """How often each value occurs, if each key, of one value or [keys, V], occurs as often as `counts` says."""
+    weights = np.repeat(counts[: len(values)], values[0].size if len(values) else 1)
+    return np.bincount(values.ravel(), weights=weights, minlength=size).astype(np.int64)

@@ -129,7 +129,7 @@ def measure_scores(task: Figures) -> Figures:
         step = model.score
     else:
         textbook = _build_textbook(config, data)
-        step = tf.function(lambda inputs: textbook(inputs, training=False), input_signature=[build_signature(())])
+        step = tf.function(lambda inputs: textbook(inputs, training=False), input_signature=[build_signature({})])
     step(next(iter(batches))[0])  # traces the model
     started = time.perf_counter()
     if ours:

@@ -59,6 +59,9 @@ def _describe_sections(key: str, section: type[Section]) -> Iterator[str]:
         if below is not None:
             inner.append((dotted, below))
         yield _describe_key(dotted, field, below)
+        named = _find_named_section(field.annotation)
+        if named is not None:
+            inner.append((f"{dotted}.<name>", named))
     yield ""
     yield from _FURTHER_TABLES.get(key, list)()
     for dotted, below in inner:
@@ -125,7 +128,15 @@ def _anchor(dotted: str) -> str:
 def _find_section(annotation: Any) -> type[Section] | None:
     """The section that a field holds, None for a value."""
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    options = tuple(get_args(each)[0] if get_origin(each) is Annotated else each for each in options)
     return next((each for each in options if isinstance(each, type) and issubclass(each, Section)), None)
+
+
+def _find_named_section(annotation: Any) -> type[Section] | None:
+    """The section that a mapping from names holds, None for anything else."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    values = (get_args(each)[1] for each in options if get_origin(each) is dict)
+    return next((found for each in values if (found := _find_section(each)) is not None), None)
 
 
 def _describe_type(annotation: Any) -> str:
@@ -140,6 +151,8 @@ def _describe_type(annotation: Any) -> str:
         return " or ".join(_describe_type(each) for each in arguments if each is not NoneType)
     if origin is tuple:
         return f"list ({_describe_type(arguments[0])})"
+    if origin is dict:
+        return f"mapping from names ({'sections' if _find_section(arguments[1]) else _describe_type(arguments[1])})"
     return _TYPES[annotation]
 
 
@@ -150,8 +163,10 @@ def _flatten(metadata: list[Any]) -> list[Any]:
 def _describe_bounds(metadata: list[Any]) -> Iterator[str]:
     """`at least 1`, for each constraint."""
     for each in metadata:
-        if each == annotated_types.MinLen(1):
-            yield "not empty"
+        if isinstance(each, annotated_types.MinLen):
+            yield "not empty" if each.min_length == 1 else f"at least {each.min_length} signs"
+        elif isinstance(each, annotated_types.MaxLen):
+            yield f"at most {each.max_length} signs"
         elif each == BeforeValidator(parse_moment):
             yield "or a date"
         elif type(each) in _BOUNDS:

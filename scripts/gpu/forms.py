@@ -74,6 +74,6 @@ def build_training_step(model: Any, *, padded: bool) -> Any:
     model.optimizer.build(model.trainable_variables)
     return tf.function(
         lambda inputs, labels: model.train_step((inputs, labels)),
-        input_signature=build_training_signature((), padded=padded),
+        input_signature=build_training_signature({}, padded=padded),
         jit_compile=padded,
     )

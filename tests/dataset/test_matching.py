@@ -98,7 +98,7 @@ def test_values_that_are_no_numbers_are_counted_with_an_example(tmp_path: Path) 
     assert manifest.field_values["price"] == FieldValues(
         kind="items", size=9, missing=1, unread=1, example="$5.00 - $9.99"
     )
-    assert "price: no number, such as '$5.00 - $9.99' │ 1 of 8" in show(manifest)
+    assert "price: cannot be read, such as '$5.00 - $9.99' │ 1 of 8" in show(manifest)
     rows = [[*row[:4], "cheap" if row[1] in ("i3", "i5") else row[4]] for row in ROWS]
     (tmp_path / "prepared").rename(tmp_path / "old")
     line = refused(tmp_path, rows, data=NUMERIC)

@@ -33,7 +33,7 @@ def test_the_gradient_is_rows() -> None:
 def make_lookup() -> FieldEmbedding:
     """Two fields of four keys: 0 is padding, 1 unknown."""
     ids = {"brand": np.array([0, 1, 2, 2], np.int32), "price": np.array([0, 1, 3, 2], np.int32)}
-    layer = FieldEmbedding(num_values={"brand": 3, "price": 4}, size=2, ids_by_key=ids)
+    layer = FieldEmbedding(num_values={"brand": 3, "price": 4}, size=2, values_by_key=ids)
     layer.tables[0].assign(np.arange(6).reshape(3, 2))
     layer.tables[1].assign(100 + np.arange(8).reshape(4, 2))
     return layer

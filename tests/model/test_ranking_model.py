@@ -111,7 +111,7 @@ def test_a_step_equals_the_reference(rows: int, batch_size: int, form: str) -> N
     batch: Any = cut_into_blocks((inputs, labels), CAP) if form == "padded" else (inputs, labels)
     step = tf.function(
         lambda inputs, labels: model.train_step((inputs, labels)),
-        input_signature=build_training_signature((), padded=form == "padded"),
+        input_signature=build_training_signature({}, padded=form == "padded"),
         jit_compile=form == "padded",
     )
     metrics = step(*tf.nest.map_structure(tf.constant, batch))
