@@ -8,12 +8,13 @@ may be wrong, and is said: by `data inspect`, which names a column of 0 and 1 as
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from din_train.config import DataConfig
+from din_train.config.column_roles import ROLES
 from din_train.errors import DataError
 from din_train.logs.first_rows import FirstRows, read_first_rows
 from din_train.logs.labels import LabelRule
@@ -101,9 +102,10 @@ def choose_label(found: Sequence[Feedback]) -> tuple[Feedback | None, str | None
 
 def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
     """One line about the columns of a table without labels that say which of its rows are clicks; None if none does."""
-    if data.source != "table" or data.columns is None or data.columns.label is not None:
+    columns = data.columns
+    if data.source != "table" or columns is None or columns.label is not None or columns.events is not None:
         return None
-    used = {*data.columns.model_dump().values(), *data.item_fields, *data.user_fields, *data.context_fields}
+    used = {*(getattr(columns, role) for role in ROLES), *data.item_fields, *data.user_fields, *data.context_fields}
     try:
         rows = read_first_rows(path)
     except DataError:
@@ -113,7 +115,12 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
         return None
     shown = "; ".join(f"column '{_shorten(each.column)}' holds {each.holds}" for each in found[:_COLUMNS_SHOWN])
     more = f"; and {len(found) - _COLUMNS_SHOWN} columns more" if len(found) > _COLUMNS_SHOWN else ""
+    kinds = {each.kind for each in found}
     advice = "leave out the rows that are no clicks, or write a column of 1 and 0"
+    if "events" in kinds:
+        advice = "say which types are clicks in data.columns.events"
+    elif "rating" in kinds:
+        advice = "name the column in data.columns.label, and the least that is a click in data.columns.label_at_least"
     if any(each.is_readable for each in found):
         advice = "if the 1s of a column are the clicks, name it in data.columns.label"
     return (
@@ -163,12 +170,15 @@ def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Fe
     values = " and ".join(sorted(_shorten(value) for value in counts))
     holds = f"{values} ({sum(shares[each] for each in ones):.1%} are {' or '.join(sorted(ones))})"
     missing = f", none in {texts.count(''):,}" if "" in texts else ""
-    return Feedback(name, "label", holds + missing, positive, all(map(_is_readable, counts)))
+    return Feedback(name, "label", holds + missing, positive, _are_readable(counts))
 
 
-def _is_readable(value: str) -> bool:
+def _are_readable(values: Iterable[str]) -> bool:
+    """Whether a log may have all of these labels."""
+    rule = LabelRule()
     try:
-        LabelRule().parse(value)
+        for value in values:
+            rule.parse(value)
     except BadLine:
         return False
     return True

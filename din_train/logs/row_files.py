@@ -42,7 +42,14 @@ class Chunk:
         """A row as it stands in the file, for `rejected.jsonl`; of a file that is no text, its values between tabs."""
         if self.texts is not None:
             return bytes(self.texts[row].as_py())
-        return "\t".join(str(column[row].as_py()) for column in self.table.columns)
+        return "\t".join(_show_value(column[row]) for column in self.table.columns)
+
+
+def _show_value(value: Any) -> str:
+    try:
+        return str(value.as_py())
+    except (ValueError, OverflowError):  # bytes that are no text, a date beyond Python's
+        return bytes(value.cast(pa.binary()).as_py()).decode(errors="replace")
 
 
 @dataclass(frozen=True)
