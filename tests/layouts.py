@@ -289,7 +289,8 @@ def _write_mind(folder: Path) -> None:
         (f"N{item}", _CATEGORIES[item % 5].lower(), "sub", f'"Title" {item}', "", "https://x/y.html", entities, "[]")
         for item in range(_ITEMS)
     ]
-    _write_joined(folder / "news.tsv", news, "\t")
+    for place in (folder, folder / "MINDsmall_train"):  # all news, and those of a part
+        _write_joined(place / "news.tsv", news, "\t")
 
 
 _KUAIRAND = (

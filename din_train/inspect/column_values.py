@@ -6,21 +6,19 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from din_train.config import ColumnsConfig
 from din_train.config.data import NULL_VALUES
 from din_train.logs.history_text import HistoryFormat
-from din_train.logs.time_unit import guess_unit
+from din_train.logs.times import TimeReader
 
 _CHECKED = 1_000  # values that are looked at, at most
+_COLUMNS = ColumnsConfig(user="user", item="item", timestamp="timestamp")
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
-_ISO = re.compile(
-    r"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9](?:[T ][0-2][0-9]:[0-5][0-9](?::[0-6][0-9](?:[.,][0-9]{1,9})?)?"
-    r" ?(?:Z|[-+][0-9]{2}(?::?[0-9]{2})?)?)?"
-)
-_DAY_NUMBER = re.compile(
-    r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?)?"
-)
-# Of texts that are neither; the first that reads all values is taken. Of dates of which both readings are possible
+# Of times that only a pattern tells; the first that reads all values is taken. If both readings of a date are possible,
 # the month comes first, as in the logs that are published.
 TIME_FORMATS = (
     *("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%m/%d/%y %H:%M", "%m/%d/%y"),
@@ -48,15 +46,12 @@ def is_null(text: str) -> bool:
 def find_time_form(values: Sequence[str]) -> str | None:
     """How times are written: a unit, `ISO 8601`, `YYYYMMDD`, or a pattern of `TIME_FORMATS`; None if they are none."""
     checked = [value.strip() for value in list(dict.fromkeys(values))[:_CHECKED]]
-    if not checked:
+    if not checked or not checked[0][:1].isalnum():
         return None
-    if all(map(_DAY_NUMBER.fullmatch, checked)):
-        return "YYYYMMDD"
-    if all(re.fullmatch(r"[0-9]{9,20}(?:\.[0-9]{1,9})?", value) for value in checked):
-        units = {guess_unit(int(value.partition(".")[0])) for value in checked}
-        return units.pop() if len(units) == 1 else None
-    if all(map(_ISO.fullmatch, checked)):
-        return "ISO 8601"
+    reader = TimeReader(_COLUMNS, frozenset(NULL_VALUES))
+    _, reasons = reader.read(pa.array(checked, pa.string()), np.ones(len(checked), bool))
+    if not any(rows.any() for rows in reasons.values()):
+        return reader.form
     if all(map(is_number, checked)):
         return None
     return next((form for form in TIME_FORMATS if all(_fits(value, form) for value in checked)), None)

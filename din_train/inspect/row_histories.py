@@ -39,24 +39,26 @@ def find_histories(
     of_items = [name for name, share in shares.items() if share >= 0.3 or (_HISTORY.search(name.lower()) and share > 0)]
     named = [name for name in shares if _HISTORY.search(name.lower())]
     histories = sorted(of_items, key=lambda name: -shares[name]) or named[:1]
-    if not histories:
-        return {}, "", []
-    others = [name for name in lists if name not in histories]
+    left = list(lists)
     sequences: dict[str, dict[str, Any]] = {}
-    for place, name in enumerate(histories):
+    counts = ""
+    for name in histories:
+        if name not in left:
+            continue  # parallel to another one
         separator, values = lists[name]
         sequence: dict[str, Any] = {"item": name if rows.has_header else int(name)}
         if separator not in (None, BRACKETS):
             sequence["separator"] = separator
         if _are_padded(values, items):
             sequence["padding"] = "0"
-        parallel = [each for each in others if _are_parallel(values, lists[each][1])]
+        parallel = [each for each in left if each != name and _are_parallel(values, lists[each][1])]
         sequence |= _describe_parallel(rows, parallel, lists, chosen)
-        others = [each for each in others if each not in parallel]
-        sequences["history" if place == 0 else name.rstrip("_*")] = sequence
-    lengths = sorted(len(each) for each in lists[histories[0]][1])
-    counts = f"{shares[histories[0]]:.0%} of its ids are items of rows, median length {lengths[len(lengths) // 2]}"
-    used = [each for name in lists if name not in others for each in numbered.get(name.removesuffix("*"), [name])]
+        left = [each for each in left if each not in (name, *parallel)]
+        if not sequences:
+            lengths = sorted(map(len, values))
+            counts = f"{shares[name]:.0%} of its ids are items of rows, median length {lengths[len(lengths) // 2]}"
+        sequences[name.rstrip("_*") if sequences else "history"] = sequence
+    used = [each for name in lists if name not in left for each in numbered.get(name.removesuffix("*"), [name])]
     return sequences, counts, used
 
 

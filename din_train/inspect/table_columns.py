@@ -1,7 +1,6 @@
 """The columns of a file of rows: what each is for, by its name and its values, as keys of `data`."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +46,7 @@ _LONGEST_ID = 64
 _NAMES_SHOWN, _NAME_SHOWN = 50, 100
 
 
-class NoBehaviours(Exception):
+class NoBehavioursError(Exception):
     """A file is no log of behaviours; the message says why, and what to use instead."""
 
 
@@ -55,11 +54,14 @@ class NoBehaviours(Exception):
 class Guess:
     """What a file of rows means, as far as its names and values tell.
 
-    data: keys of `data`. comments: dotted key of `data` -> why it is so, with counts. missing: dotted key -> what
-    could not be told. remarks: what else is worth knowing.
+    data: keys of `data`. items: the ids of the items. is_labelled: whether rows are impressions. comments: dotted
+    key of `data` -> why it is so, with counts. missing: dotted key -> what could not be told. remarks: what else is worth
+    knowing.
     """
 
     data: dict[str, Any]
+    items: set[str] = field(default_factory=set)
+    is_labelled: bool = False
     comments: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -82,6 +84,7 @@ def guess_columns(rows: FirstRows) -> Guess:
     _choose_by_value(rows, chosen, used, has_items=items is not None)
     if items is None:
         items = set(rows.values[chosen["item"]]) if "item" in chosen else set()
+    guess.items = items
     sequences, counts, lists = find_histories(rows, items, chosen)
     if sequences:
         guess.data |= {"source": "rows", "sequences": sequences}
@@ -89,6 +92,7 @@ def guess_columns(rows: FirstRows) -> Guess:
     if guess.data["source"] == "table" and "timestamp" not in chosen:
         _explain_no_time(rows, guess, chosen)
     labelled = "label" in guess.columns or "impressions" in guess.data or bool(label and label.impression)
+    guess.is_labelled = labelled
     if not labelled:
         chosen.pop("request", None)  # of impressions only
     for role, column in chosen.items():
@@ -109,10 +113,15 @@ def _refuse_without_users(rows: FirstRows, chosen: Mapping[str, str], label: Fee
     """Refuse a table of features for click prediction without users, such as Criteo's and Avazu's.
 
     Raises:
-        NoBehaviours: if it is one.
+        NoBehavioursError: if it is one.
     """
-    if label is not None and label.kind == "label" and len(rows.names) >= _MANY and not {"user", "item"} & chosen.keys():
-        raise NoBehaviours(
+    if (
+        label is not None
+        and label.kind == "label"
+        and len(rows.names) >= _MANY
+        and not {"user", "item"} & chosen.keys()
+    ):
+        raise NoBehavioursError(
             f"no behaviour log: '{label.column}' holds {label.holds}, but none of its {len(rows.names)} columns names "
             "a user, so that there are no histories; DIN needs them. Use models of features alone (DeepFM or DCN, such "
             "as FuxiCTR's or TorchRec's), or give the log a column of users, items and times"
@@ -130,33 +139,25 @@ def _name(rows: FirstRows, column: str) -> str | int:
     return column if rows.has_header else int(column)
 
 
-def _plain(name: str) -> str:
-    """Without the type that RecBole writes behind a name, such as `user_id:token`."""
-    return simplify_name(re.sub(r":(?:token|float)(?:_seq)?$", "", name))
-
-
 def _filled(values: Sequence[str]) -> list[str]:
     return [value.strip() for value in values if not is_null(value.strip())]
 
 
 def _choose_by_name(rows: FirstRows, guess: Guess) -> dict[str, str]:
     """Role -> column, if a column has one of its names and such values; times are chosen apart."""
-    plain = {_plain(name): name for name in reversed(list(rows.values))}
+    plain = {simplify_name(name): name for name in reversed(list(rows.values))}
     chosen: dict[str, str] = {}
     for role, known in COLUMN_NAMES.items():
         for column in (plain[each] for each in known.split() if each in plain and role != "timestamp"):
             filled = _filled(rows.values[column])
             if column in chosen.values():
                 continue
-            if role in ("user", "item") and rows.rows and 2 * len(filled) < rows.rows:
+            if role in ("user", "item") and 2 * len(filled) < rows.rows:
                 guess.remarks.append(f"column '{column}' is not taken for the {role}: most rows have none")
-            elif role == "item" and column in rows.nested:
                 continue
-            elif column.lower() == "target" and set(filled) <= {"0", "1"}:
-                continue
-            elif role == "category" and (find_list_separator(filled, words=True) or column in rows.nested):
-                continue
-            else:
+            is_list = column in rows.nested or (role == "category" and find_list_separator(filled, words=True))
+            is_label = column.lower() == "target" and set(filled) <= {"0", "1"}
+            if not is_list and not is_label:
                 chosen[role] = column
                 break
     return chosen
@@ -191,7 +192,9 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
         if name not in chosen.values() and filled and 20 * len(filled) >= 19 * rows.rows:
             forms[name] = find_time_form(filled)
     known = COLUMN_NAMES["timestamp"].split()
-    named = sorted((name for name in forms if _plain(name) in known), key=lambda name: known.index(_plain(name)))
+    named = sorted(
+        (name for name in forms if simplify_name(name) in known), key=lambda name: known.index(simplify_name(name))
+    )
     times = [name for name, form in forms.items() if form is not None]
     hinted = [name for name in times if re.search("time|date|_at$|_ts$|when|day", name.lower())]
     best = next((name for name in named if forms[name]), None)
@@ -243,7 +246,7 @@ def _choose_feedback(
     guess.columns["label"] = column
     guess.comments["columns.label"] = f"{label.holds} {rows.describe_rows()}"
     if label.at_least is not None:
-        guess.columns["label_at_least"] = label.at_least
+        guess.columns["label_at_least"] = int(label.at_least) if label.at_least.is_integer() else label.at_least
     if opposite is not None:
         guess.remarks.append(f"'{opposite}' is the opposite of '{label.column}', whose 1s are taken for the clicks")
     return label, left
@@ -261,7 +264,12 @@ def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str
             continue
         chosen[role] = candidates[0]
         others = [name for name in candidates[1:] if "item" not in chosen and not has_items]
-        if role == "user" and others and _are_items(rows.values[candidates[0]]) and not _are_items(rows.values[others[0]]):
+        if (
+            role == "user"
+            and others
+            and _are_items(rows.values[candidates[0]])
+            and not _are_items(rows.values[others[0]])
+        ):
             chosen["user"], chosen["item"] = others[0], candidates[0]
     if "item" in chosen and "category" not in chosen and not rows.has_header:
         items = rows.values[chosen["item"]]
@@ -284,7 +292,9 @@ def _may_be_ids(rows: FirstRows, name: str) -> bool:
 
 def _are_items(values: Sequence[str]) -> bool:
     """Whether ids look like those of items: Amazon's, or with a letter that says so."""
-    return all(re.fullmatch(r"B0[0-9A-Z]{8}|[0-9]{9}[0-9X]|(?:item|i|p|prod)[-_]?[0-9]+", each) for each in values[:500])
+    return all(
+        re.fullmatch(r"B0[0-9A-Z]{8}|[0-9]{9}[0-9X]|(?:item|i|p|prod)[-_]?[0-9]+", each) for each in values[:500]
+    )
 
 
 def _explain_no_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:

@@ -134,8 +134,8 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
 
 
 def simplify_name(name: str) -> str:
-    """In lower case, without what is no letter or digit."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """In lower case, without what is no letter or digit, and without a type behind it (`user_id:token`)."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r":(?:token|float)(?:_seq)?$", "", name.lower()))
 
 
 def _describe(name: str, texts: Sequence[str]) -> Feedback | None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from din_train.config.file_formats import FormatConfig
+from din_train.logs.expressions import take_text
 from din_train.logs.row_files import open_row_file
 
 _MOST_ROWS = 10_000
@@ -22,18 +22,20 @@ class FirstRows:
     names: its columns in order, as its header or schema has them; '1', '2', ... if it has no header.
     values: column -> [rows] texts, "" if there is no value; a list is JSON. Columns of objects are left out.
     nested: names of columns of lists or of objects.
-    rows: how many there are in `values`; rows that cannot be cut into columns are left out.
+    rows: how many there are in `values`. broken: how many more cannot be cut into columns.
     is_all: whether the file has no more.
-    form: what the file was read as, in words.
+    form: what the file was read as, in words. is_text: whether it is text between delimiters.
     """
 
     names: tuple[str, ...]
     values: Mapping[str, Sequence[str]]
     nested: tuple[str, ...]
     rows: int
+    broken: int
     is_all: bool
     form: str
     has_header: bool
+    is_text: bool
 
     def describe_rows(self) -> str:
         """`of 4,277 rows`, `of the first 10,000 rows`."""
@@ -51,6 +53,7 @@ def read_first_rows(path: Path, format: FormatConfig | None = None) -> FirstRows
     chunk = next(file.read_chunks(_MOST_ROWS + 1, lambda _bytes: None), None)
     table = schema.empty_table() if chunk is None else chunk.table
     is_all = table.num_rows <= _MOST_ROWS
+    broken = 0 if chunk is None else len(chunk.broken)
     if chunk is not None and chunk.broken:
         whole = [row for row in range(table.num_rows) if row not in chunk.broken]
         table = table.take(pa.array(whole, pa.int64()))
@@ -61,9 +64,11 @@ def read_first_rows(path: Path, format: FormatConfig | None = None) -> FirstRows
         {name: values for name, values in texts.items() if values is not None},
         tuple(each.name for each in schema if pa.types.is_nested(each.type)),
         table.num_rows,
+        broken,
         is_all,
         file.form,
         file.has_header,
+        is_text=file.delimiter is not None,
     )
 
 
@@ -75,6 +80,6 @@ def _take_texts(column: Any) -> list[str] | None:
             if not pa.types.is_list(kind) and not pa.types.is_large_list(kind):
                 return None
             return ["" if each is None else json.dumps(each, ensure_ascii=False) for each in column.to_pylist()]
-        return ["" if each is None else str(each) for each in pc.cast(column, pa.string()).to_pylist()]
-    except (pa.ArrowException, TypeError, ValueError):
+        return [each or "" for each in take_text(column)[0].to_pylist()]
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return None
