@@ -22,7 +22,7 @@ from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_lines, read_magic
 from din_train.logs.rejects import Rejects
 from din_train.logs.time_unit import TICKS
-from din_train.logs.x1 import COLUMNS as X1_COLUMNS
+from din_train.logs.samples import X1_COLUMNS
 
 _BAD_LINES_SHOWN = 5
 _NULL_WORDS = ("none", "null", "\\n", "nan", "na", "n/a", "nil", "undefined", "(null)")

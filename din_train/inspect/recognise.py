@@ -25,7 +25,7 @@ from din_train.logs.first_rows import read_first_rows
 from din_train.logs.lines import read_blocks, read_magic
 from din_train.logs.records import parse_json_object, parse_literal_object
 from din_train.logs.rejects import BadLine
-from din_train.logs.x1 import COLUMNS as X1_COLUMNS
+from din_train.logs.samples import X1_COLUMNS
 from din_train.printable import make_printable
 
 _HEAD_LINES = 100
