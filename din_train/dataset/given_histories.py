@@ -73,7 +73,8 @@ def place_histories(raw: RawSamples, lines: Table, scratch: Path) -> GivenHistor
     sequences = len(raw.layout.sequences)
     fields = [name for name in raw.values if name != "category"]
     has_times = any(f"timestamp {place}" in lines.columns for place in range(sequences))
-    names = ["item", *(["timestamp"] if has_times else []), *(["category"] if "category" in raw.values else []), *fields]
+    optional = {"timestamp": has_times, "category": "category" in raw.values}
+    names = ["item", *(name for name, is_there in optional.items() if is_there), *fields]
     ordered = scratch / "ordered_histories.parquet"
     lines.drop("user").order_by("user_id", "history").to_parquet(ordered)
     types = {"timestamp": pa.int64()}
@@ -230,14 +231,14 @@ def _agree(block: _Block, rows: Ints, others: Ints) -> Mask:
 
 
 def _find_first_equal(block: _Block, rows: Ints) -> Ints:
-    """[n] the first of the lists `rows` (ascending) of the same group that is equal to each; by a hash, then for sure."""
+    """[n] the first of the lists `rows` (ascending, none empty) of its group that is equal to each."""
     lengths = block.lengths[rows]
     at = spread(block.offsets[rows], lengths)
     step = (np.arange(len(at)) - np.repeat(np.cumsum(lengths) - lengths, lengths)).astype(np.uint64)
     mixed = mix(step)
     for values in block.columns.values():
         mixed = mix(mixed ^ values[at].astype(np.uint64))
-    hashes = np.add.reduceat(mixed, np.cumsum(lengths) - lengths)  # none is empty: an empty one is a beginning
+    hashes = np.add.reduceat(mixed, np.cumsum(lengths) - lengths)
     order = np.lexsort((rows, hashes, lengths, block.groups[rows]))
     keys = np.stack([block.groups[rows].astype(np.uint64), lengths.astype(np.uint64), hashes])[:, order]
     is_new = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))

@@ -12,7 +12,7 @@ So a user of one training positive is in validation only, of two in train and va
 in train as it is. Rows stay in their order. Histories are slices of stored lists, see `given_histories.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from din_train.dataset.time_fields import VALUES, compute_time_field
 from din_train.dataset.time_range import Moments, show_date
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering, build_vocabulary, number_codes
 from din_train.errors import DataError
-from din_train.logs import Progress, RawSamples, field_column, read_samples
+from din_train.logs import ROW_SPLITS, Progress, RawSamples, field_column, read_samples
 
 Ints = NDArray[np.int64]
 
@@ -62,7 +62,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     with connect(data, scratch) as connection:
         rows = connection.read_parquet(log.events, table_name="sample_rows")
         if log.labelled:
-            check_sample_labels(rows, {name: path for name in ("train", "validation", "test") if (path := getattr(data, name))})
+            check_sample_labels(rows, {name: getattr(data, name) for name in ROW_SPLITS})
         first_seen = rows.group_by("user").agg(first=_.ordinal.min())
         users = connection.create_table(
             "coded_users", first_seen.mutate(user_code=ibis.row_number().over(order_by="first").cast("int32"))
@@ -218,7 +218,8 @@ def _count_items(raw: RawSamples, given: GivenHistories, samples: Table) -> _Cou
         len(given.events["item"]), span["start"].to_numpy(), span["length"].to_numpy().astype(np.int64), BLOCK_ROWS
     )
     names = [name for name in raw.values if name != "category"]
-    fields, training_fields = ({name: np.zeros(len(raw.values[name]), np.int64) for name in names} for _side in range(2))
+    fields = {name: np.zeros(len(raw.values[name]), np.int64) for name in names}
+    training_fields = {name: np.zeros(len(raw.values[name]), np.int64) for name in names}
     for first, is_seen in zip(range(0, len(given.events["item"]), BLOCK_ROWS), covered, strict=True):
         inside = slice(first, first + BLOCK_ROWS)
         codes = given.events["item"][inside]
@@ -290,10 +291,10 @@ def _describe_histories(connection: ibis.BaseBackend, samples: Table, given: Giv
     users = connection.table("coded_users")
     if "request_key" in samples.columns:
         ends = [name for name in samples.columns if name.startswith(("start ", "length "))]
-        requests = samples.group_by("user_id", "request_key").agg(
-            first=samples.ordinal.min(), **{f"{name} {what}": getattr(samples[name], what)() for name in ends for what in ("min", "max")}
-        )
-        differ = ibis.or_(*(requests[f"{name} min"] != requests[f"{name} max"] for name in ends))
+        bounds = {f"{name} least": samples[name].min() for name in ends}
+        bounds |= {f"{name} most": samples[name].max() for name in ends}
+        requests = samples.group_by("user_id", "request_key").agg(first=samples.ordinal.min(), **bounds)
+        differ = ibis.or_(*(requests[f"{name} least"] != requests[f"{name} most"] for name in ends))
         several = requests.filter(differ)
         said |= {"requests": count_rows(requests), "requests_of_several_histories": count_rows(several)}
         if said["requests_of_several_histories"]:
@@ -390,7 +391,7 @@ class _BlockBuilder:
             yield Block(columns, no_samples)
         with pq.ParquetFile(self.samples) as file:
             for batch in file.iter_batches(BLOCK_ROWS):
-                columns = {name: column.to_numpy() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+                columns = {name: batch[name].to_numpy() for name in batch.schema.names}
                 samples = {}
                 for split in SPLITS:
                     rows = columns["split"] == split

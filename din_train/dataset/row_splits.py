@@ -101,9 +101,7 @@ def _split_by_request(connection: ibis.BaseBackend, samples: Table, shares: RowS
     drawn = mix(mix(np.array([shares.seed], np.uint64)) ^ numbers.astype(np.uint64)).astype(np.float64) / 2.0**64
     splits = np.where(drawn < shares.test + shares.validation, int(Split.VALIDATION), int(Split.TRAIN))
     splits = np.where(drawn < shares.test, int(Split.TEST), splits).astype(np.int8)
-    assigned = load_table(
-        connection, "request_splits", pa.table({"first_of_request": numbers, "assigned": splits})
-    )
+    assigned = load_table(connection, "request_splits", pa.table({"first_of_request": numbers, "assigned": splits}))
     return _join(samples, assigned).drop("first_of_request")
 
 

@@ -21,8 +21,8 @@ from din_train.logs.amazon_reviews import TIME_UNITS, Release, read_reviews
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_lines, read_magic
 from din_train.logs.rejects import Rejects
-from din_train.logs.time_unit import TICKS
 from din_train.logs.samples import X1_COLUMNS
+from din_train.logs.time_unit import TICKS
 
 _BAD_LINES_SHOWN = 5
 _NULL_WORDS = ("none", "null", "\\n", "nan", "na", "n/a", "nil", "undefined", "(null)")

@@ -16,6 +16,7 @@ from din_train.logs.taobao import read_taobao
 
 __all__ = [
     "FILE_KEYS",
+    "ROW_SPLITS",
     "FileReport",
     "Progress",
     "RawLog",

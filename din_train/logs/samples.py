@@ -18,25 +18,37 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
-from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS
 from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
+from din_train.logs.columns import find_columns
 from din_train.logs.equal_files import check_contents_differ
+from din_train.logs.expressions import (
+    Mask,
+    Reasons,
+    describe_type_problem,
+    flatten,
+    take_field,
+    take_ids,
+    take_text,
+    take_weights,
+    to_mask,
+)
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
-from din_train.logs.records import drop_null_values, find_null_values, parse_timestamp
-from din_train.logs.rejects import BadLine, Rejects
+from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
-from din_train.logs.sequences import Lists, Mask, Separators, SequenceReader, find_sequence_columns, is_list
+from din_train.logs.sequences import Lists, Separators, SequenceReader, find_sequence_columns
 from din_train.logs.side_table import read_side_table
-from din_train.logs.table_parquet import _take_labels, take_text
-from din_train.logs.time_unit import TimeUnit
+from din_train.logs.table_parquet import _take_labels
+from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
 _CHUNK_ROWS = 20_000
-_NUMBER = r"^[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?$"
+# Role -> the kind that its column must be of; other columns are fields.
+_KINDS = {"user": "id", "item": "id", "impressions": "id", "timestamp": "time", "label": "label", "weight": "weight"}
+X1_COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")
 
 
 @dataclass(frozen=True)
@@ -112,10 +124,11 @@ class _Faults:
         for row, reason in chunk.broken.items():
             self.reasons[row] = reason
 
-    def add(self, reason: str, where: Mask) -> None:
+    def add(self, reasons: Reasons) -> None:
         """Reject rows that have no reason yet."""
-        if where.any():
-            self.reasons[where & np.equal(self.reasons, None)] = reason
+        for reason, where in reasons.items():
+            if where.any():
+                self.reasons[where & np.equal(self.reasons, None)] = reason
 
     @property
     def good(self) -> Mask:
@@ -159,7 +172,7 @@ def read_sample_files(
         rejected=folder / "rejected.jsonl",
         reports=tuple(reports),
         labelled=reader.layout.is_labelled,
-        ticks=reader.unit.ticks,
+        ticks=None if reader.times is None else reader.times.ticks,
     )
     return RawSamples(
         log=log,
@@ -167,7 +180,7 @@ def read_sample_files(
         histories=folder / "histories.parquet",
         items=reader.items.texts,
         values={name: codes.texts for name, codes in reader.values.items()},
-        ticks={place: unit.ticks for place, unit in reader.units.items()},
+        ticks={place: each.ticks for place, each in enumerate(reader.behaviour_times) if each is not None},
     )
 
 
@@ -176,13 +189,13 @@ class _Reader:
 
     def __init__(self, data: DataConfig, folder: Path, stack: ExitStack) -> None:
         self.layout = describe_rows(data)
-        self.unit = TimeUnit(self.layout.columns.time_unit)
-        self.items = _Codes()
-        self.values: dict[str, _Codes] = {}
-        self.units = {place: TimeUnit() for place in range(len(self.layout.sequences))}
         self._data = data
         self._nulls = frozenset(data.null_values)
-        self._has_times = self.layout.columns.timestamp not in (None, FILE_ORDER)
+        columns, sequences = self.layout.columns, self.layout.sequences.values()
+        self.items = _Codes()
+        self.values: dict[str, _Codes] = {}
+        self.times = None if columns.timestamp is None else TimeReader(columns, self._nulls)
+        self.behaviour_times = [TimeReader(columns, self._nulls) if each.timestamp else None for each in sequences]
         self._texts = self._name_texts()
         self._rows_written = self._histories_written = 0
         self._schemas = self._build_schemas()
@@ -208,7 +221,7 @@ class _Reader:
         return texts
 
     def _build_schemas(self) -> tuple[pa.Schema, pa.Schema]:
-        time = [("timestamp", pa.int64())] if self._has_times else []
+        time = [] if self.times is None else [("timestamp", pa.int64())]
         samples = [
             *(("user", pa.string()), ("item", pa.string()), *time, ("label", pa.int8())),
             *((name, pa.string()) for name in self._texts),
@@ -234,7 +247,7 @@ class _Reader:
         file = open_row_file(path, self._data.format)
         roles = self._resolve_roles(file)
         sequences = [self._open_sequence(name, file) for name in self.layout.sequences]
-        _check_types(file, sequences)
+        _check_types(file, roles, sequences)
         separators = Separators(sequences[0].form.separator, str(sequences[0].config.item))
         wanted = [*roles.values(), *(name for each in sequences for names in each.columns.values() for name in names)]
         for chunk in file.read_chunks(_CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
@@ -261,13 +274,13 @@ class _Reader:
         given: dict[str, tuple[str, Column | None]] = {
             role: (f"data.columns.{role}", getattr(columns, role)) for role in ("label", "user", "item", "weight")
         }
-        if self._has_times:
+        if self.times is not None:
             given["timestamp"] = ("data.columns.timestamp", columns.timestamp)
         if self.layout.impressions is not None:
             given |= {"impressions": ("data.impressions", self.layout.impressions), "item": ("", None)}
         given |= self._texts
         names = {role: (key, column) for role, (key, column) in given.items() if column is not None}
-        found = _resolve(file, {key: column for key, column in names.values()})
+        found = _resolve(file, dict(names.values()))
         return {role: found[key] for role, (key, _) in names.items()}
 
     def _open_sequence(self, name: str, file: RowFile) -> SequenceReader:
@@ -285,39 +298,32 @@ class _Reader:
     ) -> tuple[dict[str, Any], list[dict[str, Lists]], _Faults]:
         """The rows' columns (of impressions, lists of items and labels), their sequences, and what is wrong."""
         faults = _Faults(chunk)
-        columns = {role: chunk.table[name].combine_chunks() for role, name in roles.items()}
-        texts = {}
-        for role in columns.keys() - {"label", "timestamp", "weight"}:
-            texts[role], no_text = take_text(columns[role])
-            faults.add("invalid UTF-8", no_text)
-            faults.add("NUL character", _mask(pc.match_substring(texts[role], "\0")))
-        rows: dict[str, Any] = {role: drop_null_values(texts[role], self._nulls) for role in self._texts}
+        columns = {role: flatten(chunk.table[name]) for role, name in roles.items()}
+        rows: dict[str, Any] = {}
         if "label" in columns:
             rows["label"], of_labels = _take_labels(columns["label"], self._nulls)
-            for reason, where in of_labels.items():
-                faults.add(reason, where)
+            faults.add(of_labels)
         for role in ("user", "item"):
-            if role in texts:
-                rows[role] = texts[role]
-                no_id = pc.or_kleene(pc.is_null(texts[role]), find_null_values(texts[role], self._nulls))
-                faults.add(f"no {roles[role]}", _mask(no_id))
-                faults.add(f"empty {roles[role]}", _mask(pc.equal(texts[role], "")))
-        if "timestamp" in columns:
-            rows["timestamp"], of_times = _take_times(columns["timestamp"], self.unit)
-            for reason, where in {**of_times, "no timestamp": _mask(pc.is_null(rows["timestamp"]))}.items():
-                faults.add(reason, where)
+            if role in columns:
+                rows[role], of_ids = take_ids(columns[role], roles[role], self._nulls)
+                faults.add(of_ids)
+        for role in self._texts:
+            rows[role], of_texts = take_field(columns[role], self._nulls)
+            faults.add(of_texts)
         if "weight" in columns:
-            rows["weight"], no_weight = _take_weights(columns["weight"])
-            faults.add("weight not a number", no_weight)
-        if "impressions" in texts:
-            rows["impressions"], rows["labels"], no_labels = _take_impressions(texts["impressions"])
-            faults.add("impressions not ITEM-0 or ITEM-1", no_labels)
+            rows["weight"], of_weights = take_weights(columns["weight"], self._nulls)
+            faults.add(of_weights)
+        if "impressions" in columns:
+            rows["impressions"], rows["labels"], of_impressions = _take_impressions(columns["impressions"])
+            faults.add(of_impressions)
+        if self.times is not None:
+            times, of_times = self.times.read(columns["timestamp"], faults.good)
+            rows["timestamp"] = pa.array(times)
+            faults.add(of_times)
         histories = []
         for place, sequence in enumerate(sequences):
-            unit = self.units[place]
-            lists, of_sequence = sequence.read(chunk.table, lambda values, unit=unit: _take_times(values, unit))
-            for reason, where in of_sequence.items():
-                faults.add(reason, where)
+            lists, of_sequence = sequence.read(chunk.table, self.behaviour_times[place])
+            faults.add(of_sequence)
             histories.append(lists)
         return rows, histories, faults
 
@@ -334,7 +340,7 @@ class _Reader:
         numbers = np.arange(self._histories_written, self._histories_written + len(places))
         self._histories_written += len(places)
         columns = {"history": pa.array(numbers), **{name: rows[name].filter(pa.array(good)) for name in ("user",)}}
-        columns |= {"timestamp": rows["timestamp"].filter(pa.array(good))} if self._has_times else {}
+        columns |= {} if self.times is None else {"timestamp": rows["timestamp"].filter(pa.array(good))}
         for place, lists in enumerate(histories):
             for role, each in lists.items():
                 kept = Lists(each.values.filter(pa.array(np.repeat(good, each.lengths))), each.lengths[good])
@@ -353,7 +359,10 @@ class _Reader:
             shown: Lists = columns.pop("impressions")
             counts, firsts = shown.lengths[places], shown.offsets[places]
             each = np.repeat(firsts - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
-            of_requests = {"item": shown.values.take(pa.array(each)), "label": columns.pop("labels").take(pa.array(each))}
+            of_requests = {
+                "item": shown.values.take(pa.array(each)),
+                "label": columns.pop("labels").take(pa.array(each)),
+            }
             places, numbers = np.repeat(places, counts), np.repeat(numbers, counts)
         else:
             of_requests = {}
@@ -374,83 +383,34 @@ class _Reader:
 
 
 def _resolve(file: RowFile, columns: Mapping[str, Column]) -> dict[str, str]:
-    """Config key -> the file's column."""
-    found, problems = {}, []
-    for key, column in columns.items():
-        try:
-            found[key] = file.resolve(column, key)
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(problems)
-    return found
+    """Config key -> the file's column.
+
+    Raises:
+        DataError: with one line for each that the file does not have.
+    """
+    named = {key: column for key, column in columns.items() if isinstance(column, str)}
+    places = find_columns(named, file.schema.names, file.path, file.form) if named else {}
+    by_place = {key: file.resolve(column, key) for key, column in columns.items() if key not in named}
+    return by_place | {key: file.schema.names[place] for key, place in places.items()}
 
 
-def _check_types(file: RowFile, sequences: Sequence[SequenceReader]) -> None:
-    problems = []
+def _check_types(file: RowFile, roles: Mapping[str, str], sequences: Sequence[SequenceReader]) -> None:
+    wanted = {f"data.columns.{role}": (_KINDS.get(role, "field"), name) for role, name in roles.items()}
     for sequence in sequences:
         for role, columns in sequence.columns.items():
-            for name in columns:
-                kind = file.schema.field(name).type
-                value = kind.value_type if is_list(kind) else kind
-                if pa.types.is_nested(value):
-                    problems.append(
-                        f"{file.path}: data.sequences.{sequence.name}.{role}: column '{name}' is of type {kind}, "
-                        "expected lists of ids, or text; convert the column, or name another"
-                    )
-    if problems:
-        raise DataError(problems)
+            wanted |= {f"data.sequences.{sequence.name}.{role}": ("list", name) for name in columns}
+    problems = {key: describe_type_problem(kind, file.schema.field(name)) for key, (kind, name) in wanted.items()}
+    if any(problems.values()):
+        raise DataError([f"{file.path}: {key}: {problem}" for key, problem in problems.items() if problem])
 
 
-def _take_impressions(texts: Any) -> tuple[Lists, Any, Mask]:
+def _take_impressions(column: Any) -> tuple[Lists, Any, Reasons]:
     """Items and int8 labels of `N1-0 N2-1`, and where a row has none or is not written so."""
+    texts, broken = take_text(column)
     lists = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.fill_null(texts, "")))
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     shown = Lists(pc.list_flatten(lists), lengths)
-    bad = ~_mask(pc.match_substring_regex(shown.values, r"^.+-[01]$"))
+    bad = ~to_mask(pc.match_substring_regex(shown.values, r"^.+-[01]$"))
     labels = pc.equal(pc.utf8_slice_codeunits(shown.values, -1), "1").cast(pa.int8())
-    items = pc.utf8_slice_codeunits(shown.values, 0, -2)
-    return Lists(items, lengths), labels, shown.find_rows(bad)
-
-
-def _take_times(column: Any, unit: TimeUnit) -> tuple[Any, dict[str, Mask]]:
-    """Int64 times in the log's unit (null: none), and where one cannot be used, by reason."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    reasons: dict[str, Mask] = {}
-    if pa.types.is_timestamp(column.type):
-        unit.unit = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}[column.type.unit]
-        return column.cast(pa.int64()), reasons
-    if not pa.types.is_integer(column.type):
-        distinct = take_text(column)[0].dictionary_encode()
-        parsed: list[int | None] = []
-        found: list[str | None] = []
-        for text in distinct.dictionary.to_pylist():
-            try:
-                parsed.append(parse_timestamp(text))
-                found.append(None)
-            except BadLine as bad:
-                parsed.append(None)
-                found.append(bad.reason)
-        texts = pa.array(found, pa.string()).take(distinct.indices)
-        reasons = {reason: _mask(pc.equal(texts, reason)) for reason in set(found) if reason is not None}
-        column = pa.array(parsed, pa.int64()).take(distinct.indices)
-    column = column.cast(pa.int64())
-    reasons["negative timestamp"] = _mask(pc.less(column, 0))
-    return column, reasons | unit.find_other(pc.fill_null(column, 0).to_numpy(zero_copy_only=False))
-
-
-def _take_weights(column: Any) -> tuple[Any, Mask]:
-    """Doubles, and where a value is no number of at least 0."""
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        texts = take_text(column)[0]
-        is_number = pc.match_substring_regex(texts, _NUMBER)
-        column = pc.if_else(pc.fill_null(is_number, False), texts, None)
-    numbers = column.cast(pa.float64())
-    good = _mask(pc.and_(pc.is_finite(numbers), pc.greater_equal(numbers, 0)))
-    return numbers, ~good
-
-
-def _mask(column: Any) -> Mask:
-    """Nulls are False."""
-    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)
+    items = Lists(pc.utf8_slice_codeunits(shown.values, 0, -2), lengths)
+    return items, labels, {"invalid UTF-8": broken, "impressions not ITEM-0 or ITEM-1": shown.find_rows(bad)}

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
+from din_train.logs.expressions import Mask, Reasons, flatten, is_list, take_field, take_text, to_mask
 from din_train.logs.history_text import BROKEN_LIST, HistoryFormat
 from din_train.logs.log import FileReport
-from din_train.logs.records import drop_null_values
 from din_train.logs.rejects import count_allowed
-from din_train.logs.table_parquet import take_text
+from din_train.logs.times import TimeReader
 
 Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-# A column of times -> int64 (null: none), and where one cannot be used, by reason.
-TakeTimes = Callable[[Any], tuple[Any, Mapping[str, Mask]]]
 
 
 def find_sequence_columns(column: str, names: Sequence[str]) -> list[str]:
@@ -71,32 +68,32 @@ class SequenceReader:
         """Whether each behaviour has a column of its own, so that an empty one is no behaviour."""
         return len(self.columns["item"]) > 1
 
-    def read(self, table: Any, take_times: TakeTimes) -> tuple[dict[str, Lists], dict[str, Mask]]:
+    def read(self, table: Any, times: TimeReader | None) -> tuple[dict[str, Lists], Reasons]:
         """Role -> a list per row, oldest first and as long as the row's items, and where a row is bad, by reason.
 
         A bad row has lists of any length.
+
+        Args:
+            times: of the behaviours, if they have any.
         """
         size = table.num_rows
-        reasons: dict[str, Mask] = {}
+        reasons: Reasons = {}
         lists: dict[str, Lists] = {}
         for role, columns in self.columns.items():
             raw, broken = _read_lists(table, columns, self.form)
-            if role == "timestamp":
-                times, of_times = take_times(raw.values)
-                lists[role] = Lists(times, raw.lengths)
-                found = {f"{reason} in {self._show(role)}": raw.find_rows(mask) for reason, mask in of_times.items()}
+            if role == "timestamp" and times is not None:
+                seconds, of_values = times.read(raw.values, np.ones(len(raw.values), bool))
+                lists[role] = Lists(pa.array(seconds), raw.lengths)
+                of_values = {f"{reason} in {self._show(role)}": mask for reason, mask in of_values.items()}
             else:
-                texts, no_text = take_text(raw.values)
-                lists[role] = Lists(drop_null_values(texts, self.form.nulls), raw.lengths)
-                found = {
-                    "invalid UTF-8": raw.find_rows(no_text),
-                    "NUL character": raw.find_rows(_mask(pc.match_substring(texts, "\0"))),
-                }
+                texts, of_values = take_field(raw.values, self.form.nulls)
+                lists[role] = Lists(texts, raw.lengths)
+            found = {reason: raw.find_rows(mask) for reason, mask in of_values.items()}
             for reason, mask in {BROKEN_LIST: broken, **found}.items():
                 reasons[reason] = reasons.get(reason, np.zeros(size, bool)) | mask
         items = lists["item"]
-        keep = ~_mask(pc.equal(items.values, self.config.padding or ""))
-        missing = _mask(pc.is_null(items.values))
+        keep = ~to_mask(pc.equal(items.values, self.config.padding or ""))
+        missing = to_mask(pc.is_null(items.values))
         if self.is_numbered:
             keep &= ~missing
         else:
@@ -134,21 +131,14 @@ def _read_lists(table: Any, columns: Sequence[str], form: HistoryFormat) -> tupl
     size = table.num_rows
     good = np.zeros(size, bool)
     if len(columns) > 1:
-        cells = pa.concat_arrays([take_text(table[name].combine_chunks())[0] for name in columns])
+        cells = pa.concat_arrays([take_text(table[name])[0] for name in columns])
         order = np.arange(size * len(columns)).reshape(len(columns), size).T.ravel()
         return Lists(cells.take(pa.array(order)), np.full(size, len(columns))), good
-    column = table[columns[0]].combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = flatten(table[columns[0]])
     if not is_list(column.type):
         column, good = form.split_column(take_text(column)[0])
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     return Lists(pc.list_flatten(column), lengths), good
-
-
-def is_list(kind: Any) -> bool:
-    """Whether an Arrow type is one of lists."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 class Separators:
@@ -195,8 +185,3 @@ class Separators:
                     f"separator, such as data.history_separator: {letter!r}"
                 )
             report.note(f"histories of one id with a letter that no {self._item} has", count)
-
-
-def _mask(column: Any) -> Mask:
-    """Nulls are False."""
-    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)
