@@ -14,10 +14,9 @@ from ibis import Table, _
 from din_train.config import DataConfig
 from din_train.config.data import PRESAMPLED
 from din_train.dataset.database import connect
-from din_train.dataset.presampled import measure_history
 from din_train.dataset.store import QUANTILES
 from din_train.inspect.recognise import recognise
-from din_train.logs import FileReport, RawLog, RawSamples, input_files, read_log, read_x1
+from din_train.logs import ROW_SPLITS, FileReport, RawLog, RawSamples, input_files, read_log, read_samples
 from din_train.logs.lines import read_lines, read_magic
 from din_train.logs.time_unit import TICKS
 
@@ -34,20 +33,18 @@ def read_contents(data: DataConfig) -> tuple[list[tuple[str, str]], list[str], l
     size = sum(each.stat().st_size for each in input_files(data))
     with TemporaryDirectory(prefix="din-train-") as name, reading_progress(size) as progress:
         folder = Path(name)
-        if data.source in PRESAMPLED and data.train is not None and data.test is not None:
-            log: RawLog | RawSamples = read_x1(data, data.train, data.test, folder, progress)
-        else:
-            log = read_log(data, folder, progress)
+        samples = read_samples(data, folder, progress) if data.source in PRESAMPLED else None
+        log = read_log(data, folder, progress) if samples is None else samples.log
         reports = list(log.reports)
+        beside = (data.path_of("items"), data.path_of("users"))
+        logs = [report for report in reports if report.path not in beside]
+        groups = [logs] if samples is None else [[report] for report in logs]
+        rows = _count_by_file([*groups, *([report] for report in reports if report.path in beside)])
         with connect(data, folder) as connection:
-            if isinstance(log, RawSamples):
-                rows = _count_by_file([[report] for report in reports])
-                rows += _summarise_samples(connection.read_parquet(log.rows), reports)
-            else:
-                beside = (data.path_of("items"), data.path_of("users"))
-                logs = [report for report in reports if report.path not in beside]
-                rows = _count_by_file([logs, *([report] for report in reports if report.path in beside)])
+            if samples is None:
                 rows += _summarise_log(connection, log)
+            else:
+                rows += _summarise_samples(connection, samples)
         return rows, _list_bad_lines(log.rejected, with_names=len(reports) > 1), reports
 
 
@@ -128,18 +125,20 @@ def _count_odd_events(events: Table) -> list[tuple[str, str]]:
     return rows
 
 
-def _summarise_samples(samples: Table, reports: Sequence[FileReport]) -> list[tuple[str, str]]:
-    samples = samples.mutate(place=(_.split == "test").cast("int64")).filter(_.place < len(reports))
-    samples = samples.mutate(length=measure_history(_.item_history))
-    counts = (
-        samples.group_by("place", "label").aggregate(n=_.count()).order_by("place", "label").to_pyarrow().to_pylist()
-    )
-    rows = [(f"label {each['label']}", f"{each['n']:,} in {reports[each['place']].path.name}") for each in counts]
-    totals = _take_row(
-        samples.aggregate(users=_.user_id.nunique(), items=_.item_id.nunique(), categories=_.cate_id.nunique())
-    )
-    rows += [(key, f"{count:,}") for key, count in totals.items()]
-    return [*rows, ("history length", _show_quantiles(samples, "length"))]
+def _summarise_samples(connection: Any, samples: RawSamples) -> list[tuple[str, str]]:
+    rows = connection.read_parquet(samples.log.events)
+    counts = rows.group_by("split", "label").aggregate(n=_.count()).to_pyarrow().to_pylist()
+    found = {(each["split"], each["label"]): each["n"] for each in counts}
+    shown = [
+        (f"{split} rows", f"{sum(labels):,}, {labels[1]:,} of them clicked ({labels[1] / sum(labels):.1%})")
+        for split in ROW_SPLITS
+        if sum(labels := [found.get((split, label), 0) for label in (0, 1)])
+    ]
+    totals = _take_row(rows.aggregate(users=_.user.nunique(), items=_.item.nunique()))
+    shown += [(key, f"{count:,}") for key, count in totals.items()]
+    histories = connection.read_parquet(samples.histories)
+    lengths = histories.select("history", length=histories["item 0"].length().fill_null(0))
+    return [*shown, ("history length", _show_quantiles(rows.join(lengths, "history"), "length"))]
 
 
 def _take_row(table: Table) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from din_train.inspect.starter_config import fill_in_starter, mark_bad_share
 from din_train.inspect.table_columns import Guess, list_names
 from din_train.logs import input_files
 from din_train.logs.first_rows import FirstRows
-from din_train.logs.x1 import COLUMNS as X1_COLUMNS
+from din_train.logs.samples import X1_COLUMNS
 from din_train.printable import make_printable
 
 ReadStarter = Callable[[str], str]
@@ -50,7 +50,7 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     what = found.what if source == found.source else f"Amazon reviews, {source[-4:]} release"
     findings = [f"{path}: {what if len(files) == 1 else f'{what}, in {len(files):,} files'}"]
     if found.guess is not None and found.rows is not None:
-        findings += [f"columns: {list_names(rows.names)}", *found.guess.remarks]
+        findings += [f"columns: {list_names(found.rows.names)}", *found.guess.remarks]
     if found.can_be_read:
         config = Config.model_validate(parse_yaml(text))
         rows, bad_lines, reports = read_contents(config.data)

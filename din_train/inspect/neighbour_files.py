@@ -105,7 +105,7 @@ def _column(rows: FirstRows, name: str | int | None) -> str:
 
 
 def _find_key(side: FirstRows, ids: set[str], name: str | int | None, role: str) -> tuple[float, str]:
-    """How many of the log's ids a side table has (names count for some, if not all of it was read), and their column."""
+    """The share of the log's ids that a side table has, and their column; a name counts if not all of it was read."""
     other = COLUMN_NAMES["user" if role == "item" else "item"].split()
     shares = [(0.0, "")]
     for column, values in side.values.items():

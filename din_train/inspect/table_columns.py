@@ -55,8 +55,8 @@ class Guess:
     """What a file of rows means, as far as its names and values tell.
 
     data: keys of `data`. items: the ids of the items. is_labelled: whether rows are impressions. comments: dotted
-    key of `data` -> why it is so, with counts. missing: dotted key -> what could not be told. remarks: what else is worth
-    knowing.
+    key of `data` -> why it is so, with counts. missing: dotted key -> what could not be told. remarks: what else is
+    worth knowing.
     """
 
     data: dict[str, Any]
