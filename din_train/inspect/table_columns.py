@@ -91,8 +91,8 @@ def guess_columns(rows: FirstRows) -> Guess:
         guess.comments["sequences"] = counts
     if guess.data["source"] == "table" and "timestamp" not in chosen:
         _explain_no_time(rows, guess, chosen)
-    labelled = "label" in guess.columns or "impressions" in guess.data or bool(label and label.impression)
-    guess.is_labelled = labelled
+    labelled = "label" in guess.columns or bool(label and label.impression)
+    guess.is_labelled = labelled or "impressions" in guess.data
     if not labelled:
         chosen.pop("request", None)  # of impressions only
     for role, column in chosen.items():
@@ -102,7 +102,7 @@ def guess_columns(rows: FirstRows) -> Guess:
     _choose_list_fields(rows, guess, chosen, lists)
     needed = NEEDED if guess.data["source"] == "table" else ("user",) if "impressions" in guess.data else NEEDED[:2]
     guess.missing = {f"columns.{role}": "no column's name or values tell" for role in needed if role not in chosen}
-    guess.remarks += _remark_on_feedback(left, rows, labelled=labelled)
+    guess.remarks += _remark_on_feedback(left, rows, labelled=guess.is_labelled)
     odd = [name for name in rows.names if name != name.strip()]
     if odd:
         guess.remarks.append(f"names of columns begin or end in a blank: {', '.join(map(repr, odd))}")
@@ -172,14 +172,6 @@ def _choose_impressions(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -
             guess.data |= {"source": "rows", "impressions": _name(rows, name)}
             guess.comments["impressions"] = f"{len(shown):,} items in {rows.rows:,} rows, {clicks:,} of them clicked"
             chosen.pop("item", None)
-            unique = (
-                each
-                for each in rows.values
-                if each != name and each not in chosen.values() and len(set(rows.values[each])) == rows.rows
-            )
-            request = next((each for each in unique if find_time_form(rows.values[each]) is None), None)
-            if request is not None and "request" not in chosen:
-                chosen["request"] = request
             return {each[:-2] for each in shown}
     return None
 

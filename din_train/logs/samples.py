@@ -36,12 +36,12 @@ from din_train.logs.expressions import (
     to_mask,
 )
 from din_train.logs.history_text import HistoryFormat
+from din_train.logs.labels import LabelRule
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.sequences import Lists, Separators, SequenceReader, find_sequence_columns
 from din_train.logs.side_table import read_side_table
-from din_train.logs.table_parquet import _take_labels
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
@@ -163,7 +163,7 @@ def read_sample_files(
                 reports.append(FileReport(side.path))
                 fields = data.item_fields if key == "item" else data.user_fields
                 rejects = Rejects(rejected, reports[-1], data)
-                table = read_side_table(reader.layout.columns, key, fields, rejects, progress)
+                table = read_side_table(data, key, side, fields, rejects, progress)
                 pq.write_table(table, folder / f"{key}s.parquet")
     log = RawLog(
         events=folder / "rows.parquet",
@@ -301,7 +301,7 @@ class _Reader:
         columns = {role: flatten(chunk.table[name]) for role, name in roles.items()}
         rows: dict[str, Any] = {}
         if "label" in columns:
-            rows["label"], of_labels = _take_labels(columns["label"], self._nulls)
+            rows["label"], of_labels = LabelRule(self.layout.columns.label_at_least).read(columns["label"], self._nulls)
             faults.add(of_labels)
         for role in ("user", "item"):
             if role in columns:
