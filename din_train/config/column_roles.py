@@ -61,7 +61,9 @@ class ColumnsConfig(Section):
     """The columns of a table: names in its header, or positions from 1."""
 
     user: Annotated[Column, Field(description="the column of user ids")]
-    item: Annotated[Column, Field(description="the column of item ids")]
+    item: Annotated[
+        Column | None, Field(description="the column of item ids; of rows with data.impressions there is none")
+    ] = None
     timestamp: Annotated[
         Column | None,
         Field(

@@ -34,7 +34,7 @@ label, under `paper` and `holdout` all rows of the validation or of the test spl
 split's first request: what was shown after bn sees b1 .. b(n-1), as bn does. A user of too few requests with a click is
 dropped with all impressions; under `user` with a `data.min_history` of 0 none is.
 
-`presampled` (source `x1`): rows are samples already, see `samples/presampled.py`.
+`presampled` (sources `rows` and `x1`): rows are samples already, see `presampled.py`.
 """
 
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import DataConfig, UserSplitConfig
+from din_train.config.rows import RowSplitConfig
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.negatives import mix
 
@@ -246,7 +247,7 @@ def _share_first_history(events: UserEvents, splits: NDArray[np.int8], length: I
     return length
 
 
-def assign_users(user_codes: Ints, config: UserSplitConfig) -> NDArray[np.int8]:
+def assign_users(user_codes: Ints, config: UserSplitConfig | RowSplitConfig) -> NDArray[np.int8]:
     """[users] of `Split`: at random, but the same for the same seed and log.
 
     Args:

@@ -60,7 +60,11 @@ NO_EVENT = -1
 # Of the lengths of histories that are shown.
 QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
-_TYPES = {"label": pa.int8(), **dict.fromkeys(("timestamp", "history_start", "event", "ordinal"), pa.int64())}
+_TYPES = {
+    "label": pa.int8(),
+    "weight": pa.float32(),
+    **dict.fromkeys(("timestamp", "event", "ordinal"), pa.int64()),
+}
 
 
 @dataclass(frozen=True)
@@ -340,7 +344,8 @@ def _samples_file(split: Split) -> str:
 
 
 def _build_schema(columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([(name, _TYPES.get(name, pa.int32())) for name in columns])
+    kinds = {**{name: pa.int64() for name in columns if name.endswith("_start")}, **_TYPES}
+    return pa.schema([(name, kinds.get(name, pa.int32())) for name in columns])
 
 
 def _check_tables(tables: Mapping[str, pa.Table]) -> None:

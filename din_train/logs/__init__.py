@@ -1,4 +1,4 @@
-"""Raw logs -> normalised Parquet: `read_log` is the one way in, `read_x1` that of ready-made samples."""
+"""Raw logs -> normalised Parquet: `read_log` is the one way in, `read_samples` that of ready-made samples."""
 
 import glob
 import os
@@ -10,12 +10,13 @@ from din_train.errors import DataError
 from din_train.logs.amazon import read_amazon
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.movielens import read_movielens
+from din_train.logs.samples import ROW_SPLITS, RawSamples, read_sample_files
 from din_train.logs.table import read_events, read_table
 from din_train.logs.taobao import describe_taobao
-from din_train.logs.x1 import RawSamples, read_x1
 
 __all__ = [
     "FILE_KEYS",
+    "ROW_SPLITS",
     "FileReport",
     "Progress",
     "RawLog",
@@ -24,7 +25,7 @@ __all__ = [
     "find_missing",
     "input_files",
     "read_log",
-    "read_x1",
+    "read_samples",
 ]
 
 FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
@@ -54,6 +55,12 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
     raise ValueError(f"{data.source}: no log of events")
 
 
+def read_samples(data: DataConfig, folder: Path, progress: Progress) -> RawSamples:
+    """Read the rows that `data` names, which hold their histories, as `read_log` reads a log."""
+    files = _find_files(data)
+    return read_sample_files(data, {split: files[split] for split in ROW_SPLITS if split in files}, folder, progress)
+
+
 def input_files(data: DataConfig) -> tuple[Path, ...]:
     """The log's files.
 
@@ -77,7 +84,8 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
         path = data.path_of(key)
         if path is None:
             continue
-        files[key] = _expand(path) if key == "events" and data.source == "table" else (path,)
+        several = (data.source, key) == ("table", "events") or (data.source == "rows" and key in ROW_SPLITS)
+        files[key] = _expand(path) if several else (path,)
         if not files[key]:
             problems.append(f"data.{key}: {path}: no file there matches; check the path")
         problems += [

@@ -41,12 +41,15 @@ _STRENGTH_NAME = re.compile(
 _EVENT_NAME = re.compile(
     r"^(?:user)?(?:event|action|behaviou?r|interaction|activity|feedback|operation)s?(?:type|name|kind|code)?$|^type$"
 )
-_EVENT_WORDS = (
-    "view views pageview pv detail click clicks clk imp impression impressions show exposure expose cart addtocart "
-    "add2cart basket buy bought purchase transaction order checkout pay payment fav favorite favourite wish wishlist "
-    "collect like dislike share comment follow play skip listen watch finish download install search read open "
-    "bookmark save rate subscribe"
+# Types of event: those that show an item, those that are clicks, and views, which are clicks if others show the item.
+_SHOWN = "imp impression impressions impr show shown expose exposed exposure display"
+_VIEWED = "view views viewed pageview pv detail visit open"
+_CLICKED = (
+    "click clicks clicked clk cart carts addtocart add2cart basket buy bought purchase purchased transaction order "
+    "orders checkout pay payment fav favorite favourite wish wishlist collect like share comment follow play listen "
+    "watch finish download install read bookmark save rate subscribe"
 )
+_NEITHER = "dislike skip remove removed delete search unfollow unlike return refund"
 # Scales by which a column is taken for a rating whatever its name.
 _SCALES = ({*range(1, 6)}, {*range(1, 11)}, {half / 2 for half in range(1, 11)})
 
@@ -61,6 +64,8 @@ class Feedback:
     holds: its values and their counts, in words.
     positive: [rows] whether the row has the value that stands for yes; of a label.
     is_readable: whether `data.columns.label` may name it.
+    at_least: of a rating, what may be a click; None if nothing tells.
+    click, impression: of events, the types that may be clicks and those that show an item; none if nothing tells.
     """
 
     column: str
@@ -68,6 +73,9 @@ class Feedback:
     holds: str
     positive: Sequence[bool] = ()
     is_readable: bool = False
+    at_least: float | None = None
+    click: Sequence[str] = ()
+    impression: Sequence[str] = ()
 
     @property
     def share(self) -> float:
@@ -107,7 +115,7 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
         return None
     used = {*(getattr(columns, role) for role in ROLES), *data.item_fields, *data.user_fields, *data.context_fields}
     try:
-        rows = read_first_rows(path)
+        rows = read_first_rows(path, data.format)
     except DataError:
         return None  # said by the reader itself
     found = find_feedback(rows, used)
@@ -115,14 +123,10 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
         return None
     shown = "; ".join(f"column '{_shorten(each.column)}' holds {each.holds}" for each in found[:_COLUMNS_SHOWN])
     more = f"; and {len(found) - _COLUMNS_SHOWN} columns more" if len(found) > _COLUMNS_SHOWN else ""
-    kinds = {each.kind for each in found}
-    advice = "leave out the rows that are no clicks, or write a column of 1 and 0"
-    if "events" in kinds:
-        advice = "say which types are clicks in data.columns.events"
-    elif "rating" in kinds:
-        advice = "name the column in data.columns.label, and the least that is a click in data.columns.label_at_least"
-    if any(each.is_readable for each in found):
-        advice = "if the 1s of a column are the clicks, name it in data.columns.label"
+    keys = {
+        {"label": "label", "rating": "label with label_at_least", "events": "events"}[each.kind]: None for each in found
+    }
+    advice = f"if it tells which rows are clicks, name it in data.columns.{', or '.join(keys)}"
     return (
         f"{path}: all rows are taken as clicks, though what is not used may tell which are: {shown}{more} "
         f"({rows.describe_rows()}); {advice}"
@@ -130,8 +134,8 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
 
 
 def simplify_name(name: str) -> str:
-    """In lower case, without what is no letter or digit."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """In lower case, without what is no letter or digit, and without a type behind it (`user_id:token`)."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r":(?:token|float)(?:_seq)?$", "", name.lower()))
 
 
 def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
@@ -145,20 +149,40 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
         lower = {value.strip().lower() for value in counts}
         if lower <= {*_POSITIVE, *_NEGATIVE}:
             return _describe_label(name, texts, counts)
-        known = set(_EVENT_WORDS.split())
-        words = sum(not known.isdisjoint(re.split("[^a-z0-9]+", value)) for value in lower)
-        if _EVENT_NAME.search(plain) or (words >= 2 and 2 * words > len(lower)):
-            return Feedback(name, "events", _list_counts(counts) + missing)
+        click, impression, known = _sort_types(counts)
+        if _EVENT_NAME.search(plain) or (known >= 2 and 2 * known > len(counts)):
+            return Feedback(name, "events", _list_counts(counts) + missing, click=click, impression=impression)
     is_rating, is_strength = _RATING_NAME.search(plain), _STRENGTH_NAME.search(plain)
     if not (is_rating or is_strength or len(counts) <= _MOST_TYPES) or not all(map(_NUMBER.fullmatch, counts)):
         return None
-    numbers = {float(value) for value in counts}
-    if is_rating or numbers in _SCALES:
-        return Feedback(name, "rating", _describe_ratings(counts) + missing)
+    numbers = Counter[float]()
+    for text, count in counts.items():
+        numbers[float(text)] += count
+    if is_rating or {*numbers} in _SCALES:
+        return _describe_ratings(name, numbers, missing, is_sure=is_rating is not None or name.isdigit())
     if is_strength:
-        median = statistics.median(float(text) for text in texts if text)
-        return Feedback(name, "rating", f"{min(numbers):,g} to {max(numbers):,g} (median {median:,g}){missing}")
+        median = statistics.median(numbers.elements())
+        share = sum(count for number, count in numbers.items() if number >= 1) / numbers.total()
+        is_ratio = "ratio" in plain and 0 < share < 1
+        holds = f"{min(numbers):,g} to {max(numbers):,g} (median {median:,g}){missing}"
+        holds = f"{holds}, {share:.1%} are 1 or more" if is_ratio else holds
+        return Feedback(name, "rating", holds, at_least=1.0 if is_ratio else None)
     return None
+
+
+def _sort_types(types: Collection[str]) -> tuple[list[str], list[str], int]:
+    """The types that are clicks, those that show an item, and how many of all are known."""
+    words = {each: {*re.split("[^a-z0-9]+", each.strip().lower()), simplify_name(each)} for each in types}
+    shown, viewed, clicked, neither = (
+        [each for each in types if not words[each].isdisjoint(known.split())]
+        for known in (_SHOWN, _VIEWED, _CLICKED, _NEITHER)
+    )
+    clicked = [each for each in clicked if each not in (*neither, *shown)]
+    viewed = [each for each in viewed if each not in (*neither, *shown, *clicked)]
+    num_known = len({*shown, *viewed, *clicked, *neither})
+    if shown:
+        return [*viewed, *clicked], shown, num_known
+    return (clicked, viewed, num_known) if clicked else (viewed, [], num_known)
 
 
 def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Feedback | None:
@@ -184,14 +208,12 @@ def _are_readable(values: Iterable[str]) -> bool:
     return True
 
 
-def _describe_ratings(counts: Counter[str]) -> str:
-    numbers = Counter[float]()
-    for text, count in counts.items():
-        numbers[float(text)] += count
+def _describe_ratings(name: str, numbers: Counter[float], missing: str, *, is_sure: bool) -> Feedback:
     high = max(numbers)
     enough = 0.8 * high
     share = sum(count for number, count in numbers.items() if number >= enough) / numbers.total()
-    return f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more)"
+    holds = f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more){missing}"
+    return Feedback(name, "rating", holds, at_least=enough if is_sure and 0 < share < 1 else None)
 
 
 def _list_counts(counts: Counter[str]) -> str:

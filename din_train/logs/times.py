@@ -304,7 +304,7 @@ def _parse_iso(texts: Any, wanted: Mask, zone: str) -> tuple[Ints, Mask]:
         cut = pc.extract_regex(texts, _WITH_OFFSET)
         sign, hours, minutes = (pc.struct_field(cut, name) for name in ("sign", "hours", "minutes"))
         hours, minutes = (
-            pc.if_else(pc.fill_null(pc.equal(each, ""), True), "0", each).cast(pa.int64()).to_numpy()  # noqa: FBT003
+            pc.if_else(pc.fill_null(pc.equal(each, ""), True), "0", each).cast(pa.int64()).to_numpy()
             for each in (hours, minutes)
         )
         offsets = np.where(to_mask(pc.equal(sign, "-")), -1, 1) * (hours * 60 + minutes) * 60 * _MICROSECONDS

@@ -304,8 +304,8 @@ def test_true_and_false_are_labels(runner: Runner, words: tuple[str, str], form:
     [
         (
             "12345",
-            "these look like ratings: make data.columns.label a column of 1 where a rating counts as a click and "
-            "else 0, or say in data.columns.label_at_least which numbers count as clicks, or leave data.columns.label out",
+            "make data.columns.label a column of 1 where a rating counts as a click and else 0, or say in "
+            "data.columns.label_at_least which numbers count as clicks, or leave data.columns.label out",
         ),
         (["0", "-1", "-1"], "data.columns.label has both 0 and -1: write one of them in place of the other"),
         (["yes", "no"], "let data.columns.label be such a column, or leave data.columns.label out"),
