@@ -13,15 +13,14 @@ from ibis import Table, _
 
 from din_train.config import DataConfig
 from din_train.dataset.database import connect
-from din_train.dataset.presampled import measure_history
 from din_train.dataset.store import QUANTILES
 from din_train.inspect.recognise import ignore_progress, read_head, recognise
-from din_train.logs import FileReport, Progress, RawLog, RawSamples, read_log, read_x1
+from din_train.logs import FileReport, Progress, RawLog, RawSamples, read_log
 from din_train.logs.amazon_reviews import TIME_UNITS, Release, read_reviews
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_lines, read_magic
 from din_train.logs.rejects import Rejects
-from din_train.logs.samples import X1_COLUMNS
+from din_train.logs.samples import read_sample_files
 from din_train.logs.time_unit import TICKS
 
 _BAD_LINES_SHOWN = 5
@@ -39,12 +38,13 @@ def read_contents(
     size = sum(each.stat().st_size for each in (*files, *([other_file] if other_file else [])))
     with TemporaryDirectory(prefix="din-train-") as name, reading_progress(size) as progress:
         folder = Path(name)
-        log = _read_files(data, path, other_file, folder, progress)
+        read = _read_files(data, path, other_file, folder, progress)
+        log = read.log if isinstance(read, RawSamples) else read
         reports = [report for report in log.reports if report.path.parent != folder]
         with connect(data, folder) as connection:
-            if isinstance(log, RawSamples):
+            if isinstance(read, RawSamples):
                 rows = _count_by_file([[report] for report in reports])
-                rows += _summarise_samples(connection.read_parquet(log.rows), reports)
+                rows += _summarise_samples(connection, read, reports)
             else:
                 logs = reports if data.source == "table" else reports[:1]
                 rows = _count_by_file([logs, *([report] for report in reports[len(logs) :])])
@@ -57,9 +57,9 @@ def _read_files(
 ) -> RawLog | RawSamples:
     """With the product's own reader; another file that is needed and missing is made up in `folder`, or left out."""
     made_up = folder / "made-up.csv"
-    if data.source == "x1":
-        made_up.write_text(",".join(X1_COLUMNS) + "\n0,user,item,,,\n")
-        return read_x1(data, path, other_file or made_up, folder, progress)
+    if data.holds_histories:
+        others = {} if other_file is None else {"test": [other_file]}
+        return read_sample_files(data, {"train": [path], **others}, folder, progress)
     if other_file is None and data.source == "movielens":
         made_up.write_text("0,title,genre\n")
         data = data.model_copy(update={"items": made_up})
@@ -153,18 +153,19 @@ def _count_odd_events(events: Table) -> list[tuple[str, str]]:
     return rows
 
 
-def _summarise_samples(samples: Table, reports: Sequence[FileReport]) -> list[tuple[str, str]]:
-    samples = samples.mutate(place=(_.split == "test").cast("int64")).filter(_.place < len(reports))
-    samples = samples.mutate(length=measure_history(_.item_history))
+def _summarise_samples(connection: Any, raw: RawSamples, reports: Sequence[FileReport]) -> list[tuple[str, str]]:
+    samples = connection.read_parquet(raw.log.events).mutate(place=(_.split == "test").cast("int64"))
+    histories = connection.read_parquet(raw.histories)
+    histories = histories.select(length=histories["item 0"].length())
     counts = (
         samples.group_by("place", "label").aggregate(n=_.count()).order_by("place", "label").to_pyarrow().to_pylist()
     )
     rows = [(f"label {each['label']}", f"{each['n']:,} in {reports[each['place']].path.name}") for each in counts]
     totals = _take_row(
-        samples.aggregate(users=_.user_id.nunique(), items=_.item_id.nunique(), categories=_.cate_id.nunique())
+        samples.aggregate(users=_.user.nunique(), items=_.item.nunique(), categories=_.category.nunique())
     )
     rows += [(key, f"{count:,}") for key, count in totals.items()]
-    return [*rows, ("history length", _show_quantiles(samples, "length"))]
+    return [*rows, ("history length", _show_quantiles(histories, "length"))]
 
 
 def _take_row(table: Table) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from din_train.logs.table_parquet import _take_labels
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
-_CHUNK_ROWS = 20_000
+_CHUNK_ROWS = 50_000
 # Role -> the kind that its column must be of; other columns are fields.
 _KINDS = {"user": "id", "item": "id", "impressions": "id", "timestamp": "time", "label": "label", "weight": "weight"}
 X1_COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")
@@ -117,24 +117,19 @@ class _Codes:
 
 
 class _Faults:
-    """The first reason why each row of a chunk cannot be used."""
+    """The first reason why each row of a chunk cannot be used: reasons: row -> reason. good: [rows]."""
 
     def __init__(self, chunk: Chunk) -> None:
-        self.reasons = np.full(chunk.table.num_rows, None, object)
-        for row, reason in chunk.broken.items():
-            self.reasons[row] = reason
+        self.reasons = dict(chunk.broken)
+        self.good = np.ones(chunk.table.num_rows, bool)
+        self.good[list(self.reasons)] = False
 
     def add(self, reasons: Reasons) -> None:
         """Reject rows that have no reason yet."""
         for reason, where in reasons.items():
-            if where.any():
-                self.reasons[where & np.equal(self.reasons, None)] = reason
-
-    @property
-    def good(self) -> Mask:
-        """[rows]"""
-        found: Mask = np.equal(self.reasons, None)
-        return found
+            rows = np.flatnonzero(where & self.good)
+            self.reasons |= dict.fromkeys(rows.tolist(), reason)
+            self.good[rows] = False
 
 
 def read_sample_files(
@@ -253,9 +248,9 @@ class _Reader:
         for chunk in file.read_chunks(_CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
             before = report.lines
             rows, histories, faults = self._parse(chunk, roles, sequences)
-            for row in np.flatnonzero(~faults.good).tolist():
+            for row, reason in sorted(faults.reasons.items()):
                 report.lines = before + row + 1
-                rejects.add(int(chunk.lines[row]), str(faults.reasons[row]), chunk.show(row))
+                rejects.add(int(chunk.lines[row]), reason, chunk.show(row))
             report.lines = before + chunk.table.num_rows
             report.kept += self._write(split, rows, histories, faults.good, separators)
         if self.layout.impressions is not None:
@@ -286,11 +281,11 @@ class _Reader:
     def _open_sequence(self, name: str, file: RowFile) -> SequenceReader:
         sequence = self.layout.sequences[name]
         separator = sequence.separator or self._data.history_separator or "^"
-        found = {}
+        found: dict[str, list[str]] = {}
         for role, column in self._name_roles(sequence).items():
-            several = find_sequence_columns(column, file.schema.names) if isinstance(column, str) else [column]
-            key = f"data.sequences.{name}.{role}"
-            found[role] = [each if len(several) > 1 else file.resolve(each, key) for each in several]
+            found[role] = find_sequence_columns(str(column), file.schema.names)
+            if len(found[role]) == 1:
+                found[role] = [file.resolve(column, f"data.sequences.{name}.{role}")]
         return SequenceReader(name, sequence, found, HistoryFormat(separator, self._nulls))
 
     def _parse(
