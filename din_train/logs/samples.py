@@ -243,7 +243,7 @@ class _Reader:
         roles = self._resolve_roles(file)
         sequences = [self._open_sequence(name, file) for name in self.layout.sequences]
         _check_types(file, roles, sequences)
-        separators = Separators(sequences[0].form.separator, str(sequences[0].config.item))
+        separators = Separators(sequences[0].form.separator, roles.get("item", "item"))
         wanted = [*roles.values(), *(name for each in sequences for names in each.columns.values() for name in names)]
         for chunk in file.read_chunks(_CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
             before = report.lines
