@@ -63,7 +63,13 @@ def find_cut(data: DataConfig, split: Split) -> int | None:
 def _count_problems(run: AuditedRun, split: Split, samples: Samples) -> dict[str, int]:
     """How many samples have which problem."""
     events, ends = run.events, samples.history_ends
-    targets = events.find_targets(samples)
+    stored = map_columns(run.data.folder / f"samples.{split.name.lower()}.arrow")
+    moments = None if run.is_sampled else stored["timestamp"]
+    columns = run.config.data.columns
+    if moments is not None and columns is not None and columns.events is not None:
+        targets = events.find_clicks_after(samples, moments)
+    else:
+        targets = events.find_targets(samples)
     found = targets != NOWHERE
     counts = {
         "outside their user's list": events.count_outside(samples),
@@ -73,8 +79,6 @@ def _count_problems(run: AuditedRun, split: Split, samples: Samples) -> dict[str
     times = events.timestamps
     if times is None:
         return counts
-    stored = map_columns(run.data.folder / f"samples.{split.name.lower()}.arrow")
-    moments = None if run.is_sampled else stored["timestamp"]
     expected = _find_expected_ends(run, times, split, samples, moments)
     counts["ending elsewhere than the protocol says"] = int(np.sum(ends != expected))
     newest = np.where(samples.history_length > 0, times[np.clip(ends - 1, 0, max(len(times) - 1, 0))], -(2**62))

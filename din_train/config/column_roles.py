@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from din_train.config.file_formats import Column
 from din_train.config.section import Section
@@ -14,7 +15,15 @@ TIME_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 # The roles that a column can have; a column has one of them.
 ROLES = ("user", "item", "timestamp", "category", "label", "request", "weight")
 
-_EventNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+def _write_number(value: object) -> object:
+    """A type may be a number in the log; it is compared as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_EventNames = Annotated[
+    tuple[Annotated[str, BeforeValidator(_write_number), Field(min_length=1)], ...], Field(strict=False)
+]
 
 
 class EventTypesConfig(Section):
@@ -38,6 +47,14 @@ class EventTypesConfig(Section):
         for name in self.impression:
             if name in self.click:
                 yield "impression", f"received '{name}', which is a click already; name it once"
+
+
+def _find_zone_problem(zone: str) -> str | None:
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"received '{zone}', which is no time zone of this machine; expected one such as Europe/Berlin or UTC"
+    return None
 
 
 class ColumnsConfig(Section):
@@ -103,6 +120,13 @@ class ColumnsConfig(Section):
             yield "events", "not used beside data.columns.label: a row has one label; remove one of them"
         if self.time_format is not None and self.time_unit is not None:
             yield "time_format", "not used beside data.columns.time_unit, which is of numbers; remove one of them"
+        if self.events is not None and self.events.impression and self.timestamp == FILE_ORDER:
+            yield (
+                "events.impression",
+                "not used beside timestamp: file-order, since click_window is in seconds; remove it",
+            )
+        if problem := _find_zone_problem(self.time_zone):
+            yield "time_zone", problem
         columns: dict[str | int, str] = {}
         for role, name in {
             **{role: getattr(self, role) for role in ROLES},

@@ -353,6 +353,8 @@ def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     for role in ("item", "label"):
         if data.impressions is not None and getattr(columns, role) is not None:
             yield f"columns.{role}", "not used beside data.impressions, which says items and labels; remove it"
+    if columns.events is not None:
+        yield "columns.events", "not used by source 'rows', whose rows are samples; name the column of labels"
     if columns.timestamp == FILE_ORDER:
         yield "columns.timestamp", f"received '{FILE_ORDER}', which rows do not need; leave it out"
     if data.test is None and data.row_split is None:

@@ -223,7 +223,12 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
     negatives = config.negatives.model_dump(mode="json", exclude={"resample"})
     sections = {"data": data, "filters": config.filters.model_dump(mode="json"), "negatives": negatives}
     recipe = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()}
-    sides = {f"data.{key}.key": side.key for key in ("items", "users") if (side := getattr(config.data, key))}
+    sides: dict[str, Any] = {}
+    for key in ("items", "users"):
+        side = getattr(config.data, key)
+        if side is not None:
+            sides[f"data.{key}.key"] = side.key
+            sides[f"data.{key}.format"] = None if side.format is None else side.format.model_dump(mode="json")
     return recipe | sides | {"vocabulary.min_count": config.vocabulary.min_count}
 
 

@@ -11,8 +11,8 @@ from din_train.logs.amazon import read_amazon
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.movielens import read_movielens
 from din_train.logs.samples import ROW_SPLITS, RawSamples, read_sample_files
-from din_train.logs.table import read_table
-from din_train.logs.taobao import read_taobao
+from din_train.logs.table import read_events, read_table
+from din_train.logs.taobao import describe_taobao
 
 __all__ = [
     "FILE_KEYS",
@@ -49,10 +49,9 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
         case "movielens":
             return read_movielens(data, folder, progress)
         case "taobao":
-            return read_taobao(data, files["events"][0], folder, progress)
+            return read_events(data, describe_taobao(data), files["events"], folder, progress)
         case "amazon-2014" | "amazon-2018" | "amazon-2023":
-            metadata = files["items"][0]
-            return read_amazon(data, data.source, files["reviews"][0], metadata, folder, progress)
+            return read_amazon(data, data.source, files["reviews"][0], folder, progress)
     raise ValueError(f"{data.source}: no log of events")
 
 

@@ -36,6 +36,7 @@ _KINDS: Mapping[str, tuple[tuple[Callable[[Any], bool], ...], str]] = {
     "label": ((*_STRING, *_BINARY, *_NUMBER, pa.types.is_boolean), "numbers, true and false, or text"),
     "field": ((*_STRING, *_BINARY, *_NUMBER, pa.types.is_boolean), "text, numbers, or true and false"),
     "weight": ((*_STRING, *_NUMBER), "numbers"),
+    "history": ((*_STRING, *_BINARY, *_NUMBER), "ids joined by a separator, or a list of them"),
 }
 # Whole numbers up to here are exact in a float of so many bits.
 _EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
@@ -46,11 +47,12 @@ def describe_type_problem(kind: str, column: pa.Field) -> str | None:
     """What is wrong with a column's type; None if it can be read.
 
     Args:
-        kind: `id`, `time`, `label`, `field`, `list` or `weight`.
+        kind: `id`, `time`, `label`, `weight`, `field`, `list` (a field of several values) or `history`.
     """
-    found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if kind == "list" and is_list(found):
+    found = column.type
+    if kind in ("list", "history") and is_list(found):
         found = found.value_type
+    found = found.value_type if pa.types.is_dictionary(found) else found
     checks, expected = _KINDS["field" if kind == "list" else kind]
     if any(check(found) for check in checks):
         return None

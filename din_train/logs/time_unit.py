@@ -5,8 +5,6 @@ has one unit; a timestamp in the range of another is a bad line. What is in none
 number) says nothing about the unit.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,11 +81,3 @@ class TimeUnit:
                 raise BadLine(f"{OTHER_UNIT}{unit}, not {self.unit}")
             self.unit = unit
         return value
-
-    def find_other(self, values: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-        """Reason -> [n] where a value looks like a time in another unit than the log's; empty if none does."""
-        in_range = {unit: in_range(values, ticks) for unit, ticks in TICKS.items()}
-        found: dict[str, Any] = {unit: mask for unit, mask in in_range.items() if mask.any()}
-        if self.unit is None and found:
-            self.unit = min(found, key=lambda unit: int(np.argmax(found[unit])))
-        return {f"{OTHER_UNIT}{unit}, not {self.unit}": mask for unit, mask in found.items() if unit != self.unit}

@@ -113,7 +113,7 @@ class TimeReader:
         values = _take_values(column, self._nulls)
         reasons = values.reasons
         bad = values.missing | np.logical_or.reduce([~values.is_number & ~values.is_iso, *reasons.values()])
-        reasons[_NO_TIME] = ~values.is_number & ~values.is_iso & ~values.missing
+        reasons[_NO_TIME] = ~values.is_number & ~values.is_iso
         calendar = _find_calendar(values.numbers) & values.is_number & ~values.has_fraction
         if self._unit is None:
             self._tell_form(values, calendar, usable & ~bad)
@@ -208,7 +208,7 @@ def read_unix_seconds(column: Any, columns: ColumnsConfig, nulls: NullValues) ->
     seconds, unknown = to_unix_seconds(values.numbers)
     dates = _localize(_parse_calendar(np.where(calendar, values.numbers, 19700101)), columns.time_zone, 1)
     seconds = np.where(calendar, dates, seconds)
-    reasons = {**values.reasons, _NO_TIME: ~values.is_number & ~values.is_iso & ~values.missing}
+    reasons = {**values.reasons, _NO_TIME: ~values.is_number & ~values.is_iso}
     if values.is_iso.any():
         times, no_date = _parse_texts(values.texts, values.is_iso, "try_cast(text as timestamp)", columns.time_zone)
         seconds = np.where(values.is_iso, times // _MICROSECONDS, seconds)
@@ -247,7 +247,9 @@ def _take_values(column: Any, nulls: NullValues) -> _Values:
         floor = np.floor(np.where(missing | too_large | (floats < 0), 0, floats))
         reasons = {"no timestamp": missing, _TOO_LARGE: too_large, _NEGATIVE: floats < 0}
         with np.errstate(invalid="ignore"):
-            return _Values(floor.astype(np.int64), ~missing & ~too_large, floats != np.floor(floats), no, missing, reasons)
+            return _Values(
+                floor.astype(np.int64), ~missing & ~too_large, floats != np.floor(floats), no, missing, reasons
+            )
     texts, broken = take_text(column)
     texts = drop_null_values(texts, nulls)
     missing = to_mask(pc.is_null(texts))
@@ -319,7 +321,7 @@ def _start_engine() -> duckdb.DuckDBPyConnection:
 
 
 def _localize(times: Ints, zone: str, ticks: int) -> Ints:
-    """Times of a clock in a zone -> unix times; what the clock shows twice is the first, what it skips the moment of it."""
+    """Times of a clock in a zone -> unix times: of what it shows twice the first, of what it skips the moment after."""
     if zone == "UTC":
         return times
     unit = next(short for short, name in _ARROW_UNITS.items() if TICKS[name] == ticks)

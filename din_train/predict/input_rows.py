@@ -18,23 +18,18 @@ from din_train.dataset.time_fields import compute_time_field
 from din_train.dataset.time_range import Moments
 from din_train.dataset.vocabulary import UNKNOWN_ID, RawIds
 from din_train.errors import ConfigError
+from din_train.logs.expressions import INVALID_UTF8, NUL, Mask, Reasons, flatten, is_list, take_ids, take_text, to_mask
 from din_train.logs.history_text import BROKEN_LIST
-from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values, find_null_values, parse_timestamp
-from din_train.logs.rejects import BadLine
+from din_train.logs.records import NullValues, drop_null_values
 from din_train.logs.row_files import Chunk
-from din_train.logs.table_parquet import take_text
-from din_train.logs.time_unit import FIRST_UNIX_SECOND, TICKS, find_unix_times, to_unix_seconds
-from din_train.predict.input_columns import SEPARATOR, InputColumns, is_list
-
-_PLAIN_NUMBER = r"\A[0-9]{1,18}\z"  # 18 digits always fit int64
-_ARROW_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+from din_train.logs.time_unit import FIRST_UNIX_SECOND, find_unix_times
+from din_train.logs.times import read_numbers, read_unix_seconds
+from din_train.predict.input_columns import SEPARATOR, InputColumns
 
 # A counter this many times the log's last one counts something else.
 _FAR_BEYOND = 100
 
-Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-Reasons = dict[str, Mask]  # reason -> [S] the rows that cannot be used; of several reasons a row has the first
 
 # How many values of a column are given, how many of these are unknown, and an unknown one as an example.
 Match = tuple[int, int, str | None]
@@ -152,12 +147,12 @@ class InputParser:
         columns = self.columns
         ids = {"user": samples.user_ids, "item": samples.target_item_ids, **samples.context}
         matches = {
-            role: _count_known(text, _mask(text.is_valid()), ids[role] == UNKNOWN_ID, rows)
+            role: _count_known(text, to_mask(text.is_valid()), ids[role] == UNKNOWN_ID, rows)
             for role, text in texts.items()
         }
         if columns.timestamp is not None and seconds is not None:
             times = take_text(_take_column(chunk, columns.timestamp).cast(pa.string()))[0]
-            matches["timestamp"] = _count_known(times, _mask(times.is_valid()), self._find_misplaced(seconds), rows)
+            matches["timestamp"] = _count_known(times, to_mask(times.is_valid()), self._find_misplaced(seconds), rows)
         if columns.history is not None and histories.given is not None and histories.unknown is not None:
             column = _take_column(chunk, columns.history)
             matches["history"] = _count_known(column, histories.given, histories.unknown, rows)
@@ -192,10 +187,9 @@ class InputParser:
         )
 
     def _take_ids(self, chunk: Chunk, role: str, reasons: Reasons) -> Any:
-        texts, broken = take_text(_take_column(chunk, getattr(self.columns, role)))
-        reasons[f"no {role}"] = _mask(pc.or_(pc.is_null(texts), find_null_values(texts, self._nulls)))
-        reasons[f"empty {role}"] = _mask(pc.equal(texts, ""))
-        reasons[f"{role} not UTF-8"] = broken
+        texts, of_ids = take_ids(_take_column(chunk, getattr(self.columns, role)), role, self._nulls)
+        of_ids.pop(NUL)  # an id that no log has
+        reasons |= {f"{role} not UTF-8" if reason == INVALID_UTF8 else reason: mask for reason, mask in of_ids.items()}
         return texts
 
     def _take_seconds(self, chunk: Chunk, reasons: Reasons) -> Ints | None:
@@ -203,17 +197,21 @@ class InputParser:
         if self.columns.timestamp is None:
             return None
         column = _take_column(chunk, self.columns.timestamp)
-        values = _take_numbers(column, "timestamp", self._nulls, reasons)
-        reasons["negative timestamp"] = reasons.get("negative timestamp", values < 0) | (values < 0)
-        if pa.types.is_timestamp(column.type):
-            if not self._stored.in_unix_seconds:
-                raise ConfigError(
-                    f"--columns timestamp={self.columns.timestamp}: of type {column.type}, but the times in "
-                    f"{self.data.folder} are no unix times; give them in the log's own numbers"
-                )
-            return values // TICKS[_ARROW_UNITS[column.type.unit]]
         if self._stored.in_unix_seconds:
-            values, reasons["timestamp in no unit of unix times"] = to_unix_seconds(values)
+            seconds, of_times = read_unix_seconds(column, self.columns.times, self._nulls)
+            reasons |= of_times
+            return seconds
+        if pa.types.is_temporal(column.type):
+            raise ConfigError(
+                f"--columns timestamp={self.columns.timestamp}: of type {column.type}, but the times in "
+                f"{self.data.folder} are no unix times; give them in the log's own numbers"
+            )
+        return self._take_numbers(column, "timestamp", reasons)
+
+    def _take_numbers(self, column: Any, role: str, reasons: Reasons) -> Ints:
+        """[S] whole numbers; 0 in rows that have none."""
+        values, of_numbers = read_numbers(column, role, self._nulls)
+        reasons |= of_numbers
         return values
 
     def _find_misplaced(self, seconds: Ints) -> Mask:
@@ -232,7 +230,7 @@ class InputParser:
         """[S] samples of the log's rows that the file names (any sample in a bad row); None if it names none."""
         if self.columns.event is None or self._of_events is None:
             return None
-        numbers = _take_numbers(_take_column(chunk, self.columns.event), "event", self._nulls, reasons)
+        numbers = self._take_numbers(_take_column(chunk, self.columns.event), "event", reasons)
         events = self._of_events.events
         places = np.searchsorted(events, numbers).clip(max=len(events) - 1)
         found = events[places] == numbers
@@ -260,7 +258,7 @@ class InputParser:
         def count(mask: Mask) -> Ints:
             return np.bincount(of_row[mask], minlength=len(lengths)).astype(np.int64)
 
-        reasons["empty id in history"] = count(_mask(pc.is_null(raw)) | not_text) > 0
+        reasons["empty id in history"] = count(to_mask(pc.is_null(raw)) | not_text) > 0
         ids = self._items.find(raw)
         unknown = ids == UNKNOWN_ID
         misread = count(self._find_joined(raw, unknown)) > 0 if is_text else None
@@ -270,7 +268,7 @@ class InputParser:
 
     def _find_joined(self, raw: Any, unknown: Mask) -> Mask:
         """[ids] unknown ids that are known ones, joined by something that is no letter or digit."""
-        odd = unknown & _mask(pc.match_substring_regex(raw, r"[^0-9A-Za-z]"))
+        odd = unknown & to_mask(pc.match_substring_regex(raw, r"[^0-9A-Za-z]"))
         texts = pc.unique(raw.filter(pa.array(odd))).to_pylist()
         parts = [
             (text, [part.strip() for part in text.split(mark) if part.strip()])
@@ -284,7 +282,7 @@ class InputParser:
             for (text, each), end in zip(parts, ends.tolist(), strict=True)
             if len(each) > 1 and known[end - len(each) : end].all()
         ]
-        return odd & _mask(pc.is_in(raw, value_set=pa.array(joined, pa.string())))
+        return odd & to_mask(pc.is_in(raw, value_set=pa.array(joined, pa.string())))
 
     def _find_context(
         self, texts: Mapping[str, Any], seconds: Ints | None, histories: _Histories
@@ -337,32 +335,4 @@ def _count_known(column: Any, given: NDArray[Any], unknown: NDArray[Any], rows: 
 
 
 def _take_column(chunk: Chunk, name: str) -> Any:
-    column = chunk.table[name].combine_chunks()
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: Reasons) -> Ints:
-    """[S] whole numbers; 0 in rows that have none."""
-    missing = _mask(pc.is_null(column))
-    reasons[f"no {role}"] = missing
-    if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
-        if pa.types.is_uint64(column.type):
-            beyond = pc.greater(column, pa.scalar(MAX_TIMESTAMP, pa.uint64()))
-            reasons[f"{role} too large"] = _mask(beyond)
-            column = pc.if_else(beyond, None, column)
-        return np.asarray(pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False), np.int64)
-    texts = column.cast(pa.string())
-    missing |= _mask(pc.is_null(drop_null_values(texts, nulls)))
-    plain = pc.fill_null(pc.match_substring_regex(texts, _PLAIN_NUMBER), False)
-    values = np.array(pc.if_else(plain, texts, "0").cast(pa.int64()), np.int64)
-    for place in np.flatnonzero(~_mask(plain) & ~missing).tolist():
-        try:
-            values[place] = parse_timestamp(texts[place].as_py())
-        except BadLine as bad:
-            reasons.setdefault(bad.reason.replace("timestamp", role), np.zeros(len(texts), bool))[place] = True
-    return values
-
-
-def _mask(column: Any) -> Mask:
-    """A boolean column as an array of its own; nulls are False."""
-    return np.array(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)
+    return flatten(chunk.table[name])
