@@ -28,8 +28,8 @@ _ADVICE_ON_LABELS = {
     NO_LABEL: "a label is 0 or 1, true or false, or 1 or -1: let {column} be such a column{or_none}",
     MINUS_ONE: "a label is 0 or 1, or 1 or -1, and {column} has both 0 and -1: write one of them in place of the "
     "other{at_least}",
-    LIKE_A_RATING: "a label is 0 or 1, true or false, or 1 or -1, and these look like ratings: make {column} a column of "
-    "1 where a rating counts as a click and else 0{at_least}{or_none}",
+    LIKE_A_RATING: "a label is 0 or 1, true or false, or 1 or -1, and these look like ratings: make {column} a column "
+    "of 1 where a rating counts as a click and else 0{at_least}{or_none}",
 }
 
 
