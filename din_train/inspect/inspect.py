@@ -47,7 +47,11 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     labelled = source in ("movielens", "x1") or (found.guess is not None and found.guess.is_labelled)
     text = fill_in_starter(read_starter(source), data, comments, missing, labelled=labelled)
     to_edit = [f"data.{key}: {why}" for key, why in missing.items()]
-    what = found.what if source == found.source else f"Amazon reviews, {source[-4:]} release"
+    what = (
+        f"Amazon reviews, {source[-4:]} release"
+        if source in AMAZON_SOURCES[:2] and found.key == "reviews"
+        else found.what
+    )
     findings = [f"{path}: {what if len(files) == 1 else f'{what}, in {len(files):,} files'}"]
     if found.guess is not None and found.rows is not None:
         findings += [f"columns: {list_names(found.rows.names)}", *found.guess.remarks]

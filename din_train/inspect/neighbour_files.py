@@ -114,6 +114,8 @@ def _find_key(side: FirstRows, ids: set[str], name: str | int | None, role: str)
             continue
         share = len(ids & set(values)) / max(len(ids), 1)
         is_named = plain in (*COLUMN_NAMES[role].split(), simplify_name(str(name)))
+        if not is_named and all(map(str.isdigit, ids)):
+            continue  # whole numbers are in many columns
         shares.append((max(share, _LEAST_OVERLAP) if is_named and share and not side.is_all else share, column))
     return max(shares)
 
