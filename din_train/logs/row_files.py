@@ -1,63 +1,61 @@
-"""A file of rows with whatever columns it has, a number of rows at a time: CSV, TSV (plain or gzip) or Parquet.
+"""A file of rows with whatever columns it has, a number of rows at a time: text in any dialect, JSON, Parquet, Arrow.
 
 Memory holds a chunk and a block of the file (of Parquet: what a row group takes), whatever the file's size.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
+from din_train.logs.chunks import Chunk, regroup
 from din_train.logs.columns import find_columns
-from din_train.logs.delimited import FORMS, is_blank, parse_names, read_body, split_columns, split_row
-from din_train.logs.lines import read_magic, split_lines
+from din_train.logs.dialect import Dialect, find_dialect, read_decoded_head
+from din_train.logs.json_rows import JsonText
+from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress
-from din_train.logs.rejects import BadLine
+from din_train.logs.text_columns import read_text_rows
+
+__all__ = ["Chunk", "RowFile", "find_partitions", "open_row_file"]
 
 _PARQUET_ROWS = 1 << 16  # read at once, at most
+_ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows of a file in their order.
-
-    table: the wanted columns. lines: [rows] where each row begins: its physical line in text, else its number from 1.
-    broken: place in the table -> why the row could not be cut into columns; such a row is null in all of them.
-    texts: [rows] the bytes of each row's lines; None if the file is no text. Read them by `show`.
-    """
-
-    table: pa.Table
-    lines: npt.NDArray[np.int64]
-    broken: dict[int, str]
-    texts: Any = None
-
-    def show(self, row: int) -> bytes | str:
-        """A row as it stands in the file, for `rejected.jsonl`; of a file that is no text, its values between tabs."""
-        if self.texts is not None:
-            return bytes(self.texts[row].as_py())
-        return "\t".join(str(column[row].as_py()) for column in self.table.columns)
+# Names of the wanted columns, a number of rows, progress -> the rows.
+_Read = Callable[[Sequence[str], int, Progress], Iterator[Chunk]]
 
 
 @dataclass(frozen=True)
 class RowFile:
     """A file whose columns are known and whose rows are still to be read.
 
+    schema: of text and JSON, strings (or lists of them). Folders such as `day=2020-01-01` are columns, the last ones.
     form: what it was read as, for messages. has_header: whether its columns have names; else they are '1', '2', ...
-    delimiter: of text; None for Parquet.
+    dialect: of delimited text, else None.
     """
 
     path: Path
     schema: pa.Schema
     form: str
     has_header: bool
-    delimiter: str | None
+    dialect: Dialect | None
+    _partitions: Mapping[str, str | None]
+    _read: _Read = field(repr=False)
+
+    @property
+    def delimiter(self) -> str | None:
+        """What separates the fields of text; None if the file is no delimited text."""
+        return None if self.dialect is None else self.dialect.delimiter
 
     def resolve(self, column: str | int, key: str = "data.columns") -> str:
         """The name of a column that is given by its name, or by its position from 1.
@@ -66,13 +64,18 @@ class RowFile:
             key: the config key that gives it, for messages.
 
         Raises:
-            DataError: if the file has no such column.
+            DataError: if the file has no such column, or two of that name.
         """
         names = self.schema.names
         if isinstance(column, int):
             if column > len(names):
                 raise DataError(f"{self.path}: {key}: no column {column}; it has {len(names)} (read as {self.form})")
-            return str(names[column - 1])
+            column = str(names[column - 1])
+        elif not self.has_header and column not in names:
+            raise DataError(
+                f"{self.path}: {key}: no column '{column}', since its first line looks like the others, not like a "
+                f"header; give positions from 1 to {len(names)}, or set data.format.header to true"
+            )
         return str(names[find_columns({key: column}, names, self.path, self.form)[key]])
 
     def read_chunks(self, rows: int, progress: Progress, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
@@ -82,133 +85,156 @@ class RowFile:
             columns: the names of those that are wanted, in the order they come; all if left out.
 
         Raises:
-            DataError: where the file cannot be read to its end.
+            DataError: where the file cannot be read to its end, or has two columns of a name.
         """
-        names = list(self.schema.names if columns is None else columns)
-        if self.delimiter is None:
-            return _regroup(_read_parquet(self.path, names, min(rows, _PARQUET_ROWS), progress), rows)
-        return _regroup(_read_text(self, names, progress), rows)
+        wanted = list(self.schema.names if columns is None else columns)
+        self.check_names_differ(wanted)
+        own = [name for name in self.schema.names if name not in self._partitions]
+        taken = [name for name in wanted if name in own] or own[:1]
+        for chunk in regroup(self._read(taken, rows, progress), rows):
+            table = chunk.table
+            for name in wanted:
+                if name in self._partitions:
+                    value = pa.repeat(pa.scalar(self._partitions[name], pa.string()), table.num_rows)
+                    table = table.append_column(name, value)
+            yield Chunk(table.select(wanted), chunk.lines, chunk.broken, chunk.texts)
+
+    def check_names_differ(self, columns: Sequence[str]) -> None:
+        """Refuse a column that is there more than once.
+
+        Raises:
+            DataError: if one is.
+        """
+        for name in columns:
+            if self.schema.names.count(name) > 1:
+                raise DataError(
+                    f"{self.path}: has the column '{name}' more than once (read as {self.form}); rename the others"
+                )
 
 
 def open_row_file(path: Path, format: FormatConfig | None = None) -> RowFile:
-    """Read the names and types of the columns; those of text are strings.
+    """Read the names and types of the columns.
 
     Args:
         format: `data.format`: what it says is so, the rest is told by the file's content.
 
     Raises:
-        DataError: where the file cannot be read, has no header, or names a column twice.
+        DataError: where the file cannot be read, or is text without a first line that can be read.
     """
     given = FormatConfig() if format is None else format
+    dialect = None
     magic = read_magic(path)
-    if magic.startswith(b"{"):
-        raise DataError(f"{path}: looks like JSON, expected CSV, TSV (plain or gzip) or Parquet; convert it")
+    read: _Read
     if magic.startswith(b"PAR1"):
-        try:
-            file = RowFile(path, pq.read_schema(path), "Parquet", has_header=True, delimiter=None)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from None
+        schema, form, read = _read_parquet_schema(path), "Parquet", partial(_read_parquet, path)
+    elif magic.startswith((_ARROW_FILE, _ARROW_STREAM)):
+        schema, form, read = _read_arrow_schema(path), "Arrow", partial(_read_arrow, path)
+    elif (text := _find_json(path, given)) is not None:
+        schema, form = text.find_schema(), "a JSON array" if text.is_array else "JSON lines"
+        read = partial(_read_json, text, schema)
     else:
-        header = next(
-            (names for names, _, _ in read_body(path, lambda line: (parse_names(line, path), True), lambda _: None)),
-            None,
-        )
-        if header is None:
-            raise DataError(f"{path}: is empty, expected a header and rows; check the path")
-        delimiter, names = header
-        has_header = given.header is not False
-        if not has_header:
-            names = [str(place) for place in range(1, len(names) + 1)]
-        schema = pa.schema([(name, pa.string()) for name in names])
-        file = RowFile(path, schema, FORMS[delimiter], has_header, delimiter)
-    twice = [name for name in dict.fromkeys(file.schema.names) if file.schema.names.count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: has the column '{twice[0]}' more than once (read as {file.form}); rename the others")
-    return file
+        dialect, names = find_dialect(path, given)
+        schema, form = pa.schema([(name, pa.string()) for name in names]), dialect.form
+        read = partial(_read_text, path, dialect, names)
+    partitions = {name: value for name, value in find_partitions(path).items() if name not in schema.names}
+    for name in partitions:
+        schema = schema.append(pa.field(name, pa.string()))
+    return RowFile(path, schema, form, dialect is None or dialect.has_header, dialect, partitions, read)
 
 
-def _read_text(file: RowFile, columns: Sequence[str], progress: Progress) -> Iterator[Chunk]:
-    delimiter, width = str(file.delimiter), len(file.schema)
-    places = [file.schema.names.index(name) for name in columns]
-    schema = pa.schema([(name, pa.string()) for name in columns])
-    for _, first, block in read_body(file.path, lambda line: (parse_names(line, file.path), file.has_header), progress):
-        lines = split_lines(block)
-        cut = split_columns(block, delimiter, width, places)
-        if cut is not None:
-            numbers = np.arange(first, first + len(lines), dtype=np.int64)
-            yield Chunk(pa.table(cut, schema=schema), numbers, {}, pa.chunked_array([pa.array(lines, pa.binary())]))
-            continue
-        rows: list[list[str] | list[None]] = []
-        kept, broken = [], {}
-        for number, line in enumerate(lines):
-            if is_blank(line, delimiter):
-                continue
-            kept.append(number)
-            try:
-                rows.append(split_row(line, delimiter, width))
-            except BadLine as bad:
-                broken[len(rows)] = bad.reason
-                rows.append([None] * width)
-        texts = [pa.array([row[place] for row in rows], pa.string()) for place in places]
-        raw = pa.array([lines[number] for number in kept], pa.binary())
-        numbers = first + np.array(kept, np.int64)
-        yield Chunk(pa.table(texts, schema=schema), numbers, broken, pa.chunked_array([raw]))
+def find_partitions(path: Path) -> dict[str, str | None]:
+    """What the folders right above a file say of its rows: `day=2020-01-01/country=DE/part-0.csv`."""
+    partitions: dict[str, str | None] = {}
+    for folder in path.parents:
+        name, equals, value = folder.name.partition("=")
+        if not equals or not name:
+            break
+        partitions = {unquote(name): None if value == _NO_PARTITION else unquote(value)} | partitions
+    return partitions
+
+
+def _find_json(path: Path, given: FormatConfig) -> JsonText | None:
+    if given.delimiter is not None:
+        return None
+    encoding, head = read_decoded_head(path, given)
+    beginning = head.lstrip()
+    is_array = beginning[:1] == b"[" and beginning[1:].lstrip()[:1] in (b"{", b"]", b"")
+    return JsonText(path, encoding, is_array) if is_array or beginning.startswith(b"{") else None
+
+
+def _read_json(
+    text: JsonText, schema: pa.Schema, columns: Sequence[str], _rows: int, progress: Progress
+) -> Iterator[Chunk]:
+    yield from text.read_rows(pa.schema([schema.field(name) for name in columns]), progress)
+
+
+def _read_text(
+    path: Path, dialect: Dialect, names: Sequence[str], columns: Sequence[str], _rows: int, progress: Progress
+) -> Iterator[Chunk]:
+    places = {name: names.index(name) for name in columns}
+    yield from read_text_rows(path, dialect, len(names), places, progress)
+
+
+def _read_parquet_schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Parquet", error) from None
 
 
 def _read_parquet(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
     try:
         with pq.ParquetFile(path) as file:
-            size, total, done, reported = path.stat().st_size, file.metadata.num_rows, 0, 0
-            for batch in file.iter_batches(rows, columns=list(columns)):
-                table = pa.Table.from_batches([batch]).select(list(columns))
-                yield Chunk(table, np.arange(done + 1, done + len(batch) + 1, dtype=np.int64), {})
-                done += len(batch)
-                progress(size * done // total - reported)
-                reported = size * done // total
-            progress(size - reported)
+            batches = file.iter_batches(min(rows, _PARQUET_ROWS), columns=list(columns))
+            yield from _number_rows(batches, columns, file.metadata.num_rows, path, progress)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, "Parquet", error) from None
 
 
-def _regroup(chunks: Iterator[Chunk], rows: int) -> Iterator[Chunk]:
-    waiting: list[Chunk] = []
-    count = 0
-    for chunk in chunks:
-        waiting.append(chunk)
-        count += chunk.table.num_rows
-        if count < rows:
-            continue
-        held = _join(waiting)
-        for start in range(0, count - rows + 1, rows):
-            yield _slice(held, start, start + rows)
-        waiting = [_slice(held, count - count % rows, count)]
-        count %= rows
-    if count:
-        yield _join(waiting)
+@contextmanager
+def _open_arrow(path: Path) -> Iterator[Any]:
+    """An Arrow file or stream."""
+    try:
+        with path.open("rb") as disk:
+            is_file = disk.read(len(_ARROW_FILE)) == _ARROW_FILE
+            disk.seek(0)
+            yield pa.ipc.open_file(disk) if is_file else pa.ipc.open_stream(disk)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Arrow", error) from None
 
 
-def _join(chunks: Sequence[Chunk]) -> Chunk:
-    broken: dict[int, str] = {}
-    rows = 0
-    for chunk in chunks:
-        broken |= {rows + place: reason for place, reason in chunk.broken.items()}
-        rows += chunk.table.num_rows
-    texts = None
-    if chunks[0].texts is not None:
-        texts = pa.chunked_array([piece for chunk in chunks for piece in chunk.texts.chunks], pa.binary())
-    lines = np.concatenate([chunk.lines for chunk in chunks])
-    return Chunk(pa.concat_tables([chunk.table for chunk in chunks]), lines, broken, texts)
+def _read_arrow_schema(path: Path) -> pa.Schema:
+    with _open_arrow(path) as source:
+        return source.schema
 
 
-def _slice(chunk: Chunk, start: int, end: int) -> Chunk:
-    return Chunk(
-        chunk.table.slice(start, end - start),
-        chunk.lines[start:end],
-        {place - start: reason for place, reason in chunk.broken.items() if start <= place < end},
-        None if chunk.texts is None else chunk.texts.slice(start, end - start),
-    )
+def _read_arrow(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
+    with _open_arrow(path) as source:
+        if isinstance(source, pa.ipc.RecordBatchFileReader):
+            batches = (source.get_batch(place) for place in range(source.num_record_batches))
+            total = source.count_rows()
+        else:
+            batches, total = iter(source), None
+        pieces = (batch.slice(start, rows) for batch in batches for start in range(0, len(batch), rows))
+        yield from _number_rows(pieces, columns, total, path, progress)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _number_rows(
+    batches: Iterator[Any], columns: Sequence[str], total: int | None, path: Path, progress: Progress
+) -> Iterator[Chunk]:
+    """Batches as chunks; progress is that of the rows, of which there are `total`, if that is known."""
+    size, done, reported = path.stat().st_size, 0, 0
+    for batch in batches:
+        table = pa.Table.from_batches([batch]).select(list(columns))
+        table.validate()
+        yield Chunk(table, np.arange(done + 1, done + len(batch) + 1, dtype=np.int64), {})
+        done += len(batch)
+        if total:
+            progress(size * done // total - reported)
+            reported = size * done // total
+    progress(size - reported)
+
+
+def _unreadable(path: Path, form: str, error: Exception) -> DataError:
     what = (str(error).splitlines() or ["no reason given"])[0]
-    return DataError(f"{path}: cannot be read as Parquet ({what}); fetch or write the file again")
+    return DataError(f"{path}: cannot be read as {form} ({what}); fetch or write the file again")
