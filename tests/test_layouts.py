@@ -93,5 +93,3 @@ def set_key(values: dict[str, Any], key: str, value: object) -> None:
     for parent in parents:
         section = section[parent]
     section[last] = value
-
-

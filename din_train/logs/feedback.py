@@ -8,7 +8,7 @@ may be wrong, and is said: by `data inspect`, which names a column of 0 and 1 as
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -205,6 +205,7 @@ def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Fe
 
 
 def _are_readable(values: Collection[str]) -> bool:
+    """Whether a log may have all of these labels."""
     rule = LabelRule()
     try:
         for value in values:

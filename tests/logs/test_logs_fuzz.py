@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from din_train.logs.table_text import Layout, WantedTypes, parse_clean_block, parse_row
 from log_runner import COLUMNS, Outcome, Runner, lines, literals, review
 
 from din_train.config import ColumnsConfig
@@ -24,7 +25,6 @@ from din_train.logs import lines as lines_module
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import split_lines
 from din_train.logs.rejects import SkippedLine
-from din_train.logs.table_text import Layout, WantedTypes, parse_clean_block, parse_row
 from din_train.logs.time_unit import TimeUnit
 
 ALPHABET = [bytes([byte]) for byte in b"\t,\"'\\{}[]:\n\r\0 0159.-+eEnNaAui<&;|^\x7f\x80\xc3\xff"] + [
