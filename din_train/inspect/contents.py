@@ -180,4 +180,6 @@ def count_lines(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     lines = sum(1 for _number, line in read_lines(path, lambda _bytes: None) if line.strip())
     found = recognise(path)
-    return lines - (found.has_header if found.rows is None else found.rows.is_text and found.rows.has_header)
+    return lines - (
+        found.has_header if found.rows is None else found.rows.dialect is not None and found.rows.has_header
+    )

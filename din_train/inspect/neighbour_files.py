@@ -96,7 +96,8 @@ def find_side_tables(
             data["category"] = category if side.has_header else int(category)
             comments["columns.category"] = f"of {candidate.name}"
             others.remove(category)
-        comments[f"{role}s.others"] = f"data.{role}_fields may be: {', '.join(others[:20])} (of {candidate.name})"
+        if others:
+            comments[f"{role}s.others"] = f"data.{role}_fields may be: {', '.join(others[:20])} (of {candidate.name})"
     return data, comments
 
 

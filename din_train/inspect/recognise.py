@@ -109,7 +109,7 @@ def read_rows(path: Path) -> FirstRows:
     """
     rows = read_first_rows(path)
     columns = [rows.values.get(name, ()) for name in rows.names]
-    if rows.is_text and rows.has_header and rows.rows and is_row(rows.names, columns):
+    if rows.dialect is not None and rows.has_header and rows.rows and is_row(rows.names, columns):
         return read_first_rows(path, FormatConfig(header=False))
     return rows
 

@@ -8,7 +8,7 @@ may be wrong, and is said: by `data inspect`, which names a column of 0 and 1 as
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
