@@ -27,6 +27,8 @@ TINY = [
 ]
 EACH = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
+
 start_tensorflow("cpu")
 
 

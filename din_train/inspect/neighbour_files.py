@@ -88,7 +88,10 @@ def find_side_tables(
     comments: dict[str, str] = {}
     for role, (share, candidate, key, side) in best.items():
         name = key if side.has_header else int(key)
-        data[f"{role}s"] = str(candidate) if name == columns.get(role) else {"path": str(candidate), "key": name}
+        table: dict[str, Any] = {"path": str(candidate)}
+        table |= {} if name == columns.get(role) else {"key": name}
+        table |= {} if side.has_header else {"format": {"header": False}}
+        data[f"{role}s"] = table if len(table) > 1 else table["path"]
         comments[f"{role}s"] = f"{share:.0%} of the {role}s in the first rows are there"
         others = [each for each in side.names if each != key]
         category = _find_category(side, others) if role == "item" and "category" not in columns else None
