@@ -20,7 +20,7 @@ _DEVIATIONS = 4.0
 def check_histories_end_before_targets(run: AuditedRun) -> Check:
     """Every sample of every split, by rows of the log and by timestamps."""
     name = "future: histories"
-    if run.config.data.protocol == "presampled":
+    if run.events.ordinals is None:
         return _check_ready_made(run, name)
     counts: dict[str, int] = {}
     total = 0
@@ -120,7 +120,7 @@ def _find_expected_ends(run: AuditedRun, times: Rows, split: Split, samples: Sam
 
 
 def _check_ready_made(run: AuditedRun, name: str) -> Check:
-    """The rows came with their histories and without times, so a target's event is unknown.
+    """The rows came with their histories, so a target's event is unknown; what is wrong with them, `prepare` counted.
 
     A history that reached one item too far would nearly always end with its target; otherwise that happens as often as
     an item follows itself inside histories.
@@ -141,10 +141,19 @@ def _check_ready_made(run: AuditedRun, name: str) -> Check:
     bound = following + _DEVIATIONS * float(error) + _REPEATS_MARGIN
     ends = np.unique(np.stack([run.samples.user_ids.astype(np.int64), run.samples.history_ends]), axis=1)[0]
     several = int(np.sum(np.unique(ends, return_counts=True)[1] > 1))
+    said = run.data.manifest.histories
+    kinds = {
+        "requests have rows of different histories": ("requests_of_several_histories", "example_of_several_histories"),
+        "rows have a behaviour at or after their own time": ("rows_of_later_behaviours", "example_of_later_behaviours"),
+    }
+    faults = {what: (said[key], said.get(example)) for what, (key, example) in kinds.items() if said.get(key)}
+    wrong = "".join(f"; {count:,} {what}, such as {example}" for what, (count, example) in faults.items())
+    unseen = "" if "requests" in said else "; such samples have no times, so more cannot be seen"
     finding = (
         f"{rows:,} positives with a history: {share:.2%} are their history's newest item (bound {bound:.2%}: an item "
         f"follows itself in {following:.2%}, and a margin); {outside:,} histories outside their user's list; "
-        f"{several:,} users' test rows have different histories; such samples have no times, so more cannot be seen"
+        f"{several:,} users' test rows have different histories{wrong}{unseen}"
     )
     measured = {"share": share, "bound": bound, "outside": outside, "users_of_several_histories": several}
-    return judge(name, share <= bound and not outside, finding, positives=rows, **measured)
+    measured |= {key: said[key] for key, _ in kinds.values() if key in said}
+    return judge(name, share <= bound and not outside and not faults, finding, positives=rows, **measured)

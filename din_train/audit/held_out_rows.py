@@ -13,7 +13,7 @@ from din_train.dataset.store import Samples
 def check_test_events(run: AuditedRun) -> Check:
     """No event that is a test target is a target or a behaviour of a training or validation sample."""
     name = "test rows: unseen"
-    if run.config.data.protocol == "presampled":
+    if run.events.ordinals is None:
         return _check_ready_made(run, name)
     held_out = _mark_test_events(run)
     counts = {}
@@ -63,10 +63,11 @@ def _mark_test_events(run: AuditedRun) -> NDArray[np.bool_]:
     return held_out
 
 
-def _mark_histories(events: StoredEvents, samples: Samples) -> NDArray[np.bool_]:
-    """[events] whether some sample's history holds the event."""
+def _mark_histories(events: StoredEvents, samples: Samples, after: int = 0) -> NDArray[np.bool_]:
+    """[events] whether some sample's history holds the event, after so many others."""
+    samples = samples.take(np.flatnonzero(samples.history_length > after))
     steps = np.zeros(len(events.item_ids) + 1, np.int64)
-    np.add.at(steps, samples.history_start, 1)
+    np.add.at(steps, samples.history_start + after, 1)
     np.add.at(steps, samples.history_ends, -1)
     marked: NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
     return marked
@@ -75,17 +76,19 @@ def _mark_histories(events: StoredEvents, samples: Samples) -> NDArray[np.bool_]
 def _check_ready_made(run: AuditedRun, name: str) -> Check:
     """Ready-made rows are not events of a log: no test positive is there again, or in a longer history."""
     events, tests = run.events, _key_positives(run.samples)
-    seen = np.zeros(len(events.item_ids), np.bool_)
+    seen, seen_later = np.zeros((2, len(events.item_ids)), np.bool_)
     counts = {}
     for split in (Split.TRAIN, Split.VALIDATION):
         samples = run.samples_of(split)
         counts[f"positives of {split.name.lower()}"] = len(tests & _key_positives(samples))
         seen |= _mark_histories(events, samples)
+        seen_later |= _mark_histories(events, samples, after=1)  # in one list with the behaviour before it
     positives = run.samples.take(np.flatnonzero(run.samples.labels == 1))
     inside = positives.history_ends < events.end[positives.user_ids]
     after = positives.history_ends[inside]
     follows = events.item_ids[after] == positives.target_item_ids[inside]
-    counts["behaviours of training or validation histories"] = int(np.sum(follows & seen[after]))
+    in_longer = np.where(positives.history_length[inside] > 0, seen_later[after], seen[after])
+    counts["behaviours of training or validation histories"] = int(np.sum(follows & in_longer))
     found = describe_counts(counts, "none is in another split", "are ")
     finding = (
         f"{len(positives):,} test positives by user, item and history: {found} (bound 0); ready-made samples have no "

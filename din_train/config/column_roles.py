@@ -114,8 +114,6 @@ class ColumnsConfig(Section):
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Every role needs a column of its own, and some roles need another."""
-        if self.request is not None and not self.is_labelled:
-            yield "request", "not used without data.columns.label: a log of clicks has no requests; remove it"
         if self.label_at_least is not None and self.label is None:
             yield "label_at_least", "not used without data.columns.label; name the column of ratings there"
         if self.events is not None and self.label is not None:

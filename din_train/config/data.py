@@ -219,7 +219,8 @@ class DataConfig(Section):
         str | None,
         Field(
             pattern=r"^[^A-Za-z0-9\[\]\"']{1,8}$",
-            description="rows and x1: what joins the ids of a history, in quotes: '|'; lists such as [1, 2] are read as well",
+            description="rows and x1: what joins the ids of a history, in quotes: '|'; lists such as [1, 2] are read "
+            "as well",
         ),
     ] = None
     unmatched: Annotated[
@@ -289,6 +290,17 @@ class DataConfig(Section):
             filled["user_split"] = {}
         return {**values, **{key: value for key, value in filled.items() if values.get(key) is None}}
 
+    @property
+    def holds_histories(self) -> bool:
+        """Whether rows are samples that come with their histories, all of which are kept."""
+        return self.source in PRESAMPLED
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether rows say what was not clicked, so that no negatives are drawn."""
+        of_columns = self.columns is not None and self.columns.is_labelled
+        return self.source in ("movielens", "x1") or self.impressions is not None or of_columns
+
     def path_of(self, key: str) -> Path | None:
         """The path of a key in `FILE_KEYS` of `logs`; None if it is left out."""
         value = getattr(self, key)
@@ -319,8 +331,14 @@ class DataConfig(Section):
             yield "columns.timestamp", "missing; name the column of times, or file-order for a log without times"
         if self.source == "rows":
             yield from _find_row_problems(self)
-        if self.source == "table" and self.columns is not None and self.columns.item is None:
-            yield "columns.item", "missing; name the column of item ids"
+        if self.source == "table" and self.columns is not None:
+            if self.columns.item is None:
+                yield "columns.item", "missing; name the column of item ids"
+            if self.columns.request is not None and not self.columns.is_labelled:
+                yield (
+                    "columns.request",
+                    "not used without data.columns.label: a log of clicks has no requests; remove it",
+                )
         if self.source == "movielens" and self.user_fields and self.users is None:
             yield "users", "missing; data.user_fields needs the file they are in"
 
@@ -335,6 +353,8 @@ def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     for role in ("item", "label"):
         if data.impressions is not None and getattr(columns, role) is not None:
             yield f"columns.{role}", "not used beside data.impressions, which says items and labels; remove it"
+    if columns.events is not None:
+        yield "columns.events", "not used by source 'rows', whose rows are samples; name the column of labels"
     if columns.timestamp == FILE_ORDER:
         yield "columns.timestamp", f"received '{FILE_ORDER}', which rows do not need; leave it out"
     if data.test is None and data.row_split is None:
@@ -348,7 +368,7 @@ def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
         if data.row_split.by == "time" and columns.timestamp is None:
             yield (
                 "row_split.by",
-                "received 'time', which needs data.columns.timestamp; name the column, or split by user",
+                "received 'time', which needs data.columns.timestamp; name it, or split by user",
             )
     known = {field for each in sequences.values() for field in each.fields}
     for name in data.behaviour_fields:
@@ -360,15 +380,15 @@ def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
         if not name.isidentifier() or (place and name in ("history", *RESERVED_FIELDS)):
             yield (
                 "sequences",
-                f"received the name '{name}'; expected letters, digits and '_', and no name that is taken",
+                f"received the name '{name}'; expected letters, digits and '_', and no taken name",
             )
 
 
 def _find_protocol_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     source, protocol = data.source, data.protocol
-    if (source in PRESAMPLED) != (protocol == "presampled"):
+    if data.holds_histories != (protocol == "presampled"):
         given, drawn = "presampled, the split its files come with", "holdout, paper, time or user"
-        expected = given if source in PRESAMPLED else drawn
+        expected = given if data.holds_histories else drawn
         yield "protocol", f"received '{protocol}', but source '{source}' has {expected}"
     if protocol == "time" and data.time_split is None:
         yield "time_split", "missing; protocol 'time' needs its validation_from and test_from"

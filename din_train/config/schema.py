@@ -118,9 +118,7 @@ def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
 def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Negatives are resampled, and events filtered, only where the log does not come with its samples."""
     data = config.data
-    given = data.protocol == "presampled"
-    labelled = data.source in ("movielens", "x1") or (data.columns is not None and data.columns.is_labelled)
-    labelled = labelled or data.impressions is not None
+    labelled, given = data.is_labelled, data.holds_histories
     if labelled and config.negatives.resample == "epoch":
         yield "negatives.resample", "received 'epoch', but the log has negatives of its own, which are never drawn"
     if labelled and data.ties == "apart":

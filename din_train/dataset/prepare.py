@@ -242,7 +242,7 @@ def _prepare(
 ) -> Manifest:
     started = time.perf_counter()
     inputs = logs.describe(before)
-    parts = (build_presampled if config.data.protocol == "presampled" else build_from_log)(config, scratch, progress)
+    parts = (build_presampled if config.data.holds_histories else build_from_log)(config, scratch, progress)
     recipe = _describe_recipe(config)
 
     def describe(totals: Totals) -> Manifest:

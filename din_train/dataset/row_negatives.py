@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 
 from din_train.config import NegativesConfig
 from din_train.dataset.given_histories import spread
-from din_train.dataset.negatives import ChosenItems, ItemDistribution, draw_negatives, number_samples
+from din_train.dataset.negatives import (
+    ChosenItems,
+    ItemDistribution,
+    build_distribution,
+    draw_negatives,
+    number_samples,
+)
+from din_train.dataset.protocols import SPLITS, Split
+from din_train.dataset.store import PreparedData
+from din_train.dataset.vocabulary import FIRST_REAL_ID
+
+_NO_CAP = 2**31 - 1
+_ROWS_AT_ONCE = 1 << 18
 
 Ids = NDArray[np.int32]
 Ints = NDArray[np.int64]
@@ -62,3 +74,34 @@ class RowNegatives:
             seed=self.negatives.seed,
             epoch=epoch,
         ).reshape(-1, count)
+
+
+def redraw_rows(data: PreparedData, negatives: NegativesConfig, epoch: int) -> Ids:
+    """[S] the training split's target items in stored order, the negatives drawn anew (epoch 0: as stored)."""
+    splits = [data.samples(split, _NO_CAP) for split in SPLITS]
+    users = np.concatenate([each.user_ids[each.labels == 1] for each in splits])
+    items = np.concatenate([each.target_item_ids[each.labels == 1] for each in splits])
+    order = np.argsort(users, kind="stable")
+    rows = RowNegatives(
+        negatives=negatives,
+        distribution=build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items),
+        events=data.event_item_ids,
+        ids=np.arange(FIRST_REAL_ID + data.num_items, dtype=np.int32),
+        user_starts=data.user_starts,
+        target_users=users[order],
+        target_item_ids=items[order],
+    )
+    samples = splits[SPLITS.index(Split.TRAIN)]
+    targets = samples.target_item_ids.reshape(-1, 1 + negatives.per_positive).copy()  # a target's negatives follow it
+    for first in range(0, len(targets), _ROWS_AT_ONCE):
+        positives = samples.take(np.arange(first, min(first + _ROWS_AT_ONCE, len(targets))) * targets.shape[1])
+        targets[first : first + len(positives), 1:] = rows.draw(
+            positives.user_ids,
+            positives.target_item_ids,
+            positives.history_start,
+            positives.history_length,
+            positives.events,
+            count=negatives.per_positive,
+            epoch=epoch,
+        )
+    return targets.ravel()

@@ -6,13 +6,17 @@ events.arrow               user_id, item_id, timestamp (unix seconds, or as the 
 samples.<split>.arrow      user_id, target_item_id, history_length, label, event (the row of the log; of a sampled
                            negative its positive's), context fields; a history is the user's first `history_length`
                            events, so it is stored once, never copied. In a log of impressions also timestamp (the
-                           request's moment) and request (which of the user's); of ready-made samples also
-                           history_start, the history's first row in events
+                           request's moment) and request (which of the user's)
 items.parquet              item_id, item (raw id), category_id, title, <field>_id of each item field, training_events
 users.parquet              user_id, user (raw id), <field>_id of each user field
 vocabularies.parquet       field (category, ...), id, value
 rejected.jsonl             the log's bad lines: file, line, reason, text
 manifest.json              schema version, recipe, inputs, counts, SHA-256 of every file
+
+Of rows that came with their histories, events are the lists they hold, user after user: equal ones and beginnings of
+one list are stored once, with timestamp (if behaviours have times) and the ids of `data.behaviour_fields` beside them,
+and no ordinal. Samples have history_start, the history's first row in events; timestamp, request and weight if rows do;
+and for each further sequence <name>_start and <name>_length, a slice of events as well.
 
 The Arrow files are mapped into memory, not read. All but the manifest's `made` (seconds, memory, versions) is the same
 for the same logs, config and library versions, whatever the number of threads.

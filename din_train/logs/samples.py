@@ -22,7 +22,8 @@ from din_train.config.data import TIME_FIELDS
 from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
-from din_train.logs.columns import find_columns
+from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
+from din_train.logs.columns import resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.expressions import (
     Mask,
@@ -45,7 +46,6 @@ from din_train.logs.side_table import read_side_table
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
-_CHUNK_ROWS = 20_000
 # Role -> the kind that its column must be of; other columns are fields.
 _KINDS = {"user": "id", "item": "id", "impressions": "id", "timestamp": "time", "label": "label", "weight": "weight"}
 X1_COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")
@@ -116,27 +116,6 @@ class _Codes:
         return pa.array(list(self.codes), pa.string())
 
 
-class _Faults:
-    """The first reason why each row of a chunk cannot be used."""
-
-    def __init__(self, chunk: Chunk) -> None:
-        self.reasons = np.full(chunk.table.num_rows, None, object)
-        for row, reason in chunk.broken.items():
-            self.reasons[row] = reason
-
-    def add(self, reasons: Reasons) -> None:
-        """Reject rows that have no reason yet."""
-        for reason, where in reasons.items():
-            if where.any():
-                self.reasons[where & np.equal(self.reasons, None)] = reason
-
-    @property
-    def good(self) -> Mask:
-        """[rows]"""
-        found: Mask = np.equal(self.reasons, None)
-        return found
-
-
 def read_sample_files(
     data: DataConfig, files: Mapping[str, Sequence[Path]], folder: Path, progress: Progress
 ) -> RawSamples:
@@ -191,6 +170,7 @@ class _Reader:
         self.layout = describe_rows(data)
         self._data = data
         self._nulls = frozenset(data.null_values)
+        self._labels = LabelRule(self.layout.columns.label_at_least)
         columns, sequences = self.layout.columns, self.layout.sequences.values()
         self.items = _Codes()
         self.values: dict[str, _Codes] = {}
@@ -248,16 +228,12 @@ class _Reader:
         roles = self._resolve_roles(file)
         sequences = [self._open_sequence(name, file) for name in self.layout.sequences]
         _check_types(file, roles, sequences)
-        separators = Separators(sequences[0].form.separator, str(sequences[0].config.item))
+        separators = Separators(sequences[0].form.separator, roles.get("item", "item"))
         wanted = [*roles.values(), *(name for each in sequences for names in each.columns.values() for name in names)]
-        for chunk in file.read_chunks(_CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
-            before = report.lines
-            rows, histories, faults = self._parse(chunk, roles, sequences)
-            for row in np.flatnonzero(~faults.good).tolist():
-                report.lines = before + row + 1
-                rejects.add(int(chunk.lines[row]), str(faults.reasons[row]), chunk.show(row))
-            report.lines = before + chunk.table.num_rows
-            report.kept += self._write(split, rows, histories, faults.good, separators)
+        for chunk in file.read_chunks(CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
+            rows, histories, bad = self._parse(chunk, roles, sequences)
+            bad.reject(chunk, rejects)
+            report.kept += self._write(split, rows, histories, bad.usable, separators)
         if self.layout.impressions is not None:
             report.note("samples of its requests", self._rows_written)
         rejects.check_share()
@@ -280,52 +256,52 @@ class _Reader:
             given |= {"impressions": ("data.impressions", self.layout.impressions), "item": ("", None)}
         given |= self._texts
         names = {role: (key, column) for role, (key, column) in given.items() if column is not None}
-        found = _resolve(file, dict(names.values()))
+        found = resolve_columns(dict(names.values()), file)
         return {role: found[key] for role, (key, _) in names.items()}
 
     def _open_sequence(self, name: str, file: RowFile) -> SequenceReader:
         sequence = self.layout.sequences[name]
         separator = sequence.separator or self._data.history_separator or "^"
-        found = {}
+        found: dict[str, list[str]] = {}
         for role, column in self._name_roles(sequence).items():
-            several = find_sequence_columns(column, file.schema.names) if isinstance(column, str) else [column]
-            key = f"data.sequences.{name}.{role}"
-            found[role] = [each if len(several) > 1 else file.resolve(each, key) for each in several]
+            found[role] = find_sequence_columns(str(column), file.schema.names)
+            if len(found[role]) == 1:
+                found[role] = [file.resolve(column, f"data.sequences.{name}.{role}")]
         return SequenceReader(name, sequence, found, HistoryFormat(separator, self._nulls))
 
     def _parse(
         self, chunk: Chunk, roles: Mapping[str, str], sequences: Sequence[SequenceReader]
-    ) -> tuple[dict[str, Any], list[dict[str, Lists]], _Faults]:
+    ) -> tuple[dict[str, Any], list[dict[str, Lists]], BadRows]:
         """The rows' columns (of impressions, lists of items and labels), their sequences, and what is wrong."""
-        faults = _Faults(chunk)
+        bad = BadRows(chunk)
         columns = {role: flatten(chunk.table[name]) for role, name in roles.items()}
         rows: dict[str, Any] = {}
         if "label" in columns:
-            rows["label"], of_labels = LabelRule(self.layout.columns.label_at_least).read(columns["label"], self._nulls)
-            faults.add(of_labels)
+            rows["label"], of_labels = self._labels.read(bad.hide(columns["label"]), self._nulls)
+            bad.add(of_labels)
         for role in ("user", "item"):
             if role in columns:
                 rows[role], of_ids = take_ids(columns[role], roles[role], self._nulls)
-                faults.add(of_ids)
+                bad.add(of_ids)
         for role in self._texts:
             rows[role], of_texts = take_field(columns[role], self._nulls)
-            faults.add(of_texts)
+            bad.add(of_texts)
         if "weight" in columns:
             rows["weight"], of_weights = take_weights(columns["weight"], self._nulls)
-            faults.add(of_weights)
+            bad.add(of_weights)
         if "impressions" in columns:
             rows["impressions"], rows["labels"], of_impressions = _take_impressions(columns["impressions"])
-            faults.add(of_impressions)
+            bad.add(of_impressions)
         if self.times is not None:
-            times, of_times = self.times.read(columns["timestamp"], faults.good)
+            times, of_times = self.times.read(columns["timestamp"], bad.usable)
             rows["timestamp"] = pa.array(times)
-            faults.add(of_times)
+            bad.add(of_times)
         histories = []
         for place, sequence in enumerate(sequences):
             lists, of_sequence = sequence.read(chunk.table, self.behaviour_times[place])
-            faults.add(of_sequence)
+            bad.add(of_sequence)
             histories.append(lists)
-        return rows, histories, faults
+        return rows, histories, bad
 
     def _write(
         self,
@@ -380,18 +356,6 @@ class _Reader:
 
     def _codes_of(self, role: str) -> _Codes:
         return self.items if role == "item" else self.values.setdefault(role, _Codes())
-
-
-def _resolve(file: RowFile, columns: Mapping[str, Column]) -> dict[str, str]:
-    """Config key -> the file's column.
-
-    Raises:
-        DataError: with one line for each that the file does not have.
-    """
-    named = {key: column for key, column in columns.items() if isinstance(column, str)}
-    places = find_columns(named, file.schema.names, file.path, file.form) if named else {}
-    by_place = {key: file.resolve(column, key) for key, column in columns.items() if key not in named}
-    return by_place | {key: file.schema.names[place] for key, place in places.items()}
 
 
 def _check_types(file: RowFile, roles: Mapping[str, str], sequences: Sequence[SequenceReader]) -> None:

@@ -12,6 +12,7 @@ from din_train.logs.columns import find_columns
 from din_train.logs.expressions import describe_type_problem
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.row_files import RowFile
+from din_train.logs.samples import describe_rows
 
 ROLES = ("user", "item", "history", "timestamp", "event")
 NEEDED = ("user", "item")
@@ -19,8 +20,6 @@ NEEDED = ("user", "item")
 SEPARATOR = "history separator"
 
 SCORE_COLUMNS = ("click_probability", "logit")
-
-_X1_NAMES = {"user": "user_id", "item": "item_id", "history": "item_history"}
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,15 @@ def find_input_columns(
         ConfigError: with one line for each column that is missing, of a type that will not do, or given twice.
     """
     usual = {role: role for role in ROLES} | {"event": ""}  # a column called event may be anything
-    if data.columns is not None:
+    history = None
+    if data.holds_histories:
+        layout = describe_rows(data)
+        history = next(iter(layout.sequences.values()))
+        given_columns = {"user": layout.columns.user, "item": layout.columns.item, "history": history.item}
+        given_columns["timestamp"] = layout.columns.timestamp
+        usual |= {role: _name_column(column, file) for role, column in given_columns.items() if column is not None}
+    elif data.columns is not None:
         usual |= {role: _name_column(getattr(data.columns, role), file) for role in ("user", "item", "timestamp")}
-    elif data.source == "x1":
-        usual |= _X1_NAMES
     if separator == "":
         raise ConfigError("--history-separator: received nothing, expected what joins the ids, such as '|' or ' '")
     names, has = {**usual, **given}, file.schema.names
@@ -106,7 +110,9 @@ def find_input_columns(
         event=found["event"],
         context=context,
         time_fields=time_fields,
-        history_format=HistoryFormat(separator or data.history_separator or "^", frozenset(data.null_values)),
+        history_format=HistoryFormat(
+            separator or (history and history.separator) or data.history_separator or "^", frozenset(data.null_values)
+        ),
         times=data.columns or ColumnsConfig(user=names["user"], item=names["item"]),
     )
     problems = [*_find_time_problems(columns, names["timestamp"], file), *_find_type_problems(columns, file)]

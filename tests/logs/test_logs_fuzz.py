@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from din_train.logs.table_text import Layout, WantedTypes, parse_clean_block, parse_row
 from log_runner import COLUMNS, Outcome, Runner, lines, literals, review
 
 from din_train.config import ColumnsConfig
@@ -24,7 +25,6 @@ from din_train.logs import lines as lines_module
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import split_lines
 from din_train.logs.rejects import SkippedLine
-from din_train.logs.table_text import Layout, WantedTypes, parse_clean_block, parse_row
 from din_train.logs.time_unit import TimeUnit
 
 ALPHABET = [bytes([byte]) for byte in b"\t,\"'\\{}[]:\n\r\0 0159.-+eEnNaAui<&;|^\x7f\x80\xc3\xff"] + [
@@ -441,17 +441,17 @@ def test_x1(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
             assert not any("\n" in str(problem) for problem in got)
             continue
         rows, raw = got
-        report = raw.reports[0]
+        report = raw.log.reports[0]
         assert report.lines == report.kept + sum(report.rejected.values())
         seen += report.lines
         expected = [row for line in log.split(b"\n")[1:] if (row := parse_x1(line)) is not None]
         assert [row[:7] for row in rows[:-1]] == [(*row, "train") for row in expected]
-        assert rows[-1][:7] == ("1", "u", "i", "c", "a^b", "x^y", "test")
+        assert rows[-1][:7] == (1, "u", "i", "c", "a^b", "x^y", "test")
         assert [row[7] for row in rows] == list(range(len(rows)))
     assert seen >= 10_000
 
 
-def parse_x1(line: bytes) -> tuple[str | None, ...] | None:
+def parse_x1(line: bytes) -> tuple[int | str | None, ...] | None:
     fields = split_plainly(line, ",", 6)
     if fields is None:
         return None
@@ -460,14 +460,10 @@ def parse_x1(line: bytes) -> tuple[str | None, ...] | None:
     if label.lower() not in LABELS or not is_id(user) or not is_id(item) or None in histories:
         return None
     of_items, of_categories = (history or [] for history in histories)
-    if (
-        not all(of_items)
-        or len(of_items) != len(of_categories or of_items[:1])
-        or "^" in "".join([*of_items, *of_categories])
-    ):
+    if not all(of_items) or len(of_items) != len(of_categories or of_items[:1]):
         return None
     joined = ("^".join(of_items), "^".join(of_categories))
-    return (str(LABELS[label.lower()]), user, item, none_if_null(category), *joined)
+    return (LABELS[label.lower()], user, item, none_if_null(category), *joined)
 
 
 def split_history(text: str) -> list[str] | None:
