@@ -268,7 +268,7 @@ def _write_alimama(folder: Path) -> None:
     _write_csv(folder / "raw_sample.csv", "user,time_stamp,adgroup_id,pid,nonclk,clk", rows)
     ads = [(item, 6_000 + item % 5, item % 7, item % 3, "NULL" if item % 4 else 12, 9.5) for item in range(_ITEMS)]
     _write_csv(folder / "ad_feature.csv", "adgroup_id,cate_id,campaign_id,customer,brand,price", ads)
-    people = [(user, 0, user % 5, 1 + user % 2, 3, "", 3, 0, "") for user in range(1, 25)]
+    people = [(user, 0, user % 5, 1 + user % 2, 3, "", 3, 0, 2 if user % 3 else "") for user in range(1, 25)]
     header = "userid,cms_segid,cms_group_id,final_gender_code,age_level,pvalue_level,shopping_level,occupation,"
     _write_csv(folder / "user_profile.csv", header + "new_user_class_level ", people)
 
@@ -387,7 +387,7 @@ def _write_fuxictr_csv(folder: Path) -> None:
     rows = [
         (
             *(int(e.clicked), _format_time("%Y-%m-%d %H:%M:%S", e.time), e.user, e.item, "430548_1007", e.category),
-            *(e.item % 7, "", 9.5, 3, 0, "^".join(str(each.item) for each in history)),
+            *(e.item % 7, 12 if e.item % 4 else "", 9.5, 3, 0, "^".join(str(each.item) for each in history)),
         )
         for e, history in _list_requests(24, 20)
     ]
@@ -493,7 +493,7 @@ LAYOUTS = (
     Layout("kuairec", _write_kuairec, "big_matrix.csv"),
     Layout("retailrocket", _write_retailrocket, "events.csv"),
     Layout("yoochoose", _write_yoochoose, "yoochoose-clicks.dat"),
-    Layout("diginetica", _write_diginetica, "train-item-views.csv"),
+    Layout("diginetica", _write_diginetica, "train-item-views.csv", {"data.columns.timestamp": "timeframe"}),
     Layout("tenrec", _write_tenrec, "ctr_data_1M.csv"),
     Layout("recbole", _write_recbole, "ml-100k.inter"),
     Layout("fuxictr-csv", _write_fuxictr_csv, "train.csv"),

@@ -13,7 +13,7 @@ in train as it is. Rows stay in their order. Histories are slices of stored list
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,9 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             pa.table({f"{kind}_code": each.astype(np.int32), f"{kind}_id": _count_up(len(each))})
             for kind, each in codes.items()
         )
-        item_table, several = describe_items(connection, log, item_ids, data.item_fields)
-        user_table = describe_users(connection, log, user_table_ids, data.user_fields)
+        in_order = replace(log, labelled=False)  # the first row that says something of an item or a user counts
+        item_table, several = describe_items(connection, in_order, item_ids, data.item_fields)
+        user_table = describe_users(connection, in_order, user_table_ids, data.user_fields)
         targets = samples.filter(_.label == 1).order_by("user_id").select("user_id", "item_code").to_pyarrow()
     item_fields = ("category", *data.item_fields)
     weights = counts.total[items.codes]

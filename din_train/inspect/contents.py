@@ -81,15 +81,17 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
         "first": _.timestamp.min(),
         "last": _.timestamp.max(),
     }
-    if log.labelled:
-        wanted |= {"impressions": _.count(), "clicks": _.label.cast("int64").sum()}
+    if log.labelled:  # clicks may be rows of their own
+        click = _.label if log.click_window is None else _.click
+        wanted |= {"rows": _.count(), "clicks": click.cast("int64").sum()}
     totals = _take_row(events.aggregate(**wanted))
     rows = [("users", f"{totals['users']:,}"), ("items", f"{totals['items']:,}")]
     described = events if log.items is None else connection.read_parquet(log.items)
     if "category" in described.columns:
         rows.append(("categories", f"{_take_row(described.aggregate(n=_.category.nunique()))['n']:,}"))
     if log.labelled:
-        clicks, impressions = totals["clicks"], totals["impressions"]
+        clicks = totals["clicks"]
+        impressions = totals["rows"] - (0 if log.click_window is None else clicks)
         rows += [("impressions", f"{impressions:,}"), ("clicks", f"{clicks:,} ({clicks / impressions:.1%})")]
     unit = next((name for name, ticks in TICKS.items() if ticks == log.ticks), None)
     for key in ("first", "last"):
@@ -178,4 +180,6 @@ def count_lines(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     lines = sum(1 for _number, line in read_lines(path, lambda _bytes: None) if line.strip())
     found = recognise(path)
-    return lines - (found.has_header if found.rows is None else found.rows.is_text and found.rows.has_header)
+    return lines - (
+        found.has_header if found.rows is None else found.rows.dialect is not None and found.rows.has_header
+    )

@@ -15,6 +15,7 @@ from din_train.inspect.recognise import Recognised, recognise
 from din_train.inspect.starter_config import fill_in_starter, mark_bad_share
 from din_train.inspect.table_columns import Guess, list_names
 from din_train.logs import input_files
+from din_train.logs.dialect import Dialect
 from din_train.logs.first_rows import FirstRows
 from din_train.logs.samples import X1_COLUMNS
 from din_train.printable import make_printable
@@ -47,7 +48,11 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     labelled = source in ("movielens", "x1") or (found.guess is not None and found.guess.is_labelled)
     text = fill_in_starter(read_starter(source), data, comments, missing, labelled=labelled)
     to_edit = [f"data.{key}: {why}" for key, why in missing.items()]
-    what = found.what if source == found.source else f"Amazon reviews, {source[-4:]} release"
+    what = (
+        f"Amazon reviews, {source[-4:]} release"
+        if source in AMAZON_SOURCES[:2] and found.key == "reviews"
+        else found.what
+    )
     findings = [f"{path}: {what if len(files) == 1 else f'{what}, in {len(files):,} files'}"]
     if found.guess is not None and found.rows is not None:
         findings += [f"columns: {list_names(found.rows.names)}", *found.guess.remarks]
@@ -97,8 +102,8 @@ def _describe_rows(
         "columns": columns,
         **{key: value for key, value in guess.data.items() if key not in ("source", "columns")},
     }
-    if not rows.has_header:
-        given["format"] = {"header": False}
+    dialect = {} if rows.dialect is None else _describe_dialect(rows.dialect)
+    given |= {"format": dialect} if dialect else {}
     files_of_log: dict[str, Any] = {"events": str(path)}
     taken: list[Path] = []
     if guess.data["source"] == "rows":
@@ -129,6 +134,19 @@ def _describe_rows(
     columns |= {role.removeprefix("columns."): role.removeprefix("columns.") for role in missing}
     data["columns"] = {key: columns[key] for key in _ORDER if key in columns}
     return data["source"], data, comments, missing
+
+
+def _describe_dialect(dialect: Dialect) -> dict[str, Any]:
+    """Keys of `data.format`, of what is not as in most files."""
+    quote = '"' if dialect.delimiter in ",;" else ""
+    found = {
+        "delimiter": (dialect.delimiter, dialect.delimiter in ",\t"),
+        "quote": (dialect.quote, dialect.quote == quote),
+        "escape": (dialect.escape, not dialect.escape),
+        "encoding": (dialect.encoding.removesuffix("-le").removesuffix("-be"), dialect.encoding == "utf-8"),
+        "header": (dialect.has_header, dialect.has_header),
+    }
+    return {key: value for key, (value, is_usual) in found.items() if not is_usual}
 
 
 def _name_path(path: Path) -> Path:

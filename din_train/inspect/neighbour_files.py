@@ -88,7 +88,10 @@ def find_side_tables(
     comments: dict[str, str] = {}
     for role, (share, candidate, key, side) in best.items():
         name = key if side.has_header else int(key)
-        data[f"{role}s"] = str(candidate) if name == columns.get(role) else {"path": str(candidate), "key": name}
+        table: dict[str, Any] = {"path": str(candidate)}
+        table |= {} if name == columns.get(role) else {"key": name}
+        table |= {} if side.has_header else {"format": {"header": False}}
+        data[f"{role}s"] = table if len(table) > 1 else table["path"]
         comments[f"{role}s"] = f"{share:.0%} of the {role}s in the first rows are there"
         others = [each for each in side.names if each != key]
         category = _find_category(side, others) if role == "item" and "category" not in columns else None
@@ -96,7 +99,8 @@ def find_side_tables(
             data["category"] = category if side.has_header else int(category)
             comments["columns.category"] = f"of {candidate.name}"
             others.remove(category)
-        comments[f"{role}s.others"] = f"data.{role}_fields may be: {', '.join(others[:20])} (of {candidate.name})"
+        if others:
+            comments[f"{role}s.others"] = f"data.{role}_fields may be: {', '.join(others[:20])} (of {candidate.name})"
     return data, comments
 
 
@@ -114,6 +118,8 @@ def _find_key(side: FirstRows, ids: set[str], name: str | int | None, role: str)
             continue
         share = len(ids & set(values)) / max(len(ids), 1)
         is_named = plain in (*COLUMN_NAMES[role].split(), simplify_name(str(name)))
+        if not is_named and all(map(str.isdigit, ids)):
+            continue  # whole numbers are in many columns
         shares.append((max(share, _LEAST_OVERLAP) if is_named and share and not side.is_all else share, column))
     return max(shares)
 

@@ -94,8 +94,8 @@ def recognise(path: Path) -> Recognised:
         guess = guess_columns(rows)
     except NoBehavioursError as error:
         raise DataError(f"{path}: {error}") from None
-    unknown = {f"columns.{role}" for role in ("user", "item")} <= guess.missing.keys()
-    if unknown and (len(rows.names) <= 2 or rows.broken > rows.rows):
+    is_known = guess.is_named or not guess.missing
+    if not is_known or rows.broken > rows.rows:
         raise DataError(f"{path}: of no known format: its columns are {list_names(rows.names)}; {_EXPECTED}")
     what = "rows with their histories" if guess.data["source"] == "rows" else "a table"
     return Recognised(guess.data["source"], f"{what}, {rows.form}", "events", rows=rows, guess=guess)
@@ -109,7 +109,7 @@ def read_rows(path: Path) -> FirstRows:
     """
     rows = read_first_rows(path)
     columns = [rows.values.get(name, ()) for name in rows.names]
-    if rows.is_text and rows.has_header and rows.rows and is_row(rows.names, columns):
+    if rows.dialect is not None and rows.has_header and rows.rows and is_row(rows.names, columns):
         return read_first_rows(path, FormatConfig(header=False))
     return rows
 

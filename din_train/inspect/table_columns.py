@@ -18,7 +18,7 @@ from din_train.inspect.column_values import (
     is_number,
 )
 from din_train.inspect.row_histories import find_histories
-from din_train.logs.feedback import Feedback, choose_label, find_feedback, simplify_name
+from din_train.logs.feedback import Feedback, choose_label, find_feedback, is_label_name, simplify_name
 from din_train.logs.first_rows import FirstRows
 from din_train.printable import make_printable
 
@@ -54,12 +54,13 @@ class NoBehavioursError(Exception):
 class Guess:
     """What a file of rows means, as far as its names and values tell.
 
-    data: keys of `data`. items: the ids of the items. is_labelled: whether rows are impressions. comments: dotted
-    key of `data` -> why it is so, with counts. missing: dotted key -> what could not be told. remarks: what else is
-    worth knowing.
+    data: keys of `data`. is_named: whether a name tells users, items or times. items: the ids of the items.
+    is_labelled: whether rows are impressions. comments: dotted key of `data` -> why it is so, with counts. missing:
+    dotted key -> what could not be told. remarks: what else is worth knowing.
     """
 
     data: dict[str, Any]
+    is_named: bool = False
     items: set[str] = field(default_factory=set)
     is_labelled: bool = False
     comments: dict[str, str] = field(default_factory=dict)
@@ -78,6 +79,7 @@ def guess_columns(rows: FirstRows) -> Guess:
     chosen = _choose_by_name(rows, guess)
     items = _choose_impressions(rows, guess, chosen)
     _choose_time(rows, guess, chosen)
+    guess.is_named = not chosen.keys().isdisjoint(NEEDED)
     label, left = _choose_feedback(rows, guess, chosen)
     _refuse_without_users(rows, chosen, label)
     used = [each.column for each in (*left, *([label] if label else []))]
@@ -226,6 +228,10 @@ def _choose_feedback(
     if label is None:
         label = next((each for each in feedback if each.at_least is not None), None)
     left = [each for each in feedback if each is not label and each.column != opposite]
+    constant = (
+        name for name in rows.values if is_label_name(name) and {*_filled(rows.values[name])} in ({"1"}, {"1.0"})
+    )
+    guess.remarks += [f"column '{name}' is not taken for the label: it holds nothing but 1" for name in constant]
     if label is None:
         return None, left
     column = _name(rows, label.column)
@@ -250,9 +256,10 @@ def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str
         if role in chosen or (role == "item" and has_items):
             continue
         candidates = [name for name in rows.values if _may_be_ids(rows, name) and name not in (*chosen.values(), *used)]
-        if role == "user":
-            candidates = [name for name in candidates if 10 * count_distinct(rows.values[name]) <= 9 * rows.rows]
-        if not candidates:
+        repeated = [name for name in candidates if count_distinct(rows.values[name]) < rows.rows]
+        if len(repeated) > (role == "user" and not has_items and "item" not in chosen):
+            candidates = repeated
+        if not candidates or (rows.has_header and not repeated):
             continue
         chosen[role] = candidates[0]
         others = [name for name in candidates[1:] if "item" not in chosen and not has_items]

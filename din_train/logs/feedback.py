@@ -8,7 +8,7 @@ may be wrong, and is said: by `data inspect`, which names a column of 0 and 1 as
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -133,6 +133,11 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
     )
 
 
+def is_label_name(name: str) -> bool:
+    """Whether a column of this name is a label, whatever it holds."""
+    return simplify_name(name) in _LABEL_NAMES.split()
+
+
 def simplify_name(name: str) -> str:
     """In lower case, without what is no letter or digit, and without a type behind it (`user_id:token`)."""
     return re.sub(r"[^a-z0-9]", "", re.sub(r":(?:token|float)(?:_seq)?$", "", name.lower()))
@@ -149,7 +154,7 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
         lower = {value.strip().lower() for value in counts}
         if lower <= {*_POSITIVE, *_NEGATIVE}:
             return _describe_label(name, texts, counts)
-        click, impression, known = _sort_types(counts)
+        click, impression, known = _sort_types([each for each, _ in counts.most_common()])
         if _EVENT_NAME.search(plain) or (known >= 2 and 2 * known > len(counts)):
             return Feedback(name, "events", _list_counts(counts) + missing, click=click, impression=impression)
     is_rating, is_strength = _RATING_NAME.search(plain), _STRENGTH_NAME.search(plain)
@@ -159,7 +164,9 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
     for text, count in counts.items():
         numbers[float(text)] += count
     if is_rating or {*numbers} in _SCALES:
-        return _describe_ratings(name, numbers, missing, is_sure=is_rating is not None or name.isdigit())
+        return _describe_ratings(
+            name, numbers, missing, is_sure=bool(is_rating) or name.isdigit() or is_label_name(name)
+        )
     if is_strength:
         median = statistics.median(numbers.elements())
         share = sum(count for number, count in numbers.items() if number >= 1) / numbers.total()
@@ -197,7 +204,7 @@ def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Fe
     return Feedback(name, "label", holds + missing, positive, _are_readable(counts))
 
 
-def _are_readable(values: Iterable[str]) -> bool:
+def _are_readable(values: Collection[str]) -> bool:
     """Whether a log may have all of these labels."""
     rule = LabelRule()
     try:

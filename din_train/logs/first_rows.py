@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from din_train.config.file_formats import FormatConfig
+from din_train.logs.dialect import Dialect
 from din_train.logs.expressions import take_text
 from din_train.logs.row_files import open_row_file
 
@@ -24,7 +25,7 @@ class FirstRows:
     nested: names of columns of lists or of objects.
     rows: how many there are in `values`. broken: how many more cannot be cut into columns.
     is_all: whether the file has no more.
-    form: what the file was read as, in words. is_text: whether it is text between delimiters.
+    form: what the file was read as, in words. dialect: of delimited text.
     """
 
     names: tuple[str, ...]
@@ -35,7 +36,7 @@ class FirstRows:
     is_all: bool
     form: str
     has_header: bool
-    is_text: bool
+    dialect: Dialect | None
 
     def describe_rows(self) -> str:
         """`of 4,277 rows`, `of the first 10,000 rows`."""
@@ -68,7 +69,7 @@ def read_first_rows(path: Path, format: FormatConfig | None = None) -> FirstRows
         is_all,
         file.form,
         file.has_header,
-        is_text=file.delimiter is not None,
+        file.dialect,
     )
 
 
