@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from din_train.config import Config
 from din_train.dataset.column_file import map_columns
+from din_train.dataset.histories import find_history_ends
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.evaluation.scores import ScoredRows
@@ -85,6 +86,28 @@ class StoredEvents:
         rows = self.find_rows(samples)
         found = (samples.labels == 1) & (rows != NOWHERE)
         found[found] = self.item_ids[rows[found]] == samples.target_item_ids[found]
+        return np.where(found, rows, NOWHERE)
+
+    def find_clicks_after(self, samples: Samples, moments: Rows) -> Rows:
+        """[S] the event row of each positive of a log whose clicks are rows of their own: its user's first event of its
+        item at or after a moment; `NOWHERE` for negatives, and if there is none.
+
+        Args:
+            moments: [S] of the requests.
+        """
+        if self.timestamps is None or not len(self.timestamps):
+            return np.full(len(samples), NOWHERE)
+        first, end = self.first[samples.user_ids], self.end[samples.user_ids]
+        start = find_history_ends(self.timestamps, first, end, moments)
+        of_events = self.user_ids.astype(np.int64) << 32 | self.item_ids
+        order = np.argsort(of_events, kind="stable")  # by user, item and place
+        pairs, of_pairs = np.unique(of_events, return_inverse=True)
+        keys = of_pairs[order] * (len(order) + 1) + order
+        asked = samples.user_ids.astype(np.int64) << 32 | samples.target_item_ids
+        pair = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        place = np.minimum(np.searchsorted(keys, pair * (len(order) + 1) + start), len(order) - 1)
+        rows = order[place]
+        found = (samples.labels == 1) & (of_events[rows] == asked) & (rows >= start)
         return np.where(found, rows, NOWHERE)
 
     def count_outside(self, samples: Samples) -> int:

@@ -8,6 +8,7 @@ Within a user the history should say little. If rows see one another's clicks, o
 histories than rows of the other, it says all that a model seems to know.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -167,18 +168,24 @@ def _compare_with_draw(run: AuditedRun, split: Split) -> tuple[tuple[int, int, i
     targets = np.sort(random.choice(positives, min(_MOST_TARGETS, len(positives)), replace=False))
     ends = np.append(positives, len(samples))[np.searchsorted(positives, targets) + 1]  # a target's negatives follow it
     users = samples.user_ids[targets]
-    first, count = events.first[users], events.end[users] - events.first[users]
-    excluded = find_last_excluded(run.config.negatives, events.find_rows(samples.take(targets)) - first, count)
+    if events.ordinals is None:
+        lists = _list_chosen_of_rows(run, samples, targets)
+    else:
+        first, count = events.first[users], events.end[users] - events.first[users]
+        excluded = find_last_excluded(run.config.negatives, events.find_rows(samples.take(targets)) - first, count)
+        ranges = zip(first, first + excluded + 1, strict=True)
+        lists = (events.item_ids[start:until] for start, until in ranges)
     chances = _compute_chances(run)  # [ids]
     total, groups = chances.sum(), _group_ids(len(chances))
     inside = np.stack(list(groups.values()))  # [K, ids]
     whole = inside @ chances  # [K]
     expected, variance, found = (np.zeros(len(groups)) for _ in range(3))
-    has_event = np.bincount(events.item_ids, minlength=len(chances)) > 0
+    clicked = _find_positives(run)[1]
+    has_event = np.bincount(np.append(events.item_ids, clicked), minlength=len(chances)) > 0
     rows = own = unclicked = 0
-    for target, end, start, until in zip(targets, ends, first, first + excluded + 1, strict=True):
+    for target, end, chosen in zip(targets, ends, lists, strict=True):
         items = samples.target_item_ids[target + 1 : end]
-        chosen = np.unique(events.item_ids[start:until])
+        chosen = np.unique(chosen)
         chosen = chosen[chosen >= FIRST_REAL_ID]  # an unknown negative may be another unknown item than the user's
         rows += len(items)
         own += int(np.isin(items, chosen).sum())
@@ -190,6 +197,28 @@ def _compare_with_draw(run: AuditedRun, split: Split) -> tuple[tuple[int, int, i
         found += inside[:, items].sum(axis=1)
     off = np.abs(found - expected) / np.sqrt(np.maximum(variance, 1.0))
     return (rows, own, unclicked), dict(zip(groups, off.tolist(), strict=True))
+
+
+def _find_positives(run: AuditedRun) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Users and items of the positives of all splits, sorted by user."""
+    splits = [run.samples_of(split) for split in SPLITS]
+    users = np.concatenate([each.user_ids[each.labels == 1] for each in splits])
+    items = np.concatenate([each.target_item_ids[each.labels == 1] for each in splits])
+    order = np.argsort(users, kind="stable")
+    return users[order], items[order]
+
+
+def _list_chosen_of_rows(run: AuditedRun, samples: Samples, targets: NDArray[np.int64]) -> Iterator[NDArray[np.int32]]:
+    """The items that may be no negative of each target, a ready-made row: of the user, or of its history and itself."""
+    events, (users, items) = run.events, _find_positives(run)
+    for target in targets:
+        user = samples.user_ids[target]
+        if run.config.negatives.exclude == "history":
+            start, end = samples.history_start[target], samples.history_ends[target]
+            yield np.append(events.item_ids[start:end], samples.target_item_ids[target])
+            continue
+        of_user = slice(*np.searchsorted(users, [user, user + 1]))
+        yield np.append(events.item_ids[events.first[user] : events.end[user]], items[of_user])
 
 
 def _compute_chances(run: AuditedRun) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ _REPEATS_DEVIATIONS = 4.0
 def check_histories_end_before_targets(run: AuditedRun) -> Check:
     """Every sample of every split, by rows of the log and by timestamps."""
     name = "future: histories"
-    if run.config.data.protocol == "presampled":
+    if run.events.ordinals is None:
         return _check_ready_made_histories(run, name)
     counts: dict[str, int] = {}
     total = 0
@@ -74,7 +74,13 @@ def find_cut(data: DataConfig, split: Split) -> int | None:
 def _count_problems(run: AuditedRun, split: Split, samples: Samples) -> dict[str, int]:
     """How many samples have which problem."""
     events, ends = run.events, samples.history_ends
-    targets = events.find_targets(samples)
+    stored = map_columns(run.data.folder / f"samples.{split.name.lower()}.arrow")
+    moments = None if run.is_sampled else stored["timestamp"]
+    columns = run.config.data.columns
+    if moments is not None and columns is not None and columns.events is not None:
+        targets = events.find_clicks_after(samples, moments)
+    else:
+        targets = events.find_targets(samples)
     found = targets != NOWHERE
     counts = {
         "outside their user's list": events.count_outside(samples),
@@ -84,8 +90,6 @@ def _count_problems(run: AuditedRun, split: Split, samples: Samples) -> dict[str
     times = events.timestamps
     if times is None:
         return counts
-    stored = map_columns(run.data.folder / f"samples.{split.name.lower()}.arrow")
-    moments = None if run.is_sampled else stored["timestamp"]
     expected = _find_expected_ends(run, times, split, samples, moments)
     counts["ending elsewhere than the protocol says"] = int(np.sum(ends != expected))
     newest = np.where(samples.history_length > 0, times[np.clip(ends - 1, 0, max(len(times) - 1, 0))], -(2**62))
@@ -127,7 +131,7 @@ def _find_expected_ends(run: AuditedRun, times: Rows, split: Split, samples: Sam
 
 
 def _check_ready_made_histories(run: AuditedRun, name: str) -> Check:
-    """The rows came with their histories and without times, so a target's event is unknown.
+    """The rows came with their histories, so a target's event is unknown; what is wrong with them, `prepare` counted.
 
     A history that reached one item too far would nearly always end with its target; otherwise that happens as often as
     an item follows itself inside histories.
@@ -148,19 +152,28 @@ def _check_ready_made_histories(run: AuditedRun, name: str) -> Check:
     bound = following + _REPEATS_DEVIATIONS * float(error) + _REPEATS_MARGIN
     ends = np.unique(np.stack([run.samples.user_ids.astype(np.int64), run.samples.history_ends]), axis=1)[0]
     several = int(np.sum(np.unique(ends, return_counts=True)[1] > 1))
+    said = run.data.manifest.histories
+    kinds = {
+        "requests have rows of different histories": ("requests_of_several_histories", "example_of_several_histories"),
+        "rows have a behaviour at or after their own time": ("rows_of_later_behaviours", "example_of_later_behaviours"),
+    }
+    faults = {what: (said[key], said.get(example)) for what, (key, example) in kinds.items() if said.get(key)}
+    wrong = "".join(f"; {count:,} {what}, such as {example}" for what, (count, example) in faults.items())
+    unseen = "" if "requests" in said else "; such samples have no times, so more cannot be seen"
     finding = (
         f"{rows:,} positives with a history: {share:.2%} are their history's newest item (bound {bound:.2%}: an item "
         f"follows itself in {following:.2%}, and a margin); {outside:,} histories outside their user's list; "
-        f"{several:,} users' test rows have different histories; such samples have no times, so more cannot be seen"
+        f"{several:,} users' test rows have different histories{wrong}{unseen}"
     )
     measured = {"share": share, "bound": bound, "outside": outside, "users_of_several_histories": several}
-    return judge(name, share <= bound and not outside, finding, positives=rows, **measured)
+    measured |= {key: said[key] for key, _ in kinds.values() if key in said}
+    return judge(name, share <= bound and not outside and not faults, finding, positives=rows, **measured)
 
 
 def check_test_events(run: AuditedRun) -> Check:
     """No event that is a test target is a target or a behaviour of a training or validation sample."""
     name = "test rows: unseen"
-    if run.config.data.protocol == "presampled":
+    if run.events.ordinals is None:
         return _check_ready_made_positives(run, name)
     held_out = _mark_test_events(run)
     counts = {}
@@ -210,10 +223,11 @@ def _mark_test_events(run: AuditedRun) -> NDArray[np.bool_]:
     return held_out
 
 
-def _mark_histories(events: StoredEvents, samples: Samples) -> NDArray[np.bool_]:
-    """[events] whether some sample's history holds the event."""
+def _mark_histories(events: StoredEvents, samples: Samples, after: int = 0) -> NDArray[np.bool_]:
+    """[events] whether some sample's history holds the event, after so many others."""
+    samples = samples.take(np.flatnonzero(samples.history_length > after))
     steps = np.zeros(len(events.item_ids) + 1, np.int64)
-    np.add.at(steps, samples.history_start, 1)
+    np.add.at(steps, samples.history_start + after, 1)
     np.add.at(steps, samples.history_ends, -1)
     marked: NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
     return marked
@@ -222,17 +236,19 @@ def _mark_histories(events: StoredEvents, samples: Samples) -> NDArray[np.bool_]
 def _check_ready_made_positives(run: AuditedRun, name: str) -> Check:
     """Ready-made rows are not events of a log: no test positive is there again, or in a longer history."""
     events, tests = run.events, _key_positives(run.samples)
-    seen = np.zeros(len(events.item_ids), np.bool_)
+    seen, seen_later = np.zeros((2, len(events.item_ids)), np.bool_)
     counts = {}
     for split in (Split.TRAIN, Split.VALIDATION):
         samples = run.samples_of(split)
         counts[f"positives of {split.name.lower()}"] = len(tests & _key_positives(samples))
         seen |= _mark_histories(events, samples)
+        seen_later |= _mark_histories(events, samples, after=1)  # in one list with the behaviour before it
     positives = run.samples.take(np.flatnonzero(run.samples.labels == 1))
     inside = positives.history_ends < events.end[positives.user_ids]
     after = positives.history_ends[inside]
     follows = events.item_ids[after] == positives.target_item_ids[inside]
-    counts["behaviours of training or validation histories"] = int(np.sum(follows & seen[after]))
+    in_longer = np.where(positives.history_length[inside] > 0, seen_later[after], seen[after])
+    counts["behaviours of training or validation histories"] = int(np.sum(follows & in_longer))
     found = describe_counts(counts, "none is in another split", "are ")
     finding = (
         f"{len(positives):,} test positives by user, item and history: {found} (bound 0); ready-made samples have no "

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from din_train.config.file_formats import Column
 from din_train.config.section import Section
@@ -14,7 +15,15 @@ TIME_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 # The roles that a column can have; a column has one of them.
 ROLES = ("user", "item", "timestamp", "category", "label", "request", "weight")
 
-_EventNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+def _write_number(value: object) -> object:
+    """A type may be a number in the log; it is compared as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_EventNames = Annotated[
+    tuple[Annotated[str, BeforeValidator(_write_number), Field(min_length=1)], ...], Field(strict=False)
+]
 
 
 class EventTypesConfig(Section):
@@ -40,11 +49,21 @@ class EventTypesConfig(Section):
                 yield "impression", f"received '{name}', which is a click already; name it once"
 
 
+def _find_zone_problem(zone: str) -> str | None:
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"received '{zone}', which is no time zone of this machine; expected one such as Europe/Berlin or UTC"
+    return None
+
+
 class ColumnsConfig(Section):
     """The columns of a table: names in its header, or positions from 1."""
 
     user: Annotated[Column, Field(description="the column of user ids")]
-    item: Annotated[Column, Field(description="the column of item ids")]
+    item: Annotated[
+        Column | None, Field(description="the column of item ids; of rows with data.impressions there is none")
+    ] = None
     timestamp: Annotated[
         Column | None,
         Field(
@@ -95,14 +114,19 @@ class ColumnsConfig(Section):
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Every role needs a column of its own, and some roles need another."""
-        if self.request is not None and not self.is_labelled:
-            yield "request", "not used without data.columns.label: a log of clicks has no requests; remove it"
         if self.label_at_least is not None and self.label is None:
             yield "label_at_least", "not used without data.columns.label; name the column of ratings there"
         if self.events is not None and self.label is not None:
             yield "events", "not used beside data.columns.label: a row has one label; remove one of them"
         if self.time_format is not None and self.time_unit is not None:
             yield "time_format", "not used beside data.columns.time_unit, which is of numbers; remove one of them"
+        if self.events is not None and self.events.impression and self.timestamp == FILE_ORDER:
+            yield (
+                "events.impression",
+                "not used beside timestamp: file-order, since click_window is in seconds; remove it",
+            )
+        if problem := _find_zone_problem(self.time_zone):
+            yield "time_zone", problem
         columns: dict[str | int, str] = {}
         for role, name in {
             **{role: getattr(self, role) for role in ROLES},

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from din_train.config.column_roles import ROLES, ColumnsConfig
+from din_train.config.column_roles import FILE_ORDER, ROLES, ColumnsConfig
 from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
 from din_train.config.file_formats import Column, FilePath, FormatConfig, SideTable, SideTableConfig
 from din_train.config.rows import RowSplitConfig, SequenceConfig
@@ -223,7 +223,8 @@ class DataConfig(Section):
         str | None,
         Field(
             pattern=r"^[^A-Za-z0-9\[\]\"']{1,8}$",
-            description="x1: what joins the ids of a history, in quotes: '|'; lists such as [1, 2] are read as well",
+            description="rows and x1: what joins the ids of a history, in quotes: '|'; lists such as [1, 2] are read "
+            "as well",
         ),
     ] = None
     unmatched: Annotated[
@@ -238,7 +239,7 @@ class DataConfig(Section):
         Protocol,
         Field(
             description="holdout: validate on the second-last event, test on the last; paper: test on the last; time: "
-            "cut at two moments; user: disjoint users; presampled: x1"
+            "cut at two moments; user: disjoint users; presampled: rows and x1"
         ),
     ] = "holdout"
     time_split: Annotated[TimeSplitConfig | None, Field(description="where protocol time cuts")] = None
@@ -295,6 +296,17 @@ class DataConfig(Section):
             filled["user_split"] = {}
         return {**values, **{key: value for key, value in filled.items() if values.get(key) is None}}
 
+    @property
+    def holds_histories(self) -> bool:
+        """Whether rows are samples that come with their histories, all of which are kept."""
+        return self.source in PRESAMPLED
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether rows say what was not clicked, so that no negatives are drawn."""
+        of_columns = self.columns is not None and self.columns.is_labelled
+        return self.source in ("movielens", "x1") or self.impressions is not None or of_columns
+
     def path_of(self, key: str) -> Path | None:
         """The path of a key such as `events` or `item_vectors.image`; None if it is left out."""
         section, _, name = key.partition(".")
@@ -340,15 +352,66 @@ class DataConfig(Section):
                 yield "item_vectors", f"received '{name}', a name that is taken; choose another name"
         if self.source == "table" and self.columns is not None and self.columns.timestamp is None:
             yield "columns.timestamp", "missing; name the column of times, or file-order for a log without times"
+        if self.source == "rows":
+            yield from _find_row_problems(self)
+        if self.source == "table" and self.columns is not None:
+            if self.columns.item is None:
+                yield "columns.item", "missing; name the column of item ids"
+            if self.columns.request is not None and not self.columns.is_labelled:
+                yield (
+                    "columns.request",
+                    "not used without data.columns.label: a log of clicks has no requests; remove it",
+                )
         if self.source == "movielens" and self.user_fields and self.users is None:
             yield "users", "missing; data.user_fields needs the file they are in"
 
 
+def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
+    """Rows need an item or a request's items, a split, and sequences whose names and fields fit the store."""
+    columns, sequences = data.columns, data.sequences
+    if columns is None or sequences is None:
+        return
+    if data.impressions is None and columns.item is None:
+        yield "columns.item", "missing; name the column of item ids, or that of a request's items in data.impressions"
+    for role in ("item", "label"):
+        if data.impressions is not None and getattr(columns, role) is not None:
+            yield f"columns.{role}", "not used beside data.impressions, which says items and labels; remove it"
+    if columns.events is not None:
+        yield "columns.events", "not used by source 'rows', whose rows are samples; name the column of labels"
+    if columns.timestamp == FILE_ORDER:
+        yield "columns.timestamp", f"received '{FILE_ORDER}', which rows do not need; leave it out"
+    if data.test is None and data.row_split is None:
+        yield "test", "missing; name a file, or say in data.row_split how the rows of data.train are shared out"
+    if data.row_split is not None:
+        for name in ("validation", "test"):
+            if getattr(data, name) is None and not getattr(data.row_split, name):
+                yield f"row_split.{name}", f"received 0, but there is no data.{name} either; give a share"
+        if data.validation is not None and data.test is not None:
+            yield "row_split", "not used beside data.validation and data.test; remove it"
+        if data.row_split.by == "time" and columns.timestamp is None:
+            yield (
+                "row_split.by",
+                "received 'time', which needs data.columns.timestamp; name it, or split by user",
+            )
+    known = {field for each in sequences.values() for field in each.fields}
+    for name in data.behaviour_fields:
+        if name not in (*known, "time_gap"):
+            yield "behaviour_fields", f"received '{name}', which is none of the fields of data.sequences; name it there"
+        if name in (*data.item_fields, *data.user_fields, *data.context_fields, *RESERVED_FIELDS):
+            yield "behaviour_fields", f"received '{name}', a name that is taken; give the field another one"
+    for place, name in enumerate(sequences):
+        if not name.isidentifier() or (place and name in ("history", *RESERVED_FIELDS)):
+            yield (
+                "sequences",
+                f"received the name '{name}'; expected letters, digits and '_', and no taken name",
+            )
+
+
 def _find_protocol_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     source, protocol = data.source, data.protocol
-    if (source in PRESAMPLED) != (protocol == "presampled"):
+    if data.holds_histories != (protocol == "presampled"):
         given, drawn = "presampled, the split its files come with", "holdout, paper, time or user"
-        expected = given if source in PRESAMPLED else drawn
+        expected = given if data.holds_histories else drawn
         yield "protocol", f"received '{protocol}', but source '{source}' has {expected}"
     if protocol == "time" and data.time_split is None:
         yield "time_split", "missing; protocol 'time' needs its validation_from and test_from"

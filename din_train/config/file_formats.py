@@ -55,16 +55,17 @@ class FormatConfig(Section):
 
 
 class SideTableConfig(Section):
-    """A table of items or users beside the log: `data.items: FILE`, or `data.items: {path: FILE, key: COLUMN}`."""
+    """A table of items or users beside the log: `data.items: FILE`, or `{path: FILE, key: COLUMN, format: ...}`."""
 
     path: Annotated[FilePath, Field(description="the file")]
     key: Annotated[Column | None, Field(description="its column of ids; that of data.columns if left out")] = None
+    format: Annotated[FormatConfig | None, Field(description="its dialect, as data.format; told by its content")] = None
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> Any:
-        """A table without a key of its own is written as its path, as it may be given."""
+        """A table without a key and a dialect of its own is written as its path, as it may be given."""
         values = handler(self)
-        return values["path"] if self.key is None else values
+        return values["path"] if self.key is None and self.format is None else values
 
 
 def _take_path(value: object) -> object:

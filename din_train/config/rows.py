@@ -30,6 +30,9 @@ class SequenceConfig(Section):
             description="of text, in quotes: '|'; data.history_separator if left out",
         ),
     ] = None
+    padding: Annotated[
+        str | None, Field(min_length=1, description="the item id that fills empty places, such as '0': no behaviour")
+    ] = None
     order: Annotated[
         Literal["oldest_first", "newest_first"], Field(description="in which order a row holds its behaviours")
     ] = "oldest_first"

@@ -229,16 +229,16 @@ def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
 def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Negatives are resampled, and events filtered, only if the log does not come with its samples."""
     data = config.data
-    labelled = data.source in ("movielens", "x1") or (data.columns is not None and data.columns.label is not None)
+    labelled, given = data.is_labelled, data.holds_histories
     if labelled and config.negatives.resample == "epoch":
         yield "negatives.resample", "received 'epoch', but the log has negatives of its own, which are never drawn"
     if labelled and data.ties == "apart":
         yield "data.ties", "received 'apart', but only a log of clicks alone has ties to break; remove it"
-    if data.history_lag and (not labelled or data.source == "x1"):
+    if data.history_lag and (not labelled or given):
         yield "data.history_lag", "used only by a log of impressions (data.columns.label, MovieLens); remove it"
-    if data.source == "x1":
+    if given:
         for key, value in config.filters:
             if value != FiltersConfig.model_fields[key].default:
-                yield f"filters.{key}", "not used by source 'x1', whose rows are all kept; remove it"
+                yield f"filters.{key}", f"not used by source '{data.source}', whose rows are all kept; remove it"
         if data.min_history != DataConfig.model_fields["min_history"].default:
-            yield "data.min_history", "not used by source 'x1', whose rows are all kept; remove it"
+            yield "data.min_history", f"not used by source '{data.source}', whose rows are all kept; remove it"

@@ -35,9 +35,14 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
     data = config.data
     log = read_log(data, scratch, progress)
     moments = Moments.of(log.events, log.ticks)
-    account = Account(moments, remarks=check_cuts(config, moments))
-    if log.labelled:
+    account = Account(moments, remarks=[*check_cuts(config, moments), *log.remarks])
+    if log.labelled and log.click_window is None:
         check_labels(data, log.events)
+    if log.ticks is None and log.click_window is not None:
+        raise DataError(
+            f"data.columns.events.impression: needs unix times, in which click_window is, but the log's times go "
+            f"{moments}; leave impression out, so that the log is one of clicks, or write unix times into it"
+        )
     needing_time = [f"context_fields: {name}" for name in data.context_fields if name in TIME_FIELDS]
     needing_time += [f"behaviour_fields: {name}" for name in data.behaviour_fields if name == TIME_GAP]
     if log.ticks is None and needing_time:
@@ -56,6 +61,8 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             context_columns=list(dict.fromkeys(name for name in of_events if name not in (*TIME_FIELDS, TIME_GAP))),
             scratch=scratch,
         )
+        if ordered.clicks is not None and log.click_window is not None:
+            account.remarks.append(ordered.clicks.describe(log.click_window))
         account.joins += count_joins(connection, data, log)
         account.remarks += count_odd_ids(connection.table("coded_users").user, connection.table("coded_items").item)
         account.repeated_rows = count_repeats(connection, ordered.path)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ibis import Table, _
 
 from din_train.config import FiltersConfig
+from din_train.dataset.click_matching import ClickCounts, count_clicks, match_clicks
 from din_train.dataset.database import count_rows, load_table
 from din_train.dataset.filters import filter_events
 from din_train.logs import RawLog, field_column
@@ -31,10 +32,12 @@ class OrderedLog:
         unit), ordinal int64, float64 weight if the log has weights, and an int32 column `field_column(name)` of codes
         for each field of samples or behaviours (null if it has no value). Of a log of impressions also label int8,
         moment int64 (likewise) and request int64, which numbers a user's requests in order of moment; that is sorted by
-        user, request and item.
+        user, request and item. If its clicks are rows of their own also behaviour int8: 1 for a click, which is in
+        histories and no sample, 0 for an impression.
     num_users, num_items: codes run from 0 to these, of users and items that may have lost all their events.
     context: field -> table of code and value.
     dropped: reason -> how many events, or users, were left out.
+    clicks: of a log whose clicks are rows of their own.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class OrderedLog:
     num_items: int
     context: Mapping[str, pa.Table]
     dropped: dict[str, int]
+    clicks: ClickCounts | None = None
 
 
 def order_log(
@@ -79,10 +83,16 @@ def order_log(
         events = events.left_join(codes.select("value", **{f"context_{place}": "code"}), events[column] == codes.value)
         events = events.drop("value")
     codes_of = {field_column(name): f"context_{place}" for place, name in enumerate(context)}
-    columns = ["user_code", "item_code", "timestamp", "ordinal", *(["label"] if log.labelled else [])]
+    label = [] if not log.labelled else ["label" if log.click_window is None else "click"]
     request, weight = ([name for name in (each,) if name in raw.columns] for each in ("request", "weight"))
-    columns += weight
+    columns = ["user_code", "item_code", "timestamp", "ordinal", *label, *weight]
     kept = connection.create_table("coded_events", events.select(*columns, *request, **codes_of))
+    clicks = None
+    if log.click_window is not None:
+        kept = connection.create_table("matched_events", match_clicks(kept, log.click_window * (log.ticks or 1)))
+        columns = ["user_code", "item_code", "timestamp", "ordinal", "label", "behaviour", *weight]
+        clicks = count_clicks(kept)
+        clicks.check(log.reports[0].path)
     kept, dropped = filter_events(connection, kept, filters, ticks=log.ticks, min_clicks=min_clicks)
     path = scratch / "ordered.parquet"
     order = ["user_code", "timestamp", "ordinal"]
@@ -90,7 +100,7 @@ def order_log(
         columns += ["moment", "request"]
         order = ["user_code", "request", "item_code", "timestamp", "label", *weight, *codes_of, "ordinal"]
     kept.order_by(*order).select(*columns, *codes_of).to_parquet(path)
-    return OrderedLog(path, count_rows(users), count_rows(items), context, dropped)
+    return OrderedLog(path, count_rows(users), count_rows(items), context, dropped, clicks)
 
 
 def describe_items(
@@ -107,7 +117,7 @@ def describe_items(
     ids = load_table(connection, "item_ids", item_ids)
     table = ids.inner_join(connection.table("coded_items").select("item", "item_code"), "item_code")
     wanted = ["category", "title", *map(field_column, fields)]
-    table, several = _describe(connection, table, log.items, "item", wanted)
+    table, several = _describe(connection, table, log, "item", wanted)
     return table.order_by("item_id").select("item_id", "item", *wanted).to_pyarrow(), several
 
 
@@ -116,17 +126,18 @@ def describe_users(connection: ibis.BaseBackend, log: RawLog, user_ids: pa.Table
     ids = load_table(connection, "user_ids", user_ids)
     table = ids.inner_join(connection.table("coded_users").select("user", "user_code"), "user_code")
     wanted = list(map(field_column, fields))
-    table, _several = _describe(connection, table, log.users, "user", wanted)
+    table, _several = _describe(connection, table, log, "user", wanted)
     return table.order_by("user_id").select("user_id", "user", *wanted).to_pyarrow()
 
 
 def _describe(
-    connection: ibis.BaseBackend, table: Table, path: Path | None, key: str, wanted: Sequence[str]
+    connection: ibis.BaseBackend, table: Table, log: RawLog, key: str, wanted: Sequence[str]
 ) -> tuple[Table, int]:
-    """`table` with the wanted columns: from the file at `path`, else the first value the events have, else null.
+    """`table` with the wanted columns: from the log's table of items or users, else the first value the events have.
 
     First in the file, or in a log of impressions in time; of one time the least.
     """
+    path = log.items if key == "item" else log.users
     side = None if path is None else connection.read_parquet(path, table_name=f"raw_{key}s")
     events = connection.table("raw_events")
     in_side = [name for name in wanted if side is not None and name in side.columns]
@@ -137,7 +148,7 @@ def _describe(
     for place, name in enumerate(in_events):
         # In two steps, since an aggregate over all events that holds strings grows beyond the memory limit.
         present = events.filter(events[name].notnull())
-        since = present.timestamp if "label" in events.columns else present.ordinal
+        since = present.timestamp if log.labelled else present.ordinal
         pairs = connection.create_table(f"{key}_values_{place}", present.group_by(key, name).agg(first=since.min()))
         ranked = pairs.mutate(
             rank=ibis.row_number().over(group_by=key, order_by=["first", name]), count=pairs.count().over(group_by=key)

@@ -15,7 +15,8 @@ def filter_events(
 
     Args:
         events: a table of the database: user_code, item_code, timestamp, ordinal, label where the log has one, request
-            (text or null) where it names them; it is replaced by smaller ones.
+            (text or null) where it names them, behaviour where clicks are rows of their own; it is replaced by smaller
+            ones.
         ticks: timestamps a second, None where they are no unix times.
         min_clicks: the least requests with a click (events, where the log has no labels) the protocol needs of a user.
 
@@ -53,7 +54,7 @@ def _filter_duplicates(
     if filters.duplicates == "keep":
         return events
     keys = ["user_code", "item_code", *(["timestamp"] if filters.duplicates == "drop-same-time" else [])]
-    keys += ["label"] if "label" in events.columns else []
+    keys += [name for name in ("label", "behaviour") if name in events.columns]
     if filters.duplicates == "drop-same-item":  # of the first time; where that is twice, the first in the file
         earliest = events.group_by(keys).agg(timestamp=_.timestamp.min())
         first = events.semi_join(earliest, [*keys, "timestamp"]).group_by(keys).agg(ordinal=_.ordinal.min())
@@ -81,7 +82,14 @@ def _filter_k_core(connection: ibis.BaseBackend, events: Table, k: int, dropped:
 def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks: int, dropped: dict[str, int]) -> Table:
     per_user = events.group_by("user_code").agg(events=_.count())
     if "label" in events.columns:
-        clicked = _clicks(events).select("user_code", "request").distinct().group_by("user_code").agg(clicks=_.count())
+        clicked = (
+            _impressions(events)
+            .filter(_.label == 1)
+            .select("user_code", "request")
+            .distinct()
+            .group_by("user_code")
+            .agg(clicks=_.count())
+        )
         per_user = per_user.left_join(clicked, "user_code").drop("user_code_right")
         per_user = per_user.mutate(clicks=_.clicks.fill_null(0))
     else:
@@ -108,23 +116,37 @@ def number_requests(events: Table, ticks: int) -> Table:
     """Impressions with moment (the time of the request's earliest row) and request.
 
     Request numbers a user's requests in order of moment, then of request id, so that the order of the lines says
-    nothing; in a log that names no requests, and where a row has none, the second is the request.
+    nothing; in a log that names no requests, and where a row has none, the second is the request. A click beside its
+    impression belongs to no request: its number is -1.
 
     Args:
         ticks: timestamps a second.
     """
     second = (_.timestamp - _.timestamp % ticks).cast("int64")
+    no_request = (events.behaviour == 1) if "behaviour" in events.columns else ibis.literal(value=False)
     if "request" not in events.columns:
-        return events.mutate(moment=second, request=second)
+        return events.mutate(moment=second, request=ibis.ifelse(no_request, -1, second))
     key = ibis.coalesce("id " + events.request, "at " + (events.timestamp // ticks).cast("string"))
     keyed = events.mutate(key=key).drop("request")
-    requests = keyed.group_by("user_code", "key").agg(moment=_.timestamp.min())
+    requests = _impressions(keyed).group_by("user_code", "key").agg(moment=_.timestamp.min())
     requests = requests.mutate(request=ibis.row_number().over(order_by=["user_code", "moment", "key"]).cast("int64"))
-    return keyed.inner_join(requests, ["user_code", "key"]).drop("key")
+    if "behaviour" not in events.columns:
+        return keyed.inner_join(requests, ["user_code", "key"]).drop("key")
+    shown = _impressions(keyed).inner_join(requests, ["user_code", "key"]).drop("key")
+    clicks = keyed.filter(_.behaviour == 1).mutate(moment=_.timestamp, request=ibis.literal(-1, "int64")).drop("key")
+    return shown.union(clicks.select(shown.columns))
 
 
 def _clicks(events: Table) -> Table:
+    """The rows that are in histories."""
+    if "behaviour" in events.columns:
+        return events.filter(_.behaviour == 1)
     return events.filter(_.label == 1) if "label" in events.columns else events
+
+
+def _impressions(events: Table) -> Table:
+    """The rows that may be samples."""
+    return events.filter(_.behaviour == 0) if "behaviour" in events.columns else events
 
 
 def _replace(

@@ -15,7 +15,7 @@ from din_train.dataset.matching import Account, Join
 from din_train.dataset.vocabulary import FIRST_REAL_ID, RawIds
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
-from din_train.logs.table_parquet import take_text
+from din_train.logs.expressions import take_text
 
 _ROWS_AT_ONCE = 10_000
 
@@ -32,7 +32,7 @@ def add_vectors(items: pa.Table, data: DataConfig, account: Account) -> pa.Table
             than finite numbers, or matches no item while `data.unmatched` is not `allow`.
     """
     ids = RawIds([None] * FIRST_REAL_ID + items["item"].to_pylist())
-    default = "item" if data.columns is None else data.columns.item
+    default = "item" if data.columns is None or data.columns.item is None else data.columns.item
     for name, given in (data.item_vectors or {}).items():
         found = _VectorReader(f"data.item_vectors.{name}", given, default).read(ids, items.num_rows, data, account)
         items = items.append_column(f"{name}_vector", found)

@@ -66,13 +66,14 @@ _BLOCK_EVENTS = 1 << 20
 
 
 def count_repeats(connection: ibis.BaseBackend, ordered: Path) -> int:
-    """How many rows are equal in user, item and time to another one.
+    """How many rows are equal in user, item and time to another one; a click beside its impression is none.
 
     Args:
         ordered: Parquet of events with columns `user_code`, `item_code` and `timestamp`.
     """
     events = connection.read_parquet(ordered, table_name="ordered_events")
-    groups = events.group_by("user_code", "item_code", "timestamp").agg(rows=events.count())
+    keys = ["user_code", "item_code", "timestamp", *(name for name in ("behaviour",) if name in events.columns)]
+    groups = events.group_by(keys).agg(rows=events.count())
     return int(groups.agg(repeats=(groups.rows - 1).sum()).to_pyarrow()["repeats"][0].as_py() or 0)
 
 

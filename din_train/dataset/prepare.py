@@ -228,9 +228,13 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
     for key, of_model in (("list_fields", {"pooling"}), ("item_vectors", {"path", "units", "trained"})):
         named = getattr(config.data, key) or {}
         recipe[f"data.{key}"] = {name: each.model_dump(mode="json", exclude=of_model) for name, each in named.items()}
-    sides = {f"data.{key}.key": side.key for key in ("items", "users") if (side := getattr(config.data, key))}
+    for key in ("items", "users"):
+        side = getattr(config.data, key)
+        if side is not None:
+            recipe[f"data.{key}.key"] = side.key
+            recipe[f"data.{key}.format"] = None if side.format is None else side.format.model_dump(mode="json")
     vocabulary = config.vocabulary.model_dump(mode="json", include={"min_count", "hash_buckets"})
-    return recipe | sides | {f"vocabulary.{key}": value for key, value in vocabulary.items()}
+    return recipe | {f"vocabulary.{key}": value for key, value in vocabulary.items()}
 
 
 def _prepare(
@@ -243,7 +247,7 @@ def _prepare(
 ) -> Manifest:
     started = time.perf_counter()
     inputs = logs.describe(before)
-    parts = (build_presampled if config.data.source == "x1" else build_from_log)(config, scratch, progress)
+    parts = (build_presampled if config.data.holds_histories else build_from_log)(config, scratch, progress)
     recipe = _describe_recipe(config)
 
     def describe(totals: Totals) -> Manifest:

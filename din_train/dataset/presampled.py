@@ -1,255 +1,442 @@
-"""Protocol `presampled`: the ready-made samples of source `x1`, every row kept.
+"""Protocol `presampled`: rows that are samples and hold their histories (sources `rows` and `x1`), every row kept.
+
+Rows of `data.validation` and `data.test` are those splits'. A split without a file is made of rows of `data.train`, by
+`data.row_split`. Without that key and without a validation file:
 
     file     row                                                       split
     train    a user's positive with the longest history (the first     validation
              of several), and the negatives with that very history
     train    every other row                                           train
-    test     every row                                                 test
 
 So a user of one training positive is in validation only, of two in train and validation, and so on; a user of none is
-in train as it is. Test rows stay in their order.
-
-A row's history is a slice of an event list, as everywhere in the store: a user's longest history is stored once, and a
-history that is its beginning is a slice of it. A history that is not (of a log cut to the newest so many) is stored
-besides.
+in train as it is. Rows stay in their order. Histories are slices of stored lists, see `given_histories.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ibis import Table, _
+from numpy.typing import NDArray
 
-from din_train.config import Config
+from din_train.config import Config, DataConfig
+from din_train.config.data import TIME_FIELDS
 from din_train.dataset.database import connect, count_rows, load_table
-from din_train.dataset.fields import Rows, number_fields
+from din_train.dataset.events import describe_items, describe_users
+from din_train.dataset.fields import Rows, add_hashed_rows, number_fields
+from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
+from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_sample_labels
-from din_train.dataset.matching import Account, count_odd_ids
-from din_train.dataset.negatives import UnknownItems
+from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
+from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import SPLITS, Split
+from din_train.dataset.row_negatives import RowNegatives
+from din_train.dataset.row_splits import split_rows
 from din_train.dataset.samples import BLOCK_ROWS, Block
 from din_train.dataset.store import StoreParts
-from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
-from din_train.logs import Progress, read_x1
+from din_train.dataset.time_fields import VALUES, compute_time_field
+from din_train.dataset.time_range import Moments, show_date
+from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering, build_vocabulary, number_codes
+from din_train.errors import DataError
+from din_train.logs import ROW_SPLITS, Progress, RawSamples, field_column, read_samples
 
-_SAMPLE_COLUMNS = ("user_id", "target_item_id", "history_start", "history_length", "label", "event")
+Ints = NDArray[np.int64]
 
 
 def build_presampled(config: Config, scratch: Path, progress: Progress) -> StoreParts:
-    """Read the samples and find their histories' places.
+    """Read the samples, store their histories once, and work out everything but the samples themselves.
 
     Raises:
-        DataError: see `read_x1`.
+        DataError: see `read_samples`; if a split has no row, or a field needs times that the rows do not have.
     """
     data = config.data
-    if data.train is None or data.test is None:
-        raise ValueError("DataConfig lets no x1 log be without train and test")
-    raw = read_x1(data, data.train, data.test, scratch, progress)
+    raw = read_samples(data, scratch, progress)
+    log, has_times = raw.log, "timestamp" in pq.read_schema(raw.log.events).names
+    account = Account(Moments.of(log.events, log.ticks) if has_times else None)
+    _check_time_fields(data, raw, has_times)
     with connect(data, scratch) as connection:
-        rows = connection.read_parquet(raw.rows, table_name="rows")
-        check_sample_labels(rows, {"train": data.train, "test": data.test})
-        events = _find_events(connection)
-        samples = _find_samples(connection)
-        items, several, unknown_items = _number_items(connection, config.vocabulary.min_count)
-        events_path, samples_path = scratch / "events.parquet", scratch / "samples.parquet"
-        item_ids = items.select("item", "item_id")
-        events.left_join(item_ids, "item").order_by("user_id", "segment", "position").select(
-            "user_id", item_id=_.item_id.fill_null(UNKNOWN_ID)
-        ).to_parquet(events_path)
-        samples.left_join(item_ids, "item").order_by("split", "ordinal").select(
-            "split",
-            "user_id",
-            "history_start",
-            "history_length",
-            "label",
-            event="ordinal",
-            target_item_id=_.item_id.fill_null(UNKNOWN_ID),
-        ).to_parquet(samples_path)
-        item_table = items.order_by("item_id").select("item_id", "item", "category", "title", "total", "training")
-        known = item_table.to_pyarrow()
-        account = Account(remarks=count_odd_ids(connection.table("users").user_id_raw, items.item))
-        account.remarks += _count_shared_rows(rows)
-        users = connection.table("users").order_by("user_id").select("user_id", user="user_id_raw").to_pyarrow()
-    training_events = known["training"]
-    rows_of_items = Rows("items", known["total"].to_numpy(), training_events.to_numpy())
-    table, of_items = number_fields(known.drop(["total", "training"]), ("category",), rows_of_items, config, account)
+        rows = connection.read_parquet(log.events, table_name="sample_rows")
+        if log.labelled:
+            check_sample_labels(rows, {name: getattr(data, name) for name in ROW_SPLITS})
+        first_seen = rows.group_by("user").agg(first=_.ordinal.min())
+        users = connection.create_table(
+            "coded_users", first_seen.mutate(user_code=ibis.row_number().over(order_by="first").cast("int32"))
+        )
+        load_table(
+            connection,
+            "coded_items",
+            pa.table({"item": raw.items, "item_code": np.arange(len(raw.items), dtype=np.int32)}),
+        )
+        user_ids = users.select("user", user_id=(users.user_code + FIRST_REAL_ID).cast("int32"))
+        lines = connection.read_parquet(raw.histories, table_name="lines").inner_join(user_ids, "user")
+        given = place_histories(raw, lines, scratch)
+        samples = _place_samples(connection, raw, rows, user_ids, given)
+        samples = connection.create_table("samples", split_rows(connection, samples, data))
+        counts = _count_items(raw, given, samples)
+        order = pc.sort_indices(raw.items).to_numpy()  # rows of several files have no one order to go by
+        by_name = number_codes(np.maximum(counts.total[order], 1), counts.training[order], config.vocabulary.min_count)
+        ids = np.empty(len(order), np.int32)
+        ids[order] = by_name.ids
+        items = Numbering(ids, order[by_name.codes])
+        context = _number_context(connection, samples, data, config.vocabulary.min_count, account)
+        path = scratch / "samples.parquet"
+        _select_samples(samples, context).order_by("split", "ordinal").to_parquet(path)
+        account.remarks += count_odd_ids(users.user, connection.table("coded_items").item)
+        account.remarks += _count_shared_rows(samples)
+        if has_times:
+            groups = samples.group_by("user_id", "item_code", "timestamp").agg(rows=_.count())
+            account.repeated_rows = int(groups.agg(n=(groups.rows - 1).sum()).to_pyarrow()["n"][0].as_py() or 0)
+        histories = _describe_histories(connection, samples, given)
+        _view_events(connection, raw, rows, given)
+        account.joins += count_joins(connection, data, log)
+        codes = {"item": items.codes, "user": np.arange(count_rows(users))}
+        item_ids, user_table_ids = (
+            pa.table({f"{kind}_code": each.astype(np.int32), f"{kind}_id": _count_up(len(each))})
+            for kind, each in codes.items()
+        )
+        in_order = replace(log, labelled=False)  # the first row that says something of an item or a user counts
+        item_table, several = describe_items(connection, in_order, item_ids, data.item_fields)
+        user_table = describe_users(connection, in_order, user_table_ids, data.user_fields)
+        targets = samples.filter(_.label == 1).order_by("user_id").select("user_id", "item_code").to_pyarrow()
+    item_fields = ("category", *data.item_fields)
+    training_events = counts.training[items.codes]
+    item_rows = Rows("items", counts.total[items.codes], training_events)
+    item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account)
+    item_table = add_hashed_rows(add_vectors(item_table, data, account), config)
+    ones = np.ones(user_table.num_rows, np.int64)
+    user_table, of_users = number_fields(user_table, data.user_fields, Rows("users", ones, ones), config, account)
+    behaviours = {
+        name: number_codes(counts.fields[name], counts.training_fields[name], config.vocabulary.min_count)
+        for name in counts.fields
+    }
+    of_behaviours = {name: raw.values[name].take(pa.array(each.codes)).to_pylist() for name, each in behaviours.items()}
+    of_context = {name: context[name].values if name in context else VALUES[name] for name in data.context_fields}
+    unknown_items = UnknownItems.of(ids == UNKNOWN_ID, counts.training)
+    negatives = None
+    if not log.labelled:
+        of_users_rows = given.events["user_id"]
+        starts = np.searchsorted(of_users_rows, np.arange(user_table.num_rows + FIRST_REAL_ID))
+        negatives = RowNegatives(
+            negatives=config.negatives,
+            distribution=build_distribution(config.negatives, training_events, unknown_items),
+            events=given.events["item"],
+            ids=ids,
+            user_starts=starts,
+            target_users=targets["user_id"].to_numpy(),
+            target_item_ids=ids[targets["item_code"].to_numpy()],
+        )
+    builder = _BlockBuilder(data, raw, given, path, ids, behaviours, context, negatives)
     return StoreParts(
-        event_columns=("user_id", "item_id"),
-        sample_columns=_SAMPLE_COLUMNS,
-        blocks=_read_blocks(events_path, samples_path),
+        event_columns=("user_id", "item_id", *builder.event_columns),
+        sample_columns=builder.sample_columns,
+        blocks=builder.read_blocks(),
         tables={
-            "items": table.append_column("training_events", training_events),
-            "users": users,
-            "vocabularies": build_vocabulary(of_items),
+            "items": item_table.append_column("training_events", pa.array(training_events)),
+            "users": user_table,
+            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context, **of_behaviours}),
         },
-        rejected=raw.rejected,
-        reports=raw.reports,
-        fields={"item": ("category",), "user": (), "context": ()},
-        negatives="in the log",
+        rejected=log.rejected,
+        reports=log.reports,
+        fields={"item": item_fields, "user": data.user_fields, "context": data.context_fields},
+        negatives="in the log" if log.labelled else "sampled",
         unknown_items=unknown_items,
         items_with_several_categories=several,
         count_short_histories=lambda: 0,
-        count_dropped=lambda: {"items_of_too_few_training_events": unknown_items.items},
-        describe_histories=lambda: {"given": True},
+        count_dropped=lambda: {
+            "items_of_too_few_training_events": unknown_items.items,
+            **({} if log.labelled else {"positives_without_a_negative": builder.positives_without_a_negative}),
+        },
+        describe_histories=lambda: histories,
         account=account,
     )
 
 
-def _count_shared_rows(rows: Table) -> list[str]:
+def _count_up(size: int) -> NDArray[np.int32]:
+    return np.arange(FIRST_REAL_ID, FIRST_REAL_ID + size, dtype=np.int32)
+
+
+def _check_time_fields(data: DataConfig, raw: RawSamples, has_times: bool) -> None:
+    needing = [name for name in data.context_fields if name in TIME_FIELDS]
+    if needing and (not has_times or raw.log.ticks is None):
+        raise DataError(
+            f"data.context_fields: {needing[0]}: needs unix times of the rows; name their column in "
+            "data.columns.timestamp, or leave the field out"
+        )
+    if "days_since_last" in needing and 0 not in raw.ticks:
+        raise DataError(
+            "data.context_fields: days_since_last: needs the times of the behaviours; name their column in "
+            "data.sequences, or leave the field out"
+        )
+
+
+def _place_samples(
+    connection: ibis.BaseBackend, raw: RawSamples, rows: Table, user_ids: Table, given: GivenHistories
+) -> Table:
+    """The rows with user_id, the places of their histories, and request_key where requests are known."""
+    places = connection.read_parquet(given.places, table_name="places")
+    placed = rows.rename(file="split").inner_join(user_ids, "user").inner_join(places, "history")
+    if "timestamp" in rows.columns:
+        placed = placed.mutate(timestamp=(placed.timestamp // (raw.log.ticks or 1)).cast("int64"))
+    if "request" in rows.columns:
+        key = placed.request
+    elif raw.layout.impressions is not None:
+        key = placed.history
+    else:
+        key = placed.timestamp if "timestamp" in rows.columns else None
+    return placed.drop("user", "item") if key is None else placed.mutate(request_key=key).drop("user", "item")
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """By code: positives and stored behaviours, and of them those that training sees; of fields the behaviours."""
+
+    total: Ints
+    training: Ints
+    fields: dict[str, Ints]
+    training_fields: dict[str, Ints]
+
+
+def _count_items(raw: RawSamples, given: GivenHistories, samples: Table) -> _Counts:
+    size = len(raw.items)
+    is_training = samples.split == int(Split.TRAIN)
+    found = samples.filter(_.label == 1).group_by("item_code").agg(
+        total=_.count(), training=(_.split == int(Split.TRAIN)).cast("int64").sum()
+    ).to_pyarrow()  # fmt: skip
+    total, training = np.zeros((2, size), np.int64)
+    total[found["item_code"].to_numpy()] = found["total"].to_numpy()
+    training[found["item_code"].to_numpy()] = found["training"].to_numpy()
+    spans = []
+    for place in range(len(raw.layout.sequences)):
+        start, length = f"start {place}", f"length {place}"
+        seen = samples.filter(is_training & (samples[length] > 0)).group_by(start=start).agg(length=_[length].max())
+        spans.append(seen.to_pyarrow())
+    span = pa.concat_tables(spans).sort_by("start")
+    covered = find_covered(
+        len(given.events["item"]), span["start"].to_numpy(), span["length"].to_numpy().astype(np.int64), BLOCK_ROWS
+    )
+    names = [name for name in raw.values if name != "category"]
+    fields = {name: np.zeros(len(raw.values[name]), np.int64) for name in names}
+    training_fields = {name: np.zeros(len(raw.values[name]), np.int64) for name in names}
+    for first, is_seen in zip(range(0, len(given.events["item"]), BLOCK_ROWS), covered, strict=True):
+        inside = slice(first, first + BLOCK_ROWS)
+        codes = given.events["item"][inside]
+        total += np.bincount(codes, minlength=size)
+        training += np.bincount(codes[is_seen], minlength=size)
+        for name in names:
+            codes = given.events[name][inside]
+            fields[name] += np.bincount(codes[codes >= 0], minlength=len(fields[name]))
+            codes = codes[is_seen]
+            training_fields[name] += np.bincount(codes[codes >= 0], minlength=len(fields[name]))
+    return _Counts(total, training, fields, training_fields)
+
+
+@dataclass(frozen=True)
+class _ContextField:
+    """table: value, id. values: by id from `FIRST_REAL_ID`."""
+
+    table: Table
+    values: list[str]
+
+
+def _number_context(
+    connection: ibis.BaseBackend, samples: Table, data: DataConfig, min_count: int, account: Account
+) -> dict[str, _ContextField]:
+    """The context fields that are columns of the rows."""
+    found = {}
+    for place, name in enumerate(name for name in data.context_fields if name not in TIME_FIELDS):
+        given = samples.filter(samples[field_column(name)].notnull())
+        counted = given.group_by(value=given[field_column(name)]).agg(
+            first=given.ordinal.min(),
+            total=given.count(),
+            training=(given.split == int(Split.TRAIN)).cast("int64").sum(),
+        )
+        counts = counted.order_by("first").to_pyarrow()
+        numbering = number_codes(counts["total"].to_numpy(), counts["training"].to_numpy(), min_count)
+        table = pa.table({"value": counts["value"], "id": numbering.ids})
+        values = counts["value"].take(pa.array(numbering.codes)).to_pylist()
+        found[name] = _ContextField(load_table(connection, f"context_{place}", table), values)
+        size = count_rows(samples)
+        missing = size - int(pc.sum(counts["total"]).as_py() or 0)
+        account.add_field(name, FieldValues("rows", size, missing), data)
+    return found
+
+
+def _select_samples(samples: Table, context: Mapping[str, _ContextField]) -> Table:
+    """What blocks are built from: context fields as ids, requests as numbers of a user's."""
+    if "request_key" in samples.columns:
+        number = ibis.dense_rank().over(ibis.window(group_by="user_id", order_by="request_key"))
+        samples = samples.mutate(request_number=number.cast("int64"))
+    for name, each in context.items():
+        column = field_column(name)
+        joined = samples.left_join(each.table, samples[column] == each.table.value)
+        samples = joined.mutate(**{f"context {name}": joined.id.fill_null(UNKNOWN_ID)}).drop("value", "id")
+    unwanted = {"file", "history", "category", "request", "request_key"}
+    return samples.select(*(name for name in samples.columns if name not in unwanted and not name.startswith("field ")))
+
+
+def _count_shared_rows(samples: Table) -> list[str]:
     """A line where test rows are training rows too."""
-    of_test = rows.filter(rows.split == "test")
-    shared = of_test.semi_join(rows.filter(rows.split == "train"), ["user_id", "item_id", "item_history"])
-    count = count_rows(shared)
+    keys = ["user_id", "item_code", "start 0", "length 0", *(["timestamp"] if "timestamp" in samples.columns else [])]
+    of_test = samples.filter(samples.file == "test")
+    count = count_rows(of_test.semi_join(samples.filter(samples.file == "train"), keys))
     return [f"{count:,} of {count_rows(of_test):,} test rows are in the training file too"] if count else []
 
 
-def measure_history(history: ibis.Value) -> ibis.Value:
-    """How many ids a history of `^`-joined ids has; an empty one has none."""
-    return ibis.ifelse(history == "", 0, history.length() - history.replace("^", "").length() + 1)
+def _describe_histories(connection: ibis.BaseBackend, samples: Table, given: GivenHistories) -> dict[str, Any]:
+    """What the manifest says of the histories that rows came with; `audit` refuses what is wrong with them."""
+    said: dict[str, Any] = {"given": True}
+    users = connection.table("coded_users")
+    if "request_key" in samples.columns:
+        ends = [name for name in samples.columns if name.startswith(("start ", "length "))]
+        bounds = {f"{name} least": samples[name].min() for name in ends}
+        bounds |= {f"{name} most": samples[name].max() for name in ends}
+        requests = samples.group_by("user_id", "request_key").agg(first=samples.ordinal.min(), **bounds)
+        differ = ibis.or_(*(requests[f"{name} least"] != requests[f"{name} most"] for name in ends))
+        several = requests.filter(differ)
+        said |= {"requests": count_rows(requests), "requests_of_several_histories": count_rows(several)}
+        if said["requests_of_several_histories"]:
+            one = several.order_by("first").limit(1).to_pyarrow().to_pylist()[0]
+            said["example_of_several_histories"] = _show(users, one["user_id"], one["request_key"])
+    if "timestamp" in samples.columns and "timestamp" in given.events:
+        said |= {"rows_of_later_behaviours": given.later, "histories_out_of_order": given.unordered}
+        if given.example is not None:
+            one = samples.filter(_.history == given.example).limit(1).to_pyarrow().to_pylist()[0]
+            said["example_of_later_behaviours"] = _show(users, one["user_id"], one["timestamp"])
+    return said
 
 
-def _rank(rows: Table) -> ibis.Value:
-    """Highest for the longest history, of several for the first."""
-    return rows.history_length * 2**40 - rows.ordinal
+def _show(users: Table, user_id: int, moment: Any) -> str:
+    (user,) = users.filter(_.user_code == user_id - FIRST_REAL_ID).to_pyarrow()["user"].to_pylist()
+    return f"user {user!r}, {show_date(moment) if isinstance(moment, int) else moment}"
 
 
-def _find_events(connection: ibis.BaseBackend) -> Table:
-    """user_id, segment, position, item, category: the histories, each stored as often as it must be.
+def _view_events(connection: ibis.BaseBackend, raw: RawSamples, rows: Table, given: GivenHistories) -> None:
+    """The table `raw_events`, from which items and users are described: the rows, then the behaviours' categories."""
+    fields = [name for name in rows.columns if name == "category" or name.startswith("field ")]
+    view = rows.select("user", "item", "ordinal", *fields)
+    if "category" in raw.values:
+        pairs = load_table(connection, "behaviour_categories", _pair_categories(raw, given))
+        view = view if "category" in fields else view.mutate(category=ibis.null("string"))
+        others = {name: ibis.null("string") for name in ("user", *fields) if name != "category"}
+        view = view.union(pairs.mutate(**others).select(*view.columns))
+    connection.create_view("raw_events", view)
 
-    Also makes the tables `users` (user_id by first appearance), `placed_rows` (with their segments) and `segments`.
+
+def _pair_categories(raw: RawSamples, given: GivenHistories) -> pa.Table:
+    """item, category, ordinal (after all rows) of the behaviours, each pair once."""
+    kinds = len(raw.values["category"])
+    keys, first = np.zeros((2, 0), np.int64)
+    for start in range(0, len(given.events["item"]), BLOCK_ROWS):
+        items, categories = (given.events[name][start : start + BLOCK_ROWS] for name in ("item", "category"))
+        places = np.flatnonzero(categories >= 0)
+        keys = np.concatenate([keys, items[places].astype(np.int64) * kinds + categories[places]])
+        first = np.concatenate([first, start + places])
+        keys, at = np.unique(keys, return_index=True)
+        first = first[at]
+    items, categories = (pa.array(each) for each in np.divmod(keys, max(kinds, 1)))
+    return pa.table(
+        {"item": raw.items.take(items), "category": raw.values["category"].take(categories), "ordinal": first + 2**62}
+    )
+
+
+@dataclass
+class _BlockBuilder:
+    """Builds the store's blocks of events, then of samples.
+
+    samples: Parquet, sorted by split and row. items: code -> item id. behaviours: of fields of behaviours.
     """
-    rows = connection.table("rows")
-    first_seen = rows.group_by(user_id_raw=rows.user_id).agg(first=_.ordinal.min())
-    users = connection.create_table(
-        "users", first_seen.mutate(user_id=(ibis.row_number().over(order_by="first") + FIRST_REAL_ID).cast("int32"))
-    )
-    placed = rows.rename(user_id_raw="user_id").inner_join(users.select("user_id_raw", "user_id"), "user_id_raw")
-    placed = connection.create_table(
-        "numbered", placed.mutate(history_length=measure_history(placed.item_history).cast("int32"))
-    )
-    longest = placed.group_by("user_id").agg(longest=placed.item_history.argmax(_rank(placed)))
-    placed = placed.inner_join(longest, "user_id")
-    is_beginning = (_.longest + "^").startswith(_.item_history + "^") | (_.item_history == "")
-    placed = placed.mutate(apart=~is_beginning)
-    placed = placed.mutate(segment_history=ibis.ifelse(placed.apart, placed.item_history, placed.longest))
-    placed = connection.create_table("placed_rows", placed)
-    histories = placed.group_by("user_id", "apart", "segment_history").agg(
-        first=_.ordinal.min(),
-        # the categories of the row that has the whole history
-        cate_history=placed.cate_history.argmax(_rank(placed)),
-    )
-    histories = histories.filter(_.segment_history != "")
-    segment = ibis.row_number().over(group_by="user_id", order_by=["apart", "first"])
-    segments = connection.create_table("segments", histories.mutate(segment=segment))
-    items = segments.mutate(item=segments.segment_history.split("^"), category=segments.cate_history.split("^")).select(
-        "user_id", "segment", "apart", "segment_history", "item", "category"
-    )
-    pairs = items.mutate(pair=items.item.zip(items.category)).drop("item", "category")
-    exploded = pairs.unnest("pair", offset="position")
-    return connection.create_table(
-        "history_events",
-        exploded.select("user_id", "segment", "position", item=exploded.pair.f1, category=exploded.pair.f2.nullif("")),
-    )
+
+    data: DataConfig
+    raw: RawSamples
+    given: GivenHistories
+    samples: Path
+    items: NDArray[np.int32]
+    behaviours: Mapping[str, Numbering]
+    context: Mapping[str, _ContextField]
+    negatives: RowNegatives | None
+    positives_without_a_negative: int = 0
+
+    @property
+    def event_columns(self) -> list[str]:
+        """Beside user and item."""
+        return [*(["timestamp"] if "timestamp" in self.given.events else []), *self.behaviours]
+
+    @property
+    def sample_columns(self) -> list[str]:
+        has = pq.read_schema(self.samples).names
+        names = {"timestamp": "timestamp", "request": "request_number", "weight": "weight"}
+        others = [f"{name}_{what}" for name in list(self.raw.layout.sequences)[1:] for what in ("start", "length")]
+        return [
+            *("user_id", "target_item_id", "history_start", "history_length", "label", "event"),
+            *(name for name, column in names.items() if column in has),
+            *others,
+            *self.data.context_fields,
+        ]
+
+    def read_blocks(self) -> Iterator[Block]:
+        """Events first, then the samples; what one kind has no rows of is empty."""
+        none = np.zeros(0, np.int64)
+        no_samples = {split: dict.fromkeys(self.sample_columns, none) for split in SPLITS}
+        no_events = dict.fromkeys(("user_id", "item_id", *self.event_columns), none)
+        events = self.given.events
+        for first in range(0, len(events["item"]), BLOCK_ROWS):
+            inside = slice(first, first + BLOCK_ROWS)
+            columns = {"user_id": events["user_id"][inside], "item_id": self.items[events["item"][inside]]}
+            columns |= {"timestamp": events["timestamp"][inside]} if "timestamp" in events else {}
+            for name, numbering in self.behaviours.items():
+                columns[name] = _take_ids(numbering, events[name][inside])
+            yield Block(columns, no_samples)
+        with pq.ParquetFile(self.samples) as file:
+            for batch in file.iter_batches(BLOCK_ROWS):
+                columns = {name: batch[name].to_numpy() for name in batch.schema.names}
+                samples = {}
+                for split in SPLITS:
+                    rows = columns["split"] == split
+                    samples[split] = self._build({name: each[rows] for name, each in columns.items()}, split)
+                yield Block(no_events, samples)
+
+    def _build(self, rows: Mapping[str, Any], split: Split) -> dict[str, Any]:
+        """Columns of the store from those of the file."""
+        columns = {
+            "user_id": rows["user_id"],
+            "target_item_id": self.items[rows["item_code"]],
+            "label": rows["label"],
+            "event": rows["ordinal"],
+        }
+        for place, name in enumerate(["history", *list(self.raw.layout.sequences)[1:]]):
+            columns |= {f"{name}_{what}": rows[f"{what} {place}"] for what in ("start", "length")}
+        for name, column in {"timestamp": "timestamp", "request": "request_number", "weight": "weight"}.items():
+            if column in rows:
+                columns[name] = rows[column]
+        for name in self.data.context_fields:
+            if name in TIME_FIELDS:
+                columns[name] = compute_time_field(name, rows["timestamp"], rows["newest"])
+            else:
+                columns[name] = rows[f"context {name}"]
+        return columns if self.negatives is None else self._add_negatives(columns, self.negatives, split)
+
+    def _add_negatives(self, columns: Mapping[str, Any], negatives: RowNegatives, split: Split) -> dict[str, Any]:
+        config = negatives.negatives
+        count = config.per_positive if split is Split.TRAIN else config.evaluation_per_positive
+        names = ("user_id", "target_item_id", "history_start", "history_length", "event")
+        drawn = negatives.draw(*(columns[name] for name in names), count=count)
+        has_negatives = drawn[:, 0] != 0
+        self.positives_without_a_negative += int((~has_negatives).sum())
+        repeated = {name: np.repeat(each[has_negatives], 1 + count) for name, each in columns.items()}
+        candidates = np.concatenate([columns["target_item_id"][:, None], drawn], axis=1)[has_negatives]
+        labels = np.zeros(candidates.shape, np.int8)
+        labels[:, 0] = 1
+        return {**repeated, "target_item_id": candidates.ravel(), "label": labels.ravel()}
 
 
-def _find_samples(connection: ibis.BaseBackend) -> Table:
-    """split, ordinal, user_id, item, label, history_start (row in the sorted events), history_length."""
-    events = connection.table("history_events")
-    starts = events.group_by(["user_id", "segment"]).agg(length=_.count())
-    before = starts.length.sum().over(ibis.window(order_by=["user_id", "segment"], preceding=(None, 0))) - starts.length
-    starts = starts.mutate(start=before).join(
-        connection.table("segments").select("user_id", "segment", "apart", "segment_history"), ["user_id", "segment"]
-    )
-    starts = connection.create_table("segment_starts", starts.select("user_id", "apart", "segment_history", "start"))
-    rows = connection.table("placed_rows").left_join(starts, ["user_id", "apart", "segment_history"])
-    training = rows.filter((_.split == "train") & (_.label == "1"))
-    held_out = training.group_by("user_id").agg(
-        held_history=training.item_history.argmax(_rank(training)),
-        held_ordinal=training.ordinal.argmax(_rank(training)),
-    )
-    rows = rows.left_join(held_out, "user_id")
-    is_held = (rows.ordinal == rows.held_ordinal) | ((rows.label == "0") & (rows.item_history == rows.held_history))
-    split = ibis.cases(
-        (rows.split == "test", int(Split.TEST)),
-        (is_held.fill_null(False), int(Split.VALIDATION)),
-        else_=int(Split.TRAIN),
-    )
-    return connection.create_table(
-        "placed_samples",
-        rows.select(
-            "ordinal",
-            "user_id",
-            "history_length",
-            item="item_id",
-            split=split.cast("int8"),
-            label=rows.label.cast("int8"),
-            history_start=rows.start.fill_null(0).cast("int64"),
-            item_category=rows.cate_id,
-        ),
-    )
-
-
-def _number_items(connection: ibis.BaseBackend, min_count: int) -> tuple[Table, int, UnknownItems]:
-    """Number the items.
-
-    Returns:
-        item, item_id, category, title, and events in all and in training; how many have several categories; those
-        without an id.
-    """
-    samples, events = connection.table("placed_samples"), connection.table("history_events")
-    training_users = samples.filter(_.split == int(Split.TRAIN)).group_by("user_id").agg(seen=_.history_length.max())
-    histories = events.left_join(training_users, "user_id")
-    positives = samples.filter(_.label == 1)
-    of_targets = positives.select(
-        "item",
-        total=ibis.literal(1),
-        training=(positives.split == int(Split.TRAIN)).cast("int64"),
-    )
-    of_histories = histories.select(
-        "item",
-        total=ibis.literal(1),
-        training=((histories.segment > 0) | (histories.position < histories.seen)).fill_null(False).cast("int64"),
-    )
-    every = samples.select("item", total=ibis.literal(0), training=ibis.literal(0).cast("int64"))
-    counted = ibis.union(ibis.union(of_targets, of_histories), every)
-    counts = counted.group_by("item").agg(total=_.total.sum(), training=_.training.sum())
-    named = ibis.union(
-        samples.select("item", category="item_category", rank=ibis.literal(0), place="ordinal"),
-        events.select("item", "category", rank=ibis.literal(1), place=_.user_id.cast("int64") * 2**31 + _.position),
-    )
-    named = named.filter(_.category.notnull())
-    categories = named.group_by("item").agg(
-        category=named.category.argmin(named["rank"].cast("int64") * 2**62 + named.place), kinds=_.category.nunique()
-    )
-    items = counts.left_join(categories, "item").drop("item_right")
-    table = items.order_by("item").to_pyarrow()
-    # Codes are by raw id: rows of several files have no one order to go by.
-    training_events = table["training"].to_numpy()
-    numbering = number_codes(np.maximum(table["total"].to_numpy(), 1), training_events, min_count)
-    known = table.take(pa.array(numbering.codes)).append_column(
-        "item_id", pa.array(np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(numbering.codes), dtype=np.int32))
-    )
-    several = int(np.sum(table["kinds"].fill_null(0).to_numpy() > 1))
-    numbered = load_table(connection, "numbered_items", known)
-    unknown_items = UnknownItems.of(numbering.ids == UNKNOWN_ID, training_events)
-    return numbered.mutate(title=ibis.null("string")), several, unknown_items
-
-
-def _read_blocks(events_path: Path, samples_path: Path) -> Iterator[Block]:
-    """Events first, then the samples; what one kind has no rows of is empty."""
-    no_samples = {split: {name: np.zeros(0, np.int64) for name in _SAMPLE_COLUMNS} for split in SPLITS}
-    no_events = {"user_id": np.zeros(0, np.int32), "item_id": np.zeros(0, np.int32)}
-    with pq.ParquetFile(events_path) as file:
-        for batch in file.iter_batches(BLOCK_ROWS):
-            yield Block({name: batch[name].to_numpy() for name in no_events}, no_samples)
-    with pq.ParquetFile(samples_path) as file:
-        for batch in file.iter_batches(BLOCK_ROWS):
-            columns: dict[str, Any] = {name: batch[name].to_numpy() for name in (*_SAMPLE_COLUMNS, "split")}
-            of_split = {
-                split: {name: columns[name][columns["split"] == split] for name in _SAMPLE_COLUMNS} for split in SPLITS
-            }
-            yield Block(no_events, of_split)
+def _take_ids(numbering: Numbering, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Ids of codes; unknown where there is no value (-1)."""
+    if not len(numbering.ids):
+        return np.full(len(codes), UNKNOWN_ID, np.int32)
+    return np.where(codes < 0, np.int32(UNKNOWN_ID), numbering.ids[codes])

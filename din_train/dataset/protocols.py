@@ -26,15 +26,15 @@ What that means for short users (`data.min_history` 1):
     3         1 train, test     validation and test only   b2 and b3, likewise             b2 and b3
     4         2 train, test     1 train, validation, test  b2 to b4, likewise              b2 to b4
 
-In a log of impressions (events with labels) b1 .. bn are the requests with a click, in order of moment, then of
-request id; histories hold clicks and nothing else. Every impression is a candidate for a sample, and all of a request
-go the same way: where the next request with a click goes (itself, where it has one); what was shown after bn goes with
-bn. Under `time` they go by the moment. So that no row of a user tells another's label, under `paper` and `holdout` all
-rows of the validation or of the test split see the history that stood at the split's first request: what was shown
-after bn sees b1 .. b(n-1), as bn does. A user of too few requests with a click is dropped with all impressions; under
-`user` with a `data.min_history` of 0 none is.
+In a log of impressions (events with labels, or with types of which some are impressions) b1 .. bn are the requests with
+a click, in order of moment, then of request id; histories hold clicks and nothing else. Every impression is a candidate
+for a sample, and all of a request go the same way: where the next request with a click goes (itself, where it has one);
+what was shown after bn goes with bn. Under `time` they go by the moment. So that no row of a user tells another's
+label, under `paper` and `holdout` all rows of the validation or of the test split see the history that stood at the
+split's first request: what was shown after bn sees b1 .. b(n-1), as bn does. A user of too few requests with a click is
+dropped with all impressions; under `user` with a `data.min_history` of 0 none is.
 
-`presampled` (source `x1`): rows are samples already, see `samples/presampled.py`.
+`presampled` (sources `rows` and `x1`): rows are samples already, see `presampled.py`.
 """
 
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import DataConfig, UserSplitConfig
+from din_train.config.rows import RowSplitConfig
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.negatives import mix
 
@@ -79,7 +80,8 @@ def least_clicks(data: DataConfig) -> int:
 class UserEvents:
     """Whole users' events, as requests and as clicks.
 
-    user_rows: [E] which user, 0, 1, ... first_events: [users] where each begins. is_click: [E].
+    user_rows: [E] which user, 0, 1, ... first_events: [users] where each begins. is_sample: [E] whether an event may be
+    a sample: all are, but clicks beside the impressions that they belong to. is_click: [E] of a sample its label.
     moments: [E] the request's, in seconds. requests: [E] which of the user's requests, 0, 1, ...; of a log of clicks
     each event is one. num_requests: [users] with a click. clicked_before: [E] the user's requests with a click before
     the event's.
@@ -90,6 +92,7 @@ class UserEvents:
 
     user_rows: Ints
     first_events: Ints
+    is_sample: NDArray[np.bool_]
     is_click: NDArray[np.bool_]
     moments: Ints
     requests: Ints
@@ -110,6 +113,7 @@ class UserEvents:
         return cls(
             user_rows=user_rows,
             first_events=starts,
+            is_sample=np.ones(len(users), np.bool_),
             is_click=np.ones(len(users), np.bool_),
             moments=seconds,
             requests=positions,
@@ -133,13 +137,18 @@ class UserEvents:
         times: Ints,
         items: NDArray[np.int32],
         ticks: int,
+        is_behaviour: NDArray[np.bool_] | None = None,
     ) -> Self:
         """From a log of impressions, [E] each, sorted by user and request.
 
         Args:
             requests: ascending within a user, in order of moment. moments, times: of the request and of the row, in the
                 log's own unit. items: codes that are in order of raw item id. ticks: units a second.
+            is_behaviour: clicks that are rows of their own: they are in histories and no samples, and the others are
+                samples and in no history. None: what is clicked is both.
         """
+        is_sample = np.ones(len(users), np.bool_) if is_behaviour is None else ~is_behaviour
+        is_click = is_click & is_sample
         user_rows, starts, _ = _number_users(users)
         begins = np.append(True, (users[1:] != users[:-1]) | (requests[1:] != requests[:-1]))[: len(users)]
         request_rows = np.cumsum(begins) - 1  # [E] which request of the block
@@ -149,7 +158,7 @@ class UserEvents:
         up_to: Ints = np.cumsum(with_click) - with_click  # requests with a click before, over all users
         first_requests = request_rows[starts]
         clicked_before: Ints = up_to[request_rows] - up_to[first_requests][user_rows]
-        clicks = np.flatnonzero(is_click)
+        clicks = np.flatnonzero(is_click if is_behaviour is None else is_behaviour)
         click_rows = clicks[np.lexsort((items[clicks], times[clicks], user_rows[clicks]))]
         num_clicks = np.bincount(user_rows[clicks], minlength=len(starts))
         click_starts = np.cumsum(num_clicks) - num_clicks
@@ -158,6 +167,7 @@ class UserEvents:
         return cls(
             user_rows=user_rows,
             first_events=starts,
+            is_sample=is_sample,
             is_click=is_click,
             moments=moments // ticks,
             requests=request_rows - first_requests[user_rows],
@@ -211,6 +221,7 @@ def assign_splits(
         splits[going_with == last] = Split.TEST
         if data.protocol == "holdout":
             splits[going_with == last - 1] = Split.VALIDATION
+        splits[~events.is_sample] = Split.HISTORY
         if labelled:
             length = _share_first_history(events, splits, length)
     elif data.protocol == "time" and data.time_split is not None:
@@ -222,7 +233,7 @@ def assign_splits(
         splits = user_splits[events.user_rows]
     else:
         raise ValueError(f"{data.protocol}: not a protocol for events, or its settings are missing")
-    splits = np.where(length >= data.min_history, splits, Split.HISTORY).astype(np.int8)
+    splits = np.where((length >= data.min_history) & events.is_sample, splits, Split.HISTORY).astype(np.int8)
     return Targets(splits, length)
 
 
@@ -236,7 +247,7 @@ def _share_first_history(events: UserEvents, splits: NDArray[np.int8], length: I
     return length
 
 
-def assign_users(user_codes: Ints, config: UserSplitConfig) -> NDArray[np.int8]:
+def assign_users(user_codes: Ints, config: UserSplitConfig | RowSplitConfig) -> NDArray[np.int8]:
     """[users] of `Split`: at random, but the same for the same seed and log.
 
     Args:

@@ -132,7 +132,8 @@ class SampleBuilder:
                 **{name: ids[name][clicks] for name in self.data.behaviour_fields if name in ids},
             }
             samples = self._build_samples(events, targets, user_ids, item_ids, rows, ids, distribution, first_event)
-            self.report.targets_with_too_short_history += int((targets.splits == Split.HISTORY).sum())
+            too_short = events.is_sample & (targets.splits == Split.HISTORY)
+            self.report.targets_with_too_short_history += int(too_short.sum())
             self._count_requests(events, targets)
             yield Block(stored, samples)
             first_user += len(events.num_clicks)
@@ -142,6 +143,7 @@ class SampleBuilder:
         """Of impressions, the requests; of clicks, the samples whose history the file's order decides."""
         if self.labelled:
             begins = np.append(True, np.diff(events.requests) != 0) | np.append(True, np.diff(events.user_rows) != 0)
+            begins &= events.is_sample
             self.report.requests += int(begins.sum())
             self.report.requests_at_midnight += int((events.moments[begins] % SECONDS_A_DAY == 0).sum())
             return
@@ -164,6 +166,7 @@ class SampleBuilder:
                     times=times,
                     items=rows["item_code"],
                     ticks=ticks,
+                    is_behaviour=rows["behaviour"] == 1 if "behaviour" in rows else None,
                 )
             else:
                 events = UserEvents.of_clicks(users, times // ticks)
@@ -250,7 +253,8 @@ def _find_training_events(events: UserEvents, targets: Targets) -> NDArray[np.bo
     in_training = targets.splits == Split.TRAIN
     longest = np.zeros(len(events.num_clicks), np.int64)  # [users] clicks that some training sample sees
     np.maximum.at(longest, events.user_rows[in_training], targets.history_length[in_training])
-    seen: NDArray[np.bool_] = events.is_click & (events.positions < longest[events.user_rows])
+    is_behaviour = events.positions >= 0
+    seen: NDArray[np.bool_] = is_behaviour & (events.positions < longest[events.user_rows])
     training: NDArray[np.bool_] = in_training | seen
     return training
 

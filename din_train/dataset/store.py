@@ -16,6 +16,11 @@ vocabularies.parquet       field (category, ...), id, value; hashed fields and n
 rejected.jsonl             the log's bad lines: file, line, reason, text
 manifest.json              schema version, recipe, inputs, counts, SHA-256 of every file
 
+Of rows that came with their histories, events are the lists they hold, user after user: equal ones and beginnings of
+one list are stored once, with timestamp (if behaviours have times) and the ids of `data.behaviour_fields` beside them,
+and no ordinal. Samples have history_start, the history's first row in events; timestamp, request and weight if rows do;
+and for each further sequence <name>_start and <name>_length, a slice of events as well.
+
 The Arrow files are mapped into memory, not read. All but the manifest's `made` (seconds, memory, versions) is the same
 for the same logs, config and library versions, whatever the number of threads.
 """
@@ -69,7 +74,7 @@ _EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "ordinal")
 _TYPES = {
     "label": pa.int8(),
     "weight": pa.float32(),
-    **dict.fromkeys(("timestamp", "history_start", "event", "ordinal"), pa.int64()),
+    **dict.fromkeys(("timestamp", "event", "ordinal"), pa.int64()),
 }
 
 
@@ -400,7 +405,9 @@ def _samples_file(split: Split) -> str:
 
 
 def _build_schema(columns: Sequence[str], types: Mapping[str, Any]) -> pa.Schema:
-    return pa.schema([(name, {**_TYPES, **types}.get(name, pa.int32())) for name in columns])
+    starts = {name: pa.int64() for name in columns if name.endswith("_start")}
+    kinds = {**starts, **_TYPES, **types}
+    return pa.schema([(name, kinds.get(name, pa.int32())) for name in columns])
 
 
 def _check_tables(tables: Mapping[str, pa.Table]) -> None:

@@ -33,13 +33,16 @@ class StoredHistories:
     def of(cls, data: PreparedData) -> Self:
         """Those of a prepared data set.
 
-        Of ready-made samples, where a user's events are the histories of several rows, it is the longest of them.
+        Of ready-made samples, where a user's events are the histories of several rows, it is the longest of them, and
+        times are left out if some history is not in their order.
         """
         times = map_columns(data.folder / "events.arrow").get("timestamp")
         starts = data.user_starts
         ends = np.append(starts[1:], len(data.event_item_ids))
-        if data.manifest.protocol == "presampled":
+        if data.manifest.histories.get("given"):
             ends = starts + _find_longest(data)
+            if data.manifest.histories.get("histories_out_of_order"):
+                times = None  # no place before a moment can be found
         lag = int(data.manifest.histories.get("lag", 0))
         return cls(starts, ends, times, times is not None and _has_unix_seconds(times), lag)
 

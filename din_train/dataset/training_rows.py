@@ -16,6 +16,7 @@ from din_train.dataset.negatives import (
     number_samples,
 )
 from din_train.dataset.protocols import Split
+from din_train.dataset.row_negatives import redraw_rows
 from din_train.dataset.samples import BLOCK_ROWS
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import FIRST_REAL_ID
@@ -28,6 +29,8 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
 
     A function of (`negatives.seed`, epoch, sample) alone.
     """
+    if data.manifest.histories.get("given"):
+        return redraw_rows(data, negatives, epoch)
     samples = data.samples(Split.TRAIN, _NO_CAP)
     targets = samples.target_item_ids.copy()
     distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items)

@@ -19,8 +19,9 @@ PROTOCOLS = {
     "time": "The log is cut at two moments: the model was trained on what is before the first, validated between the "
     "two, and the test split is what comes after the second; no history goes past its split's cut.",
     "user": "The users of the three splits are different ones.",
-    "presampled": "The samples came ready-made: the test file's rows as they are, and each training user's positive "
-    "with the longest history, with its negative, for validation.",
+    "presampled": "The samples came ready-made, with their histories: validation and test rows are those of their "
+    "files or of data.row_split. If neither says which rows validate, each training user's positive with the longest "
+    "history does, with its negatives.",
 }
 SELECTION = {
     "validation": "The epoch was chosen on the validation split.",

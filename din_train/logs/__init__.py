@@ -1,4 +1,4 @@
-"""Raw logs -> normalised Parquet: `read_log` is the one way in, `read_x1` that of ready-made samples."""
+"""Raw logs -> normalised Parquet: `read_log` is the one way in, `read_samples` that of ready-made samples."""
 
 import glob
 import os
@@ -10,12 +10,13 @@ from din_train.errors import DataError
 from din_train.logs.amazon import read_amazon
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.movielens import read_movielens
-from din_train.logs.table import read_table
-from din_train.logs.taobao import read_taobao
-from din_train.logs.x1 import RawSamples, read_x1
+from din_train.logs.samples import ROW_SPLITS, RawSamples, read_sample_files
+from din_train.logs.table import read_events, read_table
+from din_train.logs.taobao import describe_taobao
 
 __all__ = [
     "FILE_KEYS",
+    "ROW_SPLITS",
     "FileReport",
     "Progress",
     "RawLog",
@@ -25,10 +26,13 @@ __all__ = [
     "input_files",
     "list_file_keys",
     "read_log",
-    "read_x1",
+    "read_samples",
 ]
 
 FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
+
+# Source -> the keys that may name a folder or a glob.
+_TAKEN_TOGETHER = {"table": ("events",), "taobao": ("events",), "rows": ROW_SPLITS}
 
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
@@ -49,16 +53,21 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
         case "movielens":
             return read_movielens(data, folder, progress)
         case "taobao":
-            return read_taobao(data, files["events"][0], folder, progress)
+            return read_events(data, describe_taobao(data), files["events"], folder, progress)
         case "amazon-2014" | "amazon-2018" | "amazon-2023":
-            metadata = files["items"][0]
-            return read_amazon(data, data.source, files["reviews"][0], metadata, folder, progress)
+            return read_amazon(data, data.source, files["reviews"][0], folder, progress)
     raise ValueError(f"{data.source}: no log of events")
 
 
 def list_file_keys(data: DataConfig) -> tuple[str, ...]:
     """The keys of `data` that may name files of the log."""
     return (*FILE_KEYS, *(f"item_vectors.{name}" for name in data.item_vectors or {}))
+
+
+def read_samples(data: DataConfig, folder: Path, progress: Progress) -> RawSamples:
+    """Read the rows that `data` names, which hold their histories, as `read_log` reads a log."""
+    files = _find_files(data)
+    return read_sample_files(data, {split: files[split] for split in ROW_SPLITS if split in files}, folder, progress)
 
 
 def input_files(data: DataConfig) -> tuple[Path, ...]:
@@ -77,14 +86,14 @@ def find_missing(data: DataConfig) -> list[Path]:
 
 
 def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
-    """Config key -> its files: one, or for a table's events those of a glob or a folder, by name."""
+    """Config key -> its files: one, or those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
     for key in list_file_keys(data):
         path = data.path_of(key)
         if path is None:
             continue
-        files[key] = _expand(path) if key == "events" and data.source == "table" else (path,)
+        files[key] = _expand(path) if key in _TAKEN_TOGETHER.get(data.source, ()) else (path,)
         if not files[key]:
             problems.append(f"data.{key}: {path}: no file there matches; check the path")
         problems += [

@@ -1,49 +1,85 @@
-"""Amazon review logs, 2014, 2018 and 2023 releases: a reviews file and a metadata file."""
+"""Amazon review logs, 2014, 2018 and 2023 releases: reviews as JSON lines or ratings as CSV, and metadata."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from din_train.config import DataConfig
+from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.logs.amazon_metadata import find_first_item, read_metadata
-from din_train.logs.amazon_reviews import TIME_UNITS, Release, read_reviews
+from din_train.logs.amazon_reviews import KEYS, TIME_UNITS, Release, read_reviews
 from din_train.logs.event_writer import EventWriter
+from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
 from din_train.logs.rejects import Rejects
 from din_train.logs.side_table import build_side_table
+from din_train.logs.table import TableSource, read_events
 from din_train.logs.time_unit import TICKS
 
+# Of the files of ratings alone: columns of user, item and time by position; those of 2023 have a header.
+_RATINGS = {"amazon-2014": (1, 2, 4), "amazon-2018": (2, 1, 4)}
 
-def read_amazon(
-    data: DataConfig, release: Release, reviews: Path, metadata: Path, folder: Path, progress: Progress
-) -> RawLog:
-    """Read the reviews, then the metadata of the items they mention, into files in `folder`.
+
+def read_amazon(data: DataConfig, release: Release, reviews: Path, folder: Path, progress: Progress) -> RawLog:
+    """Read the reviews or ratings, then the metadata of their items if it is given, into files in `folder`.
 
     Raises:
-        DataError: where a file cannot be read or has too many bad lines, or the two share no item.
+        DataError: if a file cannot be read or has too many bad lines, or the two share no item.
     """
-    log = RawLog(
-        events=folder / "events.parquet",
-        items=(items_path := folder / "items.parquet"),
-        users=None,
-        rejected=folder / "rejected.jsonl",
-        reports=(FileReport(reviews), FileReport(metadata)),
-        labelled=False,
-        ticks=TICKS[TIME_UNITS[release]],
-    )
-    with log.rejected.open("wb") as rejected:
-        of_reviews, of_metadata = (Rejects(rejected, report, data) for report in log.reports)
-        with EventWriter(log.events) as events:
-            mentioned = read_reviews(release, of_reviews, events, progress)
-        items = read_metadata(release, mentioned, of_metadata, progress, fields=data.item_fields)
+    if is_ratings_file(reviews):
+        log = read_events(data, describe_ratings(release), [reviews], folder, progress)
+        mentioned = set(pq.read_table(log.events, columns=["item"])["item"].unique().to_pylist())
+    else:
+        log = RawLog(
+            events=folder / "events.parquet",
+            items=None,
+            users=None,
+            rejected=folder / "rejected.jsonl",
+            reports=(FileReport(reviews),),
+            labelled=False,
+            ticks=TICKS[TIME_UNITS[release]],
+        )
+        with log.rejected.open("wb") as rejected, EventWriter(log.events) as events:
+            mentioned = read_reviews(release, Rejects(rejected, log.reports[0], data), events, progress)
+    if data.items is None:
+        return log
+    metadata, report, path = data.items.path, FileReport(data.items.path), folder / "items.parquet"
+    with log.rejected.open("ab") as rejected:
+        items = read_metadata(release, mentioned, Rejects(rejected, report, data), progress, fields=data.item_fields)
     if not items and data.unmatched == "refuse":
         raise DataError(
-            f"{metadata}: no item of {reviews} is in its {log.reports[1].lines:,} lines; the reviews have "
+            f"{metadata}: no item of {reviews} is in its {report.lines:,} lines; the reviews have "
             f"{min(mentioned)!r}, the metadata has {find_first_item(release, metadata)!r}; do the two files belong "
             "together? check data.reviews and data.items, or set data.unmatched to allow"
         )
     rows = {item.asin: (item.category, item.title, *item.fields) for item in items.values()}
     table = build_side_table("item", rows, category=True, title=True, fields=data.item_fields)
-    pq.write_table(table, items_path)
-    return log
+    pq.write_table(table, path)
+    return replace(log, items=path, reports=(*log.reports, report))
+
+
+def is_ratings_file(path: Path) -> bool:
+    """Whether a file of reviews has ratings alone: lines of four or more fields between commas, and no JSON."""
+    line = next((line for _, line in read_lines(path, lambda _: None) if line.strip()), b"").strip()
+    return not line.startswith((b"{", b"[")) and line.count(b",") >= 3
+
+
+def describe_ratings(release: Release) -> TableSource:
+    """The columns of a file of ratings: user,item,rating,time in 2014, item,user,rating,time in 2018, neither with a
+    header; `user_id,parent_asin,rating,timestamp` and more in 2023. Every rating is a click, as every review is.
+    """
+    unit = TIME_UNITS[release]
+    if release == "amazon-2023":
+        user_name, item_name, time_name = KEYS[release]
+        columns = ColumnsConfig.model_validate(
+            {"user": user_name, "item": item_name, "timestamp": time_name, "time_unit": unit}
+        )
+        return TableSource(columns, FormatConfig(delimiter=",", header=True), keys=_KEYS)
+    user, item, time = _RATINGS[release]
+    columns = ColumnsConfig.model_validate({"user": user, "item": item, "timestamp": time, "time_unit": unit})
+    return TableSource(columns, FormatConfig(delimiter=",", header=False), keys=_KEYS)
+
+
+_KEYS = {role: f"column {role}" for role in ("user", "item", "timestamp")}

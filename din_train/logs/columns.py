@@ -1,12 +1,19 @@
 """Finds the columns that the config names in a file's header."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from din_train.errors import DataError
 from din_train.printable import make_printable
 
+if TYPE_CHECKING:
+    from din_train.logs.row_files import RowFile
+
+# Behind the names in RecBole's atomic files: `user_id:token`.
+_RECBOLE_TYPE = re.compile(r":(?:token|float)(?:_seq)?$")
 _MOST_SHOWN = 20
 _LONGEST_SHOWN = 40
 
@@ -23,7 +30,7 @@ def find_columns(wanted: Mapping[str, str], found: Sequence[str], path: Path, fo
     Raises:
         DataError: with one line for each column that is missing, or there twice; one line if none is there at all.
     """
-    if not any(name in found for name in wanted.values()):
+    if not any(_find(name, found) for name in wanted.values()):
         raise DataError(
             f"{path}: none of the columns {', '.join(wanted.values())} is in its header, which has "
             f"{_show_all(found)} (read as {form}); check the path and the columns in the config"
@@ -31,16 +38,43 @@ def find_columns(wanted: Mapping[str, str], found: Sequence[str], path: Path, fo
     problems = [
         f"{path}: {key}: {_describe(name, found)} (read as {form})"
         for key, name in wanted.items()
-        if found.count(name) != 1
+        if len(_find(name, found)) != 1
     ]
     if problems:
         raise DataError(problems)
-    return {key: found.index(name) for key, name in wanted.items()}
+    return {key: _find(name, found)[0] for key, name in wanted.items()}
+
+
+def resolve_columns(wanted: Mapping[str, str | int], file: "RowFile") -> dict[str, str]:
+    """The name in a file of each wanted column, by the config key that names it.
+
+    Args:
+        wanted: dotted config key -> column name, or its position from 1.
+
+    Raises:
+        DataError: see `find_columns`; if a position is beyond the file's columns.
+    """
+    names = file.schema.names
+    positions = {key: str(file.resolve(column, key)) for key, column in wanted.items() if isinstance(column, int)}
+    by_name = {key: column for key, column in wanted.items() if isinstance(column, str)}
+    places = find_columns(by_name, names, file.path, file.form) if by_name else {}
+    return {key: positions[key] if key in positions else names[places[key]] for key in wanted}
+
+
+def _find(name: str, found: Sequence[str]) -> list[int]:
+    """The places of a column: exactly so, else but for blanks at its ends, else but for RecBole's type behind it."""
+    for same in (str, str.strip, lambda each: _RECBOLE_TYPE.sub("", each.strip())):
+        places = [place for place, each in enumerate(found) if same(each) == name]
+        if places:
+            return places
+    return []
 
 
 def _describe(name: str, found: Sequence[str]) -> str:
-    if name in found:
-        return f"the header has the column '{name}' {found.count(name)} times; expected it once, rename the others"
+    if _find(name, found):
+        return (
+            f"the header has the column '{name}' {len(_find(name, found))} times; expected it once, rename the others"
+        )
     close = difflib.get_close_matches(name, found, n=1)
     advice = f"did you mean '{close[0]}'?" if close else "its first line must be a header; name one of these columns"
     return f"no column '{name}' in the header, which has {_show_all(found)}; {advice}"

@@ -12,15 +12,8 @@ import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 100_000
 
-# User, item, timestamp, then the label if the log has one, then the texts: what `EventWriter` was made for.
 EventRow = tuple[Any, ...]
 EventColumns = Sequence[Any]
-
-
-def find_category(texts: Iterable[str]) -> int | None:
-    """Where an event has its category, counted from its end; None where it has none."""
-    names = list(texts)
-    return names.index("category") - len(names) if "category" in names else None
 
 
 class EventWriter:
@@ -28,21 +21,20 @@ class EventWriter:
 
     Args:
         path: of the Parquet file.
-        labelled: whether events have an int8 label.
-        texts: columns of strings or nulls that events have besides, such as `category`.
+        columns: what events have beside user, item and timestamp, in their order.
     """
 
-    def __init__(self, path: Path, *, labelled: bool = False, texts: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, columns: Sequence[pa.Field] = ()) -> None:
         self._fields = [
             pa.field("user", pa.string()),
             pa.field("item", pa.string()),
             pa.field("timestamp", pa.int64()),
-            *([pa.field("label", pa.int8())] if labelled else []),
-            *(pa.field(name, pa.string()) for name in texts),
+            *columns,
         ]
         self._schema = pa.schema([*self._fields, pa.field("ordinal", pa.int64())])
         # Dictionaries pay for columns of few values; for the others they cost half of the time of writing.
-        self._file = pq.ParquetWriter(path, self._schema, use_dictionary=list(texts))
+        texts = [each.name for each in columns if pa.types.is_string(each.type)]
+        self._file = pq.ParquetWriter(path, self._schema, use_dictionary=texts)
         self._batches: list[Any] = []
         self._waiting = 0  # rows in _batches
         self._written = 0

@@ -1,63 +1,92 @@
-"""Whether an event is a click: a label that the log has, or a rating that is high enough."""
+"""Whether an event is a click: a label that the log has, or a number that is high enough."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from din_train.logs.expressions import INVALID_UTF8, Reasons, flatten, take_text
+from din_train.logs.records import NullValues
 from din_train.logs.rejects import LIKE_A_RATING, MINUS_ONE, NO_LABEL, BadLine
 
-_FALSE, _TRUE = ("0", "0.0", "false", "f"), ("1", "1.0", "true", "t")
-_LABELS = {**dict.fromkeys(_FALSE, 0), **dict.fromkeys(_TRUE, 1)}
+_MINUS_ONE, _FALSE, _TRUE = ("-1", "-1.0"), ("0", "0.0", "false", "f"), ("1", "1.0", "true", "t")
 _MOST_OF_A_RATING = 100.0
 _RATING = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?")
 _LEAST_RATING, _MOST_RATING = 0.5, 5.0
 
 
-@dataclass(frozen=True)
 class LabelRule:
-    """A column's text -> 1 for a click, 0 for an impression without one.
+    """The texts of one log's column -> 1 for a click, 0 for an impression without one.
 
-    min_rating: the least rating that is a click; None where the column holds the label itself: 0 and 1, or `true` and
-        `false` or `t` and `f` in small or large letters.
+    A label is 0 and 1, `true` and `false`, or `t` and `f` in small or large letters; or 1 and -1. The first label of a
+    log that is no click tells which: a 0 among -1s is a bad row, and a -1 among 0s.
+
+    Args:
+        at_least: the column holds numbers, of which those of at least this are clicks.
+        is_rating: they are ratings from 0.5 to 5.
     """
 
-    min_rating: float | None = None
+    def __init__(self, at_least: float | None = None, *, is_rating: bool = False) -> None:
+        self._at_least, self._is_rating = at_least, is_rating
+        self._has_minus_one: bool | None = None  # not known yet
 
     def parse(self, text: str) -> int:
         """The label of one event.
 
         Raises:
-            BadLine: where there is no telling.
+            BadLine: if there is no telling.
         """
-        if self.min_rating is None:
-            label = _LABELS.get(text.lower())
-            if label is None:
-                raise BadLine(describe_bad_label(text))
-            return label
-        if not _RATING.fullmatch(text):
-            raise BadLine("rating not a number" if text else "no rating")
-        rating = float(text)
-        if not _LEAST_RATING <= rating <= _MOST_RATING:
-            raise BadLine("rating not from 0.5 to 5")
-        return int(rating >= self.min_rating)
+        if self._at_least is not None:
+            return int(self._parse_number(text) >= self._at_least)
+        lower = text.lower()
+        if lower in _TRUE:
+            return 1
+        if lower not in (*_FALSE, *_MINUS_ONE):
+            raise BadLine(describe_bad_label(text))
+        is_minus_one = lower in _MINUS_ONE
+        if self._has_minus_one is None:
+            self._has_minus_one = is_minus_one
+        if is_minus_one != self._has_minus_one:
+            raise BadLine(MINUS_ONE if is_minus_one else "label 0 among 1 and -1")
+        return 0
 
-    def parse_column(self, column: Any) -> Any | None:
-        """int8 labels of a string column; None where any value has none (see `parse`)."""
-        distinct = column.dictionary_encode()
-        try:
-            labels = pa.array([self.parse(text) for text in distinct.dictionary.to_pylist()], pa.int8())
-        except BadLine:
-            return None
-        return pc.take(labels, distinct.indices)
+    def _parse_number(self, text: str) -> float:
+        what = "rating" if self._is_rating else "label"
+        if not (_RATING if self._is_rating else _NUMBER).fullmatch(text.strip(" ")):
+            raise BadLine(f"{what} not a number" if text else f"no {what}")
+        number = float(text)
+        if self._is_rating and not _LEAST_RATING <= number <= _MOST_RATING:
+            raise BadLine("rating not from 0.5 to 5")
+        return number
+
+    def read(self, column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
+        """int8 labels of a column of any type, and where there is none; the same values are labels in every type."""
+        column = flatten(column)
+        texts, broken = take_text(column)
+        distinct = texts.dictionary_encode()
+        labels: list[int | None] = []
+        reasons: list[str | None] = []
+        for value in [*distinct.dictionary.to_pylist(), None]:
+            try:
+                labels.append(self.parse("" if value is None or value in nulls else value))
+                reasons.append(None)
+            except BadLine as bad:
+                labels.append(None)
+                reasons.append(bad.reason)
+        places = pc.fill_null(distinct.indices, len(labels) - 1).to_numpy(zero_copy_only=False)
+        masks = {
+            reason: np.isin(places, [place for place, each in enumerate(reasons) if each == reason])
+            for reason in dict.fromkeys(reasons[:-1] if not distinct.null_count else reasons)
+            if reason is not None
+        }
+        return pa.array(labels, pa.int8()).take(pa.array(places)), {INVALID_UTF8: broken, **masks}
 
 
 def describe_bad_label(text: str) -> str:
     """Why a text is no label, by what it looks like: the reason of a bad line."""
     if not text:
         return "no label"
-    if text in ("-1", "-1.0"):
-        return MINUS_ONE
     return LIKE_A_RATING if _RATING.fullmatch(text) and float(text) <= _MOST_OF_A_RATING else NO_LABEL

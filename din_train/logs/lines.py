@@ -1,26 +1,30 @@
-"""A text log as numbered lines: plain or gzip, told apart by content."""
+"""A text log as numbered lines in UTF-8: plain, gzip or zstd, told apart by content."""
 
+import codecs
 import gzip
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
 
 from din_train.errors import DataError
 from din_train.logs.log import Progress
 
 BLOCK_BYTES = 1 << 20
+HEAD_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 24
 # What no log is packed to: a stream of as many bytes that is this many times as long as what it is read from.
 _BOMB_BYTES, _BOMB_RATIO = 1 << 24, 200
 
 _BOM = b"\xef\xbb\xbf"
-GZIP = b"\x1f\x8b"
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _OTHER_PACKINGS = {
     "zip": re.compile(rb"PK\x03\x04"),
     "bzip2": re.compile(rb"BZh\d1AY&SY"),
     "xz": re.compile(rb"\xfd7zXZ\0"),
-    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
 }
 
 
@@ -42,51 +46,96 @@ def split_lines(block: bytes) -> list[bytes]:
     return lines
 
 
-def read_blocks(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
+def read_blocks(
+    path: Path, progress: Progress, encoding: str = "utf-8", *, whole_lines: bool = True
+) -> Iterator[tuple[int, bytes]]:
     """Yield (number of the first line, whole lines) about `BLOCK_BYTES` at a time, without a byte order mark.
 
     Args:
-        path: plain text or gzip (several members too).
+        path: plain text, gzip or zstd (several members too).
         progress: called once a block with the bytes of the file on disk used since the last call.
+        encoding: of the text; what is no such text becomes what is no UTF-8.
+        whole_lines: if not, a block may begin and end inside a line, which may have any length.
 
     Raises:
         DataError: where the file cannot be read to its end, or a line is longer than `MAX_LINE_BYTES`.
     """
-    first = 1
+    first, is_first = 1, True
     buffer = bytearray()
+    packing = _find_packing(path)
+    decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)(_MARK_UNREADABLE)
     try:
         with path.open("rb") as disk:
-            source = gzip.GzipFile(fileobj=disk) if _is_gzip(path) else disk
+            source = unpack(disk, packing)
             reported = unpacked = 0
             while True:
-                piece = source.read1(BLOCK_BYTES)
-                buffer += piece
+                piece = source.read(BLOCK_BYTES) if packing == "zstd" else source.read1(BLOCK_BYTES)
                 unpacked += len(piece)
+                buffer += piece if decoder is None else _recode(decoder, piece)
                 if unpacked > max(_BOMB_BYTES, _BOMB_RATIO * disk.tell()):
                     raise DataError(
-                        f"{path}: its gzip stream is more than {_BOMB_RATIO} times as long as the file, as no log's "
-                        "is; check the file, or unpack it"
+                        f"{path}: its {packing} stream is more than {_BOMB_RATIO} times as long as the file, as no "
+                        "log's is; check the file, or unpack it"
                     )
                 if piece and len(buffer) < BLOCK_BYTES:
                     continue
                 progress(disk.tell() - reported)
                 reported = disk.tell()
-                end = buffer.rfind(b"\n") + 1 if piece else len(buffer)
+                end = buffer.rfind(b"\n") + 1 if piece and whole_lines else len(buffer)
                 if len(buffer) - end > MAX_LINE_BYTES:
                     raise _too_long(path, first + buffer.count(b"\n"))
                 if end:
                     block = bytes(buffer[:end])
                     del buffer[:end]
-                    yield first, block.removeprefix(_BOM) if first == 1 else block
+                    yield first, block.removeprefix(_BOM) if is_first else block
+                    is_first = False
                     first += block.count(b"\n")
                 if not piece:
                     return
     except EOFError:
-        raise _damaged(path, "ends early", first + buffer.count(b"\n") - 1) from None
+        raise _damaged(path, packing, "ends early", first + buffer.count(b"\n") - 1) from None
     except (gzip.BadGzipFile, zlib.error):
-        raise _damaged(path, "is damaged", first + buffer.count(b"\n") - 1) from None
+        raise _damaged(path, packing, "is damaged", first + buffer.count(b"\n") - 1) from None
     except OSError as error:
+        if error.errno is None and packing == "zstd":  # as pyarrow tells it
+            what = "ends early" if "Truncated" in str(error) else "is damaged"
+            raise _damaged(path, packing, what, first + buffer.count(b"\n") - 1) from None
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+
+
+def read_head(path: Path, encoding: str = "utf-8") -> bytes:
+    """The first lines of a text, about `HEAD_BYTES`.
+
+    Raises:
+        DataError: as `read_blocks`.
+    """
+    head = bytearray()
+    for _first, block in read_blocks(path, lambda _bytes: None, encoding):
+        head += block
+        if len(head) >= HEAD_BYTES:
+            break
+    return bytes(head)
+
+
+def unpack(disk: BinaryIO, packing: str) -> Any:
+    """The content of an open file: plain, or packed with gzip or zstd."""
+    if packing == "gzip":
+        return gzip.GzipFile(fileobj=disk)
+    return pa.CompressedInputStream(pa.PythonFile(disk, "r"), "zstd") if packing == "zstd" else disk
+
+
+def tell_packing(magic: bytes) -> str:
+    """`gzip`, `zstd`, or `plain`: what a file is that begins so."""
+    return "gzip" if magic.startswith(GZIP) else "zstd" if magic.startswith(ZSTD) else "plain"
+
+
+def _recode(decoder: codecs.IncrementalDecoder, piece: bytes) -> bytes:
+    return decoder.decode(piece, final=not piece).encode(errors="surrogateescape")
+
+
+# The name of what a decoder does with bytes that it cannot read: one byte that is no UTF-8 in their place.
+_MARK_UNREADABLE = "din_train.mark_unreadable"
+codecs.register_error(_MARK_UNREADABLE, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
 
 
 def read_magic(path: Path) -> bytes:
@@ -102,16 +151,18 @@ def read_magic(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
 
 
-def _is_gzip(path: Path) -> bool:
+def _find_packing(path: Path) -> str:
     magic = read_magic(path)
     for name, pattern in _OTHER_PACKINGS.items():
         if pattern.match(magic):
-            raise DataError(f"{path}: packed with {name}, expected plain text or gzip; unpack it, or pack it with gzip")
-    return magic.startswith(GZIP)
+            raise DataError(
+                f"{path}: packed with {name}, expected plain text, gzip or zstd; unpack it, or pack it with gzip"
+            )
+    return tell_packing(magic)
 
 
-def _damaged(path: Path, what: str, line: int) -> DataError:
-    return DataError(f"{path}: the gzip stream {what} after line {line:,}; fetch the file again")
+def _damaged(path: Path, packing: str, what: str, line: int) -> DataError:
+    return DataError(f"{path}: the {packing} stream {what} after line {line:,}; fetch the file again")
 
 
 def _too_long(path: Path, line: int) -> DataError:

@@ -38,14 +38,20 @@ class FileReport:
 class RawLog:
     """A log read into normalised files.
 
-    events: Parquet, one row an event in the log's own order: user string, item string, timestamp int64, label int8
-        if `labelled`, strings or nulls (`category`, `request` where the log names a column of request ids, and fields
-        named by `field_column`), and ordinal int64 (0, 1, ... the place in the log).
+    events: Parquet, one row per event in the log's own order: user string, item string, timestamp int64; label int8 if
+        `labelled`, but in a log whose clicks are rows of their own (`click_window`) click int8: 1 of a click, 0 of an
+        impression; weight float32 if the log has weights; strings or nulls (`category`, `request` if the log names a
+        column of request ids, and fields named by `field_column`, of which those in `data.list_fields` are lists of
+        strings); and ordinal int64 (0, 1, ... the place in the log).
     items: Parquet, one row an item: item string, category, title and fields, strings or nulls. Where it is None, or has
         no such column, an item's category and fields are those of its first event that has them.
     users: Parquet, one row a user: user string and fields; None as for items.
     rejected: JSON lines, one a rejected line: file, line, reason, text (its beginning).
-    ticks: timestamps a second; None where they are no unix times.
+    labelled: whether it has impressions.
+    ticks: timestamps a second; None if they are no unix times.
+    click_window: seconds after an impression in which a click, a row of its own, belongs to it; None if the labels are
+        in the log, or all rows are clicks.
+    remarks: sentences about what the log lacks.
     """
 
     events: Path
@@ -55,6 +61,8 @@ class RawLog:
     reports: tuple[FileReport, ...]
     labelled: bool
     ticks: int | None
+    click_window: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def field_column(name: str) -> str:

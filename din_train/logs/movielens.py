@@ -8,27 +8,27 @@ A rating is an impression; one of at least `data.click_rating` is a click. A mov
 `year` the one at the end of its title.
 """
 
+import csv
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow.parquet as pq
 
-from din_train.config import DataConfig
+from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
-from din_train.logs.delimited import parse_header, split_fields
-from din_train.logs.event_writer import EventWriter
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
-from din_train.logs.records import NullValues
+from din_train.logs.records import NullValues, decode_line
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.side_table import build_side_table
-from din_train.logs.table_text import Layout, read_text
-from din_train.logs.time_unit import TimeUnit
+from din_train.logs.table import TableSource, read_events
 
-_COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+_NAMES = ("userId", "movieId", "rating", "timestamp")
 _NO_GENRE = ("(no genres listed)", "unknown")
 _GENRES_100K = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"]
 _GENRES_100K += ["Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War"]
@@ -40,54 +40,48 @@ Values = TypeVar("Values")
 
 
 def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
-    """Read the ratings as labelled events, and the movies and users, into files in `folder`.
+    """Read the ratings as labelled events, and the movies and users that are given, into files in `folder`.
 
     Raises:
-        DataError: where a file cannot be read, is of another format or has too many bad lines, or there is no event.
+        DataError: if a file cannot be read, is of another format or has too many bad lines, or there is no event.
     """
-    if data.events is None or data.items is None:
-        raise ValueError("DataConfig lets no movielens log be without events and items")
-    ratings, movies, unit = FileReport(data.events), FileReport(data.items.path), TimeUnit("seconds")
-    users = FileReport(data.users.path) if data.users else None
-    log = RawLog(
-        events=folder / "events.parquet",
-        items=(items_path := folder / "items.parquet"),
-        users=folder / "users.parquet" if users else None,
-        rejected=folder / "rejected.jsonl",
-        reports=(ratings, movies, users) if users else (ratings, movies),
-        labelled=True,
-        ticks=unit.ticks,
-    )
-    rule = LabelRule(data.click_rating)
-    with log.rejected.open("wb") as rejected:
-        with EventWriter(log.events, labelled=True) as events:
-            rejects = Rejects(rejected, ratings, data)
-            read_text(
-                lambda line: _find_layout(line, ratings.path, rule, rejects.nulls), rejects, events, unit, progress
-            )
-            rejects.check_share()
-            rejects.check_kept()
-        rows = dict(_read_movies(Rejects(rejected, movies, data), progress, with_year="year" in data.item_fields))
-        table = build_side_table("item", rows, category=True, fields=data.item_fields, title=True)
-        pq.write_table(table, items_path)
-        if users and log.users:
-            people = dict(_read_users(Rejects(rejected, users, data), data.user_fields, progress))
-            pq.write_table(build_side_table("user", people, category=False, fields=data.user_fields), log.users)
+    if data.events is None or data.click_rating is None:
+        raise ValueError("DataConfig lets no movielens log be without events and a rating that is a click")
+    log = read_events(data, _describe_ratings(data.events, data.click_rating), [data.events], folder, progress)
+    with log.rejected.open("ab") as rejected:
+        if data.items is not None:
+            report, path = FileReport(data.items.path), folder / "items.parquet"
+            rows = dict(_read_movies(Rejects(rejected, report, data), progress, with_year="year" in data.item_fields))
+            table = build_side_table("item", rows, category=True, fields=data.item_fields, title=True)
+            pq.write_table(table, path)
+            log = replace(log, items=path, reports=(*log.reports, report))
+        if data.users is not None:
+            report, path = FileReport(data.users.path), folder / "users.parquet"
+            people = dict(_read_users(Rejects(rejected, report, data), data.user_fields, progress))
+            pq.write_table(build_side_table("user", people, category=False, fields=data.user_fields), path)
+            log = replace(log, users=path, reports=(*log.reports, report))
     return log
 
 
-def _find_layout(line: bytes, path: Path, rule: LabelRule, nulls: NullValues) -> tuple[Layout, bool]:
-    if line.startswith(b"userId"):
-        delimiter, names, places = parse_header(line, {f"column {role}": name for role, name in _COLUMNS.items()}, path)
-        user, item, rating, timestamp = (places[f"column {role}"] for role in _COLUMNS)
-        return Layout(delimiter, len(names), user, item, timestamp, {}, rating, rule, nulls=nulls), True
-    for delimiter in ("::", "\t"):
-        if line.count(delimiter.encode()) == 3:
-            return Layout(delimiter, 4, 0, 1, 3, {}, 2, rule, nulls=nulls), False
-    raise DataError(
-        f"{path}: its first line is not of a MovieLens ratings file; expected the header "
-        "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs "
-        "(ratings.csv, ratings.dat, u.data); check data.events"
+def _describe_ratings(path: Path, click_rating: float) -> TableSource:
+    """The columns of a ratings file, by its first line."""
+    line = next((line for _, line in read_lines(path, lambda _: None) if line.strip()), b"")
+    delimiter = next((each for each in ("::", "\t") if line.count(each.encode()) == 3), None)
+    has_header = line.startswith(b"userId")
+    if delimiter is None and not has_header:
+        raise DataError(
+            f"{path}: its first line is not of a MovieLens ratings file; expected the header "
+            "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs "
+            "(ratings.csv, ratings.dat, u.data); check data.events"
+        )
+    user, item, rating, timestamp = _NAMES if has_header else (1, 2, 3, 4)
+    return TableSource(
+        columns=ColumnsConfig(
+            user=user, item=item, label=rating, timestamp=timestamp, label_at_least=click_rating, time_unit="seconds"
+        ),
+        format=FormatConfig(delimiter="," if delimiter is None else delimiter, header=has_header),
+        label_rule=LabelRule(click_rating, is_rating=True),
+        keys={role: f"column {role}" for role in ("user", "item", "timestamp", "label")},
     )
 
 
@@ -112,8 +106,17 @@ def _find_movie_parser(line: bytes) -> Callable[[bytes], tuple[str, tuple[str, l
 
 
 def _parse_movie_csv(line: bytes) -> tuple[str, tuple[str, list[str]]]:
-    movie, title, genres = _expect(split_fields(line, ","), 3)
+    movie, title, genres = _expect(_split_csv(decode_line(line).removesuffix("\r")), 3)
     return movie, (title, genres.split("|"))
+
+
+def _split_csv(text: str) -> list[str]:
+    if "\0" in text or "\r" in text:
+        raise BadLine("NUL character" if "\0" in text else "carriage return inside the line")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error:
+        raise BadLine("broken quotes") from None
 
 
 def _parse_movie_dat(line: bytes) -> tuple[str, tuple[str, list[str]]]:

@@ -1,141 +1,240 @@
-"""A file of rows with whatever columns it has, a number of rows at a time: CSV, TSV (plain or gzip) or Parquet.
+"""A file of rows with whatever columns it has, a number of rows at a time: text in any dialect, JSON, Parquet, Arrow.
 
 Memory holds a chunk and a block of the file (of Parquet: what a row group takes), whatever the file's size.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
-from din_train.logs.delimited import FORMS, is_blank, parse_names, read_body, split_columns, split_row
-from din_train.logs.lines import read_magic, split_lines
+from din_train.logs.chunks import Chunk, regroup
+from din_train.logs.columns import find_columns
+from din_train.logs.dialect import Dialect, find_dialect, read_decoded_head
+from din_train.logs.json_rows import JsonText
+from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress
-from din_train.logs.rejects import BadLine
+from din_train.logs.text_columns import read_text_rows
+
+__all__ = ["Chunk", "RowFile", "find_partitions", "open_row_file"]
 
 _PARQUET_ROWS = 1 << 16  # read at once, at most
+_ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows of a file in their order.
-
-    table: every column of the file. broken: place in the table -> why the line could not be cut into the columns;
-    such a row is null in all of them.
-    """
-
-    table: pa.Table
-    broken: dict[int, str]
+# Names of the wanted columns, a number of rows, progress -> the rows.
+_Read = Callable[[Sequence[str], int, Progress], Iterator[Chunk]]
 
 
 @dataclass(frozen=True)
 class RowFile:
     """A file whose columns are known and whose rows are still to be read.
 
-    form: what it was read as, for messages. delimiter: of text; None for Parquet.
+    schema: of text and JSON, strings (or lists of them). Folders such as `day=2020-01-01` are columns, the last ones.
+    form: what it was read as, for messages. has_header: whether its columns have names; else they are '1', '2', ...
+    dialect: of delimited text, else None.
     """
 
     path: Path
     schema: pa.Schema
     form: str
-    delimiter: str | None
+    has_header: bool
+    dialect: Dialect | None
+    _partitions: Mapping[str, str | None]
+    _read: _Read = field(repr=False)
 
-    def read_chunks(self, rows: int, progress: Progress) -> Iterator[Chunk]:
-        """Chunks of `rows` rows, the last one shorter; where they begin depends on the rows alone.
+    @property
+    def delimiter(self) -> str | None:
+        """What separates the fields of text; None if the file is no delimited text."""
+        return None if self.dialect is None else self.dialect.delimiter
+
+    def resolve(self, column: str | int, key: str = "data.columns") -> str:
+        """The name of a column that is given by its name, or by its position from 1.
+
+        Args:
+            key: the config key that gives it, for messages.
 
         Raises:
-            DataError: where the file cannot be read to its end.
+            DataError: if the file has no such column, or two of that name.
         """
-        if self.delimiter is None:
-            return _regroup(_read_parquet(self.path, min(rows, _PARQUET_ROWS), progress), rows)
-        return _regroup(_read_text(self, progress), rows)
+        names = self.schema.names
+        if isinstance(column, int):
+            if column > len(names):
+                raise DataError(f"{self.path}: {key}: no column {column}; it has {len(names)} (read as {self.form})")
+            column = str(names[column - 1])
+        elif not self.has_header and column not in names:
+            raise DataError(
+                f"{self.path}: {key}: no column '{column}', since its first line looks like the others, not like a "
+                f"header; give positions from 1 to {len(names)}, or set data.format.header to true"
+            )
+        return str(names[find_columns({key: column}, names, self.path, self.form)[key]])
+
+    def read_chunks(self, rows: int, progress: Progress, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
+        """Chunks of `rows` rows, the last one shorter; where they begin depends on the rows alone.
+
+        Args:
+            columns: the names of those that are wanted, in the order they come; all if left out.
+
+        Raises:
+            DataError: where the file cannot be read to its end, or has two columns of a name.
+        """
+        wanted = list(self.schema.names if columns is None else columns)
+        self.check_names_differ(wanted)
+        own = [name for name in self.schema.names if name not in self._partitions]
+        taken = [name for name in wanted if name in own] or own[:1]
+        for chunk in regroup(self._read(taken, rows, progress), rows):
+            table = chunk.table
+            for name in wanted:
+                if name in self._partitions:
+                    value = pa.repeat(pa.scalar(self._partitions[name], pa.string()), table.num_rows)
+                    table = table.append_column(name, value)
+            yield Chunk(table.select(wanted), chunk.lines, chunk.broken, chunk.texts)
+
+    def check_names_differ(self, columns: Sequence[str]) -> None:
+        """Refuse a column that is there more than once.
+
+        Raises:
+            DataError: if one is.
+        """
+        for name in columns:
+            if self.schema.names.count(name) > 1:
+                raise DataError(
+                    f"{self.path}: has the column '{name}' more than once (read as {self.form}); rename the others"
+                )
 
 
-def open_row_file(path: Path) -> RowFile:
-    """Read the names and types of the columns; those of text are strings.
+def open_row_file(path: Path, format: FormatConfig | None = None) -> RowFile:
+    """Read the names and types of the columns.
+
+    Args:
+        format: `data.format`: what it says is so, the rest is told by the file's content.
 
     Raises:
-        DataError: where the file cannot be read, has no header, or names a column twice.
+        DataError: where the file cannot be read, or is text without a first line that can be read.
     """
+    given = FormatConfig() if format is None else format
+    dialect = None
     magic = read_magic(path)
-    if magic.startswith(b"{"):
-        raise DataError(f"{path}: looks like JSON, expected CSV, TSV (plain or gzip) or Parquet; convert it")
+    read: _Read
     if magic.startswith(b"PAR1"):
-        try:
-            file = RowFile(path, pq.read_schema(path), "Parquet", None)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from None
+        schema, form, read = _read_parquet_schema(path), "Parquet", partial(_read_parquet, path)
+    elif magic.startswith((_ARROW_FILE, _ARROW_STREAM)):
+        schema, form, read = _read_arrow_schema(path), "Arrow", partial(_read_arrow, path)
+    elif (text := _find_json(path, given)) is not None:
+        schema, form = text.find_schema(), "a JSON array" if text.is_array else "JSON lines"
+        read = partial(_read_json, text, schema)
     else:
-        header = next(
-            (names for names, _, _ in read_body(path, lambda line: (parse_names(line, path), True), lambda _: None)),
-            None,
-        )
-        if header is None:
-            raise DataError(f"{path}: is empty, expected a header and rows; check the path")
-        delimiter, names = header
-        file = RowFile(path, pa.schema([(name, pa.string()) for name in names]), FORMS[delimiter], delimiter)
-    twice = [name for name in dict.fromkeys(file.schema.names) if file.schema.names.count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: has the column '{twice[0]}' more than once (read as {file.form}); rename the others")
-    return file
+        dialect, names = find_dialect(path, given)
+        schema, form = pa.schema([(name, pa.string()) for name in names]), dialect.form
+        read = partial(_read_text, path, dialect, names)
+    partitions = {name: value for name, value in find_partitions(path).items() if name not in schema.names}
+    for name in partitions:
+        schema = schema.append(pa.field(name, pa.string()))
+    return RowFile(path, schema, form, dialect is None or dialect.has_header, dialect, partitions, read)
 
 
-def _read_text(file: RowFile, progress: Progress) -> Iterator[Chunk]:
-    delimiter, width = str(file.delimiter), len(file.schema)
-    for _, _, block in read_body(file.path, lambda line: (parse_names(line, file.path), True), progress):
-        columns = split_columns(block, delimiter, width, range(width))
-        if columns is not None:
-            yield Chunk(pa.table(columns, schema=file.schema), {})
-            continue
-        rows: list[list[str] | list[None]] = []
-        broken = {}
-        for line in split_lines(block):
-            if is_blank(line, delimiter):
-                continue
-            try:
-                rows.append(split_row(line, delimiter, width))
-            except BadLine as bad:
-                broken[len(rows)] = bad.reason
-                rows.append([None] * width)
-        texts = [pa.array([row[place] for row in rows], pa.string()) for place in range(width)]
-        yield Chunk(pa.table(texts, schema=file.schema), broken)
+def find_partitions(path: Path) -> dict[str, str | None]:
+    """What the folders right above a file say of its rows: `day=2020-01-01/country=DE/part-0.csv`."""
+    partitions: dict[str, str | None] = {}
+    for folder in path.parents:
+        name, equals, value = folder.name.partition("=")
+        if not equals or not name:
+            break
+        partitions = {unquote(name): None if value == _NO_PARTITION else unquote(value)} | partitions
+    return partitions
 
 
-def _read_parquet(path: Path, rows: int, progress: Progress) -> Iterator[Chunk]:
+def _find_json(path: Path, given: FormatConfig) -> JsonText | None:
+    if given.delimiter is not None:
+        return None
+    encoding, head = read_decoded_head(path, given)
+    beginning = head.lstrip()
+    is_array = beginning[:1] == b"[" and beginning[1:].lstrip()[:1] in (b"{", b"]", b"")
+    return JsonText(path, encoding, is_array) if is_array or beginning.startswith(b"{") else None
+
+
+def _read_json(
+    text: JsonText, schema: pa.Schema, columns: Sequence[str], _rows: int, progress: Progress
+) -> Iterator[Chunk]:
+    yield from text.read_rows(pa.schema([schema.field(name) for name in columns]), progress)
+
+
+def _read_text(
+    path: Path, dialect: Dialect, names: Sequence[str], columns: Sequence[str], _rows: int, progress: Progress
+) -> Iterator[Chunk]:
+    places = {name: names.index(name) for name in columns}
+    yield from read_text_rows(path, dialect, len(names), places, progress)
+
+
+def _read_parquet_schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Parquet", error) from None
+
+
+def _read_parquet(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
     try:
         with pq.ParquetFile(path) as file:
-            size, total, done, reported = path.stat().st_size, file.metadata.num_rows, 0, 0
-            for batch in file.iter_batches(rows):
-                yield Chunk(pa.Table.from_batches([batch], schema=file.schema_arrow), {})
-                done += len(batch)
-                progress(size * done // total - reported)
-                reported = size * done // total
-            progress(size - reported)
+            batches = file.iter_batches(min(rows, _PARQUET_ROWS), columns=list(columns))
+            yield from _number_rows(batches, columns, file.metadata.num_rows, path, progress)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, "Parquet", error) from None
 
 
-def _regroup(chunks: Iterator[Chunk], rows: int) -> Iterator[Chunk]:
-    tables: list[pa.Table] = []
-    broken: dict[int, str] = {}
-    held = 0
-    for chunk in chunks:
-        tables.append(chunk.table)
-        broken |= {held + place: reason for place, reason in chunk.broken.items()}
-        held += chunk.table.num_rows
-        while held >= rows:
-            table = pa.concat_tables(tables)
-            yield Chunk(table.slice(0, rows), {place: reason for place, reason in broken.items() if place < rows})
-            tables = [table.slice(rows)]
-            broken = {place - rows: reason for place, reason in broken.items() if place >= rows}
-            held -= rows
-    if held:
-        yield Chunk(pa.concat_tables(tables), broken)
+@contextmanager
+def _open_arrow(path: Path) -> Iterator[Any]:
+    """An Arrow file or stream."""
+    try:
+        with path.open("rb") as disk:
+            is_file = disk.read(len(_ARROW_FILE)) == _ARROW_FILE
+            disk.seek(0)
+            yield pa.ipc.open_file(disk) if is_file else pa.ipc.open_stream(disk)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Arrow", error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _read_arrow_schema(path: Path) -> pa.Schema:
+    with _open_arrow(path) as source:
+        return source.schema
+
+
+def _read_arrow(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
+    with _open_arrow(path) as source:
+        if isinstance(source, pa.ipc.RecordBatchFileReader):
+            batches = (source.get_batch(place) for place in range(source.num_record_batches))
+            total = source.count_rows()
+        else:
+            batches, total = iter(source), None
+        pieces = (batch.slice(start, rows) for batch in batches for start in range(0, len(batch), rows))
+        yield from _number_rows(pieces, columns, total, path, progress)
+
+
+def _number_rows(
+    batches: Iterator[Any], columns: Sequence[str], total: int | None, path: Path, progress: Progress
+) -> Iterator[Chunk]:
+    """Batches as chunks; progress is that of the rows, of which there are `total`, if that is known."""
+    size, done, reported = path.stat().st_size, 0, 0
+    for batch in batches:
+        table = pa.Table.from_batches([batch]).select(list(columns))
+        table.validate()
+        yield Chunk(table, np.arange(done + 1, done + len(batch) + 1, dtype=np.int64), {})
+        done += len(batch)
+        if total:
+            progress(size * done // total - reported)
+            reported = size * done // total
+    progress(size - reported)
+
+
+def _unreadable(path: Path, form: str, error: Exception) -> DataError:
     what = (str(error).splitlines() or ["no reason given"])[0]
-    return DataError(f"{path}: cannot be read as Parquet ({what}); fetch or write the file again")
+    return DataError(f"{path}: cannot be read as {form} ({what}); fetch or write the file again")

@@ -1,115 +1,110 @@
 """A table of items or users beside the events: one row each, with their category and fields."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from din_train.config import ColumnsConfig
+from din_train.config import DataConfig
+from din_train.config.file_formats import Column, SideTableConfig
 from din_train.errors import DataError
-from din_train.logs.delimited import Header, parse_header, parse_lines, read_body, split_row
-from din_train.logs.lines import read_magic
+from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
+from din_train.logs.columns import resolve_columns
+from din_train.logs.expressions import describe_type_problem, take_field, take_ids, take_list
 from din_train.logs.log import Progress, field_column
-from din_train.logs.records import NullValues
-from din_train.logs.rejects import BadLine, Rejects
-from din_train.logs.table_parquet import read_batches, take_text
+from din_train.logs.rejects import Rejects
+from din_train.logs.row_files import open_row_file
 
-Row = tuple[str, tuple[str | None, ...]]
+# A text, a list of texts, or None.
+Value = Any
 
 
 def read_side_table(
-    columns: ColumnsConfig,
-    key: str,
-    fields: Sequence[str],
-    rejects: Rejects,
-    progress: Progress,
-) -> Any:
-    """The rows of `rejects.report.path`, one an id: an id given again fills in what its first row lacks.
+    data: DataConfig, key: str, side: SideTableConfig, fields: Sequence[str], rejects: Rejects, progress: Progress
+) -> pa.Table:
+    """The rows of a table, one an id: an id given again fills in what its first row lacks.
 
     Args:
-        columns: `data.columns`, which names the id's column and an item's category.
         key: what the rows are: `item` or `user`.
         fields: the declared fields to take.
 
     Returns:
-        A table of `item` or `user`, `category` and `title` (items), and the fields, strings or nulls.
+        A table of `item` or `user`, `category` (items), and the fields: strings or nulls; lists of strings if
+        `data.list_fields` names the field.
 
     Raises:
-        DataError: where the file cannot be read, lacks a column or has too many bad rows.
+        DataError: if the file cannot be read, lacks a column or has too many bad rows.
     """
-    category = columns.category if key == "item" else None
-    wanted = {f"data.columns.{key}": getattr(columns, key)}
+    if data.columns is None:
+        raise ValueError("a table of items or users stands beside a table of events")
+    category = data.columns.category if key == "item" else None
+    of_id = f"data.columns.{key}" if side.key is None else f"data.{key}s.key"
+    wanted: dict[str, Column] = {of_id: getattr(data.columns, key) if side.key is None else side.key}
     wanted |= {} if category is None else {"data.columns.category": category}
     wanted |= {f"data.{key}_fields.{name}": name for name in fields}
-    path = rejects.report.path
-    read = _read_parquet if read_magic(path).startswith(b"PAR1") else _read_text
-    rows: dict[str, tuple[str | None, ...]] = {}
-    for name, values in read(wanted, rejects, progress):
-        earlier = rows.get(name)
-        if earlier is not None:
-            rejects.report.note(f"duplicate {key}", 1)
-            values = tuple(first if first is not None else later for first, later in zip(earlier, values, strict=True))
-        rows[name] = values
+    separators = [None] * (category is not None) + [_find_separator(data, name) for name in fields]
+    report, nulls = rejects.report, rejects.nulls
+    file = open_row_file(report.path, side.format)
+    columns = resolve_columns(wanted, file)
+    kinds = ["id", *("field" if separator is None else "list" for separator in separators)]
+    types = zip(columns.items(), kinds, strict=True)
+    found = {place: describe_type_problem(kind, file.schema.field(name)) for (place, name), kind in types}
+    if problems := [f"{report.path}: {place}: {problem}" for place, problem in found.items() if problem is not None]:
+        raise DataError(problems)
+    id_column, *names = columns.values()
+    rows: dict[str, tuple[Value, ...]] = {}
+    for chunk in file.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(columns.values()))):
+        bad = BadRows(chunk)
+        ids, of_ids = take_ids(chunk.table[id_column], "id", nulls)
+        bad.add(of_ids)
+        values = []
+        for name, separator in zip(names, separators, strict=True):
+            column = chunk.table[name]
+            texts, of_field = take_field(column, nulls) if separator is None else take_list(column, separator, nulls)
+            bad.add(of_field)
+            values.append(texts)
+        bad.reject(chunk, rejects)
+        good = pa.array(np.flatnonzero(bad.usable))
+        for name, *row in zip(
+            ids.take(good).to_pylist(), *(each.take(good).to_pylist() for each in values), strict=True
+        ):
+            earlier = rows.get(name)
+            if earlier is not None:
+                report.note(f"duplicate {key}", 1)
+                row = [first if first is not None else later for first, later in zip(earlier, row, strict=True)]
+            rows[name] = tuple(row)
     rejects.check_share()
-    rejects.report.kept = len(rows)
+    report.kept = len(rows)
     if not rows:
-        raise DataError(f"{path}: no {key} in its {rejects.report.lines:,} lines; check data.{key}s")
-    return build_side_table(key, rows, category=category is not None, fields=fields)
+        raise DataError(f"{report.path}: no {key} in its {report.lines:,} lines; check data.{key}s")
+    lists = [name for name in fields if _find_separator(data, name) is not None]
+    return build_side_table(key, rows, category=category is not None, fields=fields, lists=lists)
+
+
+def _find_separator(data: DataConfig, name: str) -> str | None:
+    """Of the values of a field in `data.list_fields`; None if the field has one value."""
+    given = (data.list_fields or {}).get(name)
+    return None if given is None else given.separator
 
 
 def build_side_table(
-    key: str, rows: Mapping[str, tuple[str | None, ...]], *, category: bool, fields: Sequence[str], title: bool = False
-) -> Any:
-    """Id -> values (category, title, fields in their order, those there are) as the normalised table."""
+    key: str,
+    rows: Mapping[str, tuple[Value, ...]],
+    *,
+    category: bool,
+    fields: Sequence[str],
+    title: bool = False,
+    lists: Sequence[str] = (),
+) -> pa.Table:
+    """Id -> values (category, title, fields in their order, those there are) as the normalised table.
+
+    Args:
+        lists: the fields of several values.
+    """
     names = [*(["category"] if category else []), *(["title"] if title else []), *map(field_column, fields)]
     columns = {key: pa.array(list(rows), pa.string())}
     for place, name in enumerate(names):
-        columns[name] = pa.array([values[place] for values in rows.values()], pa.string())
+        kind = pa.list_(pa.string()) if name in map(field_column, lists) else pa.string()
+        columns[name] = pa.array([values[place] for values in rows.values()], kind)
     return pa.table(columns)
-
-
-def _read_text(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Iterator[Row]:
-    path = rejects.report.path
-    blocks = read_body(path, lambda line: (parse_header(line, wanted, path), True), progress)
-    for header, first, block in blocks:
-        yield from parse_lines(first, block, header[0], partial(_parse_row, header, rejects.nulls), rejects)
-
-
-def _parse_row(header: Header, nulls: NullValues, line: bytes) -> Row:
-    delimiter, names, places = header
-    fields = split_row(line, delimiter, len(names))
-    return _take_values([fields[place] for place in places.values()], nulls)
-
-
-def _take_values(fields: Sequence[str | None], nulls: NullValues) -> Row:
-    """The id, and the values beside it; an empty text and one of `data.null_values` are none.
-
-    Raises:
-        BadLine: where there is no id.
-    """
-    name, *values = (None if not field or field in nulls else field for field in fields)
-    if name is None:
-        raise BadLine("no id" if fields[0] else "empty id")
-    return name, tuple(values)
-
-
-def _read_parquet(wanted: Mapping[str, str], rejects: Rejects, progress: Progress) -> Iterator[Row]:
-    report = rejects.report
-    for batch in read_batches(report.path, wanted, progress):
-        columns, broken = zip(*(take_text(batch.column(name)) for name in wanted.values()), strict=True)
-        broken_rows = np.logical_or.reduce(broken).tolist()
-        texts = zip(*(column.to_pylist() for column in columns), strict=True)
-        for values, is_broken in zip(texts, broken_rows, strict=True):
-            report.lines += 1
-            try:
-                if is_broken:
-                    raise BadLine("invalid UTF-8")
-                row = _take_values(values, rejects.nulls)
-                if any(value and "\0" in value for value in values):
-                    raise BadLine("NUL character")
-            except BadLine as bad:
-                rejects.add(report.lines, bad.reason, "\t".join(map(str, values)))
-                continue
-            yield row

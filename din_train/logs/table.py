@@ -1,25 +1,79 @@
-"""Any log with one event a row: CSV, TSV (plain or .gz) or Parquet, told apart by content; one file or many."""
+"""Any log with one event a row, of one file or many: which column is which, and what is wrong with a row.
 
-from collections.abc import Sequence
-from dataclasses import replace
+The formats that have a source of their own (MovieLens, Taobao, Amazon's ratings) are presets: a `TableSource` that says
+their columns, units and types.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS, TIME_GAP
+from din_train.config.file_formats import Column, FormatConfig
 from din_train.errors import DataError
-from din_train.logs.delimited import parse_header
+from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
+from din_train.logs.columns import resolve_columns
 from din_train.logs.equal_files import check_contents_differ
+from din_train.logs.event_types import EventTypes
 from din_train.logs.event_writer import EventWriter
-from din_train.logs.lines import read_magic
+from din_train.logs.expressions import (
+    Mask,
+    Reasons,
+    describe_type_problem,
+    flatten,
+    take_field,
+    take_ids,
+    take_list,
+    take_weights,
+)
+from din_train.logs.labels import LabelRule
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
+from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.side_table import read_side_table
-from din_train.logs.table_parquet import read_parquet
-from din_train.logs.table_text import Layout, read_text
-from din_train.logs.time_unit import TimeUnit, guess_unit
+from din_train.logs.time_unit import guess_unit
+from din_train.logs.times import TimeReader
+
+# How the column of a role is read (see `expressions`); all others are fields.
+_KINDS = {"user": "id", "item": "id", "timestamp": "time", "label": "label", "weight": "weight"}
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """What the columns of a log mean.
+
+    format: of text; what it leaves out is told by each file.
+    fields: column of the normalised events (`category`, `request`, a field) -> config key and column of the table.
+    label_rule, types: how labels and types are read, if they are not as `data.columns` says.
+    keys: role -> the config key that names its column, for messages.
+    """
+
+    columns: ColumnsConfig
+    format: FormatConfig | None = None
+    fields: Mapping[str, tuple[str, Column]] = field(default_factory=dict)
+    label_rule: LabelRule | None = None
+    types: EventTypes | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def name_columns(self) -> dict[str, tuple[str, Column]]:
+        """Role or column of the events -> config key and column of the table."""
+        roles = ("user", "item", "timestamp", "label", "weight")
+        wanted = {role: getattr(self.columns, role) for role in roles}
+        wanted["events"] = None if self.columns.events is None else self.columns.events.column
+        keys = {"events": "data.columns.events.column", **self.keys}
+        named = {
+            role: (keys.get(role, f"data.columns.{role}"), column)
+            for role, column in wanted.items()
+            if column is not None and (role, column) != ("timestamp", FILE_ORDER)
+        }
+        return {**named, **self.fields}
 
 
 def read_table(
@@ -28,89 +82,178 @@ def read_table(
     """Read tables of events, in the order given, into files in `folder`, and those of item and user fields.
 
     Raises:
-        DataError: where a file cannot be read, lacks a column or has too many bad lines, or there is no event.
+        DataError: if a file cannot be read, lacks a column or has too many bad lines, or there is no event.
     """
-    check_contents_differ(paths)
-    texts = _name_texts(data, columns)
-    reports = [FileReport(path) for path in paths]
-    sides = {"item": data.items, "user": data.users}
-    side_reports = {key: FileReport(side.path) for key, side in sides.items() if side is not None}
-    unit = TimeUnit()
-    log = RawLog(
-        events=folder / "events.parquet",
-        items=folder / "items.parquet" if data.items else None,
-        users=folder / "users.parquet" if data.users else None,
-        rejected=folder / "rejected.jsonl",
-        reports=(*reports, *side_reports.values()),
-        labelled=columns.label is not None,
-        ticks=None,
-    )
-    with log.rejected.open("wb") as rejected:
-        with EventWriter(log.events, labelled=log.labelled, texts=list(texts)) as events:
-            rejects = [Rejects(rejected, report, data) for report in reports]
-            for each in rejects:
-                _read_file(columns, texts, each, events, unit, progress)
-        if not sum(report.kept for report in reports):
-            rejects[0].check_kept()
-        for key, report in side_reports.items():
-            fields = data.item_fields if key == "item" else data.user_fields
-            table = read_side_table(columns, key, fields, Rejects(rejected, report, data), progress)
-            pq.write_table(table, folder / f"{key}s.parquet")
-    return replace(log, ticks=unit.ticks)
+    source = TableSource(columns, data.format, _name_fields(data, columns))
+    log = read_events(data, source, paths, folder, progress)
+    sides = {"item": (data.items, data.item_fields), "user": (data.users, data.user_fields)}
+    with log.rejected.open("ab") as rejected:
+        for key, (side, fields) in sides.items():
+            if side is None:
+                continue
+            report = FileReport(side.path)
+            table = read_side_table(data, key, side, fields, Rejects(rejected, report, data), progress)
+            path = folder / f"{key}s.parquet"
+            pq.write_table(table, path)
+            log = replace(log, items=path) if key == "item" else replace(log, users=path)
+            log = replace(log, reports=(*log.reports, report))
+    return log
 
 
-def _name_texts(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, Any]]:
+def _name_fields(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, Column]]:
     """Column of the events file -> config key and column of the table: those that no other table has."""
-    texts = {} if columns.category is None or data.items else {"category": ("data.columns.category", columns.category)}
-    texts |= {} if columns.request is None else {"request": ("data.columns.request", columns.request)}
+    fields: dict[str, tuple[str, Column]] = {}
+    for role in ("category", "request"):
+        column = getattr(columns, role)
+        if column is not None and (role, data.items is None) != ("category", False):
+            fields[role] = (f"data.columns.{role}", column)
     declared = {
         "item_fields": () if data.items else data.item_fields,
         "user_fields": () if data.users else data.user_fields,
         "context_fields": [name for name in data.context_fields if name not in TIME_FIELDS],
-        "behaviour_fields": [name for name in data.behaviour_fields if name not in (TIME_GAP, *data.context_fields)],
+        "behaviour_fields": [name for name in data.behaviour_fields if name not in (*data.context_fields, TIME_GAP)],
     }
     for key, names in declared.items():
-        texts |= {field_column(name): (f"data.{key}", name) for name in names}
-    return texts
+        fields |= {field_column(name): (f"data.{key}.{name}", name) for name in names}
+    return fields
 
 
-def _read_file(
-    columns: ColumnsConfig,
-    texts: dict[str, tuple[str, str]],
-    rejects: Rejects,
-    events: EventWriter,
-    unit: TimeUnit,
-    progress: Progress,
-) -> None:
-    roles = {key: getattr(columns, key) for key in ("user", "item", "timestamp", "label")}
-    wanted = {f"data.columns.{role}": name for role, name in roles.items() if name is not None}
-    wanted |= {key if key.startswith("data.columns") else f"{key}.{name}": name for key, name in texts.values()}
-    path = rejects.report.path
+def read_events(
+    data: DataConfig, source: TableSource, paths: Sequence[Path], folder: Path, progress: Progress
+) -> RawLog:
+    """Read tables of events, in the order given, into `events.parquet` and `rejected.jsonl` in `folder`.
 
-    def find_layout(line: bytes) -> tuple[Layout, bool]:
-        named = str(columns.timestamp)
-        if named.isdecimal() and len(named) < 20 and guess_unit(int(named)):
+    Raises:
+        DataError: if a file cannot be read, lacks a column or has too many bad lines, or there is no event.
+    """
+    check_contents_differ(paths)
+    reader = _EventReader(data, source)
+    reports = tuple(FileReport(path) for path in paths)
+    events_path, rejected_path = folder / "events.parquet", folder / "rejected.jsonl"
+    with rejected_path.open("wb") as rejected, EventWriter(events_path, reader.schema) as events:
+        rejects = [Rejects(rejected, report, data) for report in reports]
+        for each in rejects:
+            for columns in reader.read(each, progress):
+                events.add_columns(columns)
+            each.check_share()
+        remarks = () if reader.types is None else reader.types.check(data.events)
+        if not sum(report.kept for report in reports):
+            rejects[0].check_kept()
+    return RawLog(
+        events=events_path,
+        items=None,
+        users=None,
+        rejected=rejected_path,
+        reports=reports,
+        labelled=source.columns.is_labelled,
+        ticks=reader.times.ticks,
+        click_window=reader.click_window,
+        remarks=remarks,
+    )
+
+
+class _EventReader:
+    """Reads the files of one log; what one file tells (the form of times, of labels) holds for the next."""
+
+    def __init__(self, data: DataConfig, source: TableSource) -> None:
+        columns = source.columns
+        self._data, self._source, self._columns = data, source, columns
+        self._nulls = frozenset(data.null_values)
+        self.times = TimeReader(columns, self._nulls)
+        self._labels = source.label_rule or LabelRule(columns.label_at_least)
+        self.types = source.types
+        if self.types is None and columns.events is not None:
+            self.types = EventTypes(columns.events)
+        has_impressions = columns.events is not None and bool(columns.events.impression)
+        self.click_window = columns.events.click_window if columns.events is not None and has_impressions else None
+        self._lists = {
+            field_column(name): each.separator
+            for name, each in (data.list_fields or {}).items()
+            if field_column(name) in source.fields
+        }
+        label = [] if not columns.is_labelled else [pa.field("click" if has_impressions else "label", pa.int8())]
+        weight = [] if columns.weight is None else [pa.field("weight", pa.float32())]
+        text, texts = pa.string(), pa.list_(pa.string())
+        fields = [pa.field(name, texts if name in self._lists else text) for name in source.fields]
+        self.schema = [*label, *weight, *fields]
+
+    def read(self, rejects: Rejects, progress: Progress) -> Iterator[list[Any]]:
+        """Yield the good rows of `rejects.report.path`, a chunk at a time, as columns in the order of `schema`."""
+        report = rejects.report
+        file = open_row_file(report.path, self._source.format)
+        names = self._resolve(file)
+        for chunk in file.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(names.values()))):
+            bad = BadRows(chunk)
+            columns, wanted = self._type_rows(chunk, names, bad, report)
+            bad.reject(chunk, rejects)
+            kept = wanted & bad.usable
+            if not kept.all():
+                columns = {name: column.filter(pa.array(kept)) for name, column in columns.items()}
+            report.kept += int(kept.sum())
+            if "category" in columns:
+                report.note("no category", columns["category"].null_count)
+            yield list(columns.values())
+
+    def _resolve(self, file: RowFile) -> dict[str, str]:
+        """Role or column of the events -> name of the file's column."""
+        named = self._source.name_columns()
+        timestamp = str(self._columns.timestamp)
+        if timestamp.isdecimal() and 8 < len(timestamp) < 20 and guess_unit(int(timestamp)):
             raise DataError(
-                f"{path}: data.columns.timestamp: '{columns.timestamp}' is a time and no column's name, so its first "
-                "line is an event and no header; put a header line first"
+                f"{file.path}: data.columns.timestamp: '{timestamp}' is a time and no column's name, so its first "
+                "line is an event and no header; put a header line first, or set data.format.header to false and give "
+                "positions"
             )
-        delimiter, names, places = parse_header(line, wanted, path)
-        layout = Layout(
-            delimiter=delimiter,
-            width=len(names),
-            user=places["data.columns.user"],
-            item=places["data.columns.item"],
-            timestamp=places["data.columns.timestamp"],
-            label=places.get("data.columns.label"),
-            texts={text: names.index(name) for text, (_, name) in texts.items()},
-            nulls=rejects.nulls,
-        )
-        return layout, True
+        names = resolve_columns(dict(named.values()), file)
+        problems = []
+        for role, (key, _) in named.items():
+            kind = _KINDS.get(role, "list" if role in self._lists else "field")
+            problem = describe_type_problem(kind, file.schema.field(names[key]))
+            problems += [] if problem is None else [f"{file.path}: {key}: {problem}"]
+        if problems:
+            raise DataError(problems)
+        return {role: names[key] for role, (key, _) in named.items()}
 
-    if read_magic(path).startswith(b"PAR1"):
-        read_parquet(
-            columns, {text: name for text, (_, name) in texts.items()}, wanted, rejects, events, unit, progress
-        )
-    else:
-        read_text(find_layout, rejects, events, unit, progress)
-    rejects.check_share()
+    def _type_rows(
+        self, chunk: Chunk, names: Mapping[str, str], bad: BadRows, report: FileReport
+    ) -> tuple[dict[str, Any], Mask]:
+        """The events of a chunk, [rows] some of them bad, and [rows] whether a row is of a type that is wanted."""
+        table = {name: flatten(chunk.table[name]) for name in dict.fromkeys(names.values())}
+        nulls, wanted = self._nulls, np.ones(chunk.table.num_rows, bool)
+        user, of_user = take_ids(table[names["user"]], "user", nulls)
+        item, of_item = take_ids(table[names["item"]], "item", nulls)
+        bad.add(of_user)
+        bad.add(of_item)
+        more: dict[str, Any] = {}
+        if "label" in names:
+            more["label"], of_labels = self._labels.read(bad.hide(table[names["label"]]), nulls)
+            bad.add(of_labels)
+        if "weight" in names:
+            more["weight"], of_weights = take_weights(table[names["weight"]], nulls)
+            bad.add(of_weights)
+        for name in self._source.fields:
+            column = table[names[name]]
+            if name in self._lists:
+                more[name], of_field = take_list(column, self._lists[name], nulls)
+            else:
+                more[name], of_field = take_field(column, nulls)
+            bad.add(of_field)
+        if self.types is not None:
+            types, of_types = take_field(table[names["events"]], frozenset())
+            bad.add(of_types)
+            click, wanted, unknown = self.types.read(types, bad.usable, report)
+            bad.add({f"unknown {self.types.what} type": unknown})
+            if self.click_window is not None:
+                more = {"click": pa.array(click.astype(np.int8)), **more}
+        if "timestamp" in names:
+            times, of_times = self._read_times(table[names["timestamp"]], bad.usable & wanted, report.path)
+            bad.add({reason: mask & wanted for reason, mask in of_times.items()})
+        else:
+            times = self.times.number_rows(len(wanted))
+        return {"user": user, "item": item, "timestamp": pa.array(times), **more}, wanted
+
+    def _read_times(self, column: Any, usable: Mask, path: Path) -> tuple[Any, Reasons]:
+        try:
+            return self.times.read(column, usable)
+        except DataError as error:
+            raise DataError([f"{path}: {problem}" for problem in error.problems]) from None

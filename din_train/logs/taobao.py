@@ -1,43 +1,28 @@
 """Taobao's UserBehavior.csv: user, item, category, behaviour type, unix seconds; no header."""
 
-from pathlib import Path
 from typing import get_args
 
-from din_train.config import DataConfig
+from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.column_roles import EventTypesConfig
 from din_train.config.data import Behaviour
-from din_train.logs.event_writer import EventWriter
-from din_train.logs.log import FileReport, Progress, RawLog, field_column
-from din_train.logs.rejects import Rejects
-from din_train.logs.table_text import Layout, WantedTypes, read_text
-from din_train.logs.time_unit import TimeUnit
+from din_train.config.file_formats import Column, FormatConfig
+from din_train.logs.event_types import EventTypes
+from din_train.logs.log import field_column
+from din_train.logs.table import TableSource
 
-_USER, _ITEM, _CATEGORY, _BEHAVIOUR, _TIMESTAMP, _WIDTH = range(6)
+_USER, _ITEM, _CATEGORY, _BEHAVIOUR, _TIMESTAMP = range(1, 6)
 
 
-def read_taobao(data: DataConfig, path: Path, folder: Path, progress: Progress) -> RawLog:
-    """Read the events of the behaviour types in `data.behaviours` into files in `folder`.
-
-    Raises:
-        DataError: where the file cannot be read, has too many bad lines, or no event.
-    """
-    texts = {"category": _CATEGORY}
+def describe_taobao(data: DataConfig) -> TableSource:
+    """The columns of the file, and the behaviour types of `data.behaviours`; rows of the others are left out."""
+    known = get_args(Behaviour)
+    types = EventTypesConfig(column=_BEHAVIOUR, click=data.behaviours or known)
+    fields: dict[str, tuple[str, Column]] = {"category": ("column category", _CATEGORY)}
     if "behaviour" in data.context_fields:
-        texts[field_column("behaviour")] = _BEHAVIOUR
-    layout = Layout(
-        delimiter=",",
-        width=_WIDTH,
-        user=_USER,
-        item=_ITEM,
-        timestamp=_TIMESTAMP,
-        texts=texts,
-        types=WantedTypes(_BEHAVIOUR, get_args(Behaviour), data.behaviours or get_args(Behaviour)),
-        nulls=frozenset(data.null_values),
+        fields[field_column("behaviour")] = ("column behaviour", _BEHAVIOUR)
+    return TableSource(
+        columns=ColumnsConfig(user=_USER, item=_ITEM, timestamp=_TIMESTAMP, time_unit="seconds", events=types),
+        format=FormatConfig(delimiter=",", header=False),
+        fields=fields,
+        types=EventTypes(types, key="data.behaviours", what="behaviour", known=known),
     )
-    report, unit = FileReport(path), TimeUnit("seconds")
-    events_path, rejected_path = folder / "events.parquet", folder / "rejected.jsonl"
-    with rejected_path.open("wb") as rejected, EventWriter(events_path, texts=list(texts)) as events:
-        rejects = Rejects(rejected, report, data)
-        read_text(lambda _: (layout, False), rejects, events, unit, progress)
-        rejects.check_share()
-        rejects.check_kept()
-    return RawLog(events_path, None, None, rejected_path, (report,), labelled=False, ticks=unit.ticks)

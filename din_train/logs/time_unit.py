@@ -5,8 +5,6 @@ has one unit; a timestamp in the range of another is a bad line. What is in none
 number) says nothing about the unit.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,12 +25,12 @@ def guess_unit(value: int) -> str | None:
 
 def has_unix_seconds(values: NDArray[np.int64]) -> bool:
     """Whether any value is in the range of seconds."""
-    return bool(_in_range(values, 1).any())
+    return bool(in_range(values, 1).any())
 
 
 def find_unix_times(values: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[n] whether a value is in the range of some unit."""
-    found: NDArray[np.bool_] = np.logical_or.reduce([_in_range(values, ticks) for ticks in TICKS.values()])
+    found: NDArray[np.bool_] = np.logical_or.reduce([in_range(values, ticks) for ticks in TICKS.values()])
     return found
 
 
@@ -44,13 +42,14 @@ def to_unix_seconds(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
     seconds = values.copy()
     known = values < FIRST_UNIX_SECOND
     for ticks in TICKS.values():
-        found = _in_range(values, ticks)
+        found = in_range(values, ticks)
         seconds = np.where(found, values // ticks, seconds)
         known |= found
     return seconds, ~known
 
 
-def _in_range(values: NDArray[np.int64], ticks: int) -> NDArray[np.bool_]:
+def in_range(values: NDArray[np.int64], ticks: int) -> NDArray[np.bool_]:
+    """[n] whether a value is a unix time in the unit of so many ticks a second."""
     found: NDArray[np.bool_] = (values >= FIRST_UNIX_SECOND * ticks) & (values < _LAST_SECOND * ticks)
     return found
 
@@ -82,11 +81,3 @@ class TimeUnit:
                 raise BadLine(f"{OTHER_UNIT}{unit}, not {self.unit}")
             self.unit = unit
         return value
-
-    def find_other(self, values: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-        """Reason -> [n] where a value looks like a time in another unit than the log's; empty if none does."""
-        in_range = {unit: _in_range(values, ticks) for unit, ticks in TICKS.items()}
-        found: dict[str, Any] = {unit: mask for unit, mask in in_range.items() if mask.any()}
-        if self.unit is None and found:
-            self.unit = min(found, key=lambda unit: int(np.argmax(found[unit])))
-        return {f"{OTHER_UNIT}{unit}, not {self.unit}": mask for unit, mask in found.items() if unit != self.unit}

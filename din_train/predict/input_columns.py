@@ -1,18 +1,18 @@
 """Which columns of a file hold users, items, histories and times, checked before any work."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pyarrow as pa
-
-from din_train.config import DataConfig
+from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS
 from din_train.errors import ConfigError, DataError
 from din_train.logs.columns import find_columns
+from din_train.logs.expressions import describe_type_problem
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.row_files import RowFile
+from din_train.logs.samples import describe_rows
 
 ROLES = ("user", "item", "history", "timestamp", "event")
 NEEDED = ("user", "item")
@@ -20,11 +20,6 @@ NEEDED = ("user", "item")
 SEPARATOR = "history separator"
 
 SCORE_COLUMNS = ("click_probability", "logit")
-
-_X1_NAMES = {"user": "user_id", "item": "item_id", "history": "item_history"}
-
-_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
-_FIELD = (*_TEXT, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class InputColumns:
     timestamp: used for histories that are not given, and for time fields.
     event: the row of the log, whose history and context fields are taken; then only user and item are used as well.
     context: context fields that are columns of the log. time_fields: those that follow from the time.
-    history_format: how a history of text is written.
+    history_format: how a history of text is written. times: how the log's times are.
     """
 
     user: str
@@ -45,6 +40,7 @@ class InputColumns:
     context: tuple[str, ...]
     time_fields: tuple[str, ...]
     history_format: HistoryFormat
+    times: ColumnsConfig
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:
@@ -80,10 +76,15 @@ def find_input_columns(
         ConfigError: with one line for each column that is missing, of a type that will not do, or given twice.
     """
     usual = {role: role for role in ROLES} | {"event": ""}  # a column called event may be anything
-    if data.columns is not None:
-        usual |= {role: getattr(data.columns, role) for role in ("user", "item", "timestamp")}
-    elif data.source == "x1":
-        usual |= _X1_NAMES
+    history = None
+    if data.holds_histories:
+        layout = describe_rows(data)
+        history = next(iter(layout.sequences.values()))
+        given_columns = {"user": layout.columns.user, "item": layout.columns.item, "history": history.item}
+        given_columns["timestamp"] = layout.columns.timestamp
+        usual |= {role: _name_column(column, file) for role, column in given_columns.items() if column is not None}
+    elif data.columns is not None:
+        usual |= {role: _name_column(getattr(data.columns, role), file) for role in ("user", "item", "timestamp")}
     if separator == "":
         raise ConfigError("--history-separator: received nothing, expected what joins the ids, such as '|' or ' '")
     names, has = {**usual, **given}, file.schema.names
@@ -95,9 +96,10 @@ def find_input_columns(
     wanted = {f"--columns {role}=": names[role] for role in ROLES if names[role] and role in (*NEEDED, *given)}
     wanted |= {f"data.context_fields.{name}": name for name in context}
     try:
-        find_columns(wanted, has, file.path, file.form)
+        places = find_columns(wanted, has, file.path, file.form)
     except DataError as error:
         raise ConfigError(error.problems) from None
+    names |= {role: has[places[key]] for role in ROLES if (key := f"--columns {role}=") in places}
     found = {role: names[role] if names[role] in has else None for role in ROLES}
     time_fields = tuple(name for name in fields if name in TIME_FIELDS)
     columns = InputColumns(
@@ -108,7 +110,10 @@ def find_input_columns(
         event=found["event"],
         context=context,
         time_fields=time_fields,
-        history_format=HistoryFormat(separator or data.history_separator or "^", frozenset(data.null_values)),
+        history_format=HistoryFormat(
+            separator or (history and history.separator) or data.history_separator or "^", frozenset(data.null_values)
+        ),
+        times=data.columns or ColumnsConfig(user=names["user"], item=names["item"]),
     )
     problems = [*_find_time_problems(columns, names["timestamp"], file), *_find_type_problems(columns, file)]
     if problems:
@@ -151,26 +156,21 @@ def _find_time_problems(columns: InputColumns, usual: str, file: RowFile) -> Ite
 
 
 def _find_type_problems(columns: InputColumns, file: RowFile) -> Iterator[str]:
-    expected: dict[str | None, tuple[Sequence[Callable[[Any], bool]], str]] = {
-        **dict.fromkeys((columns.user, columns.item), (_TEXT, "text or whole numbers")),
-        **dict.fromkeys(columns.context, (_FIELD, "text, numbers, or true and false")),
-        columns.history: (_TEXT, "ids joined by a separator, or a list of them"),
-        columns.event: (_TEXT, "whole numbers"),
-        columns.timestamp: ((*_TEXT, pa.types.is_timestamp), "whole numbers or timestamps"),
+    kinds: dict[str | None, str] = {
+        **dict.fromkeys((columns.user, columns.item), "id"),
+        **dict.fromkeys(columns.context, "field"),
+        columns.history: "history",
+        columns.event: "id",
+        columns.timestamp: "time",
     }
-    for name, (checks, what) in expected.items():
-        if name is None:
-            continue
-        kind = _decode_type(file.schema.field(name).type)
-        values = _decode_type(kind.value_type) if name == columns.history and is_list(kind) else kind
-        if not any(check(values) for check in checks):
-            yield f"{file.path}: column '{name}' is of type {kind}, expected {what}; convert it"
+    for name, kind in kinds.items():
+        problem = None if name is None else describe_type_problem(kind, file.schema.field(name))
+        if problem is not None:
+            yield f"{file.path}: {problem}"
 
 
-def is_list(kind: Any) -> bool:
-    """Whether an Arrow type is a list type."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
-
-
-def _decode_type(kind: Any) -> Any:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _name_column(column: str | int | None, file: RowFile) -> str:
+    """The name of a column of the log, which may have been given by its position."""
+    if isinstance(column, int):
+        return file.schema.names[column - 1] if column <= len(file.schema) else ""
+    return "" if column in (None, FILE_ORDER) else str(column)

@@ -18,21 +18,17 @@ from din_train.dataset.time_fields import compute_time_field
 from din_train.dataset.time_range import Moments
 from din_train.dataset.vocabulary import UNKNOWN_ID, RawIds
 from din_train.errors import ConfigError
+from din_train.logs.expressions import INVALID_UTF8, NUL, Mask, flatten, is_list, take_ids, take_text, to_mask
 from din_train.logs.history_text import BROKEN_LIST
-from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values, find_null_values, parse_timestamp
-from din_train.logs.rejects import BadLine
+from din_train.logs.records import NullValues, drop_null_values
 from din_train.logs.row_files import Chunk
-from din_train.logs.table_parquet import take_text
-from din_train.logs.time_unit import FIRST_UNIX_SECOND, TICKS, find_unix_times, to_unix_seconds
-from din_train.predict.input_columns import SEPARATOR, InputColumns, is_list
-
-_PLAIN_NUMBER = r"\A[0-9]{1,18}\z"  # 18 digits always fit int64
-_ARROW_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+from din_train.logs.time_unit import FIRST_UNIX_SECOND, find_unix_times
+from din_train.logs.times import read_numbers, read_unix_seconds
+from din_train.predict.input_columns import SEPARATOR, InputColumns
 
 # A counter that is this many times the log's last one counts something else.
 _FAR_BEYOND = 100
 
-Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 # How many values of a column are given, how many of these are unknown, and an unknown one as an example.
 Match = tuple[int, int, str | None]
@@ -187,10 +183,11 @@ class InputParser:
         )
 
     def _take_ids(self, chunk: Chunk, role: str, found: _Findings) -> NDArray[np.int32]:
-        texts, broken = take_text(_take_column(chunk, getattr(self.columns, role)))
-        found.reasons[f"no {role}"] = _mask(pc.or_(pc.is_null(texts), find_null_values(texts, self._nulls)))
-        found.reasons[f"empty {role}"] = _mask(pc.equal(texts, ""))
-        found.reasons[f"{role} not UTF-8"] = broken
+        texts, of_ids = take_ids(_take_column(chunk, getattr(self.columns, role)), role, self._nulls)
+        of_ids.pop(NUL)  # an id that no log has
+        found.reasons.update(
+            {f"{role} not UTF-8" if reason == INVALID_UTF8 else reason: mask for reason, mask in of_ids.items()}
+        )
         return self._find_ids(texts, role, found)
 
     def _take_values(self, chunk: Chunk, name: str, found: _Findings) -> NDArray[np.int32]:
@@ -199,7 +196,7 @@ class InputParser:
 
     def _find_ids(self, texts: Any, role: str, found: _Findings) -> NDArray[np.int32]:
         ids = self._known[role].find(texts)
-        found.counted[role] = (texts, _mask(texts.is_valid()), ids == UNKNOWN_ID)
+        found.counted[role] = (texts, to_mask(texts.is_valid()), ids == UNKNOWN_ID)
         return ids
 
     def _take_seconds(self, chunk: Chunk, found: _Findings) -> Ints | None:
@@ -207,19 +204,24 @@ class InputParser:
         if self.columns.timestamp is None:
             return None
         column = _take_column(chunk, self.columns.timestamp)
-        values = _take_numbers(column, "timestamp", self._nulls, found.reasons)
-        found.reasons["negative timestamp"] = found.reasons.get("negative timestamp", values < 0) | (values < 0)
-        if pa.types.is_timestamp(column.type):
-            if not self._stored.in_unix_seconds:
-                raise ConfigError(
-                    f"--columns timestamp={self.columns.timestamp}: of type {column.type}, but the times in "
-                    f"{self.data.folder} are no unix times; give them in the log's own numbers"
-                )
-            values = values // TICKS[_ARROW_UNITS[column.type.unit]]
-        elif self._stored.in_unix_seconds:
-            values, found.reasons["timestamp in no unit of unix times"] = to_unix_seconds(values)
+        if self._stored.in_unix_seconds:
+            values, of_times = read_unix_seconds(column, self.columns.times, self._nulls)
+            found.reasons.update(of_times)
+        elif pa.types.is_temporal(column.type):
+            raise ConfigError(
+                f"--columns timestamp={self.columns.timestamp}: of type {column.type}, but the times in "
+                f"{self.data.folder} are no unix times; give them in the log's own numbers"
+            )
+        else:
+            values = self._take_numbers(column, "timestamp", found)
         texts = take_text(column.cast(pa.string()))[0]
-        found.counted["timestamp"] = (texts, _mask(texts.is_valid()), self._find_misplaced(values))
+        found.counted["timestamp"] = (texts, to_mask(texts.is_valid()), self._find_misplaced(values))
+        return values
+
+    def _take_numbers(self, column: Any, role: str, found: _Findings) -> Ints:
+        """[S] whole numbers; 0 in rows that have none."""
+        values, of_numbers = read_numbers(column, role, self._nulls)
+        found.reasons.update(of_numbers)
         return values
 
     def _find_misplaced(self, seconds: Ints) -> Mask:
@@ -236,7 +238,7 @@ class InputParser:
 
     def _take_log_rows(self, log_rows: Samples, chunk: Chunk, user_ids: NDArray[np.int32], found: _Findings) -> Samples:
         """[S] samples of the log's rows that the file names; any sample in a bad row."""
-        numbers = _take_numbers(_take_column(chunk, str(self.columns.event)), "event", self._nulls, found.reasons)
+        numbers = self._take_numbers(_take_column(chunk, str(self.columns.event)), "event", found)
         places = np.searchsorted(log_rows.events, numbers).clip(max=len(log_rows) - 1)
         samples = log_rows.take(places)
         is_sample = samples.events == numbers
@@ -263,7 +265,7 @@ class InputParser:
         def count(mask: Mask) -> Ints:
             return np.bincount(row_of_id[mask], minlength=len(lengths)).astype(np.int64)
 
-        found.reasons["empty id in history"] = count(_mask(pc.is_null(raw)) | not_text) > 0
+        found.reasons["empty id in history"] = count(to_mask(pc.is_null(raw)) | not_text) > 0
         ids = self._known["item"].find(raw)
         unknown = ids == UNKNOWN_ID
         found.counted["history"] = (given, lengths, count(unknown))
@@ -274,7 +276,7 @@ class InputParser:
 
     def _find_joined(self, raw: Any, unknown: Mask) -> Mask:
         """[ids] unknown ids that are known ones, joined by something other than letters and digits."""
-        odd = unknown & _mask(pc.match_substring_regex(raw, r"[^0-9A-Za-z]"))
+        odd = unknown & to_mask(pc.match_substring_regex(raw, r"[^0-9A-Za-z]"))
         texts = pc.unique(raw.filter(pa.array(odd))).to_pylist()
         parts = [
             (text, [part.strip() for part in text.split(mark) if part.strip()])
@@ -290,7 +292,7 @@ class InputParser:
             for (text, each), end in zip(parts, ends.tolist(), strict=True)
             if len(each) > 1 and known[end - len(each) : end].all()
         ]
-        return odd & _mask(pc.is_in(raw, value_set=pa.array(joined, pa.string())))
+        return odd & to_mask(pc.is_in(raw, value_set=pa.array(joined, pa.string())))
 
     def _find_last_times(self, histories: _Histories) -> Ints:
         """[S] the time of each stored history's newest event; -1 if it is empty, or given by the file."""
@@ -313,32 +315,4 @@ def _list_log_rows(data: PreparedData, max_history_length: int) -> Samples:
 
 
 def _take_column(chunk: Chunk, name: str) -> Any:
-    column = chunk.table[name].combine_chunks()
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _take_numbers(column: Any, role: str, nulls: NullValues, reasons: dict[str, Mask]) -> Ints:
-    """[S] whole numbers; 0 in rows without one."""
-    missing = _mask(pc.is_null(column))
-    reasons[f"no {role}"] = missing
-    if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
-        if pa.types.is_uint64(column.type):
-            beyond = pc.greater(column, pa.scalar(MAX_TIMESTAMP, pa.uint64()))
-            reasons[f"{role} too large"] = _mask(beyond)
-            column = pc.if_else(beyond, None, column)
-        return np.asarray(pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False), np.int64)
-    texts = column.cast(pa.string())
-    missing |= _mask(pc.is_null(drop_null_values(texts, nulls)))
-    plain = pc.fill_null(pc.match_substring_regex(texts, _PLAIN_NUMBER), False)
-    values = np.array(pc.if_else(plain, texts, "0").cast(pa.int64()), np.int64)
-    for place in np.flatnonzero(~_mask(plain) & ~missing).tolist():
-        try:
-            values[place] = parse_timestamp(texts[place].as_py())
-        except BadLine as bad:
-            reasons.setdefault(bad.reason.replace("timestamp", role), np.zeros(len(texts), bool))[place] = True
-    return values
-
-
-def _mask(column: Any) -> Mask:
-    """A boolean column as a new array; nulls are False."""
-    return np.array(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)
+    return flatten(chunk.table[name])

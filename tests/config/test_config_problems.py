@@ -69,7 +69,10 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
             "model.mlp.hidden_units: received [], expected a list to have at least 1 item, not 0",
         ),
         ("model.mlp.hidden_units=[a]", "model.mlp.hidden_units.0: received 'a', expected a whole number"),
-        ("vocabulary=null", "vocabulary: received null, expected a section with keys among unknown_rate, min_count, hash_buckets"),
+        (
+            "vocabulary=null",
+            "vocabulary: received null, expected a section with keys among unknown_rate, min_count, hash_buckets",
+        ),
         ("model.mlp=relu", f"model.mlp: received 'relu', expected a section with keys among {MLP_KEYS}"),
         (
             "training.select_on=test",
@@ -80,12 +83,13 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, field_embedding_size, behaviour_fields, min_item_count, user_candidate_product, item_bias, "
-            "pooling, cross_buckets, local_activation_unit, interest, mlp",
+            "category_embedding_size, field_embedding_size, behaviour_fields, min_item_count, user_candidate_product, "
+            "item_bias, pooling, cross_buckets, local_activation_unit, interest, mlp",
         ),
         (
             "vocabulary.epochs=1",
-            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate, min_count, hash_buckets",
+            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate, min_count, "
+            "hash_buckets",
         ),
         ("zzz.b.c=1", f"zzz: unknown key; expected one of {TOP_KEYS}"),
         ("a.b", "--set a.b: expected dotted.key=value, for example training.epochs=3"),

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
-from din_train.logs import FileReport, RawLog, RawSamples, input_files, read_log, read_x1
+from din_train.logs import FileReport, RawLog, RawSamples, input_files, read_log, read_samples
 
 COLUMNS = ColumnsConfig(user="user", item="item", timestamp="time", category="category")
 
@@ -84,12 +84,12 @@ class Runner:
     def ready_made(
         self, train: Path | bytes, test: Path | bytes, max_bad_share: float = 0.5
     ) -> tuple[list[tuple[Any, ...]], RawSamples]:
-        """The rows of an x1 log, in column order, and what was read."""
+        """The rows of an x1 log, see `show_samples`, and what was read."""
         files = {"train": self.file(train), "test": self.file(test)}
         common = {"source": "x1", "prepared": self.folder, "max_bad_share": max_bad_share}
         data = DataConfig.model_validate({**common, **files})
-        raw = read_x1(data, files["train"], files["test"], self.folder, lambda _: None)
-        return [tuple(row.values()) for row in pq.read_table(raw.rows).to_pylist()], raw
+        raw = read_samples(data, self.folder, lambda _: None)
+        return show_samples(raw), raw
 
     def run(self, data: DataConfig) -> Outcome:
         steps: list[int] = []
@@ -104,6 +104,24 @@ class Runner:
         path = self.folder / f"input-{self.written}"
         path.write_bytes(content)
         return path
+
+
+def show_samples(raw: RawSamples) -> list[tuple[Any, ...]]:
+    """label, user, item, category, items and categories of the history joined by `^`, split and ordinal of each row."""
+    items, categories = raw.items.to_pylist(), raw.values["category"].to_pylist() if "category" in raw.values else []
+    histories = {row["history"]: row for row in pq.read_table(raw.histories).to_pylist()}
+
+    def join(row: dict[str, Any], role: str, texts: list[str]) -> str:
+        codes = histories[row["history"]].get(f"{role} 0") or []
+        return "^".join("" if code is None else texts[code] for code in codes)
+
+    return [
+        (
+            *(row["label"], row["user"], row["item"], row.get("category")),
+            *(join(row, "item", items), join(row, "category", categories), row["split"], row["ordinal"]),
+        )
+        for row in pq.read_table(raw.log.events).to_pylist()
+    ]
 
 
 def lines(*records: object) -> bytes:

@@ -1,0 +1,325 @@
+"""How a text file is written: delimiter, quotes, encoding, header; told by how it begins, unless the config says so.
+
+What is not plain is taken only if it reads more lines than the plain reading does: commas with doubled quotes, or tabs
+without quotes, in UTF-8, with a header.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from din_train.config.file_formats import FormatConfig
+from din_train.errors import DataError
+from din_train.logs.lines import read_head, split_lines
+
+_FORMS = {"\t": "tab-separated", ",": "comma-separated"}
+_OTHER_DELIMITERS = (";", "|", "::")
+_BACKSLASH = "\\"
+_TYPED_ROWS = 200
+# What stands for a delimiter of several characters while Python's csv cuts a line; no log has it.
+_STAND_IN = "\uffff"
+
+# A record over several lines has at most this many.
+MAX_RECORD_LINES = 1000
+
+_NUMBER_OR_TIME = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
+_MULTIBYTE_LETTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# In Western text: accented letters beside a plain one; and the dashes, dots and quotes of Windows.
+_ACCENTED = rb"[\xc0-\xd6\xd8-\xdd\xdf-\xf6\xf8-\xfd]"
+_LATIN_LETTER = re.compile(rb"(?<=[A-Za-z])%b|%b(?=[A-Za-z])" % (_ACCENTED, _ACCENTED))
+_WINDOWS_SIGN = re.compile(rb"[\x80\x85\x91-\x97\x99]")
+_HIGH_BYTE = re.compile(rb"[\x80-\xff]")
+_LEAST_LATIN_LINES = 3
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written.
+
+    quote, escape: "" if there is none; a doubled quote inside quotes is a quote in any case.
+    has_header: whether the first line that is not blank names the columns.
+    is_multiline: whether a quoted field may go on in the next line.
+    """
+
+    delimiter: str
+    quote: str
+    escape: str
+    encoding: str
+    has_header: bool
+    is_multiline: bool
+
+    @property
+    def form(self) -> str:
+        """What the file is read as, for messages."""
+        form = _FORMS.get(self.delimiter, f"separated by '{self.delimiter}'")
+        return form if self.has_header else f"{form}, without a header"
+
+
+class RecordReader:
+    """Cuts lines that may have quotes, by Python's `csv`.
+
+    Args:
+        lines: bytes, with or without their line ends.
+    """
+
+    def __init__(self, lines: Sequence[bytes], dialect: Dialect) -> None:
+        self._lines = lines
+        self._delimiter = dialect.delimiter
+        escape = dialect.escape if dialect.quote and dialect.escape != dialect.quote else ""
+        self._escape = escape
+        # What stands before anything but a quote or itself is text; csv would drop it.
+        self._escaped = re.compile(f"{re.escape(escape)}([{re.escape(escape + dialect.quote)}])?") if escape else None
+        self._place = self._stop = 0
+        self._reader = csv.reader(
+            self,
+            delimiter=self._delimiter if len(self._delimiter) == 1 else _STAND_IN,
+            quotechar=dialect.quote or None,
+            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+            escapechar=escape or None,
+            strict=True,
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        """The lines of one record, for csv."""
+        return self
+
+    def __next__(self) -> str:
+        """The next line of a record, for csv."""
+        if self._place == self._stop:
+            raise StopIteration
+        line = self._lines[self._place]
+        self._place += 1
+        return self._prepare(line.removesuffix(b"\n")) + "\n"
+
+    def _prepare(self, text: bytes) -> str:
+        shown = text.decode(errors="surrogateescape")
+        if self._escaped is not None and self._escape in shown:
+            shown = self._escaped.sub(lambda found: found[0] if found[1] else 2 * self._escape, shown)
+        return shown if len(self._delimiter) == 1 else shown.replace(self._delimiter, _STAND_IN)
+
+    def _restore(self, fields: list[str]) -> list[str]:
+        if len(self._delimiter) == 1:
+            return fields
+        return [field.replace(_STAND_IN, self._delimiter) for field in fields]
+
+    def read(self, start: int, stop: int) -> tuple[list[str], int]:
+        """The fields of the record that begins in line `start`, and the line after it; at most that before `stop`.
+
+        Raises:
+            csv.Error: where the quotes do not match.
+        """
+        self._place, self._stop = start, stop
+        fields = next(self._reader)
+        return self._restore(fields), self._place
+
+    def read_all(self, content: bytes) -> list[list[str]] | None:
+        """The fields of lines of which each is a record; None if any is not."""
+        texts = self._prepare(content.removesuffix(b"\n")).split("\n")
+        try:
+            rows = list(csv.reader(texts, self._reader.dialect))
+        except csv.Error:
+            return None
+        if len(rows) != len(texts):
+            return None
+        return rows if len(self._delimiter) == 1 else list(map(self._restore, rows))
+
+    @staticmethod
+    def is_open(error: csv.Error) -> bool:
+        """Whether a field goes on after the last line."""
+        return str(error) == "unexpected end of data"
+
+
+def find_dialect(path: Path, given: FormatConfig) -> tuple[Dialect, list[str]]:
+    """The dialect of a text file and the names of its columns: '1', '2', ... if it has no header.
+
+    Args:
+        given: what the config says, which is not guessed.
+
+    Raises:
+        DataError: where the file cannot be read, is empty, or its first line is no header.
+    """
+    encoding, head = read_decoded_head(path, given)
+    lines = [line for line in split_lines(head) if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: is empty, expected a header and rows; check the path")
+    dialect = _find_signs(lines, given, encoding)
+    try:
+        names, _ = RecordReader(lines, dialect).read(0, len(lines) if dialect.is_multiline else 1)
+        names = [name.removesuffix("\r") for name in names]
+        "".join(names).encode()
+        if "\0" in "".join(names):
+            raise csv.Error("NUL character")
+    except csv.Error as error:
+        reason = str(error) if "NUL" in str(error) else "broken quotes"
+        if "\r" in lines[0].decode(errors="replace").rstrip("\r"):
+            reason = "carriage return inside the line"
+        raise _no_header(path, reason) from None
+    except UnicodeEncodeError:
+        raise _no_header(path, "invalid UTF-8") from None
+    has_header = given.header
+    if has_header is None:
+        has_header = not _is_row(names, lines, dialect)
+    dialect = replace(dialect, has_header=has_header)
+    return dialect, names if has_header else [str(place) for place in range(1, len(names) + 1)]
+
+
+def read_decoded_head(path: Path, given: FormatConfig) -> tuple[str, bytes]:
+    """The codec of a text file, and its first lines in UTF-8.
+
+    Raises:
+        DataError: where the file cannot be read.
+    """
+    head = read_head(path)
+    encoding = _find_encoding(head, given.encoding)
+    return encoding, head if encoding == "utf-8" else read_head(path, encoding)
+
+
+def _no_header(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path}: its first line is no header ({reason}); expected a CSV, TSV or Parquet file in UTF-8 "
+        "with lines ended by newlines; check the path in the config"
+    )
+
+
+def _find_encoding(head: bytes, given: str | None) -> str:
+    """The codec of a file, by its byte order mark, its NULs, or letters that are no UTF-8."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and given in (None, "utf-16"):
+        return "utf-16"
+    beginning = head[:4096]
+    half = len(beginning) // 2
+    nul_first, nul_second = beginning[::2].count(0), beginning[1::2].count(0)
+    if given in (None, "utf-16") and half > 8:
+        if nul_second > 0.8 * half and nul_first < 0.05 * half:
+            return "utf-16-le"
+        if nul_first > 0.8 * half and nul_second < 0.05 * half:
+            return "utf-16-be"
+    if given is not None:
+        return "utf-16-le" if given == "utf-16" else given
+    if head.isascii() or _MULTIBYTE_LETTER.search(head):
+        return "utf-8"
+    lines = sum(not line.isascii() for line in head.split(b"\n"))
+    rest = _WINDOWS_SIGN.sub(b"", head)
+    if lines < _LEAST_LATIN_LINES or _HIGH_BYTE.search(_LATIN_LETTER.sub(b"", rest)):
+        return "utf-8"
+    return "latin-1" if len(rest) == len(head) else "cp1252"
+
+
+def _find_signs(lines: Sequence[bytes], given: FormatConfig, encoding: str) -> Dialect:
+    """Delimiter, quote and escape, and whether quoted fields go on across lines."""
+    first = lines[0].decode(errors="replace")
+    plain = "\t" if "\t" in first else ","
+    delimiters = [plain, *(sign for sign in _OTHER_DELIMITERS if sign in first)]
+    if given.delimiter is not None:
+        delimiters = [given.delimiter]
+    found = [_find_quotes(lines, given, Dialect(each, "", "", encoding, True, False)) for each in delimiters]
+    best, most = found[0]
+    for other, score in found[1:]:
+        if score > 1.2 * most and score > 0.9 * len(lines):
+            best, most = other, score
+    return best
+
+
+def _find_quotes(lines: Sequence[bytes], given: FormatConfig, unquoted: Dialect) -> tuple[Dialect, int]:
+    """The way of quoting that reads the most lines, with their number; the first of equal ones."""
+    sign = given.quote or '"'
+    quoted = replace(unquoted, quote=sign, escape=given.escape or "", is_multiline=given.quote is not None)
+    escaped = replace(quoted, escape=_BACKSLASH)
+    some = any(sign.encode() in line for line in lines)
+    if given.quote == "":
+        candidates = [unquoted]
+    elif given.quote is not None or unquoted.delimiter in (",", ";"):
+        candidates = [quoted]
+    else:
+        candidates = [unquoted, quoted] if some else [unquoted]
+        if some and _has_quoted_column(lines, unquoted, sign):
+            candidates.reverse()
+    if some and given.escape is None and given.quote != "" and any(f"{_BACKSLASH}{sign}".encode() in x for x in lines):
+        candidates.append(escaped)
+    best, most = candidates[0], -1
+    for candidate in candidates:
+        score, joined, failed = _count_good(lines, candidate)
+        if joined > failed:
+            candidate = replace(candidate, is_multiline=True)
+        if score > most:
+            best, most = candidate, score
+    return best, most
+
+
+def _has_quoted_column(lines: Sequence[bytes], unquoted: Dialect, quote: str) -> bool:
+    """Whether all values of a column are quoted, and no value is quoted by half."""
+    rows = [line.decode(errors="replace").rstrip("\r").split(unquoted.delimiter) for line in lines[1:]]
+    rows = [row for row in rows if len(row) == len(rows[0])]
+    whole = re.compile(rf"{re.escape(quote)}(?:[^{re.escape(quote)}]|{re.escape(quote)}{{2}}|\\.)*{re.escape(quote)}")
+    if len(rows) < 2 or any(value.startswith(quote) and not whole.fullmatch(value) for row in rows for value in row):
+        return False
+    return any(all(whole.fullmatch(value) for value in column) for column in zip(*rows, strict=True))
+
+
+def _count_good(lines: Sequence[bytes], dialect: Dialect) -> tuple[int, int, int]:
+    """How many lines can be cut like the first one; records over several lines; and lines whose quotes stay open.
+
+    Lines of a record over several lines are no rows, at most half of them: else a stray quote would swallow rows.
+    """
+    reader = RecordReader(lines, dialect)
+    rows = reader.read_all(b"\n".join(lines))
+    if rows is not None and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows):
+        return len(lines), 0, 0
+    quote, delimiter = dialect.quote.encode(), dialect.delimiter.encode()
+    width = good = joined = failed = place = 0
+    while place < len(lines):
+        line = lines[place]
+        if not quote or quote not in line:
+            fields, end = line.count(delimiter) + 1, place + 1
+        else:
+            fields, end = _count_fields(reader, place, len(lines))
+            if end > place + 1:
+                like_rows = sum(each.count(delimiter) + 1 == width for each in lines[place:end])
+                if fields == width and 2 * like_rows <= end - place:
+                    joined += 1
+                else:
+                    fields, end = 0, place + 1
+            if not fields and line.count(quote) % 2:
+                failed += 1
+        width = width or fields
+        good += (end - place) * (fields == width > 1)
+        place = end
+    return good, joined, failed
+
+
+def _count_fields(reader: RecordReader, place: int, stop: int) -> tuple[int, int]:
+    """Of the record at `place`, 0 if its quotes do not match; and the line after it."""
+    for end in (place + 1, min(stop, place + MAX_RECORD_LINES)):
+        try:
+            fields, after = reader.read(place, end)
+        except csv.Error as error:
+            if not reader.is_open(error):
+                break
+        else:
+            return len(fields), after
+    return 0, place + 1
+
+
+def _is_row(names: Sequence[str], lines: Sequence[bytes], dialect: Dialect) -> bool:
+    """Whether a first line is a row like those below it: numbers and times wherever all of them have one."""
+    places = [str(place) for place in range(len(names) + 1)]
+    if list(names) in (places[:-1], places[1:]):  # as pandas names columns without names
+        return False
+    rows = islice((row for row in _read_rows(lines, dialect) if len(row) == len(names)), _TYPED_ROWS)
+    columns = [[value for value in column if value] for column in zip(*rows, strict=True)]
+    typed = [all(map(_NUMBER_OR_TIME.fullmatch, column)) and bool(column) for column in columns]
+    first = [name for name, is_typed in zip(names, typed, strict=False) if is_typed]
+    return bool(first) and all(map(_NUMBER_OR_TIME.fullmatch, first))
+
+
+def _read_rows(lines: Sequence[bytes], dialect: Dialect) -> Iterator[list[str]]:
+    reader, place = RecordReader(lines, dialect), 1
+    while place < len(lines):
+        try:
+            fields, place = reader.read(place, len(lines) if dialect.is_multiline else place + 1)
+        except csv.Error:
+            place += 1
+            continue
+        yield fields
