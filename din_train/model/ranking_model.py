@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories
+from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.normalization import sum_over_replicas
 from din_train.model.positions import Positions, flatten_history, pad_history
@@ -63,7 +64,18 @@ class RankingModel(keras.Model):
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
         signature = build_signature(context_widths, behaviour_fields)
-        self.score = tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
+        self._trace = lambda: tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
+        self._takes_new_items = False
+        self.score = self._trace()
+
+    def add_items(self, items: NewItems) -> None:
+        """Score items that came after training, in place of those that were added before."""
+        for layer in self._flatten_layers():
+            if isinstance(layer, ItemEmbedding):
+                layer.add_items(items)
+        if not self._takes_new_items:
+            self._takes_new_items = True
+            self.score = self._trace()
 
     def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
         """A batch, which is one group in training -> logit [B]."""

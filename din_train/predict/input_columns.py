@@ -14,14 +14,14 @@ from din_train.logs.columns import find_columns
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.row_files import RowFile
 
-ROLES = ("user", "item", "history", "timestamp", "event")
+ROLES = ("user", "item", "history", "timestamp", "event", "category")
 NEEDED = ("user", "item")
 # The role under which histories with another separator are counted.
 SEPARATOR = "history separator"
 
 SCORE_COLUMNS = ("click_probability", "logit")
 
-_X1_NAMES = {"user": "user_id", "item": "item_id", "history": "item_history"}
+_X1_NAMES = {"user": "user_id", "item": "item_id", "history": "item_history", "category": "cate_id"}
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
 _FIELD = (*_TEXT, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
@@ -34,6 +34,7 @@ class InputColumns:
     timestamp: used for histories that are not given, and for time fields.
     event: the row of the log, whose history and context fields are taken; then only user and item are used as well.
     context: context fields that are columns of the log. time_fields: those that follow from the time.
+    item_fields: item field, the category among them -> column, of items that the data set does not know.
     history_format: how a history of text is written.
     """
 
@@ -44,6 +45,7 @@ class InputColumns:
     event: str | None
     context: tuple[str, ...]
     time_fields: tuple[str, ...]
+    item_fields: Mapping[str, str]
     history_format: HistoryFormat
 
 
@@ -82,6 +84,7 @@ def find_input_columns(
     usual = {role: role for role in ROLES} | {"event": ""}  # a column called event may be anything
     if data.columns is not None:
         usual |= {role: getattr(data.columns, role) for role in ("user", "item", "timestamp")}
+        usual["category"] = str(data.columns.category or "category")
     elif data.source == "x1":
         usual |= _X1_NAMES
     if separator == "":
@@ -108,6 +111,11 @@ def find_input_columns(
         event=found["event"],
         context=context,
         time_fields=time_fields,
+        item_fields={
+            field: name
+            for field, name in {"category": names["category"], **{name: name for name in data.item_fields}}.items()
+            if name in has
+        },
         history_format=HistoryFormat(separator or data.history_separator or "^", frozenset(data.null_values)),
     )
     problems = [*_find_time_problems(columns, names["timestamp"], file), *_find_type_problems(columns, file)]
@@ -153,16 +161,19 @@ def _find_time_problems(columns: InputColumns, usual: str, file: RowFile) -> Ite
 def _find_type_problems(columns: InputColumns, file: RowFile) -> Iterator[str]:
     expected: dict[str | None, tuple[Sequence[Callable[[Any], bool]], str]] = {
         **dict.fromkeys((columns.user, columns.item), (_TEXT, "text or whole numbers")),
-        **dict.fromkeys(columns.context, (_FIELD, "text, numbers, or true and false")),
+        **dict.fromkeys(
+            (*columns.context, *columns.item_fields.values()), (_FIELD, "text, numbers, true and false, or lists")
+        ),
         columns.history: (_TEXT, "ids joined by a separator, or a list of them"),
         columns.event: (_TEXT, "whole numbers"),
         columns.timestamp: ((*_TEXT, pa.types.is_timestamp), "whole numbers or timestamps"),
     }
+    may_be_lists = (columns.history, *columns.context, *columns.item_fields.values())
     for name, (checks, what) in expected.items():
         if name is None:
             continue
         kind = _decode_type(file.schema.field(name).type)
-        values = _decode_type(kind.value_type) if name == columns.history and is_list(kind) else kind
+        values = _decode_type(kind.value_type) if name in may_be_lists and is_list(kind) else kind
         if not any(check(values) for check in checks):
             yield f"{file.path}: column '{name}' is of type {kind}, expected {what}; convert it"
 
