@@ -8,7 +8,7 @@ A column of the store says what it is by its name and type:
     <field>_vector  list<float>  a given vector of an item, null if it has none
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,11 +51,28 @@ class Rows:
     training: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class NewItems:
+    """K items that came after training; their ids follow those of the known ones.
+
+    category_ids, rows: [K] ids of their categories, and their rows in a table of items. fields: other field -> values
+    in the forms that `read_field` gives.
+    """
+
+    category_ids: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    fields: Mapping[str, NDArray[Any]]
+
+
 class IdFinder(Protocol):
-    """Finds the ids of texts: `RawIds` in a vocabulary, `HashedIds` by their hash."""
+    """Finds the ids of texts: `RawIds` in a vocabulary, `HashedIds` by their hash, `ListIds` of several in one text."""
+
+    @property
+    def first(self) -> str | None:
+        """A text that is known, as an example."""
 
     def find(self, raw: Any) -> Ids:
-        """[n] strings or nulls -> [n] ids."""
+        """[n] strings or nulls (of several values also lists) -> [n] ids, or [n, V] padded with 0."""
 
 
 class ListIds:
@@ -69,6 +86,11 @@ class ListIds:
 
     def __init__(self, ids: IdFinder, spec: ListFieldConfig, nulls: Sequence[str]) -> None:
         self._ids, self._spec, self._nulls = ids, spec, nulls
+
+    @property
+    def first(self) -> str | None:
+        """A value that is known, as an example."""
+        return self._ids.first
 
     def find(self, raw: Any) -> Ids:
         """[n] texts or lists -> [n, V] ids, padded with 0."""
@@ -210,6 +232,13 @@ def number_context(values: Any, name: str, rows: Rows, config: Config) -> tuple[
         return hash_values(values, buckets), None
     numbering = number_codes(rows.weights, rows.training, min_count)
     return numbering.ids, values.take(pa.array(numbering.codes)).to_pylist()
+
+
+def standardize(texts: Any, mean: float, deviation: float) -> NDArray[np.float32]:
+    """[n] texts -> [n, 2] as `read_field` has them: the scaled number (0 if there is none), and 1 if there is none."""
+    numbers = (parse_numbers(texts.to_pylist()) - mean) / deviation
+    missing = np.isnan(numbers)
+    return np.stack([np.where(missing, 0.0, numbers), missing], axis=1).astype(np.float32)
 
 
 def add_hashed_rows(items: pa.Table, config: Config) -> pa.Table:

@@ -1,6 +1,7 @@
 """What ids stand for: raw ids, titles and field values of a prepared data set, by id."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -8,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from din_train.config.field_kinds import ListFieldConfig
 from din_train.dataset.column_file import map_columns
+from din_train.dataset.fields import IdFinder, ListIds
 from din_train.dataset.manifest import read_manifest
 from din_train.dataset.store import TABLES, PreparedData, Samples
-from din_train.dataset.vocabulary import FIRST_REAL_ID
+from din_train.dataset.vocabulary import FIRST_REAL_ID, HashedIds, RawIds
 from din_train.errors import DataError
 from din_train.logs.time_unit import guess_unit
 
@@ -29,9 +32,15 @@ class Names:
     titles: pa.Array
     users: pa.Array
     _vocabularies: pa.Table
+    _hashed: Mapping[str, int]
 
     def values(self, field: str) -> list[str | None]:
-        """A field's values by id: `category`, or any other item, user or context field."""
+        """A field's values by id: `category`, or any other item, user, context or behaviour field.
+
+        The values of a hashed field are not kept; its ids are called `bucket 0`, `bucket 1`, ...
+        """
+        if field in self._hashed:
+            return [None] * FIRST_REAL_ID + [f"bucket {place}" for place in range(self._hashed[field])]
         of_field = self._vocabularies.filter(pc.equal(self._vocabularies["field"], field)).sort_by("id")
         return [None] * FIRST_REAL_ID + list(of_field["value"].to_pylist())
 
@@ -54,7 +63,22 @@ def read_names(data: PreparedData) -> Names:
         titles=_by_id(items, "title"),
         users=_by_id(users, "user"),
         _vocabularies=vocabularies,
+        _hashed=_find_hashed(data),
     )
+
+
+def build_id_finder(data: PreparedData, names: Names, field: str) -> IdFinder:
+    """What gives texts, or lists, the ids that a field's values have in a prepared data set."""
+    buckets = _find_hashed(data).get(field)
+    ids: IdFinder = RawIds(names.values(field)) if buckets is None else HashedIds(buckets)
+    recipe = data.manifest.recipe
+    lists = recipe.get("data.list_fields", {})
+    return ids if field not in lists else ListIds(ids, ListFieldConfig(**lists[field]), recipe["data.null_values"])
+
+
+def _find_hashed(data: PreparedData) -> Mapping[str, int]:
+    hashed: Mapping[str, int] = data.manifest.recipe.get("vocabulary.hash_buckets", {})
+    return hashed
 
 
 def hash_rows(data: PreparedData, samples: Samples) -> str:

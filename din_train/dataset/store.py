@@ -159,6 +159,12 @@ class PreparedData:
         """Equal for equal contents: what a run remembers of the data it was trained on."""
         return self.manifest.fingerprint
 
+    def with_events(self, item_ids: NDArray[np.int32]) -> "PreparedData":
+        """The data set with histories that are slices of other events, of which only the items are known."""
+        unknown = np.full(len(item_ids), UNKNOWN_ID, np.int32)
+        fields_of_events = dict.fromkeys(self.event_fields, unknown)
+        return replace(self, event_item_ids=item_ids, event_fields=fields_of_events, event_times=None)
+
     @property
     def num_items(self) -> int:
         """Real items; their ids count up from 2."""

@@ -120,9 +120,8 @@ class WideDeep(DeepModel):
         return logit + tf.cast(wide, logit.dtype)
 
     def _sum_crosses(self, batch: LocatedBatch) -> tf.Tensor:
-        categories = self.item_embedding.item_category_ids.value
-        of_candidate = tf.gather(categories, batch.inputs["target_item_id"])  # [B]
-        of_behaviour = tf.cast(tf.gather(categories, batch.history), tf.int64)  # [N]
+        of_candidate = self.item_embedding.find_categories(batch.inputs["target_item_id"])  # [B]
+        of_behaviour = tf.cast(self.item_embedding.find_categories(batch.history), tf.int64)  # [N]
         pairs = tf.cast(batch.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
         buckets = tf.where(batch.history == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
         return tf.squeeze(batch.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)

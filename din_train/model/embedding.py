@@ -8,7 +8,44 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from din_train.dataset.fields import NewItems
 from din_train.dataset.vocabulary import PAD_ID
+
+
+class _LookUp:
+    """What keys have, and what keys have that were added after training (one at least).
+
+    Args:
+        known: [keys, ...] a weight.
+    """
+
+    def __init__(self, known: keras.Variable) -> None:
+        self._known = known
+        self._new: tf.Variable | None = None
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take the [K, ...] values of the keys after the known ones, in place of those that were added before."""
+        width = tuple(self._known.shape)[1:]
+        if width and self._known.dtype == "int32":
+            fitted = np.zeros((len(values), *width), np.int32)
+            fitted[:, : values.shape[1]] = values[:, : width[0]]
+            values = fitted
+        if self._new is None:
+            shape = tf.TensorShape([None, *width])
+            self._new = tf.Variable(values, dtype=self._known.dtype, shape=shape, trainable=False)
+        else:
+            self._new.assign(values)
+
+    def find(self, keys: tf.Tensor) -> tf.Tensor:
+        """[n] keys -> [n, ...]."""
+        if self._new is None:
+            return tf.gather(self._known.value, keys)
+        count = self._known.shape[0]
+        known = tf.gather(self._known.value, tf.minimum(keys, count - 1))
+        new = tf.gather(self._new, tf.maximum(keys - count, 0))
+        is_known = keys < count
+        return tf.where(is_known if known.shape.rank == 1 else is_known[:, None], known, new)
+
 
 # The table of a number has a row for it, and one for its absence.
 NUMBER_ROWS = 2
@@ -77,7 +114,13 @@ class FieldEmbedding(keras.layers.Layer):
         for lookup, name in zip(self.lookups, num_values, strict=bool(self.lookups)):
             if values_by_key is not None:
                 lookup.assign(values_by_key[name])
+        self._found = tuple(map(_LookUp, self.lookups))
         self.built = True
+
+    def add_keys(self, values_by_key: Mapping[str, NDArray[Any]]) -> None:
+        """What the keys after the known ones have of each field, in place of those that were added before."""
+        for found, name in zip(self._found, self.field_names, strict=True):
+            found.add(values_by_key[name])
 
     @property
     def width(self) -> int:
@@ -92,7 +135,7 @@ class FieldEmbedding(keras.layers.Layer):
     def call(self, ids: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:
         """[B] keys, or field -> [B] or [B, V] ids, to [B, fields * size]."""
         if self.lookups:
-            columns = [tf.gather(lookup.value, ids) for lookup in self.lookups]
+            columns = [found.find(ids) for found in self._found]
         else:
             columns = [ids[name] for name in self.field_names]
         return tf.concat(
@@ -158,8 +201,9 @@ class GivenVectors(keras.layers.Layer):
         self.built = True
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """[n] -> [n, units]."""
-        return tf.matmul(tf.gather(self.vectors.value, item_ids), self.projection.value)
+        """[n] -> [n, units]; of an item that came after training, zeros."""
+        known = tf.where(item_ids < self.vectors.shape[0], item_ids, PAD_ID)  # padding has no vector either
+        return tf.matmul(tf.gather(self.vectors.value, known), self.projection.value)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._config}
@@ -232,11 +276,23 @@ class ItemEmbedding(keras.layers.Layer):
             self.item_row_ids.assign(item_row_ids)
         self.other_fields = other_fields
         self.given_vectors = list(given_vectors)
+        self._categories = _LookUp(self.item_category_ids)
+        self._new_rows: tf.Variable | None = None
         self.built = True
+
+    def add_items(self, items: NewItems) -> None:
+        """Take new items, in place of those that were added before; what was traced earlier does not know of them."""
+        self._categories.add(items.category_ids)
+        if self.other_fields is not None:
+            self.other_fields.add_keys(items.fields)
+        if self._new_rows is None:
+            self._new_rows = tf.Variable(items.rows, shape=[None], trainable=False)
+        else:
+            self._new_rows.assign(items.rows)
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[n] -> [n, E]."""
-        category_ids = tf.gather(self.item_category_ids.value, item_ids)
+        category_ids = self.find_categories(item_ids)
         rows = tf.gather(self.items.value, self.find_rows(item_ids))
         parts = [rows, tf.gather(self.categories.value, category_ids)]
         if self.other_fields is not None:
@@ -246,7 +302,16 @@ class ItemEmbedding(keras.layers.Layer):
 
     def find_rows(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Item ids -> the rows that they have in a table of items."""
-        return item_ids if self.item_row_ids is None else tf.gather(self.item_row_ids.value, item_ids)
+        if self._new_rows is None:
+            return item_ids if self.item_row_ids is None else tf.gather(self.item_row_ids.value, item_ids)
+        count = self.item_category_ids.shape[0]
+        known = tf.minimum(item_ids, count - 1)
+        known = known if self.item_row_ids is None else tf.gather(self.item_row_ids.value, known)
+        return tf.where(item_ids < count, known, tf.gather(self._new_rows, tf.maximum(item_ids - count, 0)))
+
+    def find_categories(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Item ids -> the ids of their categories."""
+        return self._categories.find(item_ids)
 
     def sum_by_row(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """[num_items] counts of item ids -> [num_rows] of the rows."""

@@ -1,6 +1,6 @@
 """What every ranking model is: a batch -> one logit per row, and how a step trains it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories
+from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.normalization import sum_over_replicas
 from din_train.model.positions import Positions, flatten_history, pad_history
@@ -62,8 +63,25 @@ class RankingModel(keras.Model):
         self.padded = padded
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
-        signature = build_signature(context_widths, behaviour_fields)
-        self.score = tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
+        self._signature = build_signature(context_widths, behaviour_fields)
+        self._takes_new_items = False
+        self.score = self._trace()
+
+    def _trace(self) -> Callable[[Inputs], tf.Tensor]:
+        """The scoring function, to be traced at its first call."""
+        traced: Callable[[Inputs], tf.Tensor] = tf.function(
+            lambda inputs: self(inputs, training=False), input_signature=[self._signature]
+        )
+        return traced
+
+    def add_items(self, items: NewItems) -> None:
+        """Score items that came after training, in place of those that were added before."""
+        for layer in self._flatten_layers():
+            if isinstance(layer, ItemEmbedding):
+                layer.add_items(items)
+        if not self._takes_new_items:
+            self._takes_new_items = True
+            self.score = self._trace()
 
     def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
         """A batch, which is one group in training -> logit [B]."""

@@ -14,7 +14,7 @@ from din_train.logs.history_text import HistoryFormat
 from din_train.logs.row_files import RowFile
 from din_train.logs.samples import describe_rows
 
-ROLES = ("user", "item", "history", "timestamp", "event")
+ROLES = ("user", "item", "history", "timestamp", "event", "category")
 NEEDED = ("user", "item")
 # The role under which histories with another separator are counted.
 SEPARATOR = "history separator"
@@ -29,6 +29,7 @@ class InputColumns:
     timestamp: used for histories that are not given, and for time fields.
     event: the row of the log, whose history and context fields are taken; then only user and item are used as well.
     context: context fields that are columns of the log. time_fields: those that follow from the time.
+    item_fields: item field, the category among them -> column, of items that the data set does not know.
     history_format: how a history of text is written. times: how the log's times are.
     """
 
@@ -39,6 +40,7 @@ class InputColumns:
     event: str | None
     context: tuple[str, ...]
     time_fields: tuple[str, ...]
+    item_fields: Mapping[str, str]
     history_format: HistoryFormat
     times: ColumnsConfig
 
@@ -81,10 +83,11 @@ def find_input_columns(
         layout = describe_rows(data)
         history = next(iter(layout.sequences.values()))
         given_columns = {"user": layout.columns.user, "item": layout.columns.item, "history": history.item}
-        given_columns["timestamp"] = layout.columns.timestamp
+        given_columns |= {"timestamp": layout.columns.timestamp, "category": layout.columns.category}
         usual |= {role: _name_column(column, file) for role, column in given_columns.items() if column is not None}
     elif data.columns is not None:
         usual |= {role: _name_column(getattr(data.columns, role), file) for role in ("user", "item", "timestamp")}
+        usual["category"] = _name_column(data.columns.category, file) or "category"
     if separator == "":
         raise ConfigError("--history-separator: received nothing, expected what joins the ids, such as '|' or ' '")
     names, has = {**usual, **given}, file.schema.names
@@ -110,6 +113,11 @@ def find_input_columns(
         event=found["event"],
         context=context,
         time_fields=time_fields,
+        item_fields={
+            field: name
+            for field, name in {"category": names["category"], **{name: name for name in data.item_fields}}.items()
+            if name in has
+        },
         history_format=HistoryFormat(
             separator or (history and history.separator) or data.history_separator or "^", frozenset(data.null_values)
         ),
@@ -158,7 +166,7 @@ def _find_time_problems(columns: InputColumns, usual: str, file: RowFile) -> Ite
 def _find_type_problems(columns: InputColumns, file: RowFile) -> Iterator[str]:
     kinds: dict[str | None, str] = {
         **dict.fromkeys((columns.user, columns.item), "id"),
-        **dict.fromkeys(columns.context, "field"),
+        **dict.fromkeys((*columns.context, *columns.item_fields.values()), "list"),
         columns.history: "history",
         columns.event: "id",
         columns.timestamp: "time",

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from din_train.dataset.names import read_names
+from din_train.dataset.fields import IdFinder, NewItems
+from din_train.dataset.names import build_id_finder, read_names
 from din_train.dataset.protocols import SPLITS
 from din_train.dataset.store import NO_EVENT, PreparedData, Samples
 from din_train.dataset.stored_histories import StoredHistories
@@ -25,6 +26,7 @@ from din_train.logs.row_files import Chunk
 from din_train.logs.time_unit import FIRST_UNIX_SECOND, find_unix_times
 from din_train.logs.times import read_numbers, read_unix_seconds
 from din_train.predict.input_columns import SEPARATOR, InputColumns
+from din_train.predict.new_items import NewItemReader, take_rows
 
 # A counter that is this many times the log's last one counts something else.
 _FAR_BEYOND = 100
@@ -42,6 +44,8 @@ class InputRows:
     event_item_ids: the events that the samples' histories are slices of. bad: place -> reason.
     matches: what is known of the good rows, by role (`user`, `item`, `history`, `timestamp`, or a context field).
     at_stored_time: good rows whose user has a stored event at the row's own time, which is in no history.
+    new_items: items that the data set does not know, whose ids follow those that it knows; None if there are none, or
+    nothing is said of any. described_items: good rows of new items of which something is known.
     """
 
     rows: Ints
@@ -50,6 +54,8 @@ class InputRows:
     bad: dict[int, str]
     matches: dict[str, Match]
     at_stored_time: int
+    new_items: NewItems | None
+    described_items: int
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,12 @@ class InputParser:
             )
         names = read_names(data)
         self.data, self.columns, self.max_history_length = data, columns, max_history_length
-        self._known = {"user": RawIds(names.users.to_pylist()), "item": RawIds(names.items.to_pylist())}
-        self._known |= {name: RawIds(names.values(name)) for name in columns.context}
+        self._known: dict[str, IdFinder] = {
+            "user": RawIds(names.users.to_pylist()),
+            "item": RawIds(names.items.to_pylist()),
+            **{name: build_id_finder(data, names, name) for name in columns.context},
+        }
+        self._new_items = NewItemReader(data, names, tuple(columns.item_fields))
         self._stored = stored
         self._log_rows = None if columns.event is None else _list_log_rows(data, max_history_length)
         self._nulls: NullValues = columns.history_format.nulls
@@ -120,12 +130,13 @@ class InputParser:
         """Parse a chunk; an unknown user has no stored events, an unknown item or value has the unknown id."""
         columns, size, found = self.columns, chunk.table.num_rows, _Findings()
         user_ids, item_ids = (self._take_ids(chunk, role, found) for role in ("user", "item"))
+        new_items, is_described = self._take_new_items(chunk, item_ids, found)
         context = {name: self._take_values(chunk, name, found) for name in columns.context}
-        seconds = self._take_seconds(chunk, found)
+        moments = seconds = self._take_seconds(chunk, found)
         if self._log_rows is not None:
             log_samples = self._take_log_rows(self._log_rows, chunk, user_ids, found)
             histories = _Histories(log_samples.history_start, log_samples.history_length, self.data.event_item_ids)
-            context = dict(log_samples.context)
+            context, moments = dict(log_samples.context), log_samples.timestamps
         elif columns.history is not None:
             histories = self._take_histories(_take_column(chunk, columns.history), found)
         else:
@@ -141,6 +152,7 @@ class InputParser:
             labels=np.zeros(size, np.int8),
             events=np.full(size, NO_EVENT),
             context={name: context[name] for name in self.data.context_fields},
+            timestamps=moments,
         )
         bad = found.list_bad(chunk.broken)
         rows = np.setdiff1d(np.arange(size), np.fromiter(bad, np.int64, len(bad)))
@@ -154,6 +166,8 @@ class InputParser:
             bad=bad,
             matches=found.count_matches(rows),
             at_stored_time=at_stored_time,
+            new_items=new_items,
+            described_items=int(is_described[rows].sum()),
         )
 
     def describe_unmatched(self, role: str, given: int, unknown: int, example: str | None) -> tuple[str, str]:
@@ -190,13 +204,33 @@ class InputParser:
         )
         return self._find_ids(texts, role, found)
 
+    def _take_new_items(
+        self, chunk: Chunk, item_ids: NDArray[np.int32], found: _Findings
+    ) -> tuple[NewItems | None, Mask]:
+        """What the file says of unknown items, and [S] of which rows something is known; they get ids in `item_ids`."""
+        texts, valid, unknown = found.counted["item"]
+        rows, is_described = np.flatnonzero(unknown), np.zeros(len(item_ids), bool)
+        if not len(rows) or not self._new_items.has_facts:
+            return None, is_described
+        columns = {
+            name: take_rows(self._take_field(chunk, column), rows) for name, column in self.columns.item_fields.items()
+        }
+        items, is_described[rows] = self._new_items.read(take_rows(texts, rows), columns)
+        item_ids[rows] = len(self.data.training_events) + np.arange(len(rows), dtype=np.int32)
+        found.counted["item"] = (texts, valid, unknown & ~is_described)
+        return items, is_described
+
+    def _take_field(self, chunk: Chunk, name: str) -> Any:
+        """A column of texts, or of lists."""
+        column = _take_column(chunk, name)
+        return column if is_list(column.type) else drop_null_values(take_text(column)[0], self._nulls)
+
     def _take_values(self, chunk: Chunk, name: str, found: _Findings) -> NDArray[np.int32]:
-        texts = drop_null_values(take_text(_take_column(chunk, name))[0], self._nulls)
-        return self._find_ids(texts, name, found)
+        return self._find_ids(self._take_field(chunk, name), name, found)
 
     def _find_ids(self, texts: Any, role: str, found: _Findings) -> NDArray[np.int32]:
         ids = self._known[role].find(texts)
-        found.counted[role] = (texts, to_mask(texts.is_valid()), ids == UNKNOWN_ID)
+        found.counted[role] = (texts, to_mask(texts.is_valid()), ids.reshape(len(ids), -1)[:, 0] == UNKNOWN_ID)
         return ids
 
     def _take_seconds(self, chunk: Chunk, found: _Findings) -> Ints | None:
@@ -306,7 +340,9 @@ class InputParser:
 def _list_log_rows(data: PreparedData, max_history_length: int) -> Samples:
     """One sample of each row of the log that has any, in the log's order."""
     splits = [data.samples(split, max_history_length) for split in SPLITS]
-    names = [each.name for each in fields(Samples) if each.name != "context"]
+    names = [
+        each.name for each in fields(Samples) if each.name != "context" and getattr(splits[0], each.name) is not None
+    ]
     samples = Samples(
         **{name: np.concatenate([getattr(each, name) for each in splits]) for name in names},
         context={name: np.concatenate([each.context[name] for each in splits]) for name in data.context_fields},

@@ -5,7 +5,7 @@ file -> chunks of rows -> samples (`input_rows.py`) -> logits -> kept chunks (`u
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -132,6 +132,7 @@ def _describe_request(
         "weights": opened.checkpoint.sha256,
         "data_set": opened.data.fingerprint,
         "columns": [columns.user, columns.item, columns.history, columns.timestamp, columns.event],
+        "item_fields": dict(columns.item_fields),
         "history_lag": opened.config.data.history_lag,
         "history_separator": columns.history_format.separator,
         "max_history_length": opened.config.data.max_history_length,
@@ -148,6 +149,7 @@ class ChunkSummary:
     """How many rows were scored, and why others were not; summaries of chunks add up.
 
     at_stored_time: rows whose user has a stored event at the row's own time, which is not in the history.
+    described_items: rows of items that are unknown by their ids, of which the file says something that is known.
     bad: reason -> how many, and the number of the first one, from 1. matches: see `InputRows`.
     """
 
@@ -155,6 +157,7 @@ class ChunkSummary:
     scored: int = 0
     without_history: int = 0
     at_stored_time: int = 0
+    described_items: int = 0
     probabilities: float = 0.0
     bad: dict[str, list[int]] = field(default_factory=dict)
     matches: dict[str, Match] = field(default_factory=dict)
@@ -166,7 +169,7 @@ class ChunkSummary:
         for role, match in other.matches.items():
             (given, unknown, example), before = match, self.matches.get(role, _NO_VALUES)
             self.matches[role] = (before[0] + given, before[1] + unknown, before[2] or example)
-        for name in ("rows", "scored", "without_history", "at_stored_time", "probabilities"):
+        for name in ("rows", "scored", "without_history", "at_stored_time", "described_items", "probabilities"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def count_unknown(self, role: str) -> int:
@@ -198,7 +201,11 @@ class RowScorer:
             RunError: see `score_samples`.
         """
         parsed = self.parser.parse(chunk)
-        data = replace(self.opened.data, event_item_ids=parsed.event_item_ids)
+        data = self.opened.data
+        if parsed.event_item_ids is not data.event_item_ids:
+            data = data.with_events(parsed.event_item_ids)
+        if parsed.new_items is not None:
+            self.opened.model.add_items(parsed.new_items)
         logits = score_samples(self.opened.model, self.opened.config, data, parsed.samples)
         if self.prior_shift:
             logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
@@ -209,6 +216,7 @@ class RowScorer:
             scored=len(parsed.rows),
             without_history=int(np.sum(parsed.samples.history_length == 0)),
             at_stored_time=parsed.at_stored_time,
+            described_items=parsed.described_items,
             probabilities=float(probabilities.sum()),
             matches=parsed.matches,
         )
@@ -366,6 +374,11 @@ def _say_summary(output: Path, summary: ChunkSummary) -> None:
         f"unknown users, {summary.count_unknown('item'):,} of unknown items, {summary.without_history:,} without a "
         "history"
     )
+    if summary.described_items:
+        terminal.say(
+            f"{summary.described_items:,} rows are of items that came after training; they are scored by the category "
+            "and fields that the file gives them"
+        )
     if summary.at_stored_time:
         terminal.say(
             f"{summary.at_stored_time:,} rows have stored events of their user at their own time; a history ends "

@@ -1,0 +1,162 @@
+"""Items that came after training are scored by their category and fields; fields of every form in rows to score."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from log_factory import make_config, read_values, write_table
+
+from din_train.batches import EvaluationBatches
+from din_train.dataset.fields import NewItems
+from din_train.dataset.prepare import prepare_data
+from din_train.dataset.store import PreparedData, open_store
+from din_train.dataset.vocabulary import hash_values
+from din_train.evaluation.evaluate import compute_scores
+from din_train.logs.row_files import open_row_file
+from din_train.model.build import build_model
+from din_train.predict.input_columns import find_input_columns, parse_columns
+from din_train.predict.input_rows import InputParser, InputRows
+
+START = 1_600_000_000
+HEADER = ["user", "item", "cat", "time", "genres", "price", "level", "tags", "type"]
+ROWS = [
+    ["u", "a", "x", START, "drama|war", 1, 1, "new|hot", "view"],
+    ["u", "b", "y", START + 10, "war", 3, 2, "hot", "cart"],
+    ["u", "c", "x", START + 20, "", 5, 3, "", "view"],
+    ["v", "a", "x", START, "drama|war", 1, 1, "new", "buy"],
+    ["v", "d", "z", START + 20, "comedy", 7, 4, "hot|new", "view"],
+    ["v", "b", "y", START + 30, "war", 3, 2, "late", "cart"],
+]
+LOG: dict[str, Any] = {
+    "columns": {"user": "user", "item": "item", "category": "cat", "timestamp": "time"},
+    "item_fields": ["genres", "price", "level"],
+    "context_fields": ["tags"],
+    "behaviour_fields": ["type", "time_gap"],
+    "list_fields": {"genres": {}, "tags": {}},
+    "standardized_fields": ["price"],
+    "numeric_fields": ["level"],
+    "num_buckets": 2,
+    "protocol": "paper",
+}
+REQUESTS = pa.table(
+    {
+        "user": ["u", "u", "v", "u"],
+        "item": ["new1", "a", "new2", "new3"],
+        "cat": ["y", "z", None, "nowhere"],
+        "genres": ["war|unheard", "comedy", None, None],
+        "price": ["5", "9", None, None],
+        "level": ["9", "9", None, None],
+        "tags": pa.array([["hot", "other"], ["new"], [], None]),
+        "time": [START + 50, START + 15, START + 50, START + 50],
+    }
+)
+
+
+def prepare(folder: Path, **changes: Any) -> PreparedData:
+    write_table(folder / "log.tsv", HEADER, ROWS)
+    config = make_config(folder, data=LOG, **changes)
+    prepare_data(config, force=False, progress=lambda _: None)
+    return open_store(config.data.prepared)
+
+
+def parse(data: PreparedData, folder: Path, table: pa.Table, *columns: str) -> InputRows:
+    pq.write_table(table, folder / "rows.parquet")
+    file = open_row_file(folder / "rows.parquet")
+    found = find_input_columns(file, make_config(folder, data=LOG).data, parse_columns(columns))
+    (chunk,) = file.read_chunks(1_000, lambda _: None)
+    return InputParser(data, found, 100).parse(chunk)
+
+
+def test_what_a_file_says_of_new_items(tmp_path: Path) -> None:
+    data = prepare(tmp_path)
+    parsed = parse(data, tmp_path, REQUESTS)
+    new = parsed.new_items
+    assert new is not None
+    categories, genres, tags = (
+        {value: each for each, value in read_values(data, name).items()} for name in ("category", "genres", "tags")
+    )
+    # a is known, so that its category and fields are those of the data set
+    assert parsed.samples.target_item_ids.tolist() == [6, 2, 7, 8]
+    assert new.category_ids.tolist() == [categories["y"], 1, 1]
+    assert new.rows.tolist() == [1, 1, 1]
+    assert new.fields["genres"].tolist() == [[genres["war"]], [1], [1]]
+    # training items a (1), b (3), d (7): mean 11 / 3, variance 56 / 9
+    assert new.fields["price"].tolist() == [[pytest.approx((5 - 11 / 3) / (56 / 9) ** 0.5), 0], [0, 1], [0, 1]]
+    assert new.fields["level"].tolist() == [3, 1, 1]  # the upper bucket
+    assert parsed.samples.context["tags"].tolist() == [[tags["hot"]], [tags["new"]], [1], [1]]
+    # of one of three new items something is known, and the other two count as unknown
+    assert parsed.described_items == 1
+    assert parsed.matches["item"][:2] == (4, 2)
+
+
+def test_without_columns_new_items_are_unknown(tmp_path: Path) -> None:
+    parsed = parse(prepare(tmp_path), tmp_path, REQUESTS.select(["user", "item", "tags", "time"]))
+    assert parsed.new_items is None
+    assert parsed.samples.target_item_ids.tolist() == [1, 2, 1, 1]
+    named = REQUESTS.rename_columns(["kind" if name == "cat" else name for name in REQUESTS.column_names])
+    again = parse(prepare(tmp_path), tmp_path, named, "category=kind").new_items
+    assert again is not None
+    assert again.category_ids.tolist()[1:] == [1, 1]
+    assert again.category_ids[0] > 1
+
+
+def test_hashed_items_have_the_row_of_their_hash(tmp_path: Path) -> None:
+    data = prepare(tmp_path, vocabulary={"hash_buckets": {"item": 9, "category": 5}})
+    new = parse(data, tmp_path, REQUESTS).new_items
+    assert new is not None
+    assert new.rows.tolist() == hash_values(pa.array(["new1", "new2", "new3"]), 9).tolist()
+    assert new.category_ids.tolist() == [*hash_values(pa.array(["y"]), 5), 1, *hash_values(pa.array(["nowhere"]), 5)]
+
+
+def test_a_new_item_like_a_known_one_scores_as_that_one_with_the_unknown_row(tmp_path: Path) -> None:
+    data = prepare(tmp_path)
+    config = make_config(
+        tmp_path, data=LOG, model={"name": "wide_deep", "item_bias": True, "behaviour_fields": ["type", "time_gap"]}
+    )
+    model = build_model(config.model, data, seed=1, fields=config.data)
+    for weight in model.trainable_weights:  # no two rows are alike
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape) / 10)
+
+    def score(table: pa.Table) -> list[float]:
+        parsed = parse(data, tmp_path, table)
+        if parsed.new_items is not None:
+            model.add_items(parsed.new_items)
+        batches = EvaluationBatches(
+            data, parsed.samples, batch_size=9, max_history_length=100, behaviour_fields=model.behaviour_fields
+        )
+        scores: list[float] = compute_scores(model, batches).tolist()
+        return scores
+
+    like_b = {"cat": "y", "genres": "war", "price": "3", "level": "2", "tags": "hot", "time": START + 50}
+    rows = [{"user": user, "item": item, **like_b} for user in "uv" for item in ("b", "brand-new", "another")]
+    before = score(pa.Table.from_pylist(rows))
+    assert before[1] == pytest.approx(before[2], abs=1e-6)
+    assert abs(before[1] - before[0]) > 1e-3
+    known = score(pa.Table.from_pylist([rows[0]]))
+    assert known == pytest.approx(before[:1], abs=1e-6)
+    # give b the unknown item's row in every table of items: nothing else tells it from the new one
+    layers = [model.item_embedding, model.linear.candidate, model.linear.behaviours]
+    for table in [*(layer.items for layer in layers), model.item_bias]:
+        values = table.numpy()
+        values[1] = values[3]  # a is 2 and b is 3
+        table.assign(values)
+    after = score(pa.Table.from_pylist(rows))
+    assert after[1::3] == pytest.approx(after[0::3], abs=1e-6)
+
+
+def test_new_items_may_have_longer_lists_than_known_ones(tmp_path: Path) -> None:
+    data = prepare(tmp_path)
+    config = make_config(tmp_path, data=LOG)
+    model = build_model(config.model, data, seed=1, fields=config.data)
+    fields = {
+        "genres": np.array([[2, 3, 4]], np.int32),  # the known ones have two at most
+        "price": np.array([[0.0, 1.0]], np.float32),
+        "level": np.array([2], np.int32),
+    }
+    model.add_items(NewItems(np.array([2], np.int32), np.array([1], np.int32), fields))
+    row = model.item_embedding.other_fields(np.array([len(data.training_events)], np.int32)).numpy()[0]
+    table = model.item_embedding.other_fields.tables[0].numpy()
+    assert row[:16] == pytest.approx((table[2] + table[3]) / 2)
