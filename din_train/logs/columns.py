@@ -30,7 +30,7 @@ def find_columns(wanted: Mapping[str, str], found: Sequence[str], path: Path, fo
     Raises:
         DataError: with one line for each column that is missing, or there twice; one line if none is there at all.
     """
-    if not any(_find(name, found) for name in wanted.values()):
+    if len(wanted) > 1 and not any(_find(name, found) for name in wanted.values()):
         raise DataError(
             f"{path}: none of the columns {', '.join(wanted.values())} is in its header, which has "
             f"{_show_all(found)} (read as {form}); check the path and the columns in the config"

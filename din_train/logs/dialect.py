@@ -148,22 +148,20 @@ def find_dialect(path: Path, given: FormatConfig) -> tuple[Dialect, list[str]]:
     dialect = _find_signs(lines, given, encoding)
     try:
         names, _ = RecordReader(lines, dialect).read(0, len(lines) if dialect.is_multiline else 1)
-        names = [name.removesuffix("\r") for name in names]
-        "".join(names).encode()
-        if "\0" in "".join(names):
-            raise csv.Error("NUL character")
-    except csv.Error as error:
-        reason = str(error) if "NUL" in str(error) else "broken quotes"
-        if "\r" in lines[0].decode(errors="replace").rstrip("\r"):
-            reason = "carriage return inside the line"
-        raise _no_header(path, reason) from None
-    except UnicodeEncodeError:
-        raise _no_header(path, "invalid UTF-8") from None
-    has_header = given.header
-    if has_header is None:
-        has_header = not _is_row(names, lines, dialect)
+    except csv.Error:
+        has_return = b"\r" in lines[0].rstrip(b"\r")
+        raise _no_header(path, "carriage return inside the line" if has_return else "broken quotes") from None
+    has_header = not _is_row(names, lines, dialect) if given.header is None else given.header
+    if has_header and not _are_utf_8(names):
+        raise _no_header(path, "invalid UTF-8")
+    if has_header and "\0" in "".join(names):
+        raise _no_header(path, "NUL character")
     dialect = replace(dialect, has_header=has_header)
     return dialect, names if has_header else [str(place) for place in range(1, len(names) + 1)]
+
+
+def _are_utf_8(names: Sequence[str]) -> bool:
+    return not any("\udc80" <= sign <= "\udcff" for name in names for sign in name)
 
 
 def read_decoded_head(path: Path, given: FormatConfig) -> tuple[str, bytes]:
