@@ -13,6 +13,7 @@ from din_train.printable import make_printable
 # What is shipped for each source; "amazon-2014" in the Amazon one stands for every release.
 STARTERS = {
     "table": "starter_table.yaml",
+    "rows": "starter_rows.yaml",
     "amazon-2014": "starter_amazon.yaml",
     "amazon-2018": "starter_amazon.yaml",
     "amazon-2023": "starter_amazon.yaml",

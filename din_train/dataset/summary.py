@@ -72,5 +72,5 @@ def describe_histories(histories: Mapping[str, Any]) -> Iterator[tuple[str, str]
         yield f"events of the target's own time {doing}", touched
     if "requests" in histories:
         yield "requests", f"{histories['requests']:,}"
-        if histories["requests"] and histories["requests_at_midnight"] == histories["requests"]:
+        if histories["requests"] and histories.get("requests_at_midnight") == histories["requests"]:
             yield "all times are whole days", "a request is a user's day"

@@ -12,15 +12,12 @@ import pyarrow.parquet as pq
 from ibis import Table, _
 
 from din_train.config import DataConfig
+from din_train.config.data import PRESAMPLED
 from din_train.dataset.database import connect
 from din_train.dataset.store import QUANTILES
-from din_train.inspect.recognise import ignore_progress, read_head, recognise
-from din_train.logs import FileReport, Progress, RawLog, RawSamples, read_log
-from din_train.logs.amazon_reviews import TIME_UNITS, Release, read_reviews
-from din_train.logs.event_writer import EventWriter
+from din_train.inspect.recognise import recognise
+from din_train.logs import ROW_SPLITS, FileReport, RawLog, RawSamples, input_files, read_log, read_samples
 from din_train.logs.lines import read_lines, read_magic
-from din_train.logs.rejects import Rejects
-from din_train.logs.samples import read_sample_files
 from din_train.logs.time_unit import TICKS
 
 _BAD_LINES_SHOWN = 5
@@ -28,52 +25,27 @@ _NULL_WORDS = ("none", "null", "\\n", "nan", "na", "n/a", "nil", "undefined", "(
 _TEXT_SHOWN = 100
 
 
-def read_contents(
-    data: DataConfig, path: Path, files: Sequence[Path], other_file: Path | None
-) -> tuple[list[tuple[str, str]], list[str], list[FileReport]]:
+def read_contents(data: DataConfig) -> tuple[list[tuple[str, str]], list[str], list[FileReport]]:
     """Read what the log holds, its first bad lines, and the reports of its files."""
     from din_train.terminal import reading_progress
 
-    data = data.model_copy(update={"max_bad_share": 1.0})
-    size = sum(each.stat().st_size for each in (*files, *([other_file] if other_file else [])))
+    data = data.model_copy(update={"max_bad_share": 1.0, "unmatched": "allow"})
+    size = sum(each.stat().st_size for each in input_files(data))
     with TemporaryDirectory(prefix="din-train-") as name, reading_progress(size) as progress:
         folder = Path(name)
-        read = _read_files(data, path, other_file, folder, progress)
-        log = read.log if isinstance(read, RawSamples) else read
-        reports = [report for report in log.reports if report.path.parent != folder]
+        samples = read_samples(data, folder, progress) if data.source in PRESAMPLED else None
+        log = read_log(data, folder, progress) if samples is None else samples.log
+        reports = list(log.reports)
+        beside = (data.path_of("items"), data.path_of("users"))
+        logs = [report for report in reports if report.path not in beside]
+        groups = [logs] if samples is None else [[report] for report in logs]
+        rows = _count_by_file([*groups, *([report] for report in reports if report.path in beside)])
         with connect(data, folder) as connection:
-            if isinstance(read, RawSamples):
-                rows = _count_by_file([[report] for report in reports])
-                rows += _summarise_samples(connection, read, reports)
-            else:
-                logs = reports if data.source == "table" else reports[:1]
-                rows = _count_by_file([logs, *([report] for report in reports[len(logs) :])])
+            if samples is None:
                 rows += _summarise_log(connection, log)
+            else:
+                rows += _summarise_samples(connection, samples)
         return rows, _list_bad_lines(log.rejected, with_names=len(reports) > 1), reports
-
-
-def _read_files(
-    data: DataConfig, path: Path, other_file: Path | None, folder: Path, progress: Progress
-) -> RawLog | RawSamples:
-    """With the product's own reader; another file that is needed and missing is made up in `folder`, or left out."""
-    made_up = folder / "made-up.csv"
-    if data.holds_histories:
-        others = {} if other_file is None else {"test": [other_file]}
-        return read_sample_files(data, {"train": [path], **others}, folder, progress)
-    if other_file is None and data.source == "movielens":
-        made_up.write_text("0,title,genre\n")
-        data = data.model_copy(update={"items": made_up})
-    if other_file is None and (data.source in TIME_UNITS):
-        return _read_reviews_alone(data, path, data.source, folder, progress)
-    return read_log(data, folder, progress)
-
-
-def _read_reviews_alone(data: DataConfig, path: Path, release: Release, folder: Path, progress: Progress) -> RawLog:
-    report, events_path, rejected_path = FileReport(path), folder / "events.parquet", folder / "rejected.jsonl"
-    with rejected_path.open("wb") as rejected, EventWriter(events_path) as events:
-        read_reviews(release, Rejects(rejected, report, data), events, progress)
-    ticks = TICKS[TIME_UNITS[release]]
-    return RawLog(events_path, None, None, rejected_path, (report,), labelled=False, ticks=ticks)
 
 
 def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, str]]:
@@ -109,15 +81,17 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
         "first": _.timestamp.min(),
         "last": _.timestamp.max(),
     }
-    if log.labelled:
-        wanted |= {"impressions": _.count(), "clicks": _.label.cast("int64").sum()}
+    if log.labelled:  # clicks may be rows of their own
+        click = _.label if log.click_window is None else _.click
+        wanted |= {"rows": _.count(), "clicks": click.cast("int64").sum()}
     totals = _take_row(events.aggregate(**wanted))
     rows = [("users", f"{totals['users']:,}"), ("items", f"{totals['items']:,}")]
     described = events if log.items is None else connection.read_parquet(log.items)
     if "category" in described.columns:
         rows.append(("categories", f"{_take_row(described.aggregate(n=_.category.nunique()))['n']:,}"))
     if log.labelled:
-        clicks, impressions = totals["clicks"], totals["impressions"]
+        clicks = totals["clicks"]
+        impressions = totals["rows"] - (0 if log.click_window is None else clicks)
         rows += [("impressions", f"{impressions:,}"), ("clicks", f"{clicks:,} ({clicks / impressions:.1%})")]
     unit = next((name for name, ticks in TICKS.items() if ticks == log.ticks), None)
     for key in ("first", "last"):
@@ -153,19 +127,20 @@ def _count_odd_events(events: Table) -> list[tuple[str, str]]:
     return rows
 
 
-def _summarise_samples(connection: Any, raw: RawSamples, reports: Sequence[FileReport]) -> list[tuple[str, str]]:
-    samples = connection.read_parquet(raw.log.events).mutate(place=(_.split == "test").cast("int64"))
-    histories = connection.read_parquet(raw.histories)
-    histories = histories.select(length=histories["item 0"].length())
-    counts = (
-        samples.group_by("place", "label").aggregate(n=_.count()).order_by("place", "label").to_pyarrow().to_pylist()
-    )
-    rows = [(f"label {each['label']}", f"{each['n']:,} in {reports[each['place']].path.name}") for each in counts]
-    totals = _take_row(
-        samples.aggregate(users=_.user.nunique(), items=_.item.nunique(), categories=_.category.nunique())
-    )
-    rows += [(key, f"{count:,}") for key, count in totals.items()]
-    return [*rows, ("history length", _show_quantiles(histories, "length"))]
+def _summarise_samples(connection: Any, samples: RawSamples) -> list[tuple[str, str]]:
+    rows = connection.read_parquet(samples.log.events)
+    counts = rows.group_by("split", "label").aggregate(n=_.count()).to_pyarrow().to_pylist()
+    found = {(each["split"], each["label"]): each["n"] for each in counts}
+    shown = [
+        (f"{split} rows", f"{sum(labels):,}, {labels[1]:,} of them clicked ({labels[1] / sum(labels):.1%})")
+        for split in ROW_SPLITS
+        if sum(labels := [found.get((split, label), 0) for label in (0, 1)])
+    ]
+    totals = _take_row(rows.aggregate(users=_.user.nunique(), items=_.item.nunique()))
+    shown += [(key, f"{count:,}") for key, count in totals.items()]
+    histories = connection.read_parquet(samples.histories)
+    lengths = histories.select("history", length=histories["item 0"].length().fill_null(0))
+    return [*shown, ("history length", _show_quantiles(rows.join(lengths, "history"), "length"))]
 
 
 def _take_row(table: Table) -> dict[str, Any]:
@@ -203,7 +178,8 @@ def count_lines(path: Path) -> int:
     """Count the lines that are not blank, without a table's header, or the rows of Parquet."""
     if read_magic(path).startswith(b"PAR1"):
         return int(pq.read_metadata(path).num_rows)
+    lines = sum(1 for _number, line in read_lines(path, lambda _bytes: None) if line.strip())
     found = recognise(path)
-    lines = sum(1 for _number, line in read_lines(path, ignore_progress) if line.strip())
-    has_header = found.source == "table" or read_head(path)[0].startswith(b"movieId,")
-    return lines - has_header
+    return lines - (
+        found.has_header if found.rows is None else found.rows.dialect is not None and found.rows.has_header
+    )

@@ -1,63 +1,152 @@
 """`din-train data inspect`: what a raw log is, what it holds, and a config to start from."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from din_train.config import ColumnsConfig, Config, DataConfig
 from din_train.config.data import AMAZON_SOURCES
 from din_train.config.yaml_text import parse_yaml
 from din_train.errors import DataError
 from din_train.inspect.contents import count_lines, read_contents
-from din_train.inspect.recognise import find_other_file, recognise
+from din_train.inspect.neighbour_files import find_metadata, find_side_tables, find_splits
+from din_train.inspect.recognise import Recognised, recognise
 from din_train.inspect.starter_config import fill_in_starter, mark_bad_share
-from din_train.inspect.table_columns import list_names
+from din_train.inspect.table_columns import Guess, list_names
 from din_train.logs import input_files
+from din_train.logs.dialect import Dialect
+from din_train.logs.first_rows import FirstRows
+from din_train.logs.samples import X1_COLUMNS
 from din_train.printable import make_printable
 
 ReadStarter = Callable[[str], str]
+
+# Of the keys of `data.columns`.
+_ORDER = [
+    *("user", "item", "timestamp", "time_format", "category"),
+    *("label", "label_at_least", "events", "request", "weight"),
+]
 
 
 def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     """Write one YAML document: the findings as comments, then a config for the log.
 
     Args:
-        path: a file; or a folder or a glob of tables.
+        path: a file; or a folder or a glob of files of rows.
         read_starter: source -> its starter config.
 
     Raises:
-        DataError: if there is no file, or it is of no known format, or cannot be read.
+        DataError: if there is no file, or it is no log, or cannot be read.
     """
     path = _name_path(path)
     files = _find_log_files(path)
     found = recognise(files[0])
-    if found.source != "table" and files != (path,):
+    if found.guess is None and files != (path,):
         raise DataError(f"{path}: its first file, {files[0]}, is {found.what}; give the path of that file itself")
-    other_key, other_file = find_other_file(path, found)
-    if other_file is not None and found.source in AMAZON_SOURCES:
-        source = recognise(other_file).source
-        found = replace(found, source=source, what=f"Amazon reviews, {source[-4:]} release")
-    text, to_edit = fill_in_starter(read_starter(found.source), path, found, other_key, other_file)
-    form = found.what if len(files) == 1 else f"{found.what}, in {len(files):,} files"
-    findings = [f"{path}: {form}"]
-    if found.columns:
-        findings.append(f"columns: {list_names(found.columns)}")
-    findings += found.remarks
+    source, data, comments, missing = _describe_files(path, files, found)
+    labelled = source in ("movielens", "x1") or (found.guess is not None and found.guess.is_labelled)
+    text = fill_in_starter(read_starter(source), data, comments, missing, labelled=labelled)
+    to_edit = [f"data.{key}: {why}" for key, why in missing.items()]
+    what = (
+        f"Amazon reviews, {source[-4:]} release"
+        if source in AMAZON_SOURCES[:2] and found.key == "reviews"
+        else found.what
+    )
+    findings = [f"{path}: {what if len(files) == 1 else f'{what}, in {len(files):,} files'}"]
+    if found.guess is not None and found.rows is not None:
+        findings += [f"columns: {list_names(found.rows.names)}", *found.guess.remarks]
     if found.can_be_read:
-        data = Config.model_validate(parse_yaml(text)).data
-        rows, bad_lines, reports = read_contents(data, path, files, other_file)
+        config = Config.model_validate(parse_yaml(text))
+        rows, bad_lines, reports = read_contents(config.data)
         findings += ["", *_align(rows), *bad_lines]
-        text, too_bad = mark_bad_share(text, data.max_bad_share, reports)
+        text, too_bad = mark_bad_share(text, config.data.max_bad_share, reports)
         to_edit += too_bad
     else:
         findings += ["", *_align([("lines", f"{sum(map(count_lines, files)):,}")])]
-        if found.source != "table":
+        if found.guess is None:
             log = "reviews" if found.source in AMAZON_SOURCES else "ratings"
             findings.append(f"The {log} file is the one to inspect; this one is looked for beside it.")
     findings += ["", *(f"EDIT {each}" for each in to_edit)] if to_edit else []
-    comments = "".join(f"# {make_printable(line)}".rstrip() + "\n" for line in findings)
-    return f"{comments}\n{text}"
+    header = "".join(f"# {make_printable(line)}".rstrip() + "\n" for line in findings)
+    return f"{header}\n{text}"
+
+
+def _describe_files(
+    path: Path, files: Sequence[Path], found: Recognised
+) -> tuple[str, dict[str, Any], Mapping[str, str], dict[str, str]]:
+    """The source, keys of `data`, comments on them, and what is missing."""
+    if found.guess is not None and found.rows is not None:
+        return _describe_rows(path, files, found.rows, found.guess)
+    data: dict[str, Any] = {"source": found.source, found.key: str(path)}
+    missing: dict[str, str] = {}
+    if found.key in ("items", "users"):
+        log = "reviews" if found.source in AMAZON_SOURCES else "events"
+        missing = {log: "the path of that file"}
+    else:
+        metadata = find_metadata(path, found)
+        if metadata is not None:
+            data |= {"source": metadata.source, "items": metadata.what}
+        elif found.source != "taobao":
+            data["items"] = None
+    return data["source"], data, {}, missing
+
+
+def _describe_rows(
+    path: Path, files: Sequence[Path], rows: FirstRows, guess: Guess
+) -> tuple[str, dict[str, Any], Mapping[str, str], dict[str, str]]:
+    """The same of a file of rows."""
+    comments = dict(guess.comments)
+    columns = dict(guess.columns)
+    given = {
+        "columns": columns,
+        **{key: value for key, value in guess.data.items() if key not in ("source", "columns")},
+    }
+    dialect = {} if rows.dialect is None else _describe_dialect(rows.dialect)
+    given |= {"format": dialect} if dialect else {}
+    files_of_log: dict[str, Any] = {"events": str(path)}
+    taken: list[Path] = []
+    if guess.data["source"] == "rows":
+        splits = find_splits(path) if files == (path,) else {"train": path}
+        if "test" not in splits and "validation" in splits:
+            splits["test"] = splits.pop("validation")
+        taken = list(splits.values())
+        files_of_log = {key: str(splits[key]) for key in ("train", "validation", "test") if key in splits}
+        if set(X1_COLUMNS) == set(rows.names) and splits.keys() == {"train", "test"}:
+            separator = guess.data["sequences"]["history"].get("separator", "^")
+            x1 = {"source": "x1", **files_of_log}
+            return "x1", x1 if separator == "^" else {**x1, "history_separator": separator}, {}, {}
+        by = {key: 0.1 for key in ("validation", "test") if key not in splits}
+        given["row_split"] = {"by": "user", **by} if by else None
+        comments["row_split"] = f"no file of {' or '.join(by)} rows was found beside it"
+    if files == (path,) and not guess.missing:
+        tables, of_tables = find_side_tables(path, rows, columns, guess.items, taken)
+        category = tables.pop("category", None)
+        if category in columns.values():
+            given["item_fields"] = [*given.get("item_fields", []), str(category)]
+        elif category is not None:
+            columns["category"] = category
+        files_of_log |= tables
+        comments |= of_tables
+        guess.remarks += [of_tables[key] for key in ("items.others", "users.others") if key in of_tables]
+    data = {"source": guess.data["source"], **files_of_log, **given}
+    missing = guess.missing
+    columns |= {role.removeprefix("columns."): role.removeprefix("columns.") for role in missing}
+    data["columns"] = {key: columns[key] for key in _ORDER if key in columns}
+    return data["source"], data, comments, missing
+
+
+def _describe_dialect(dialect: Dialect) -> dict[str, Any]:
+    """Keys of `data.format`, of what is not as in most files."""
+    quote = '"' if dialect.delimiter in ",;" else ""
+    found = {
+        "delimiter": (dialect.delimiter, dialect.delimiter in ",\t"),
+        "quote": (dialect.quote, dialect.quote == quote),
+        "escape": (dialect.escape, not dialect.escape),
+        "encoding": (dialect.encoding.removesuffix("-le").removesuffix("-be"), dialect.encoding == "utf-8"),
+        "header": (dialect.has_header, dialect.has_header),
+    }
+    return {key: value for key, (value, is_usual) in found.items() if not is_usual}
 
 
 def _name_path(path: Path) -> Path:

@@ -30,6 +30,9 @@ __all__ = [
 
 FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
 
+# Source -> the keys that may name a folder or a glob.
+_TAKEN_TOGETHER = {"table": ("events",), "taobao": ("events",), "rows": ROW_SPLITS}
+
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
     """Read the log of events that `data` names into normalised files in `folder`.
@@ -77,15 +80,14 @@ def find_missing(data: DataConfig) -> list[Path]:
 
 
 def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
-    """Config key -> its files: one, or for a table's events those of a glob or a folder, by name."""
+    """Config key -> its files: one, or those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
     for key in FILE_KEYS:
         path = data.path_of(key)
         if path is None:
             continue
-        several = (data.source, key) == ("table", "events") or (data.source == "rows" and key in ROW_SPLITS)
-        files[key] = _expand(path) if several else (path,)
+        files[key] = _expand(path) if key in _TAKEN_TOGETHER.get(data.source, ()) else (path,)
         if not files[key]:
             problems.append(f"data.{key}: {path}: no file there matches; check the path")
         problems += [

@@ -27,7 +27,7 @@ class Chunk:
         """A row as it stands in the file, for `rejected.jsonl`; of a file that is no text, its values between tabs."""
         if self.texts is not None:
             return bytes(self.texts[row].as_py()).rstrip(b"\n")
-        return "\t".join(str(column[row].as_py()) for column in self.table.columns)
+        return "\t".join(_show_value(column[row]) for column in self.table.columns)
 
     def slice(self, start: int, end: int) -> "Chunk":
         """Some of the rows."""
@@ -37,6 +37,13 @@ class Chunk:
             {place - start: reason for place, reason in self.broken.items() if start <= place < end},
             None if self.texts is None else self.texts.slice(start, end - start),
         )
+
+
+def _show_value(value: Any) -> str:
+    try:
+        return str(value.as_py())
+    except (ValueError, OverflowError):  # bytes that are no text, a date beyond Python's
+        return bytes(value.cast(pa.binary()).as_py()).decode(errors="replace")
 
 
 def regroup(chunks: Iterator[Chunk], rows: int) -> Iterator[Chunk]:

@@ -1,6 +1,5 @@
 """Files of a log with the same content, which would count every event twice."""
 
-import gzip
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from din_train.errors import DataError
-from din_train.logs.lines import BLOCK_BYTES, GZIP
+from din_train.logs.lines import BLOCK_BYTES, tell_packing, unpack
+from din_train.logs.row_files import find_partitions
 
 _BEGINNING = 1 << 16
 
@@ -18,7 +18,7 @@ _BEGINNING = 1 << 16
 def check_contents_differ(paths: Sequence[Path]) -> None:
     """Compare files by content, a packed one by what is in it; those without a row may be equal.
 
-    Only files that begin alike are read to their ends. One that cannot be read is left to its reader.
+    Folders such as `day=2020-01-01` are content too. Only files that begin alike are read to their ends. One that cannot be read is left to its reader.
 
     Raises:
         DataError: where two are equal.
@@ -38,12 +38,12 @@ def check_contents_differ(paths: Sequence[Path]) -> None:
 
 def _hash(path: Path, most: int | None) -> str:
     """SHA-256 of a file's content, or of its first so many bytes; the path itself where it cannot be read."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(find_partitions(path)).encode())
     try:
         with path.open("rb") as disk:
-            is_packed = disk.read(len(GZIP)) == GZIP
+            packing = tell_packing(disk.read(4))
             disk.seek(0)
-            source = gzip.GzipFile(fileobj=disk) if is_packed else disk
+            source = unpack(disk, packing)
             while piece := source.read(BLOCK_BYTES if most is None else most):
                 digest.update(piece)
                 if most is not None:
@@ -63,6 +63,6 @@ def _has_rows(path: Path) -> bool:
         except (pa.ArrowException, OSError):
             return True
     with path.open("rb") as disk:
-        lines = gzip.GzipFile(fileobj=disk) if magic.startswith(GZIP) else disk
-        lines.readline()
-        return bool(lines.read(_BEGINNING).strip())
+        beginning = unpack(disk, tell_packing(magic)).read(_BEGINNING)
+    _, _, rest = beginning.partition(b"\n")
+    return bool(rest.strip()) or len(beginning) == _BEGINNING

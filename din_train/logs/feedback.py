@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from din_train.config import DataConfig
+from din_train.config.column_roles import ROLES
 from din_train.errors import DataError
 from din_train.logs.first_rows import FirstRows, read_first_rows
 from din_train.logs.labels import LabelRule
@@ -40,12 +41,15 @@ _STRENGTH_NAME = re.compile(
 _EVENT_NAME = re.compile(
     r"^(?:user)?(?:event|action|behaviou?r|interaction|activity|feedback|operation)s?(?:type|name|kind|code)?$|^type$"
 )
-_EVENT_WORDS = (
-    "view views pageview pv detail click clicks clk imp impression impressions show exposure expose cart addtocart "
-    "add2cart basket buy bought purchase transaction order checkout pay payment fav favorite favourite wish wishlist "
-    "collect like dislike share comment follow play skip listen watch finish download install search read open "
-    "bookmark save rate subscribe"
+# Types of event: those that show an item, those that are clicks, and views, which are clicks if others show the item.
+_SHOWN = "imp impression impressions impr show shown expose exposed exposure display"
+_VIEWED = "view views viewed pageview pv detail visit open"
+_CLICKED = (
+    "click clicks clicked clk cart carts addtocart add2cart basket buy bought purchase purchased transaction order "
+    "orders checkout pay payment fav favorite favourite wish wishlist collect like share comment follow play listen "
+    "watch finish download install read bookmark save rate subscribe"
 )
+_NEITHER = "dislike skip remove removed delete search unfollow unlike return refund"
 # Scales by which a column is taken for a rating whatever its name.
 _SCALES = ({*range(1, 6)}, {*range(1, 11)}, {half / 2 for half in range(1, 11)})
 
@@ -60,6 +64,8 @@ class Feedback:
     holds: its values and their counts, in words.
     positive: [rows] whether the row has the value that stands for yes; of a label.
     is_readable: whether `data.columns.label` may name it.
+    at_least: of a rating, what may be a click; None if nothing tells.
+    click, impression: of events, the types that may be clicks and those that show an item; none if nothing tells.
     """
 
     column: str
@@ -67,6 +73,9 @@ class Feedback:
     holds: str
     positive: Sequence[bool] = ()
     is_readable: bool = False
+    at_least: float | None = None
+    click: Sequence[str] = ()
+    impression: Sequence[str] = ()
 
     @property
     def share(self) -> float:
@@ -101,11 +110,12 @@ def choose_label(found: Sequence[Feedback]) -> tuple[Feedback | None, str | None
 
 def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
     """One line about the columns of a table without labels that say which of its rows are clicks; None if none does."""
-    if data.source != "table" or data.columns is None or data.columns.label is not None:
+    columns = data.columns
+    if data.source != "table" or columns is None or columns.label is not None or columns.events is not None:
         return None
-    used = {*data.columns.model_dump().values(), *data.item_fields, *data.user_fields, *data.context_fields}
+    used = {*(getattr(columns, role) for role in ROLES), *data.item_fields, *data.user_fields, *data.context_fields}
     try:
-        rows = read_first_rows(path)
+        rows = read_first_rows(path, data.format)
     except DataError:
         return None  # said by the reader itself
     found = find_feedback(rows, used)
@@ -113,18 +123,24 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
         return None
     shown = "; ".join(f"column '{_shorten(each.column)}' holds {each.holds}" for each in found[:_COLUMNS_SHOWN])
     more = f"; and {len(found) - _COLUMNS_SHOWN} columns more" if len(found) > _COLUMNS_SHOWN else ""
-    advice = "leave out the rows that are no clicks, or write a column of 1 and 0"
-    if any(each.is_readable for each in found):
-        advice = "if the 1s of a column are the clicks, name it in data.columns.label"
+    keys = {
+        {"label": "label", "rating": "label with label_at_least", "events": "events"}[each.kind]: None for each in found
+    }
+    advice = f"if it tells which rows are clicks, name it in data.columns.{', or '.join(keys)}"
     return (
         f"{path}: all rows are taken as clicks, though what is not used may tell which are: {shown}{more} "
         f"({rows.describe_rows()}); {advice}"
     )
 
 
+def is_label_name(name: str) -> bool:
+    """Whether a column of this name is a label, whatever it holds."""
+    return simplify_name(name) in _LABEL_NAMES.split()
+
+
 def simplify_name(name: str) -> str:
-    """In lower case, without what is no letter or digit."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """In lower case, without what is no letter or digit, and without a type behind it (`user_id:token`)."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r":(?:token|float)(?:_seq)?$", "", name.lower()))
 
 
 def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
@@ -138,20 +154,42 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
         lower = {value.strip().lower() for value in counts}
         if lower <= {*_POSITIVE, *_NEGATIVE}:
             return _describe_label(name, texts, counts)
-        known = set(_EVENT_WORDS.split())
-        words = sum(not known.isdisjoint(re.split("[^a-z0-9]+", value)) for value in lower)
-        if _EVENT_NAME.search(plain) or (words >= 2 and 2 * words > len(lower)):
-            return Feedback(name, "events", _list_counts(counts) + missing)
+        click, impression, known = _sort_types([each for each, _ in counts.most_common()])
+        if _EVENT_NAME.search(plain) or (known >= 2 and 2 * known > len(counts)):
+            return Feedback(name, "events", _list_counts(counts) + missing, click=click, impression=impression)
     is_rating, is_strength = _RATING_NAME.search(plain), _STRENGTH_NAME.search(plain)
     if not (is_rating or is_strength or len(counts) <= _MOST_TYPES) or not all(map(_NUMBER.fullmatch, counts)):
         return None
-    numbers = {float(value) for value in counts}
-    if is_rating or numbers in _SCALES:
-        return Feedback(name, "rating", _describe_ratings(counts) + missing)
+    numbers = Counter[float]()
+    for text, count in counts.items():
+        numbers[float(text)] += count
+    if is_rating or {*numbers} in _SCALES:
+        return _describe_ratings(
+            name, numbers, missing, is_sure=bool(is_rating) or name.isdigit() or is_label_name(name)
+        )
     if is_strength:
-        median = statistics.median(float(text) for text in texts if text)
-        return Feedback(name, "rating", f"{min(numbers):,g} to {max(numbers):,g} (median {median:,g}){missing}")
+        median = statistics.median(numbers.elements())
+        share = sum(count for number, count in numbers.items() if number >= 1) / numbers.total()
+        is_ratio = "ratio" in plain and 0 < share < 1
+        holds = f"{min(numbers):,g} to {max(numbers):,g} (median {median:,g}){missing}"
+        holds = f"{holds}, {share:.1%} are 1 or more" if is_ratio else holds
+        return Feedback(name, "rating", holds, at_least=1.0 if is_ratio else None)
     return None
+
+
+def _sort_types(types: Collection[str]) -> tuple[list[str], list[str], int]:
+    """The types that are clicks, those that show an item, and how many of all are known."""
+    words = {each: {*re.split("[^a-z0-9]+", each.strip().lower()), simplify_name(each)} for each in types}
+    shown, viewed, clicked, neither = (
+        [each for each in types if not words[each].isdisjoint(known.split())]
+        for known in (_SHOWN, _VIEWED, _CLICKED, _NEITHER)
+    )
+    clicked = [each for each in clicked if each not in (*neither, *shown)]
+    viewed = [each for each in viewed if each not in (*neither, *shown, *clicked)]
+    num_known = len({*shown, *viewed, *clicked, *neither})
+    if shown:
+        return [*viewed, *clicked], shown, num_known
+    return (clicked, viewed, num_known) if clicked else (viewed, [], num_known)
 
 
 def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Feedback | None:
@@ -163,25 +201,26 @@ def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Fe
     values = " and ".join(sorted(_shorten(value) for value in counts))
     holds = f"{values} ({sum(shares[each] for each in ones):.1%} are {' or '.join(sorted(ones))})"
     missing = f", none in {texts.count(''):,}" if "" in texts else ""
-    return Feedback(name, "label", holds + missing, positive, all(map(_is_readable, counts)))
+    return Feedback(name, "label", holds + missing, positive, _are_readable(counts))
 
 
-def _is_readable(value: str) -> bool:
+def _are_readable(values: Collection[str]) -> bool:
+    """Whether a log may have all of these labels."""
+    rule = LabelRule()
     try:
-        LabelRule().parse(value)
+        for value in values:
+            rule.parse(value)
     except BadLine:
         return False
     return True
 
 
-def _describe_ratings(counts: Counter[str]) -> str:
-    numbers = Counter[float]()
-    for text, count in counts.items():
-        numbers[float(text)] += count
+def _describe_ratings(name: str, numbers: Counter[float], missing: str, *, is_sure: bool) -> Feedback:
     high = max(numbers)
     enough = 0.8 * high
     share = sum(count for number, count in numbers.items() if number >= enough) / numbers.total()
-    return f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more)"
+    holds = f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more){missing}"
+    return Feedback(name, "rating", holds, at_least=enough if is_sure and 0 < share < 1 else None)
 
 
 def _list_counts(counts: Counter[str]) -> str:

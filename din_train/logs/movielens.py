@@ -8,6 +8,7 @@ A rating is an impression; one of at least `data.click_rating` is a click. A mov
 `year` the one at the end of its title.
 """
 
+import csv
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,11 +20,10 @@ import pyarrow.parquet as pq
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
-from din_train.logs.delimited import split_fields
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
-from din_train.logs.records import NullValues
+from din_train.logs.records import NullValues, decode_line
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.side_table import build_side_table
 from din_train.logs.table import TableSource, read_events
@@ -106,8 +106,17 @@ def _find_movie_parser(line: bytes) -> Callable[[bytes], tuple[str, tuple[str, l
 
 
 def _parse_movie_csv(line: bytes) -> tuple[str, tuple[str, list[str]]]:
-    movie, title, genres = _expect(split_fields(line, ","), 3)
+    movie, title, genres = _expect(_split_csv(decode_line(line).removesuffix("\r")), 3)
     return movie, (title, genres.split("|"))
+
+
+def _split_csv(text: str) -> list[str]:
+    if "\0" in text or "\r" in text:
+        raise BadLine("NUL character" if "\0" in text else "carriage return inside the line")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error:
+        raise BadLine("broken quotes") from None
 
 
 def _parse_movie_dat(line: bytes) -> tuple[str, tuple[str, list[str]]]:

@@ -25,10 +25,11 @@ OTHER_UNIT = "timestamp in "
 # Why a label is none, by what it looks like.
 NO_LABEL, MINUS_ONE, LIKE_A_RATING = "label not 0 or 1", "label -1", "label like a rating"
 _ADVICE_ON_LABELS = {
-    NO_LABEL: "a label is 0 or 1, or true or false: let {column} be such a column{or_none}",
-    MINUS_ONE: "a label is 0 or 1, or true or false: write 0 in place of -1",
-    LIKE_A_RATING: "a label is 0 or 1, or true or false, and these look like ratings: make a column that is 1 where a "
-    "rating counts as a click and else 0, and let {column} be that one{or_none}",
+    NO_LABEL: "a label is 0 or 1, true or false, or 1 or -1: let {column} be such a column{or_none}",
+    MINUS_ONE: "a label is 0 or 1, or 1 or -1, and {column} has both 0 and -1: write one of them in place of the "
+    "other{at_least}",
+    LIKE_A_RATING: "a label is 0 or 1, true or false, or 1 or -1, and these look like ratings: make {column} a column "
+    "of 1 where a rating counts as a click and else 0{at_least}{or_none}",
 }
 
 
@@ -171,9 +172,10 @@ class Rejects:
         """What to do about the most frequent reason."""
         most = max(self.report.rejected, key=lambda reason: self.report.rejected[reason], default="")
         if most in _ADVICE_ON_LABELS:
-            is_table = self._data.source == "table"
+            is_table = self._data.columns is not None
             return _ADVICE_ON_LABELS[most].format(
                 column="data.columns.label" if is_table else "column label",
+                at_least=", or say in data.columns.label_at_least which numbers count as clicks" if is_table else "",
                 or_none=", or leave data.columns.label out, so that every row is a click" if is_table else "",
             )
         if most.startswith("no "):

@@ -52,6 +52,11 @@ class RowFile:
     _partitions: Mapping[str, str | None]
     _read: _Read = field(repr=False)
 
+    @property
+    def delimiter(self) -> str | None:
+        """What separates the fields of text; None if the file is no delimited text."""
+        return None if self.dialect is None else self.dialect.delimiter
+
     def resolve(self, column: str | int, key: str = "data.columns") -> str:
         """The name of a column that is given by its name, or by its position from 1.
 

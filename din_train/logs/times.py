@@ -39,13 +39,11 @@ _NEGATIVE, _TOO_LARGE = "negative timestamp", "timestamp too large"
 
 _PLAIN = r"^[0-9]{1,18}$"  # 18 digits always fit int64
 _NUMBER = r"^ *(?P<sign>[+-]?)0*(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]*))? *$"
-_ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
-_ISO = (
-    r"^ *[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?"
-    + _ZONE
-    + r"| ?UTC)?)? *$"
-)
-_WITH_ZONE = rf"[0-9:](?:[.,][0-9]+)? ?(?:{_ZONE}|UTC) *$"
+_DAY, _CLOCK = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+_OFFSET = "(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?"
+_ISO = rf"^ *{_DAY}(?:{_CLOCK}(?: ?(?:Z|UTC|{_OFFSET}))?)? *$"
+_WITH_OFFSET = rf"^ *(?P<clock>{_DAY}{_CLOCK}) ?{_OFFSET} *$"
+_WITH_ZONE = r"(?:Z|UTC) *$"
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ class TimeReader:
         numbers, form = values.numbers, self.form
         if form == ISO:
             reasons |= _name_units(values, calendar, form)
-            times, no_date = _parse_texts(values.texts, values.is_iso, "try_cast(text as timestamp)", self._zone)
+            times, no_date = _parse_iso(values.texts, values.is_iso, self._zone)
             reasons[f"timestamp: {_NO_DATE}"] = no_date
         elif form == CALENDAR:
             reasons |= _name_units(values, np.zeros(len(numbers), bool), form)
@@ -182,10 +180,12 @@ class TimeReader:
         texts = drop_null_values(texts, self._nulls)
         given = to_mask(texts.is_valid()) & ~broken
         try:
-            times, unread = _parse_texts(texts, given, "try_strptime(text, $pattern)", self._zone, pattern)
+            times, unread = _parse_texts(texts, given, "try_strptime(text, $pattern)", pattern)
         except duckdb.InvalidInputException as error:
             what = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
             raise DataError(f"data.columns.time_format: {pattern!r} cannot be read ({what})") from None
+        if "%z" not in pattern:
+            times = _localize(times, self._zone, _MICROSECONDS)
         reasons = {"no timestamp": ~given & ~broken, INVALID_UTF8: broken, _BY_PATTERN: unread, _NEGATIVE: times < 0}
         return times, reasons
 
@@ -210,7 +210,7 @@ def read_unix_seconds(column: Any, columns: ColumnsConfig, nulls: NullValues) ->
     seconds = np.where(calendar, dates, seconds)
     reasons = {**values.reasons, _NO_TIME: ~values.is_number & ~values.is_iso}
     if values.is_iso.any():
-        times, no_date = _parse_texts(values.texts, values.is_iso, "try_cast(text as timestamp)", columns.time_zone)
+        times, no_date = _parse_iso(values.texts, values.is_iso, columns.time_zone)
         seconds = np.where(values.is_iso, times // _MICROSECONDS, seconds)
         reasons[f"timestamp: {_NO_DATE}"] = no_date
     reasons[_NEGATIVE] = reasons.get(_NEGATIVE, seconds < 0) | (seconds < 0)
@@ -289,29 +289,43 @@ def _name_units(values: _Values, calendar: Mask, form: str) -> Reasons:
     return reasons
 
 
-def _parse_texts(texts: Any, wanted: Mask, expression: str, zone: str, pattern: str | None = None) -> tuple[Ints, Mask]:
+def _parse_iso(texts: Any, wanted: Mask, zone: str) -> tuple[Ints, Mask]:
+    """[n] microseconds of the wanted texts in ISO 8601, 0 elsewhere, and where a wanted one is no time.
+
+    Args:
+        zone: of texts that do not name theirs.
+    """
+    if pc.any(pc.match_substring(texts, ",")).as_py():
+        texts = pc.replace_substring(texts, ",", ".")
+    offsets = np.zeros(len(texts), np.int64)
+    has_zone = to_mask(pc.match_substring_regex(texts, _WITH_ZONE))
+    has_offset = to_mask(pc.match_substring_regex(texts, _WITH_OFFSET))
+    if has_offset.any():
+        cut = pc.extract_regex(texts, _WITH_OFFSET)
+        sign, hours, minutes = (pc.struct_field(cut, name) for name in ("sign", "hours", "minutes"))
+        hours, minutes = (
+            pc.if_else(pc.fill_null(pc.equal(each, ""), True), "0", each).cast(pa.int64()).to_numpy()
+            for each in (hours, minutes)
+        )
+        offsets = np.where(to_mask(pc.equal(sign, "-")), -1, 1) * (hours * 60 + minutes) * 60 * _MICROSECONDS
+        texts = pc.if_else(pa.array(has_offset), pc.struct_field(cut, "clock"), texts)
+    times, unread = _parse_texts(texts, wanted, "try_cast(trim(text) as timestamp)")
+    return np.where(has_zone | has_offset, times - offsets, _localize(times, zone, _MICROSECONDS)), unread
+
+
+def _parse_texts(texts: Any, wanted: Mask, expression: str, pattern: str | None = None) -> tuple[Ints, Mask]:
     """[n] microseconds of the wanted texts, 0 elsewhere, and where a wanted one is no time.
 
     Args:
         expression: in SQL, of `text` and `$pattern`.
-        zone: of texts that do not name theirs.
     """
-    parsed = texts
-    if pattern is None and pc.any(pc.match_substring(texts, ",")).as_py():
-        parsed = pc.replace_substring(texts, ",", ".")
     with _start_engine().cursor() as engine:
-        engine.register("times", pa.table({"text": pc.if_else(pa.array(wanted), parsed, None)}))
+        engine.register("times", pa.table({"text": pc.if_else(pa.array(wanted), texts, None)}))
         query = f"select epoch_us({expression}) as us from times"  # noqa: S608 - of our own words
         found = engine.sql(query, params=None if pattern is None else {"pattern": pattern})
         micros = flatten(found.to_arrow_table()["us"])
     unread = wanted & to_mask(pc.is_null(micros))
-    times = np.asarray(pc.fill_null(micros, 0).to_numpy(zero_copy_only=False), np.int64)
-    if zone == "UTC":
-        return times, unread
-    with_zone = np.full(len(times), "%z" in (pattern or ""))
-    if pattern is None:
-        with_zone = to_mask(pc.match_substring_regex(texts, _WITH_ZONE))
-    return np.where(with_zone, times, _localize(times, zone, _MICROSECONDS)), unread
+    return np.asarray(pc.fill_null(micros, 0).to_numpy(zero_copy_only=False), np.int64), unread
 
 
 @cache

@@ -101,7 +101,7 @@ def test_bad_rows_of_a_table_of_items(runner: Runner, form: str) -> None:
     assert got.items == [good]
     assert got.log.reports[1].rejected == {
         "NUL character": 1,
-        **({"empty id": 1, "wrong number of fields": 1} if form == "text" else {"empty id": 2}),
+        **({"empty id": 1, "wrong number of fields": 1} if form == "text" else {"empty id": 1, "no id": 1}),
     }
     first = 3 if form == "text" else 2  # a line of text, a row of Parquet
     assert [(row["line"], row["reason"]) for row in got.rejected][:2] == [
@@ -116,11 +116,12 @@ def test_bytes_that_are_no_text_in_a_table_of_items(runner: Runner) -> None:
     assert (got.items, got.log.reports[1].rejected) == ([("a", "A")], {"invalid UTF-8": 1})
 
 
-@pytest.mark.parametrize("content", [b"\n\n", b"i,brand\n"], ids=["blank lines", "a header"])
-def test_a_table_of_nothing(runner: Runner, content: bytes) -> None:
+def test_a_table_of_nothing(runner: Runner) -> None:
     with pytest.raises(DataError) as caught:
-        read(runner, items=content, item_fields=["brand"])
+        read(runner, items=b"i,brand\n", item_fields=["brand"])
     assert str(caught.value) == f"{runner.folder / 'input-2'}: no item in its 0 lines; check data.items"
+    with pytest.raises(DataError, match="input-4: is empty, expected a header and rows"):
+        read(runner, items=b"\n\n", item_fields=["brand"])
 
 
 def test_a_column_that_a_table_lacks(runner: Runner) -> None:
@@ -139,8 +140,35 @@ def test_a_column_that_a_table_lacks(runner: Runner) -> None:
 
 
 def test_ids_in_a_table_are_text_or_whole_numbers(runner: Runner) -> None:
-    items = write_parquet(runner.folder, i=[1.0], brand=["B"])
-    with pytest.raises(DataError, match=r"data\.columns\.item: column 'i' is of type double, expected text or whole"):
+    items = write_parquet(runner.folder, i=[True], brand=["B"])
+    with pytest.raises(DataError, match=r"data\.columns\.item: column 'i' is of type bool, expected text or whole"):
         read(runner, items=items, item_fields=["brand"])
     items = write_parquet(runner.folder, i=[7], brand=["B"])
     assert read(runner, items=items, item_fields=["brand"]).items == [("7", "B")]
+    items = write_parquet(runner.folder, i=[7.0, None, 7.5, 8.0, 9.0, 10.0], brand=["B", "C", "D", "E", "F", "G"])
+    got = read(runner, items=items, item_fields=["brand"])
+    assert got.items == [("7", "B"), ("8", "E"), ("9", "F"), ("10", "G")]
+    assert got.log.reports[1].rejected == {"no id": 1, "id not a whole number": 1}
+
+
+def test_a_table_with_a_key_of_its_own(runner: Runner) -> None:
+    users = b"userid,age ,new_user \nu,30,1\n"
+    got = read(runner, users={"path": runner.file(users), "key": "userid"}, user_fields=["age", "new_user"])
+    assert got.users == [("u", "30", "1")]
+    got = read(runner, items={"path": runner.file(b"B;a\nC;b\n"), "key": 2, "format": {"header": False}},
+               item_fields=["1"])  # fmt: skip
+    assert got.items == [("a", "B"), ("b", "C")]
+    with pytest.raises(DataError, match=r"input-6: data\.users\.key: no column 'uid' in the header, .* mean 'userid'"):
+        read(runner, users={"path": runner.file(users), "key": "uid"}, user_fields=["age"])
+
+
+def test_recboles_atomic_files(runner: Runner) -> None:
+    events = b"user_id:token\titem_id:token\ttimestamp:float\nu\ta\t978300760.0\nv\tb\t978300761\n"
+    items = b"item_id:token\tgenre:token_seq\nb\tWar Drama\n"
+    columns = {"user": "user_id", "item": "item_id", "timestamp": "timestamp"}
+    fields = {"item_fields": ["genre"], "list_fields": {"genre": {"separator": " "}}}
+    got = read(runner, events, columns, items=items, **fields)
+    assert got.events == [("u", "a", 978300760, 0), ("v", "b", 978300761, 1)]
+    assert got.items == [("b", ["War", "Drama"])]
+    columns = {"user": "user_id:token", "item": "item_id:token", "timestamp": "timestamp:float"}
+    assert len(read(runner, events, columns).events) == 2

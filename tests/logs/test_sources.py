@@ -299,8 +299,12 @@ def test_true_and_false_are_labels(runner: Runner, words: tuple[str, str], form:
 @pytest.mark.parametrize(
     ("values", "advice"),
     [
-        ("12345", "these look like ratings: make a column that is 1 where a rating counts as a click and else 0"),
-        (["1", "-1", "-1"], "write 0 in place of -1"),
+        (
+            "12345",
+            "make data.columns.label a column of 1 where a rating counts as a click and else 0, or say in "
+            "data.columns.label_at_least which numbers count as clicks, or leave data.columns.label out",
+        ),
+        (["0", "-1", "-1"], "data.columns.label has both 0 and -1: write one of them in place of the other"),
         (["yes", "no"], "let data.columns.label be such a column, or leave data.columns.label out"),
     ],
 )
@@ -325,9 +329,7 @@ def test_labels_in_parquet(runner: Runner, labels: list[Any], reason: str) -> No
 
 
 def test_all_behaviours_left_out(runner: Runner) -> None:
-    with pytest.raises(
-        DataError, match=r"all of its good lines are left out \(behaviour pv: 2\); check data.behaviours"
-    ):
+    with pytest.raises(DataError, match=r"data\.behaviours: no row is of the type buy; the types are pv 2; name those"):
         run(runner, source="taobao", events=runner.file(b"1,2,3,pv,1511544070\n" * 2), behaviours=["buy"])
 
 

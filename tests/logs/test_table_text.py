@@ -1,4 +1,4 @@
-"""CSV and TSV: headers, fields, and the two ways of reading them."""
+"""CSV and TSV: headers, fields, and what is wrong with a line."""
 
 import gzip
 
@@ -8,23 +8,11 @@ from log_runner import COLUMNS, Runner
 from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 from din_train.logs import lines as lines_module
-from din_train.logs import table_text
-from din_train.logs.table_text import Layout, parse_clean_block
-from din_train.logs.time_unit import TimeUnit
 
 TSV = b"user\titem\ttime\tcategory\n"
 CSV = b"user,item,time,category\n"
 
 
-@pytest.fixture(params=["fast", "slow"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every test that asks for it runs with and without the fast path."""
-    if request.param == "slow":
-        monkeypatch.setattr(table_text, "parse_clean_block", lambda *_: None)
-    return str(request.param)
-
-
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("delimiter", [b"\t", b","], ids=["tsv", "csv"])
 def test_rows_become_events_in_order(runner: Runner, delimiter: bytes, pack: type[bytes]) -> None:
@@ -36,7 +24,6 @@ def test_rows_become_events_in_order(runner: Runner, delimiter: bytes, pack: typ
     assert (report.lines, report.kept, report.rejected, report.notes) == (3, 3, {}, {"no category": 1})
 
 
-@pytest.mark.usefixtures("way")
 def test_without_a_category_column_events_have_none(runner: Runner) -> None:
     columns = ColumnsConfig(user="user", item="item", timestamp="time")
     got = runner.table(TSV + b"u\ti\t5\tA\n", columns)
@@ -44,7 +31,6 @@ def test_without_a_category_column_events_have_none(runner: Runner) -> None:
     assert got.report.notes == {}
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     "name", ["007", " 7 ", "Zoë 𝄞", "7.0", "null", "NA", "True", "a'b", "\u2028", "\x0b\x0c\x1c\x85"]
 )
@@ -55,12 +41,10 @@ def test_ids_are_kept_exactly(runner: Runner, name: str, delimiter: str) -> None
     assert runner.source("table", **values).events == [(name, name, 5, name, 0)]
 
 
-@pytest.mark.usefixtures("way")
 def test_a_quote_between_tabs_is_a_character(runner: Runner) -> None:
     assert runner.table(TSV + b'"u"\t"i\t5\ta"b\n').events == [('"u"', '"i', 5, 'a"b', 0)]
 
 
-@pytest.mark.usefixtures("way")
 def test_quoted_fields_between_commas(runner: Runner) -> None:
     got = runner.table(CSV + b'"u,1","i ""x""","5",""\nu,a"b,6,"A"\n')
     assert got.events == [("u,1", 'i "x"', 5, None, 0), ("u", 'a"b', 6, "A", 1)]
@@ -71,7 +55,6 @@ def test_a_quoted_header(runner: Runner) -> None:
     assert runner.table(b'"user, hashed","item",time\nu,i,5\n', columns).events == [("u", "i", 5, 0)]
 
 
-@pytest.mark.usefixtures("way")
 def test_windows_lines_and_byte_order_mark(runner: Runner) -> None:
     got = runner.table(b"\xef\xbb\xbf" + (TSV + b"u\ti\t5\tA\n\nv\tj\t6\tB\n").replace(b"\n", b"\r\n"))
     assert got.events == [("u", "i", 5, "A", 0), ("v", "j", 6, "B", 1)]
@@ -84,7 +67,6 @@ def test_blank_lines_are_no_lines_but_are_numbered(runner: Runner) -> None:
     assert got.rejected[0]["line"] == 8
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -103,21 +85,20 @@ def test_whole_numbers_are_timestamps(runner: Runner, text: str, expected: int) 
     assert runner.table(TSV + f"u\ti\t{text}\tA\n".encode()).events == [("u", "i", expected, "A", 0)]
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"u\ti\t2.7\tA", "timestamp not a whole number"),
-        (b"u\ti\tabc\tA", "timestamp not a whole number"),
-        (b"u\ti\t\tA", "timestamp not a whole number"),
+        (b"u\ti\tabc\tA", "timestamp not a number or a date"),
+        (b"u\ti\t\tA", "no timestamp"),
         (b"u\ti\tnan\tA", "no timestamp"),
         (b"NULL\ti\t5\tA", "no user"),
         (b"u\t\\N\t5\tA", "no item"),
-        (b"u\ti\t1e400\tA", "timestamp not a whole number"),
-        (b"u\ti\t1_000\tA", "timestamp not a whole number"),
-        (b"u\ti\t0x10\tA", "timestamp not a whole number"),
-        ("u\ti\t٣\tA".encode(), "timestamp not a whole number"),
-        (b"u\ti\t2014-07-23\tA", "timestamp not a whole number"),
+        (b"u\ti\t1e400\tA", "timestamp not a number or a date"),
+        (b"u\ti\t1_000\tA", "timestamp not a number or a date"),
+        (b"u\ti\t0x10\tA", "timestamp not a number or a date"),
+        ("u\ti\t٣\tA".encode(), "timestamp not a number or a date"),
+        (b"u\ti\t2014-07-23\tA", "timestamp in ISO 8601, not whole numbers"),
         (b"u\ti\t-5\tA", "negative timestamp"),
         (b"u\ti\t-" + b"9" * 5000 + b"\tA", "negative timestamp"),
         (b"u\ti\t9223372036854775808\tA", "timestamp too large"),
@@ -140,13 +121,11 @@ def test_bad_lines(runner: Runner, line: bytes, reason: str) -> None:
     assert got.rejected[0]["text"] == line.decode(errors="replace")[:200]
 
 
-@pytest.mark.usefixtures("way")
 def test_bad_bytes_in_a_column_that_is_not_needed(runner: Runner) -> None:
     columns = ColumnsConfig(user="user", item="item", timestamp="time")
     assert runner.table(TSV + b"u\ti\t5\t\xff\nu\ti\t6\tA\n", columns).report.rejected == {"invalid UTF-8": 1}
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     "line", [b'"u,i,5,A', b'"u"x,i,5,A', b'u,i,5,"A\nB"'], ids=["open", "trailing", "field across lines"]
 )
@@ -157,7 +136,6 @@ def test_broken_quotes(runner: Runner, line: bytes) -> None:
     assert [row[0] for row in got.events] == ["u", "v", "v", "v"]
 
 
-@pytest.mark.usefixtures("way")
 def test_two_lines_that_together_are_one_record_are_two_bad_lines(runner: Runner) -> None:
     got = runner.table(CSV + b'u,i,5,"A\nB"\n' + b"v,j,6,B\n" * 4, max_bad_share=0.5)
     assert got.report.rejected == {"broken quotes": 1, "wrong number of fields": 1}
@@ -181,14 +159,16 @@ def test_a_file_without_header(runner: Runner) -> None:
 
 
 def test_a_column_given_twice(runner: Runner) -> None:
-    with pytest.raises(DataError, match=r"the header has the column 'item' 2 times; expected it once"):
+    with pytest.raises(
+        DataError, match=r"has the column 'item' more than once \(read as comma-separated\); rename the"
+    ):
         runner.table(b"user,item,item,time,category\nu,i,i,5,A\n")
 
 
 def test_a_header_alone_is_no_log(runner: Runner) -> None:
     with pytest.raises(DataError, match="no event in its 0 lines; check that the file is whole, and check"):
         runner.table(TSV)
-    with pytest.raises(DataError, match="no event in its 0 lines"):
+    with pytest.raises(DataError, match="is empty, expected a header and rows; check the path"):
         runner.table(b"\n\n")
 
 
@@ -219,7 +199,7 @@ def test_what_is_no_text_table(runner: Runner, content: bytes, reason: str) -> N
 
 
 def test_a_thousand_bad_lines_at_the_start_stop_the_reading(runner: Runner) -> None:
-    rows = TSV + b"u\ti\t2014-07-23\tA\n" * 1000 + b"u\ti\t5\tA\n" * 9000
+    rows = TSV + b"u\ti\tyesterday\tA\n" * 1000 + b"u\ti\t5\tA\n" * 9000
     with pytest.raises(DataError, match=r"none of its first 1,000 lines .* check data.source \('table'\) and data.col"):
         runner.table(rows, max_bad_share=1)
 
@@ -243,15 +223,6 @@ def test_row_groups_are_cut_at_the_same_rows(runner: Runner, monkeypatch: pytest
     monkeypatch.setattr("din_train.logs.event_writer.ROW_GROUP_ROWS", 7)
     got = runner.table(TSV + b"".join(b"u\ti\t%d\tA\n" % n for n in range(23)))
     assert got.events == [("u", "i", n, "A", n) for n in range(23)]
-
-
-def test_the_fast_path_leaves_what_is_odd() -> None:
-    layout = Layout(",", width=3, user=0, item=1, timestamp=2, texts={})
-    clean = parse_clean_block(b'u,i,5\r\n"v,w",j,6\n', layout, TimeUnit())
-    assert clean is not None
-    assert clean[0][0].to_pylist() == ["u", "v,w"]
-    for odd in (b"", b"\n", b"u,i,5\n\n", b"u,i,5\rv,j,6\n", b"u,i,5.0\n", b"u,i\n", b'"u,i,5\n'):
-        assert parse_clean_block(odd, layout, TimeUnit()) is None
 
 
 def test_columns_of_the_config_are_used(runner: Runner) -> None:

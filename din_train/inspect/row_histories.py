@@ -1,0 +1,122 @@
+"""Histories that the rows of a file hold: which columns are lists of items, and which are parallel to them."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from din_train.inspect.column_values import BRACKETS, depends_on, find_list_separator, find_time_form, split_list
+from din_train.logs.first_rows import FirstRows
+
+_HISTORY = re.compile(r"hist|seq|click|past|prev|recent|last|behavio")
+_NUMBERED = re.compile(r"(.*[^0-9])([0-9]+)")
+_LEAST_NUMBERED = 3
+_CHECKED = 2_000
+
+# [rows] the behaviours of each row.
+Lists = Sequence[Sequence[str]]
+
+
+def find_histories(
+    rows: FirstRows, items: Collection[str], chosen: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Any]], str, list[str]]:
+    """Find `data.sequences`.
+
+    Args:
+        items: the ids of the items of the rows. chosen: role -> column.
+
+    Returns:
+        Name -> sequence, the history first; counts in words; and the columns in use. All are empty if there is none.
+    """
+    lists = {name: found for name in rows.values if name not in chosen.values() and (found := _take_lists(rows, name))}
+    numbered = _find_numbered(rows)
+    lists |= {f"{stem}*": (None, _join_numbered(rows, columns)) for stem, columns in numbered.items()}
+    of_item = rows.values.get(chosen.get("item", ""))
+    shares = {
+        name: _share_inside(values, items)
+        for name, (_, values) in lists.items()
+        if of_item is None or name in numbered or not depends_on([str(each) for each in values], of_item[:_CHECKED])
+    }
+    of_items = [name for name, share in shares.items() if share >= 0.3 or (_HISTORY.search(name.lower()) and share > 0)]
+    named = [name for name in shares if _HISTORY.search(name.lower())]
+    histories = sorted(of_items, key=lambda name: -shares[name]) or named[:1]
+    left = list(lists)
+    sequences: dict[str, dict[str, Any]] = {}
+    counts = ""
+    for name in histories:
+        if name not in left:
+            continue  # parallel to another one
+        separator, values = lists[name]
+        sequence: dict[str, Any] = {"item": name if rows.has_header else int(name)}
+        if separator not in (None, BRACKETS):
+            sequence["separator"] = separator
+        if _are_padded(values, items):
+            sequence["padding"] = "0"
+        parallel = [each for each in left if each != name and _are_parallel(values, lists[each][1])]
+        sequence |= _describe_parallel(rows, parallel, lists, chosen)
+        left = [each for each in left if each not in (name, *parallel)]
+        if not sequences:
+            lengths = sorted(map(len, values))
+            counts = f"{shares[name]:.0%} of its ids are items of rows, median length {lengths[len(lengths) // 2]}"
+        sequences[name.rstrip("_*") if sequences else "history"] = sequence
+    used = [each for name in lists if name not in left for each in numbered.get(name.removesuffix("*"), [name])]
+    return sequences, counts, used
+
+
+def _take_lists(rows: FirstRows, name: str) -> tuple[str | None, Lists] | None:
+    """What joins the lists of a column, and the lists; None if it has none."""
+    values = rows.values[name][:_CHECKED]
+    separator = BRACKETS if name in rows.nested else find_list_separator(values)
+    if separator is None:
+        return None
+    lists = [split_list(value, separator) for value in values]
+    return (None if name in rows.nested else separator), lists
+
+
+def _find_numbered(rows: FirstRows) -> dict[str, list[str]]:
+    """Stem -> columns of one behaviour each, such as `hist_1` to `hist_10`."""
+    stems: dict[str, list[str]] = {}
+    for name in rows.values:
+        if (match := _NUMBERED.fullmatch(name)) and _HISTORY.search(match[1].lower()):
+            stems.setdefault(match[1], []).append(name)
+    return {stem: columns for stem, columns in stems.items() if len(columns) >= _LEAST_NUMBERED}
+
+
+def _join_numbered(rows: FirstRows, columns: Sequence[str]) -> Lists:
+    cells = [rows.values[name][:_CHECKED] for name in columns]
+    return [[cell for cell in row if cell] for row in zip(*cells, strict=True)]
+
+
+def _share_inside(lists: Lists, items: Collection[str]) -> float:
+    """The share of behaviours whose item is one of the rows' items, padding aside."""
+    ids = [each for row in lists for each in row if each != "0" or "0" in items]
+    return sum(each in items for each in ids) / max(len(ids), 1)
+
+
+def _are_padded(lists: Lists, items: Collection[str]) -> bool:
+    """Whether '0', which is no item, fills empty places: more often than any item would be there."""
+    ids = [each for row in lists for each in row]
+    return "0" not in items and 10 * ids.count("0") >= len(ids) > 0
+
+
+def _are_parallel(one: Lists, other: Lists) -> bool:
+    equal = sum(len(first) == len(second) for first, second in zip(one, other, strict=True))
+    return 100 * equal >= 99 * len(one) and any(len(row) > 1 for row in one)
+
+
+def _describe_parallel(
+    rows: FirstRows, columns: Sequence[str], lists: Mapping[str, tuple[str | None, Lists]], chosen: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the lists beside a history are: categories, times, or fields of a behaviour."""
+    described: dict[str, Any] = {}
+    categories = set(rows.values.get(chosen.get("category", ""), ()))
+    for name in columns:
+        values = [each for row in lists[name][1] for each in row]
+        column: str | int = name if rows.has_header else int(name)
+        is_category = re.search("cat", name.lower()) or sum(each in categories for each in values) > 0.5 * len(values)
+        if "timestamp" not in described and values and find_time_form(values) is not None:
+            described["timestamp"] = column
+        elif "category" not in described and is_category:
+            described["category"] = column
+        else:
+            described.setdefault("fields", {})[name] = column
+    return described

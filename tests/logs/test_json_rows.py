@@ -1,0 +1,90 @@
+"""Objects of JSON as rows: one a line, or in one array of any layout."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from din_train.errors import DataError
+from din_train.logs import lines as lines_module
+from din_train.logs.row_files import Chunk, open_row_file
+
+
+def read(path: Path, content: str | bytes, *columns: str) -> Chunk:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return next(open_row_file(path).read_chunks(10_000, lambda _: None, columns or None))
+
+
+def test_values_are_texts_and_lists_stay_lists(tmp_path: Path) -> None:
+    values: list[dict[str, Any]] = [
+        {"u": 5, "t": 1.5, "b": True, "h": ["a", 2, None, 3.0], "o": {"x": [1]}, "m": "s"},
+        {"u": 5.0, "t": 1e300, "b": False, "h": [], "o": None, "m": [1, "é"]},
+        {"u": "5", "t": 12345678901234567, "h": None},
+    ]
+    path = tmp_path / "log.jsonl"
+    text = "\n\n".join(json.dumps(each) for each in values)
+    chunk = read(path, text)
+    assert open_row_file(path).form == "JSON lines"
+    assert chunk.table.schema.field("h").type == pa.list_(pa.string())
+    assert chunk.table.to_pylist() == [
+        {"u": "5", "t": "1.5", "b": "true", "h": ["a", "2", None, "3"], "o": '{"x":[1]}', "m": "s"},
+        {"u": "5", "t": "1e300", "b": "false", "h": [], "o": None, "m": '[1,"é"]'},
+        {"u": "5", "t": "12345678901234567", "b": None, "h": None, "o": None, "m": None},
+    ]
+    assert chunk.lines.tolist() == [1, 3, 5]
+    assert chunk.show(2) == text.encode().split(b"\n\n")[2]
+
+
+def test_bad_lines_have_a_reason_and_only_wanted_keys_count(tmp_path: Path) -> None:
+    text = '{"u": 1, "h": ["a"], "x": "\\u0000"}\n{"u": 2, "h": 5}\nno\n[1]\n{"u": 3, "u": 4}\n{"u": "a\\u0000"}\n'
+    text += '{"u": 6, "x": "\\ud800"}\n{"u": 7}\n'
+    whole = read(tmp_path / "log", text.encode() + b'{"u": "\xff"}\n', "u", "h")
+    assert whole.table["u"].to_pylist() == ["1", None, None, None, None, None, None, "7", None]
+    assert whole.broken == {
+        1: "h not a list",
+        2: "not JSON",
+        3: "not a JSON object",
+        4: "u given twice",
+        5: "NUL character",
+        6: "not JSON",
+        8: "invalid UTF-8",
+    }
+    assert 1 not in read(tmp_path / "log", text, "u").broken
+
+
+@pytest.mark.parametrize("block", [3, 50, 1 << 20])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, indent: int | None) -> None:
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", block)
+    values = [{"u": f"é{n}", "h": [f'a], {{"{n}', "b"], "t": n * 10} for n in range(20)]
+    content = " \n" + json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
+    chunk = read(tmp_path / "log.json", content)
+    assert open_row_file(tmp_path / "log.json").form == "a JSON array"
+    assert chunk.table.to_pylist() == [each | {"t": str(each["t"])} for each in values]
+    assert chunk.lines.tolist() == ([2] * 20 if indent is None else [3 + 8 * n for n in range(20)])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('[{"u": 1},\n{"u": 2}', ":2: its JSON array has no end"),
+        ('[{"u": 1},\n{"u" 2}]', ":2: not JSON, expected an array of objects"),
+        ('[{"u": 1}\n{"u": 2}]', r":2: '{' in its JSON array, expected , or \]"),
+        ('[{"u": 1}]\n[', r":2: '\[' in its JSON array, expected end"),
+        ("[]", "begins like JSON, but has no JSON object"),
+        ("{'u': 1}\n{'u': 2}", "begins like JSON, but has no JSON object"),
+    ],
+)
+def test_no_json(tmp_path: Path, content: str, expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        read(tmp_path / "log", content)
+
+
+def test_elements_that_are_no_objects_are_bad_rows(tmp_path: Path) -> None:
+    chunk = read(tmp_path / "log", '[{"u": 1}, 5, {"u": 2}, "x", [{"u": 3}]]')
+    assert (chunk.table["u"].to_pylist(), chunk.broken) == (
+        ["1", None, "2", None, None],
+        dict.fromkeys((1, 3, 4), "not a JSON object"),
+    )
