@@ -22,7 +22,7 @@ from din_train.config.data import TIME_FIELDS
 from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
-from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
+from din_train.logs.bad_rows import BadRows
 from din_train.logs.columns import resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.expressions import (
@@ -47,6 +47,7 @@ from din_train.logs.side_table import read_side_table
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
+_CHUNK_ROWS = 20_000  # fewer than of a log, since a row holds a history
 # Role -> the kind that its column must be of; other columns are fields.
 _KINDS = {"user": "id", "item": "id", "impressions": "id", "timestamp": "time", "label": "label", "weight": "weight"}
 X1_COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")
@@ -232,7 +233,7 @@ class _Reader:
         before = self._rows_written
         separators = Separators(sequences[0].form.separator, roles.get("item", "item"))
         wanted = [*roles.values(), *(name for each in sequences for names in each.columns.values() for name in names)]
-        for chunk in file.read_chunks(CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
+        for chunk in file.read_chunks(_CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
             rows, histories, bad = self._parse(chunk, roles, sequences)
             bad.reject(chunk, rejects)
             report.kept += self._write(split, rows, histories, bad.usable, separators)
