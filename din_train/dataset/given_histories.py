@@ -48,7 +48,7 @@ class GivenHistories:
 
 
 @dataclass(frozen=True)
-class _Block:
+class ListBlock:
     """The lists of whole users, in order of user, sequence and line.
 
     groups: [H] which user's which sequence. lengths: [H]. columns: name -> [N] values of all lists, one after another.
@@ -89,7 +89,7 @@ def place_histories(raw: RawSamples, lines: Table, scratch: Path) -> GivenHistor
             users = table["user_id"].to_numpy().astype(np.int64)
             block, order = _join_sequences(table, users, names, raw)
             compared = {name: values for name, values in block.columns.items() if name != "category"}
-            source, starts = place_lists(_Block(block.groups, block.lengths, compared))
+            source, starts = place_lists(ListBlock(block.groups, block.lengths, compared))
             group_users = block.groups // sequences
             owners = np.repeat(group_users, block.lengths)[source]
             writer.append({"user_id": owners, **{name: values[source] for name, values in block.columns.items()}})
@@ -133,7 +133,7 @@ def _read_users(path: Path) -> Iterator[Any]:
         yield waiting.combine_chunks()
 
 
-def _join_sequences(table: Any, users: Ints, names: Sequence[str], raw: RawSamples) -> tuple[_Block, Ints]:
+def _join_sequences(table: Any, users: Ints, names: Sequence[str], raw: RawSamples) -> tuple[ListBlock, Ints]:
     """The lists of all sequences, and the number of each in order of sequence and line."""
     sequences = len(raw.layout.sequences)
     lengths = [_count(table[f"item {place}"]) for place in range(sequences)]
@@ -149,12 +149,12 @@ def _join_sequences(table: Any, users: Ints, names: Sequence[str], raw: RawSampl
                 parts.append(np.full(int(length.sum()), -1))
         columns[name] = np.concatenate(parts)
     groups = np.concatenate([users * sequences + place for place in range(sequences)])
-    joined = _Block(groups, np.concatenate(lengths), columns)
+    joined = ListBlock(groups, np.concatenate(lengths), columns)
     if sequences == 1:
         return joined, np.arange(len(users))
     order = np.argsort(groups, kind="stable")
     at = spread(joined.offsets[order], joined.lengths[order])
-    return _Block(groups[order], joined.lengths[order], {name: each[at] for name, each in columns.items()}), order
+    return ListBlock(groups[order], joined.lengths[order], {name: each[at] for name, each in columns.items()}), order
 
 
 def _look_at_times(table: Any, raw: RawSamples, found: GivenHistories) -> Ints:
@@ -184,7 +184,7 @@ def _look_at_times(table: Any, raw: RawSamples, found: GivenHistories) -> Ints:
     return newest_of_first
 
 
-def place_lists(block: _Block) -> tuple[Ints, Ints]:
+def place_lists(block: ListBlock) -> tuple[Ints, Ints]:
     """Which values are stored, in their order, and where each list begins among them.
 
     Returns:
@@ -212,13 +212,13 @@ def place_lists(block: _Block) -> tuple[Ints, Ints]:
     return spread(offsets[stored], lengths[stored]), starts[segments]
 
 
-def _are_beginnings(block: _Block, others: Ints) -> Mask:
+def _are_beginnings(block: ListBlock, others: Ints) -> Mask:
     """[H] whether each list is the beginning of another: of the list `others` [H]."""
     rows = np.arange(len(others))
     return _agree(block, rows, others)
 
 
-def _agree(block: _Block, rows: Ints, others: Ints) -> Mask:
+def _agree(block: ListBlock, rows: Ints, others: Ints) -> Mask:
     """[n] whether each of the lists `rows` is the beginning of the list in `others`, which is at least as long."""
     lengths = block.lengths[rows]
     here, there = (spread(block.offsets[each], lengths) for each in (rows, others))
@@ -230,7 +230,7 @@ def _agree(block: _Block, rows: Ints, others: Ints) -> Mask:
     return agree
 
 
-def _find_first_equal(block: _Block, rows: Ints) -> Ints:
+def _find_first_equal(block: ListBlock, rows: Ints) -> Ints:
     """[n] the first of the lists `rows` (ascending, none empty) of its group that is equal to each."""
     lengths = block.lengths[rows]
     at = spread(block.offsets[rows], lengths)

@@ -77,11 +77,15 @@ def _hold_out_longest(samples: Table) -> Table:
 def _split_by_time(samples: Table, shares: RowSplitConfig) -> Table:
     """The newest rows are the test split's, those before them validation's; rows of one second stay together."""
     times = np.sort(samples.filter(_.file == "train").timestamp.to_pyarrow().to_numpy())
-    after = {Split.TEST: shares.test, Split.VALIDATION: shares.test + shares.validation}
-    cuts = {split: times[round((1 - share) * len(times))] for split, share in after.items() if share > 0}
-    if not shares.validation:
-        cuts.pop(Split.VALIDATION, None)
-    cases = [(samples.timestamp >= int(cut), int(split)) for split, cut in cuts.items()]
+    size, cases = len(times), []
+    for split, share in ((Split.TEST, shares.test), (Split.VALIDATION, shares.validation)):
+        newest = round(share * size)
+        if newest and len(times):
+            cut = int(times[max(len(times) - newest, 0)])
+            cases.append((samples.timestamp >= cut, int(split)))
+            times = times[times < cut]
+    if not cases:
+        return _keep(samples)
     return samples.mutate(assigned=ibis.cases(*cases, else_=int(Split.TRAIN)))
 
 

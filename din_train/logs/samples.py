@@ -22,7 +22,7 @@ from din_train.config.data import TIME_FIELDS
 from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
-from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
+from din_train.logs.bad_rows import BadRows
 from din_train.logs.columns import resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.expressions import (
@@ -32,6 +32,7 @@ from din_train.logs.expressions import (
     flatten,
     take_field,
     take_ids,
+    take_list,
     take_text,
     take_weights,
     to_mask,
@@ -46,6 +47,7 @@ from din_train.logs.side_table import read_side_table
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
+_CHUNK_ROWS = 20_000  # fewer than of a log, since a row holds a history
 # Role -> the kind that its column must be of; other columns are fields.
 _KINDS = {"user": "id", "item": "id", "impressions": "id", "timestamp": "time", "label": "label", "weight": "weight"}
 X1_COLUMNS = ("label", "user_id", "item_id", "cate_id", "item_history", "cate_history")
@@ -81,7 +83,7 @@ class RawSamples:
 
     log: as of a log of impressions (`label` is always there; `timestamp` where rows have times). Its events are the
         samples, with these columns besides: split (one of `ROW_SPLITS`), item_code int32 (into `items`), history
-        int64 (into `histories`) and, where rows have one, weight double.
+        int64 (into `histories`) and, where rows have one, weight float.
     histories: Parquet, one row per line of the files: history int64 (0, 1, ...), user, timestamp (where rows have
         one), and for the sequence at place k lists `item k` and, where it has them, `category k` (int32 codes),
         `timestamp k` (int64) and `<field> k` (codes).
@@ -177,6 +179,8 @@ class _Reader:
         self.times = None if columns.timestamp is None else TimeReader(columns, self._nulls)
         self.behaviour_times = [TimeReader(columns, self._nulls) if each.timestamp else None for each in sequences]
         self._texts = self._name_texts()
+        separators = {field_column(name): each.separator for name, each in (data.list_fields or {}).items()}
+        self._lists = {name: separator for name, separator in separators.items() if name in self._texts}
         self._rows_written = self._histories_written = 0
         self._schemas = self._build_schemas()
         self._samples, self._histories = (
@@ -204,8 +208,8 @@ class _Reader:
         time = [] if self.times is None else [("timestamp", pa.int64())]
         samples = [
             *(("user", pa.string()), ("item", pa.string()), *time, ("label", pa.int8())),
-            *((name, pa.string()) for name in self._texts),
-            *([("weight", pa.float64())] if self.layout.columns.weight is not None else []),
+            *((name, pa.list_(pa.string()) if name in self._lists else pa.string()) for name in self._texts),
+            *([("weight", pa.float32())] if self.layout.columns.weight is not None else []),
             *(("split", pa.string()), ("item_code", pa.int32()), ("history", pa.int64()), ("ordinal", pa.int64())),
         ]
         histories = [("history", pa.int64()), ("user", pa.string()), *time]
@@ -225,49 +229,65 @@ class _Reader:
         """Append a file's good rows."""
         path, report = rejects.report.path, rejects.report
         file = open_row_file(path, self._data.format)
-        roles = self._resolve_roles(file)
-        sequences = [self._open_sequence(name, file) for name in self.layout.sequences]
-        _check_types(file, roles, sequences)
+        roles, sequences = self._resolve(file)
+        before = self._rows_written
         separators = Separators(sequences[0].form.separator, roles.get("item", "item"))
         wanted = [*roles.values(), *(name for each in sequences for names in each.columns.values() for name in names)]
-        for chunk in file.read_chunks(CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
+        for chunk in file.read_chunks(_CHUNK_ROWS, progress, columns=list(dict.fromkeys(wanted))):
             rows, histories, bad = self._parse(chunk, roles, sequences)
             bad.reject(chunk, rejects)
             report.kept += self._write(split, rows, histories, bad.usable, separators)
         if self.layout.impressions is not None:
-            report.note("samples of its requests", self._rows_written)
+            report.note("samples of its requests", self._rows_written - before)
         rejects.check_share()
         rejects.check_kept()
         separators.check(report, self._data.max_bad_share)
 
-    def _resolve_roles(self, file: RowFile) -> dict[str, str]:
-        """Role, or column of the normalised file -> the file's column.
+    def _resolve(self, file: RowFile) -> tuple[dict[str, str], list[SequenceReader]]:
+        """Role, or column of the normalised file -> the file's column; and readers of its sequences.
 
         Raises:
-            DataError: with one line for each that the file does not have.
+            DataError: with one line for each column that the file does not have, or whose type will not do.
         """
-        columns = self.layout.columns
+        columns, sequences = self.layout.columns, self.layout.sequences
         given: dict[str, tuple[str, Column | None]] = {
-            role: (f"data.columns.{role}", getattr(columns, role)) for role in ("label", "user", "item", "weight")
+            role: (f"data.columns.{role}", getattr(columns, role))
+            for role in ("label", "user", "item", "timestamp", "weight")
         }
-        if self.times is not None:
-            given["timestamp"] = ("data.columns.timestamp", columns.timestamp)
-        if self.layout.impressions is not None:
-            given |= {"impressions": ("data.impressions", self.layout.impressions), "item": ("", None)}
-        given |= self._texts
-        names = {role: (key, column) for role, (key, column) in given.items() if column is not None}
-        found = resolve_columns(dict(names.values()), file)
-        return {role: found[key] for role, (key, _) in names.items()}
+        given |= {"impressions": ("data.impressions", self.layout.impressions), **self._texts}
+        roles = {role: (key, column) for role, (key, column) in given.items() if column is not None}
+        parallel = {name: self._name_roles(sequence) for name, sequence in sequences.items()}
+        numbered = {
+            f"data.sequences.{name}.{role}": find_sequence_columns(str(column), file.schema.names)
+            for name, of_sequence in parallel.items()
+            for role, column in of_sequence.items()
+        }
+        single = {
+            key: column
+            for name, of_sequence in parallel.items()
+            for role, column in of_sequence.items()
+            if len(numbered[key := f"data.sequences.{name}.{role}"]) == 1
+        }
+        found = resolve_columns(dict(roles.values()) | single, file)
+        kinds = {key: (_KINDS.get(role, self._kind_of(role)), [found[key]]) for role, (key, _) in roles.items()}
+        kinds |= {key: ("list", [found[key]] if key in found else names) for key, names in numbered.items()}
+        problems = [
+            f"{file.path}: {key}: {problem}"
+            for key, (kind, names) in kinds.items()
+            for name in names
+            if (problem := describe_type_problem(kind, file.schema.field(name))) is not None
+        ]
+        if problems:
+            raise DataError(problems)
+        readers = []
+        for name, of_sequence in parallel.items():
+            separator = sequences[name].separator or self._data.history_separator or "^"
+            names_of = {role: kinds[f"data.sequences.{name}.{role}"][1] for role in of_sequence}
+            readers.append(SequenceReader(name, sequences[name], names_of, HistoryFormat(separator, self._nulls)))
+        return {role: found[key] for role, (key, _) in roles.items()}, readers
 
-    def _open_sequence(self, name: str, file: RowFile) -> SequenceReader:
-        sequence = self.layout.sequences[name]
-        separator = sequence.separator or self._data.history_separator or "^"
-        found: dict[str, list[str]] = {}
-        for role, column in self._name_roles(sequence).items():
-            found[role] = find_sequence_columns(str(column), file.schema.names)
-            if len(found[role]) == 1:
-                found[role] = [file.resolve(column, f"data.sequences.{name}.{role}")]
-        return SequenceReader(name, sequence, found, HistoryFormat(separator, self._nulls))
+    def _kind_of(self, text: str) -> str:
+        return "list" if text in self._lists else "field"
 
     def _parse(
         self, chunk: Chunk, roles: Mapping[str, str], sequences: Sequence[SequenceReader]
@@ -284,7 +304,10 @@ class _Reader:
                 rows[role], of_ids = take_ids(columns[role], roles[role], self._nulls)
                 bad.add(of_ids)
         for role in self._texts:
-            rows[role], of_texts = take_field(columns[role], self._nulls)
+            if role in self._lists:
+                rows[role], of_texts = take_list(columns[role], self._lists[role], self._nulls)
+            else:
+                rows[role], of_texts = take_field(columns[role], self._nulls)
             bad.add(of_texts)
         if "weight" in columns:
             rows["weight"], of_weights = take_weights(columns["weight"], self._nulls)
@@ -356,16 +379,6 @@ class _Reader:
 
     def _codes_of(self, role: str) -> _Codes:
         return self.items if role == "item" else self.values.setdefault(role, _Codes())
-
-
-def _check_types(file: RowFile, roles: Mapping[str, str], sequences: Sequence[SequenceReader]) -> None:
-    wanted = {f"data.columns.{role}": (_KINDS.get(role, "field"), name) for role, name in roles.items()}
-    for sequence in sequences:
-        for role, columns in sequence.columns.items():
-            wanted |= {f"data.sequences.{sequence.name}.{role}": ("list", name) for name in columns}
-    problems = {key: describe_type_problem(kind, file.schema.field(name)) for key, (kind, name) in wanted.items()}
-    if any(problems.values()):
-        raise DataError([f"{file.path}: {key}: {problem}" for key, problem in problems.items() if problem])
 
 
 def _take_impressions(column: Any) -> tuple[Lists, Any, Reasons]:

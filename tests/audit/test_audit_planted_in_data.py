@@ -1,5 +1,6 @@
 """Bugs planted in the samples: futures in histories, test rows in training, ids and negatives that tell the label."""
 
+import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -257,3 +258,62 @@ def test_notes_tell_what_a_property_is_worth(planted: Any, prepared: Any) -> Non
     assert note_popularity(replace(honest, samples=popular)).measured["auc"] == 1.0
     run = planted("holdout", lengthen(of_every=1))
     assert note_row_properties(run).measured["history length"]["auc"] > 0.9
+
+
+def prepare_rows(folder: Path, rows: list[dict[str, Any]], columns: dict[str, str], **negatives: Any) -> AuditedRun:
+    """Rows that hold their histories, as JSON lines; the last third of them is the test file."""
+    cut = 2 * len(rows) // 3
+    for split, part in (("train", rows[:cut]), ("test", rows[cut:])):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    files = {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}
+    data = {
+        "source": "rows", "events": None, "protocol": "presampled", "columns": {"user": "u", "item": "i", **columns},
+        "sequences": {"clicks": {"item": "h", "timestamp": "t"}}, **files,
+    }  # fmt: skip
+    return prepare(folder, "holdout", data=data, negatives=negatives)
+
+
+def make_rows(*, late: bool = False, differ: bool = False) -> list[dict[str, Any]]:
+    """Two rows per request; in one request of `u3` a behaviour is at the row's own time, or the histories differ."""
+    rows = []
+    for moment in range(1, 7):
+        for user in range(12):
+            history = [f"i{(user + 5 * place) % 30}" for place in range(moment)]
+            for label in (1, 0):
+                odd = (user, moment, label) == (3, 5, 1)
+                times = [10 * place + (late and odd and place == moment - 1) * 10 for place in range(moment)]
+                items = history[: moment - (differ and odd)]
+                target = f"i{(user + 5 * moment) % 30 if label else (user + 5 * moment + 3) % 30}"
+                rows.append({"u": f"u{user}", "i": target, "y": label, "at": 10 * moment, "h": items,
+                             "t": times[: len(items)]})  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("planted_fault", "expected"),
+    [
+        ({}, None),
+        ({"late": True}, "1 rows have a behaviour at or after their own time, such as user 'u3', 1970-01-01 00:00:50"),
+        ({"differ": True}, "1 requests have rows of different histories, such as user 'u3', 1970-01-01 00:00:50"),
+    ],
+)
+def test_given_histories_that_are_wrong(tmp_path: Path, planted_fault: dict[str, bool], expected: str | None) -> None:
+    run = prepare_rows(tmp_path, make_rows(**planted_fault), {"label": "y", "timestamp": "at"})
+    check = check_histories_end_before_targets(run)
+    assert has_failed(check) == (expected is not None)
+    assert expected is None or expected in check.finding
+
+
+@pytest.mark.parametrize("exclude", ["all", "history"])
+def test_negatives_drawn_for_positives_alone(tmp_path: Path, exclude: str) -> None:
+    positives = [row for row in make_rows() if row["y"]]
+    run = prepare_rows(tmp_path, positives, {"timestamp": "at"}, exclude=exclude, per_positive=3)
+    check = check_negatives_pool(run)
+    assert not has_failed(check)
+    assert check.measured["own"] == check.measured["unclicked"] == 0
+    of_train = run.data.samples(Split.TRAIN, 100)
+    targets = of_train.target_item_ids.copy()
+    targets[1] = targets[0]  # a negative that is its own positive
+    planted = {**run.data._samples[Split.TRAIN], "target_item_id": targets}
+    data = replace(run.data, _samples={**run.data._samples, Split.TRAIN: planted})
+    assert check_negatives_pool(replace(run, data=data)).measured["own"] == 1

@@ -38,6 +38,7 @@ def test_one_history(separator: str, text: str, expected: list[str | None]) -> N
     lists, broken = form.split_column(pa.array([text, None, "x"]))
     assert lists.to_pylist() == [expected, [], ["x"]]
     assert broken.tolist() == [False] * 3
+    assert form.split_column(pa.array([text, None, text]))[0].to_pylist() == [expected, [], expected]  # lists alone
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "[1; 2]", "[[1], [2]]", "['a'b]", "[a b, c]", "[1|2]"])
