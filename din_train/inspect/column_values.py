@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ _SEPARATORS = ("^", "|", ";", ",", " ", "#", "\x01", "\t")
 _ID = re.compile(r"[A-Za-z]{0,4}[0-9][A-Za-z0-9_:-]*|[0-9a-fA-F]{8,}|[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*")
 _IMPRESSIONS = re.compile(r"[^\s-]\S*-[01](?: [^\s-]\S*-[01])*")
 BRACKETS = "[]"
+_LONGEST_WORD = 40
 
 
 def is_number(text: str) -> bool:
@@ -69,11 +70,11 @@ def are_impressions(values: Sequence[str]) -> bool:
     return len(values) > 0 and all(map(_IMPRESSIONS.fullmatch, values[:_CHECKED]))
 
 
-def find_list_separator(values: Sequence[str], *, words: bool = False) -> str | None:
+def find_list_separator(values: Sequence[str], parts: Literal["ids", "words", "any"] = "ids") -> str | None:
     """What stands between the parts of lists; `BRACKETS` if they are lists in brackets; None if they are none.
 
     Args:
-        words: whether the parts may be words, such as genres; else they must be ids.
+        parts: what they must be: ids; or words that come again, such as genres; or whatever has no blank in it.
     """
     filled = [value.strip() for value in values if not is_null(value.strip())][:_CHECKED]
     if not filled:
@@ -84,13 +85,13 @@ def find_list_separator(values: Sequence[str], *, words: bool = False) -> str | 
         return None
     for separator in _SEPARATORS:
         several = [value.split(separator) for value in filled if separator in value]
-        parts = [part.strip() for value in several for part in value if part.strip()]
-        if not parts or 10 * len(several) < len(filled):
+        found = [part.strip() for value in several for part in value if part.strip()]
+        if not found or 10 * len(several) < len(filled):
             continue
-        if sum(_ID.fullmatch(part) is not None for part in parts) > 0.9 * len(parts):
+        if sum(_ID.fullmatch(part) is not None for part in found) > 0.9 * len(found):
             return separator
-        are_tags = separator in "|;," and len(set(parts)) < len(parts) / 3 and max(map(len, parts)) <= 40
-        if words and are_tags:
+        are_tags = separator in "|;," and len(set(found)) < len(found) / 3 and max(map(len, found)) <= _LONGEST_WORD
+        if (parts == "words" and are_tags) or (parts == "any" and not any(" " in part for part in found)):
             return separator
     return None
 

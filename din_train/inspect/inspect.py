@@ -106,14 +106,17 @@ def _describe_rows(
     given |= {"format": dialect} if dialect else {}
     files_of_log: dict[str, Any] = {"events": str(path)}
     taken: list[Path] = []
-    if guess.data["source"] == "rows":
+    is_x1 = set(X1_COLUMNS) == set(rows.names)
+    if is_x1:
+        given.setdefault("sequences", {"history": {"item": "item_history", "category": "cate_history"}})
+    if guess.data["source"] == "rows" or is_x1:
         splits = find_splits(path) if files == (path,) else {"train": path}
         if "test" not in splits and "validation" in splits:
             splits["test"] = splits.pop("validation")
         taken = list(splits.values())
         files_of_log = {key: str(splits[key]) for key in ("train", "validation", "test") if key in splits}
-        if set(X1_COLUMNS) == set(rows.names) and splits.keys() == {"train", "test"}:
-            separator = guess.data["sequences"]["history"].get("separator", "^")
+        if is_x1 and splits.keys() == {"train", "test"}:
+            separator = given["sequences"]["history"].get("separator", "^")
             x1 = {"source": "x1", **files_of_log}
             return "x1", x1 if separator == "^" else {**x1, "history_separator": separator}, {}, {}
         by = {key: 0.1 for key in ("validation", "test") if key not in splits}
@@ -129,11 +132,12 @@ def _describe_rows(
         files_of_log |= tables
         comments |= of_tables
         guess.remarks += [of_tables[key] for key in ("items.others", "users.others") if key in of_tables]
-    data = {"source": guess.data["source"], **files_of_log, **given}
+    source = "rows" if is_x1 else guess.data["source"]
+    data = {"source": source, **files_of_log, **given}
     missing = guess.missing
     columns |= {role.removeprefix("columns."): role.removeprefix("columns.") for role in missing}
     data["columns"] = {key: columns[key] for key in _ORDER if key in columns}
-    return data["source"], data, comments, missing
+    return source, data, comments, missing
 
 
 def _describe_dialect(dialect: Dialect) -> dict[str, Any]:

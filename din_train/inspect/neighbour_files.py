@@ -128,7 +128,7 @@ def _find_category(side: FirstRows, columns: Sequence[str]) -> str | None:
     plain = {simplify_name(name): name for name in reversed(columns) if name in side.values}
     for known in COLUMN_NAMES["category"].split():
         values = [each for each in side.values.get(plain.get(known, ""), ()) if not is_null(each)]
-        if values and find_list_separator(values, words=True) is None:
+        if values and find_list_separator(values, "words") is None:
             return plain[known]
     few = (name for name in columns if name in side.values and not side.has_header and _has_few(side.values[name]))
     return next(few, None)

@@ -94,8 +94,7 @@ def recognise(path: Path) -> Recognised:
         guess = guess_columns(rows)
     except NoBehavioursError as error:
         raise DataError(f"{path}: {error}") from None
-    is_known = guess.is_named or not guess.missing
-    if not is_known or rows.broken > rows.rows:
+    if not guess.is_named and (guess.missing or rows.broken > rows.rows):
         raise DataError(f"{path}: of no known format: its columns are {list_names(rows.names)}; {_EXPECTED}")
     what = "rows with their histories" if guess.data["source"] == "rows" else "a table"
     return Recognised(guess.data["source"], f"{what}, {rows.form}", "events", rows=rows, guess=guess)
@@ -133,7 +132,7 @@ def _recognise_amazon(lines: Sequence[bytes]) -> Recognised | None:
             except BadLine:
                 continue
     keys = {key for key, count in counts.items() if count * 2 > len(lines)}
-    if {*KEYS["amazon-2023"], "rating"} <= keys or set(KEYS["amazon-2023"]) == keys:
+    if set(KEYS["amazon-2023"]) <= keys:
         return Recognised("amazon-2023", "Amazon reviews, 2023 release", "reviews")
     if set(KEYS["amazon-2018"]) <= keys:
         release: Source = "amazon-2014" if "helpful" in keys else "amazon-2018"

@@ -8,6 +8,7 @@ from din_train.inspect.column_values import BRACKETS, depends_on, find_list_sepa
 from din_train.logs.first_rows import FirstRows
 
 _HISTORY = re.compile(r"hist|seq|click|past|prev|recent|last|behavio")
+_SURE_HISTORY = re.compile(r"hist|_seq(?:uence)?s?$")
 _NUMBERED = re.compile(r"(.*[^0-9])([0-9]+)")
 _LEAST_NUMBERED = 3
 _CHECKED = 2_000
@@ -65,7 +66,9 @@ def find_histories(
 def _take_lists(rows: FirstRows, name: str) -> tuple[str | None, Lists] | None:
     """What joins the lists of a column, and the lists; None if it has none."""
     values = rows.values[name][:_CHECKED]
-    separator = BRACKETS if name in rows.nested else find_list_separator(values)
+    separator: str | None = BRACKETS
+    if name not in rows.nested:
+        separator = find_list_separator(values, "any" if _SURE_HISTORY.search(name.lower()) else "ids")
     if separator is None:
         return None
     lists = [split_list(value, separator) for value in values]

@@ -91,9 +91,9 @@ def guess_columns(rows: FirstRows) -> Guess:
     if sequences:
         guess.data |= {"source": "rows", "sequences": sequences}
         guess.comments["sequences"] = counts
-    if guess.data["source"] == "table" and "timestamp" not in chosen:
-        _explain_no_time(rows, guess, chosen)
-    labelled = "label" in guess.columns or bool(label and label.impression)
+    has_no_time = guess.data["source"] == "table" and "timestamp" not in chosen
+    is_side_table = has_no_time and _explain_no_time(rows, guess, chosen)
+    labelled = "label" in guess.columns or "impression" in guess.columns.get("events", {})
     guess.is_labelled = labelled or "impressions" in guess.data
     if not labelled:
         chosen.pop("request", None)  # of impressions only
@@ -104,7 +104,8 @@ def guess_columns(rows: FirstRows) -> Guess:
     _choose_list_fields(rows, guess, chosen, lists)
     needed = NEEDED if guess.data["source"] == "table" else ("user",) if "impressions" in guess.data else NEEDED[:2]
     guess.missing = {f"columns.{role}": "no column's name or values tell" for role in needed if role not in chosen}
-    guess.remarks += _remark_on_feedback(left, rows, labelled=guess.is_labelled)
+    if not is_side_table:
+        guess.remarks += _remark_on_feedback(left, rows, labelled=guess.is_labelled)
     odd = [name for name in rows.names if name != name.strip()]
     if odd:
         guess.remarks.append(f"names of columns begin or end in a blank: {', '.join(map(repr, odd))}")
@@ -157,7 +158,7 @@ def _choose_by_name(rows: FirstRows, guess: Guess) -> dict[str, str]:
             if role in ("user", "item") and 2 * len(filled) < rows.rows:
                 guess.remarks.append(f"column '{column}' is not taken for the {role}: most rows have none")
                 continue
-            is_list = column in rows.nested or (role == "category" and find_list_separator(filled, words=True))
+            is_list = column in rows.nested or (role == "category" and find_list_separator(filled, "words"))
             is_label = column.lower() == "target" and set(filled) <= {"0", "1"}
             if not is_list and not is_label:
                 chosen[role] = column
@@ -183,7 +184,8 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
     forms = {}
     for name, values in rows.values.items():
         filled = _filled(values)
-        if name not in chosen.values() and filled and 20 * len(filled) >= 19 * rows.rows:
+        is_named = simplify_name(name) in COLUMN_NAMES["timestamp"].split()
+        if name not in chosen.values() and filled and len(filled) >= (0.5 if is_named else 0.95) * rows.rows:
             forms[name] = find_time_form(filled)
     known = COLUMN_NAMES["timestamp"].split()
     named = sorted(
@@ -236,10 +238,13 @@ def _choose_feedback(
         return None, left
     column = _name(rows, label.column)
     if label.click:
-        guess.columns["events"] = {"column": column, "click": list(label.click)}
+        events = {"column": column, "click": list(label.click), "impression": list(label.impression)}
+        if not _are_clicked(rows, chosen, label):
+            del events["impression"]
+            if label.impression:
+                guess.remarks.append(f"no {' or '.join(label.impression)} has a click of its user and item; left out")
+        guess.columns["events"] = events
         guess.comments["columns.events"] = f"{label.holds}, {rows.describe_rows()}"
-        if label.impression:
-            guess.columns["events"]["impression"] = list(label.impression)
         return label, left
     guess.columns["label"] = column
     guess.comments["columns.label"] = f"{label.holds} {rows.describe_rows()}"
@@ -248,6 +253,17 @@ def _choose_feedback(
     if opposite is not None:
         guess.remarks.append(f"'{opposite}' is the opposite of '{label.column}', whose 1s are taken for the clicks")
     return label, left
+
+
+def _are_clicked(rows: FirstRows, chosen: Mapping[str, str], events: Feedback) -> bool:
+    """Whether some of the impressions have a click of their user and item."""
+    keys = [rows.values[chosen[role]] for role in ("user", "item") if role in chosen]
+    kinds = rows.values[events.column]
+    clicks, impressions = (
+        {tuple(key) for kind, *key in zip(kinds, *keys, strict=True) if kind in types}
+        for types in (events.click, events.impression)
+    )
+    return not clicks.isdisjoint(impressions)
 
 
 def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str], *, has_items: bool) -> None:
@@ -296,8 +312,8 @@ def _are_items(values: Sequence[str]) -> bool:
     )
 
 
-def _explain_no_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
-    """Without times the lines are taken to be in order, unless the file is a table of items or of users."""
+def _explain_no_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> bool:
+    """Without times the lines are taken to be in order, unless the file is a table of items or of users: if it is."""
     for role in ("item", "user"):
         column = chosen.get(role)
         if column is not None and rows.rows > 1 and len(set(rows.values[column])) == rows.rows:
@@ -307,10 +323,11 @@ def _explain_no_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> N
                 f"not the log, inspect the log, and name this file in data.{role}s and what you want of it in "
                 f"data.{role}_fields: {', '.join(others[:10])}"
             )
-            return
+            return True
     if {"user", "item"} <= chosen.keys():
         chosen["timestamp"] = FILE_ORDER
         guess.comments["columns.timestamp"] = "no column holds times: the lines are taken to be in order"
+    return False
 
 
 def _choose_list_fields(rows: FirstRows, guess: Guess, chosen: Mapping[str, str], used: Sequence[str]) -> None:
@@ -319,7 +336,7 @@ def _choose_list_fields(rows: FirstRows, guess: Guess, chosen: Mapping[str, str]
     for name, values in rows.values.items():
         if name in (*chosen.values(), *used) or not _LIST_FIELD.search(name.lower()) or item is None:
             continue
-        separator = find_list_separator(values, words=True)
+        separator = find_list_separator(values, "words")
         if separator is not None and depends_on(values, rows.values[item]):
             lists = guess.data.setdefault("list_fields", {})
             lists[name] = {} if separator == BRACKETS or name in rows.nested else {"separator": separator}
