@@ -153,3 +153,10 @@ class ItemEmbedding(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "ItemEmbedding":
         """The layer without weights; `other_fields` is a layer of its own."""
         return cls(**{**config, "other_fields": keras.saving.deserialize_keras_object(config["other_fields"])})
+
+
+def find_tables(model: keras.Model) -> list[keras.Variable]:
+    """The weights with one row per id, whose gradients are rows. Weight decay would move every row at every step."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding | FieldEmbedding)]
+    tables = [weight for layer in layers for weight in layer.trainable_weights]
+    return tables + [weight for weight in model.trainable_weights if weight.name in ("item_bias", "crosses")]
