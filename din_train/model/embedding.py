@@ -332,3 +332,11 @@ class ItemEmbedding(keras.layers.Layer):
         """The layer without weights; `other_fields` and `given_vectors` are layers of their own."""
         layers = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("other_fields", "given_vectors")}
         return cls(**{**config, **layers})
+
+
+def find_tables(model: keras.Model) -> list[keras.Variable]:
+    """The weights with one row per id, whose gradients are rows. Weight decay would move every row at every step."""
+    kinds = ItemEmbedding | FieldEmbedding | GivenVectors
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]
+    tables = [weight for layer in layers for weight in layer.trainable_weights]
+    return tables + [weight for weight in model.trainable_weights if weight.name in ("item_bias", "crosses")]

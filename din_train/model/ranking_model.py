@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories
 from din_train.dataset.fields import NewItems
-from din_train.model.embedding import ItemEmbedding
-from din_train.model.normalization import sum_over_replicas
+from din_train.model.embedding import ItemEmbedding, find_tables
+from din_train.model.normalization import MovingStatistics, sum_over_replicas
 from din_train.model.positions import Positions, flatten_history, pad_history
 
 Inputs = Mapping[str, Any]
+Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class RankingModel(keras.Model):
     In training, batch statistics (Dice's and batch norm's) are those of a group: `GROUP_ROWS` consecutive rows of the
     global batch, the last group having what is left. Groups of data-parallel training are the same ones: where
     replicas share the rows of a group, its statistics are of all of them. So the groups depend on the batch alone,
-    not on threads or replicas. Groups go forward and backward side by side in one graph, which keeps cores busier than
-    the operations of a whole batch do; the gradient is that of the mean loss of all rows. The moving statistics are
-    updated by one group after another.
+    not on threads or replicas. Groups go forward and backward side by side, which keeps cores busier than the
+    operations of a whole batch do; the gradient is that of the mean loss of all rows. The moving statistics are updated
+    by one group after another.
 
     `score` is `call` in inference mode, traced once for every batch shape: the one way to a score.
 
@@ -121,22 +122,90 @@ class RankingModel(keras.Model):
         Keras takes the mean of the replicas' means, but shares of a batch may differ by one row.
         """
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        rows = tf.cast(tf.shape(labels)[0], tf.float32)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if self._num_groups == 1 or self.padded or replicas > 1:
+            loss, gradients = self._unroll_groups(inputs, labels, weights, replicas)
+        else:
+            loss, gradients = self._loop_over_groups(inputs, labels, weights)
+        self._loss_tracker.update_state(loss, sample_weight=tf.cast(tf.shape(labels)[0], tf.float32))
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        metrics: dict[str, tf.Tensor] = self.get_metrics_result()
+        return metrics
+
+    def _unroll_groups(
+        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, replicas: int
+    ) -> tuple[tf.Tensor, list[Gradient]]:
+        """The mean loss of this replica's rows, and its share of the batch's gradients: each group traced by itself.
+
+        XLA wants it so, and replicas, which do not sum anything inside a loop.
+        """
+        rows = tf.cast(tf.shape(labels)[0], tf.float32)
         all_rows, earlier_rows = _count_rows(rows) if replicas > 1 else (rows, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
             logits = tf.concat([self(group, training=True) for group in groups], axis=0)
-            loss = self.compute_loss(
-                inputs, labels, logits, weights
-            )  # of this replica's rows, over the number of replicas
+            # of this replica's rows, over the number of replicas
+            loss = self.compute_loss(inputs, labels, logits, weights)
             of_batch = loss * (replicas * rows / all_rows) if replicas > 1 else loss
-        self._loss_tracker.update_state(replicas * loss, sample_weight=rows)
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(of_batch, self.trainable_weights), self.trainable_weights, strict=True)
+        return replicas * loss, tape.gradient(of_batch, self.trainable_weights)
+
+    def _loop_over_groups(
+        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None
+    ) -> tuple[tf.Tensor, list[Gradient]]:
+        """The mean loss and its gradients: each group is an iteration of a loop, whose body is traced once.
+
+        Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients,
+        and the states, which are no variables here: assignments would make one group wait for another.
+        """
+        num_rows = tf.shape(labels)[0]
+        num_groups = -(-num_rows // GROUP_ROWS)
+        states = self._find_states()
+        tables = {id(table) for table in find_tables(self)}
+
+        def add_group(group: tf.Tensor, loss: tf.Tensor, sums: list[Any], values: list[tf.Tensor]) -> tuple[Any, ...]:
+            cut = slice(group * GROUP_ROWS, (group + 1) * GROUP_ROWS)
+            rows, of_rows = {name: each[cut] for name, each in inputs.items()}, labels[cut]
+            with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
+                share = tf.cast(tf.shape(of_rows)[0], tf.float32) / tf.cast(num_rows, tf.float32)
+                of_weights = None if weights is None else weights[cut]
+                of_group = share * self.compute_loss(rows, of_rows, self(rows, training=True), of_weights)
+            gradients = tape.gradient(of_group, self.trainable_weights)
+            sums = [
+                before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
+                for before, gradient in zip(sums, gradients, strict=True)
+            ]
+            return group + 1, loss + of_group, sums, [scope.get_current_value(state) for state in states]
+
+        _, loss, sums, values = tf.while_loop(
+            lambda group, *_: group < num_groups,
+            add_group,
+            (
+                0,
+                0.0,
+                [
+                    _RowGradients.start(weight, num_groups) if id(weight) in tables else tf.zeros(weight.shape)
+                    for weight in self.trainable_weights
+                ],
+                [tf.convert_to_tensor(state.value) for state in states],
+            ),
+            parallel_iterations=tf.config.threading.get_inter_op_parallelism_threads() or 10,
         )
-        metrics: dict[str, tf.Tensor] = self.compute_metrics(inputs, labels, logits, weights)
-        return metrics
+        for state, value in zip(states, values, strict=True):
+            state.assign(value)
+        return loss, [
+            each.concat(weight) if isinstance(each, _RowGradients) else each
+            for each, weight in zip(sums, self.trainable_weights, strict=True)
+        ]
+
+    def _find_states(self) -> list[keras.Variable]:
+        """What a group changes: moving statistics, and the states of dropout's random numbers."""
+        states = []
+        for layer in self._flatten_layers():
+            if isinstance(layer, MovingStatistics):
+                states += layer.non_trainable_weights
+            if isinstance(layer, keras.layers.Dropout):
+                states.append(layer.seed_generator.state)
+        return states
 
     def _cut_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
         """This replica's rows of each group; for those of padded blocks, see `cut_into_blocks`."""
@@ -157,6 +226,32 @@ class RankingModel(keras.Model):
 
     def _maybe_symbolic_build(self, iterator: object = None, data_batch: object = None) -> None:
         """Nothing: all is built. Keras would average the replicas' batches first, which have to be of one size."""
+
+
+class _RowGradients(NamedTuple):
+    """The gradients of a table by group, as rows: [M_i, width] values and [M_i] ids of each."""
+
+    values: tf.TensorArray
+    ids: tf.TensorArray
+
+    @classmethod
+    def start(cls, table: keras.Variable, num_groups: tf.Tensor) -> "_RowGradients":
+        """Nothing yet."""
+        shapes = [None, *table.shape[1:]], [None]
+        arrays = [
+            tf.TensorArray(dtype, num_groups, infer_shape=False, element_shape=shape)
+            for dtype, shape in zip((table.dtype, "int32"), shapes, strict=True)
+        ]
+        return cls(*arrays)
+
+    def write(self, group: tf.Tensor, gradient: tf.IndexedSlices) -> "_RowGradients":
+        """With one group's."""
+        ids = tf.cast(gradient.indices, tf.int32)
+        return _RowGradients(self.values.write(group, gradient.values), self.ids.write(group, ids))
+
+    def concat(self, table: keras.Variable) -> tf.IndexedSlices:
+        """Those of all groups, in their order."""
+        return tf.IndexedSlices(self.values.concat(), self.ids.concat(), table.shape)
 
 
 def _count_rows(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

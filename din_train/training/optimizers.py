@@ -13,7 +13,6 @@ import keras
 import tensorflow as tf
 
 from din_train.config import OptimizerConfig
-from din_train.model.embedding import FieldEmbedding, GivenVectors, ItemEmbedding
 from din_train.training.regularization import TableRegularizer
 
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
@@ -127,15 +126,6 @@ class LazyAdam(_LazyMoments, keras.optimizers.Adam):
 @keras.saving.register_keras_serializable(package="din_train")
 class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
     """`LazyAdam` with decoupled weight decay of everything but tables, which `exclude_from_weight_decay` names."""
-
-
-def find_tables(model: keras.Model) -> list[keras.Variable]:
-    """The weights with one row per id, whose gradients are rows. Weight decay would move every row at every step."""
-    layers = [
-        layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding | FieldEmbedding | GivenVectors)
-    ]
-    tables = [weight for layer in layers for weight in layer.trainable_weights]
-    return tables + [weight for weight in model.trainable_weights if weight.name in ("item_bias", "crosses")]
 
 
 def build_optimizer(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from din_train.batches import TrainingBatches
 from din_train.config import Config
 from din_train.errors import RunError
+from din_train.model.embedding import find_tables
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
 from din_train.signals import deferred_signals, received_signal
@@ -24,7 +25,7 @@ from din_train.training.callbacks import (
     WatchedScorer,
 )
 from din_train.training.checkpoint import Position, State, read_checkpoint, restore_variables, write_state
-from din_train.training.optimizers import build_optimizer, find_tables
+from din_train.training.optimizers import build_optimizer
 from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
 

@@ -15,13 +15,16 @@ from din_train.config import Config, dump_config
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_scores
+from din_train.model import ranking_model
 from din_train.model.baselines import LR, WideDeep, compute_factorization, compute_inner_products, stack_fields
 from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
 from din_train.model.dice import Dice
 from din_train.model.din import DIN
+from din_train.model.embedding import find_tables
 from din_train.model.positions import flatten_history
 from din_train.model.ranking_model import LocatedBatch, RankingModel
+from din_train.training.trainer import LogLoss
 
 # Of a logit near 1 in float32, where sums are taken in another order.
 ROUNDING = 3e-6
@@ -174,6 +177,29 @@ def test_kept_padding_changes_no_step(config: Config, data: PreparedData) -> Non
             scale = max(1e-2, float(np.abs(one.numpy()).max()))
             assert same.numpy() == pytest.approx(one.numpy(), abs=2e-4 * scale)
     assert np.ptp(results[0][0]) > 1e-3
+
+
+def test_groups_in_a_loop_change_no_step(config: Config, data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss, gradients, moving statistics and dropout's states: the loop's are those of three groups, one by one."""
+    monkeypatch.setattr(ranking_model, "GROUP_ROWS", 10)
+    inputs, labels = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(24), 100)
+    inputs, labels = tf.nest.map_structure(tf.constant, (inputs, labels))
+    results = []
+    for way in ("_unroll_groups", "_loop_over_groups"):
+        model = build_model(config.model, data, seed=3)
+        for table in find_tables(model):
+            table.assign(table.numpy() * 30 + 0.01)
+        model.compile(batch_size=24, loss=LogLoss())
+        loss, gradients = getattr(model, way)(inputs, labels, *([1] if way == "_unroll_groups" else []))
+        tables = [weight.path for weight in find_tables(model)]
+        rows = [
+            each.path for each, of in zip(model.trainable_weights, gradients, strict=True) if hasattr(of, "indices")
+        ]
+        assert sorted(rows) == sorted(tables)
+        results.append([loss, *map(tf.convert_to_tensor, gradients), *model.non_trainable_variables])
+    for one, same in zip(*results, strict=True):
+        scale = max(1e-2, float(np.abs(one.numpy()).max()))
+        assert same.numpy() == pytest.approx(one.numpy(), abs=1e-5 * scale)
 
 
 def test_lr_is_a_sum_of_numbers(tmp_path: Path, data: PreparedData) -> None:

@@ -53,19 +53,13 @@ def main() -> None:
     start_tensorflow("cpu")
     import tensorflow as tf
 
-    from din_train.batches import TrainingBatches
     from din_train.model.build import build_model
+    from din_train.scoring import build_training_batches
     from din_train.training.trainer import fit_model
 
     data = open_store(task.prepared)
-    batches = TrainingBatches(
-        data,
-        data.samples(Split.TRAIN, settings.max_history_length).take(task.samples["row"]),
-        batch_size=settings.batch_size,
-        max_history_length=settings.max_history_length,
-        unknown_rate=config.vocabulary.unknown_rate,
-        seed=config.seed,
-    )
+    samples = data.samples(Split.TRAIN, settings.max_history_length).take(task.samples["row"])
+    batches = build_training_batches(config, data, samples)
     run = RunDirectory(task.scratch / "run")
     run.checkpoints.mkdir(parents=True)
     model = build_model(config.model, data, seed=config.seed)
