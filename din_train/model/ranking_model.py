@@ -60,6 +60,9 @@ class RankingModel(keras.Model):
         signature = build_signature(context_fields)
         self.score = tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
 
+    def build(self, inputs_shape: object) -> None:
+        """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
+
     def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
         """A batch, which is one group in training -> logit [B]."""
         ids, length = inputs["history_item_ids"], inputs["history_length"]
