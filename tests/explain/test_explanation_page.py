@@ -17,6 +17,8 @@ from din_train.explain.explanation_page import (
 )
 from din_train.report.attention import draw_attention
 
+pytestmark = pytest.mark.figures
+
 PAIR = ExplainedPair(
     run="runs/a",
     user="u1",
