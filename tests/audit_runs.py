@@ -91,7 +91,7 @@ def train(folder: Path, kind: str, model: str, **changes: Any) -> Path:
     """The run directory of a finished run."""
     from din_train.fit import fit
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     with chdir(folder):
         fit(configure(folder, kind, model, **changes), run_dir=folder / "run")
     return folder / "run"

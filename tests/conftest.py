@@ -1,9 +1,38 @@
-"""Fixtures for every test."""
+"""Fixtures for every test: the real logs, quick figures, what workers share, slow tests first."""
 
+import fcntl
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+
+from din_train.report import attention
+
+SAVE_FIGURE, DRAW_ATTENTION = Figure.savefig, attention.draw_attention
+
+# Long ones, and files whose tests share a training: they begin first, so that no worker is left alone with one.
+SLOW = (
+    "test_main_job_on_real_logs.py::test_sports_din",
+    "test_reproduction.py",
+    "test_quickstart.py",
+    "test_resume.py::test_a_real_process",
+    "test_forms.py",
+    "test_strategy.py",
+    "test_gpu_check.py",
+    "test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        return next((place for place, name in enumerate(SLOW) if name in item.nodeid), len(SLOW))
+
+    items.sort(key=rank)  # a stable sort
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +43,56 @@ def real_logs() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real logs in {folder}; set DIN_TRAIN_DATA to their folder")
     return folder
+
+
+@contextmanager
+def blank_figures() -> Iterator[None]:
+    """A run's sixteen figures take longer to draw than it takes to train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_blank)
+        patch.setattr(attention, "draw_attention", lambda _: Figure())
+        yield
+
+
+def save_blank(_: Figure, file: Any, **options: Any) -> None:
+    if options.get("format") == "svg":
+        file.write("<svg></svg>")
+    else:
+        Path(file).write_bytes(b"")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Figures are blank but in modules marked `figures`."""
+    with nullcontext() if request.node.get_closest_marker("figures") else blank_figures():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def real_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are they in single tests marked `figures`."""
+    if request.node.get_closest_marker("figures"):
+        monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
+        monkeypatch.setattr(attention, "draw_attention", DRAW_ATTENTION)
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Return the folder of a name, which the first worker that asks for it builds; nobody changes what is in it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def build_or_find(name: str, build: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                with blank_figures():
+                    build(folder)
+                done.touch()
+        return folder
+
+    return build_or_find

@@ -84,6 +84,9 @@ class RankingModel(keras.Model):
             self._takes_new_items = True
             self.score = self._trace()
 
+    def build(self, inputs_shape: object) -> None:
+        """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
+
     def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
         """A batch, which is one group in training -> logit [B]."""
         return tf.cast(self.compute_logits(self.locate(inputs, padded=self.padded and training), training), tf.float32)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from workplace import Workplace
+from workplace import QUICK, Workplace
 
 from din_train.errors import DamagedError, RunError
 from din_train.evaluation.scores import read_scores
@@ -131,7 +131,7 @@ def test_a_run_of_before_the_index_cannot_be_checked_and_says_what_to_do(fitted:
     (RUN / "checksums.json").unlink()
     for command in (("eval",), ("report",), ("compare", "runs/small")):
         check(fitted, 1, "checksums.json: no such file", "train the run again with `din-train fit", command=command)
-    assert fitted.fit("--overwrite").exit_code == 0
+    assert fitted.fit("--overwrite", *QUICK).exit_code == 0
 
 
 MUTATIONS: list[Any] = [None, True, "x", -1, 1.5, [], {}, [[[]]], {"a": {"b": [1]}}, 10**18, "\x1b[2J"]
@@ -226,8 +226,8 @@ def test_a_damaged_chunk_of_predict_is_scored_again(fitted: Workplace, monkeypat
     assert not chunk.parent.exists()
 
 
-def test_an_index_of_another_run_is_no_index_of_this(fitted: Workplace) -> None:
-    fitted.fit("--set", "name=other", "--set", "seed=2")
+def test_an_index_of_another_run_is_no_index_of_this(two_runs: Workplace) -> None:
+    assert two_runs.read_json("runs/other/metrics.json")["seed"] == 2
     shutil.copy("runs/other/checksums.json", RUN / "checksums.json")
     with pytest.raises(DamagedError, match="seed: 2 when it was trained, 1 now"):
         RunDirectory(RUN).read_config()

@@ -15,8 +15,6 @@ from din_train.dataset.store import open_store
 from din_train.model.din import DIN
 from din_train.scoring import open_run
 
-pytestmark = pytest.mark.figures
-
 USER = "u3"
 CLICKED = [item for user, item, _, _ in EVENTS if user == USER]
 
@@ -80,6 +78,7 @@ def test_the_terminal_shows_table_and_check(fitted: Workplace) -> None:
     assert lines[-1].startswith("checked for each behaviour left out: logits differ by at most ")
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize(
     ("name", "beginning"), [("a.svg", b"<svg"), ("b/a.html", b"<!doctype html>"), ("a.PNG", b"\x89PNG")]
 )

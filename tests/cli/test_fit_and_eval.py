@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 from log_factory import write_log
-from workplace import Workplace
+from workplace import QUICK, Workplace
 
 from din_train.config import load_config
 from din_train.evaluation.metrics import compute_gauc
@@ -109,10 +109,9 @@ def test_eval_prints_a_table_for_people(fitted: Workplace) -> None:
     assert "protocol holdout" in result.stdout
 
 
-@pytest.mark.parametrize("model", ["din", "base"])
-def test_same_seed_same_bits(workplace: Workplace, model: str) -> None:
+def test_same_seed_same_bits(workplace: Workplace) -> None:
     for name in ("one", "two"):
-        workplace.fit("--set", f"name={name}", "--set", f"model.name={model}", "--set", "model.mlp.dropout=0.2")
+        workplace.fit("--set", f"name={name}", "--set", "model.mlp.dropout=0.2")
     assert workplace.read_json("runs/one/metrics.json") == workplace.read_json("runs/two/metrics.json")
     losses = [[each["loss"] for each in read_history(workplace, f"runs/{name}")] for name in ("one", "two")]
     assert losses[0] == losses[1]
@@ -134,7 +133,7 @@ def test_early_stopping_keeps_the_best_epochs_weights(workplace: Workplace) -> N
 
 
 def test_paper_selects_nothing_unless_asked_and_says_so(workplace: Workplace) -> None:
-    workplace.write_config(data={"protocol": "paper"})
+    workplace.write_config(data={"protocol": "paper"}, model={"name": "lr"})
     workplace.fit()
     metrics = workplace.read_json("runs/small/metrics.json")
     assert (metrics["protocol"], metrics["selected_on"], metrics["best_epoch"]) == ("paper", "none", 2)
@@ -148,13 +147,14 @@ def test_paper_selects_nothing_unless_asked_and_says_so(workplace: Workplace) ->
 
 
 def test_holdout_without_selection_records_validation_and_keeps_the_last_epoch(workplace: Workplace) -> None:
+    workplace.write_config(model={"name": "lr"})
     workplace.fit("--set", "training.select_on=none", "--set", "training.optimizer.learning_rate=0.05")
     assert workplace.read_json("runs/small/metrics.json")["best_epoch"] == 2
     assert "validation_gauc" in read_history(workplace)[1]
 
 
 def test_users_without_a_validation_split_train_where_nothing_is_chosen_by_it(workplace: Workplace) -> None:
-    workplace.write_config(data={"protocol": "user", "user_split": {"validation": 0, "test": 10}})
+    workplace.write_config(data={"protocol": "user", "user_split": {"validation": 0, "test": 10}}, model={"name": "lr"})
     assert workplace.fit("--set", "training.select_on=none").exit_code == 0
     assert not any(key.startswith("validation") for key in read_history(workplace)[0])
     assert workplace.read_json("runs/small/metrics.json")["best_epoch"] == 2
@@ -172,7 +172,7 @@ def test_a_used_run_directory_is_refused_and_overwritten_when_asked(fitted: Work
         "(--set name=..., --run-dir)"
     ]
     assert fitted.read_json("runs/small/metrics.json") == before
-    assert fitted.fit("--set", "seed=2", "--overwrite").exit_code == 0
+    assert fitted.fit("--set", "seed=2", "--overwrite", *QUICK).exit_code == 0
     assert fitted.read_json("runs/small/metrics.json")["seed"] == 2
 
 
@@ -202,7 +202,7 @@ def test_run_and_prepared_data_may_not_lie_in_each_other(workplace: Workplace, p
 
 
 def test_several_seeds(workplace: Workplace) -> None:
-    result = workplace.fit("--seeds", "1,2", "--run-dir", "elsewhere/run")
+    result = workplace.fit("--seeds", "1,2", "--run-dir", "elsewhere/run", *QUICK)
     assert result.exit_code == 0, result.output
     gaucs = [workplace.read_json(f"elsewhere/run-seed{seed}/metrics.json")["gauc"] for seed in (1, 2)]
     assert f"GAUC mean {np.mean(gaucs):.6f}, sd {np.std(gaucs, ddof=1):.6f}" in result.stderr
@@ -223,7 +223,7 @@ def test_prepare_then_fit_prepares_once(workplace: Workplace) -> None:
     assert "prepared, because there was none" in result.stderr
     assert "600 lines, 600 kept" in result.stdout
     assert "prepared/small: up to date" in workplace.run("prepare", "--config", "small.yaml").stderr
-    assert "prepared/small: up to date" in workplace.fit().stderr
+    assert "prepared/small: up to date" in workplace.fit(*QUICK).stderr
 
 
 def test_eval_refuses_another_data_set(fitted: Workplace) -> None:
@@ -234,31 +234,30 @@ def test_eval_refuses_another_data_set(fitted: Workplace) -> None:
     assert "not the data set this run was trained on" in result.stderr
 
 
-def test_compare_puts_runs_side_by_side(workplace: Workplace) -> None:
-    workplace.fit("--set", "model.name=base", "--set", "name=base")
-    workplace.fit()
-    result = workplace.run("compare", "runs/base", "runs/small")
+def test_compare_puts_runs_side_by_side(fitted: Workplace) -> None:
+    fitted.fit("--set", "model.name=base", "--set", "name=base")
+    result = fitted.run("compare", "runs/base", "runs/small")
     assert result.exit_code == 0
     for name in ("base", "small"):
-        assert f"{workplace.read_json(f'runs/{name}/metrics.json')['gauc']:.6f}" in result.stdout
-    compared = orjson.loads(workplace.run("compare", "runs/base", "runs/small", "--json").stdout)
+        assert f"{fitted.read_json(f'runs/{name}/metrics.json')['gauc']:.6f}" in result.stdout
+    compared = orjson.loads(fitted.run("compare", "runs/base", "runs/small", "--json").stdout)
     assert [run["name"] for run in compared["runs"]] == ["runs/base", "runs/small"]
     (gauc,) = (each for each in compared["differences"] if each["metric"] == "gauc")
-    metrics = [workplace.read_json(f"runs/{name}/metrics.json")["gauc"] for name in ("small", "base")]
+    metrics = [fitted.read_json(f"runs/{name}/metrics.json")["gauc"] for name in ("small", "base")]
     assert gauc["value"] == pytest.approx(metrics[0] - metrics[1], abs=1e-12)
     assert gauc["sentence"] in result.stdout
-    workplace.fit("--set", "data.protocol=paper", "--set", "name=paper")
-    refused = workplace.run("compare", "runs/base", "runs/paper")
+    fitted.fit("--set", "data.protocol=paper", "--set", "name=paper", *QUICK)
+    refused = fitted.run("compare", "runs/base", "runs/paper")
     assert refused.exit_code == 2
     assert "their numbers do not compare" in refused.stderr
-    forced = workplace.run("compare", "runs/base", "runs/paper", "--force")
+    forced = fitted.run("compare", "runs/base", "runs/paper", "--force")
     assert forced.exit_code == 0
     assert "warning: forced: runs/paper: protocol is 'paper', but 'holdout' in runs/base" in forced.stderr
-    assert orjson.loads(workplace.run("compare", "runs/base", "runs/paper", "--force", "--json").stdout)["warnings"]
+    assert orjson.loads(fitted.run("compare", "runs/base", "runs/paper", "--force", "--json").stdout)["warnings"]
 
 
 def test_a_run_on_other_negatives_does_not_compare_though_its_protocol_is_the_same(fitted: Workplace) -> None:
-    fitted.fit("--set", "negatives.seed=2", "--set", "data.prepared=prepared/other", "--set", "name=other")
+    fitted.fit("--set", "negatives.seed=2", "--set", "data.prepared=prepared/other", "--set", "name=other", *QUICK)
     refused = fitted.run("compare", "runs/small", "runs/other")
     assert refused.exit_code == 2
     assert "runs/other: hash of the scored rows is " in refused.stderr
@@ -306,6 +305,8 @@ def test_eval_finds_the_data_set_where_it_is_said_to_be(fitted: Workplace) -> No
 
 
 def test_fresh_negatives_reach_training_from_the_second_epoch_on(workplace: Workplace) -> None:
+    workplace.write_config(model={"name": "lr"})
+
     def read_losses(resample: str) -> list[float]:
         assert workplace.fit("--set", f"negatives.resample={resample}", "--run-dir", f"runs/{resample}").exit_code == 0
         return [record["loss"] for record in read_history(workplace, f"runs/{resample}")]

@@ -10,8 +10,6 @@ from workplace import EVENTS, Workplace
 
 from din_train.printable import make_lines_printable
 
-pytestmark = pytest.mark.figures
-
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202e\x9b2J:smile:[red]<b>`|"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\u202e\x9b2J:smile:[red]<b>`|"
 
@@ -41,6 +39,7 @@ def workplace(evil: Workplace, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     return evil
 
 
+@pytest.mark.figures
 def test_explain(workplace: Workplace) -> None:
     pair = ("--run-dir", f"runs/a{EVIL}", "--user", f"u1{EVIL}", "--item", f"i1{EVIL}")
     result = workplace.run("explain", *pair, "--output", "x.html")
@@ -58,6 +57,7 @@ def test_explain(workplace: Workplace) -> None:
     assert orjson.loads(as_json)["user"] == f"u1{EVIL}"
 
 
+@pytest.mark.figures
 def test_compare_report_and_audit(workplace: Workplace) -> None:
     run = f"runs/a{EVIL}"
     for command in (

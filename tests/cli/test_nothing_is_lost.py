@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from log_factory import write_log
-from workplace import EVENTS, Workplace, move_run
+from workplace import QUICK, Workplace, move_run
 
 from din_train.checksums import INDEX
 from din_train.dataset import prepare
@@ -26,30 +24,13 @@ from din_train.training import checkpoint
 
 EVALUATE = importlib.import_module("din_train.scoring")  # whose package has a function of its name
 RUN = Path("runs/small")
-ONE_EPOCH = ("--set", "training.epochs=1")
 EXPLAIN = ("explain", "--user", "u1", "--item", "i7")
 
 
-@pytest.fixture(scope="module")
-def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where `fit` has ended, and another run of the same."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_log(folder / "log.tsv", EVENTS)
-    workplace = Workplace(folder)
-    workplace.write_config(training={"epochs": 1})
-    with chdir(folder):
-        assert workplace.fit("--set", "seed=2", "--run-dir", "runs/other").exit_code == 0
-        assert workplace.fit().exit_code == 0
-    return folder
-
-
 @pytest.fixture
-def finished(finished_runs: Path, workplace: Workplace) -> Workplace:
-    """A copy of it, to work in."""
-    shutil.copytree(finished_runs, workplace.folder, symlinks=True, dirs_exist_ok=True)
-    for each in ("small", "other"):
-        move_run(workplace.folder / "runs" / each, finished_runs, workplace.folder)
-    return workplace
+def finished(two_runs: Workplace) -> Workplace:
+    """A folder where `fit` has ended, and another run of the same."""
+    return two_runs
 
 
 def read_all(folder: Path) -> dict[str, bytes]:
@@ -98,7 +79,7 @@ def test_two_processes_do_not_both_resume(finished: Workplace) -> None:
     assert errors[refused].splitlines()[-1] == (
         f"error: runs/small: in use by process {processes[other].pid}; wait for it to end, or stop it"
     )
-    assert len((finished.folder / RUN / "history.jsonl").read_bytes().splitlines()) == 1
+    assert len((finished.folder / RUN / "history.jsonl").read_bytes().splitlines()) == 2
 
 
 def test_a_run_that_comes_while_the_data_are_prepared_is_not_replaced(
@@ -154,7 +135,7 @@ def test_what_is_not_a_runs_is_not_overwritten(finished: Workplace, name: str) -
 def test_somebodys_backup_beside_a_run_is_left_alone(finished: Workplace) -> None:
     for name in (".small.old", ".small.scratch"):
         shutil.copytree(finished.folder / RUN, finished.folder / "runs" / name)
-    assert finished.fit("--overwrite").exit_code == 0
+    assert finished.fit("--overwrite", *QUICK).exit_code == 0
     for name in (".small.old", ".small.scratch"):
         assert (finished.folder / "runs" / name / "metrics.json").exists()
     (finished.folder / "runs/.small.old").rename(finished.folder / "runs/.small.tmp")
@@ -372,7 +353,7 @@ def test_a_run_directory_behind_links(finished: Workplace) -> None:
     assert Path("link").readlink() == Path("disk/new")
     assert Path("runs/latest").readlink() == Path("new")
     assert not list(Path("disk").glob(".*"))
-    result = finished.fit("--run-dir", "runs/latest", "--overwrite")
+    result = finished.fit("--run-dir", "runs/latest", "--overwrite", *QUICK)
     assert result.exit_code == 0, result.output
     assert Path("disk/new/metrics.json").stat().st_ino != old
     assert Path("runs/latest").readlink() == Path("new")
@@ -437,7 +418,7 @@ def test_logs_are_hashed_once_at_most_and_prepared_files_once(
     hashed = count_hashes(monkeypatch)
     os.utime("log.tsv", (1, 1))
     time.sleep(2.1)  # until its change is old enough to be told from a later one
-    assert finished.fit("--run-dir", "runs/a", *ONE_EPOCH).exit_code == 0
+    assert finished.fit("--run-dir", "runs/a", *QUICK).exit_code == 0
     assert sorted(hashed) == sorted(["log.tsv", *manifest["files"]])
     hashed.clear()
     assert finished.run("prepare", "--config", "small.yaml").exit_code == 0
@@ -580,6 +561,6 @@ def test_a_killed_process_blocks_nobody(workplace: Workplace) -> None:
     assert held.exit_code == 2
     assert f"in use by process {process.pid}" in last_line(held)
     assert Path("runs/.small.lock").exists()
-    result = workplace.fit("--overwrite", *ONE_EPOCH)
+    result = workplace.fit("--overwrite", *QUICK)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in Path("runs").iterdir()) == ["latest", "small"]

@@ -233,7 +233,7 @@ def test_rows_of_the_log_get_the_scores_of_eval_to_the_bit(workplace: Workplace,
     if labelled:
         data["columns"] = {**columns, "label": "label"}
     workplace.write_config(data=data, negatives={"per_positive": 2, "evaluation_per_positive": 2})
-    assert workplace.fit().exit_code == 0
+    assert workplace.fit("--set", "training.epochs=1").exit_code == 0
     scores = pq.read_table("runs/small/scores.test.parquet")
     users, items = (
         dict(zip(table[f"{key}_id"].to_pylist(), table[key].to_pylist(), strict=True))

@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import chdir
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,27 @@ WHOLE: dict[str, Any] = {
 
 @dataclass
 class Uninterrupted:
-    """A finished run, and copies of its directory from its life: (what was about to happen or had just) -> folders."""
+    """A finished run, and copies of its directory from its life."""
 
     folder: Path
-    moments: dict[str, list[Path]] = field(default_factory=dict)
 
     @property
     def run(self) -> Path:
         return self.folder / RUN
 
+    @property
+    def moments(self) -> dict[str, list[Path]]:
+        """What was about to happen or had just -> copies, in their order."""
+        return {
+            moment.name: sorted(moment.iterdir(), key=lambda copy: int(copy.name))
+            for moment in (self.folder / "copies").iterdir()
+        }
+
     def copy(self, moment: str) -> None:
         if self.run.exists():
-            copies = self.moments.setdefault(moment, [])
-            name = f"{moment}-{len(copies)}".replace(" ", "-")
-            copies.append(Path(shutil.copytree(self.run, self.folder / "copies" / name, symlinks=True)))
+            copies = self.folder / "copies" / moment
+            copies.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(self.run, copies / f"{len(list(copies.iterdir()))}", symlinks=True)
 
     def lay(self, folder: Path, copy: Path) -> None:
         """Put a copy where a workplace has its run, beside the same prepared data."""
@@ -70,9 +78,12 @@ class Uninterrupted:
         shutil.copytree(copy, folder / RUN)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
-    folder = tmp_path_factory.mktemp("uninterrupted")
+@pytest.fixture(scope="session")
+def uninterrupted(build_once: Callable[[str, Callable[[Path], None]], Path]) -> Uninterrupted:
+    return Uninterrupted(build_once("uninterrupted", train))
+
+
+def train(folder: Path) -> None:
     write_log(folder / "log.tsv", EVENTS)
     workplace, run = Workplace(folder), Uninterrupted(folder)
     workplace.write_config(**WHOLE)
@@ -80,7 +91,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
         patch.setattr(Path, "replace", copy_around(run, Path.replace))
         result = workplace.fit()
     assert result.exit_code == 0, result.output
-    return run
 
 
 def copy_around(run: Uninterrupted, replace: Any) -> Any:
@@ -327,7 +337,7 @@ def test_a_real_process_killed_again_and_again(uninterrupted: Uninterrupted, wor
             assert command == "din-train"
         else:
             assert code == -number
-    with start_fit(resuming, errors) as process:
-        assert process.wait(timeout=180) == 0, errors.read_text()
-    assert "going on after epoch" in errors.read_text()
+    result = workplace.run(*resuming)
+    assert result.exit_code == 0, result.output
+    assert "going on after epoch" in result.stderr
     check_equal(workplace.folder / RUN, uninterrupted.run)

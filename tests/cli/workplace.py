@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from din_train.checksums import indexed_file
 from din_train.cli import cli
 
+# Of `fit`, for what does not depend on the model: LR is trained in a third of the time.
+QUICK = ("--set", "model.name=lr", "--set", "training.epochs=1")
 EVENTS = [(f"u{n % 40}", f"i{(n * 7 + n // 40) % 97}", f"c{n % 5}", n) for n in range(600)]
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from page_reader import PageReader
 from record_factory import METRICS, describe_slice
 
@@ -14,6 +15,8 @@ from din_train.compare.comparison_page import (
     plot_run_slices,
     plot_runs,
 )
+
+pytestmark = pytest.mark.figures
 
 BASE = ComparedRun("runs/base", replace(METRICS, model="base", gauc=0.7), 0.0)
 DIN = ComparedRun("runs/din", METRICS, 25.0)

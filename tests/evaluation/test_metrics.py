@@ -80,7 +80,7 @@ def test_a_tie_counts_one_half() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_equal_to_scikit_learn_with_ties_and_one_class_users(seed: int) -> None:
     random = np.random.default_rng(seed)
-    size = int(random.integers(50, 3000))
+    size = int(random.integers(50, 600))
     users = random.integers(-5, size // 4, size)
     labels = (random.random(size) < random.uniform(0.05, 0.95)).astype(np.int8)
     scores = random.normal(size=size).astype(random.choice(["float32", "float64"]))

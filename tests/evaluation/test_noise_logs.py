@@ -84,12 +84,12 @@ def test_base_model_learns_nothing(tmp_path: Path, log: str, protocol: str) -> N
 def test_any_order_of_the_lines_gives_the_same_metrics(tmp_path: Path) -> None:
     """To the last bit: ids, samples, their order and so the weights are the same."""
     found = []
-    for seed in (None, 1, 2):
+    for seed in (None, 1):
         folder = tmp_path / f"shuffled-{seed}"
         folder.mkdir()
         rows, metrics, _ = train(folder, "holdout", shuffle=seed, **LOGS["under one id"])
         found.append((rows.logit.tobytes(), metrics.gauc, metrics.logloss, metrics.rows_sha256))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def train(folder: Path, protocol: str, **log: Any) -> Any:

@@ -19,6 +19,8 @@ from din_train.explain.explain import (
 from din_train.printable import dump_printable_json
 from din_train.report.attention import build_example, draw_attention
 
+pytestmark = pytest.mark.figures
+
 PAIR = ExplainedPair(
     run="runs/a",
     user="u1",

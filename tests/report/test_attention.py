@@ -26,6 +26,8 @@ from din_train.report.attention import (
 )
 from din_train.report.page import COLORS, to_svg, write_figure
 
+pytestmark = pytest.mark.figures
+
 
 def make_example(weights: list[tuple[float, float | None]], **changes: Any) -> Example:
     """One behaviour per pair of weights, days apart."""

@@ -24,6 +24,8 @@ from din_train.report.run_plots import (
     plot_watched,
 )
 
+pytestmark = pytest.mark.figures
+
 NOTHING = make_rows(label=[], logit=[])
 
 

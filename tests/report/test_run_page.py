@@ -23,6 +23,8 @@ from din_train.config.training import SelectOn
 from din_train.evaluation.display import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
 from din_train.report.report import build_run_pictures
 
+pytestmark = pytest.mark.figures
+
 HOSTILE = "</svg><script>alert('1')</script>\"$x^{2$&\x1f\n"
 
 

@@ -9,6 +9,8 @@ from paper_cells import finish, plan_cells, write_attention
 
 from din_train.reproduce.paper_page import write_paper
 
+pytestmark = pytest.mark.figures
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,6 +10,8 @@ from din_train.reproduce.paper_plots import plot_models
 from din_train.reproduce.paper_suites import load_suite
 from din_train.reproduce.paper_tables import TableLine, collect_lines
 
+pytestmark = pytest.mark.figures
+
 
 def collect(out: Path, values: dict[str, tuple[float, ...]]) -> list[TableLine]:
     cells = plan_cells(out, "electronics", "table3", recipes=("ours",), seeds=2)

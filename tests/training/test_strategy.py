@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,60 +26,62 @@ from din_train.dataset.protocols import Split
 from din_train.training.regularization import build_regularizer
 from din_train.training.trainer import fit_model
 
-folder, optimizer, batch_size, num_events = Path(sys.argv[1]), json.loads(sys.argv[2]), *map(int, sys.argv[3:])
-events = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(num_events)]
-data, _ = prepare_events(folder, events)
-results = []
-for strategy in ("none", "mirrored"):
-    config = make_config(
-        folder,
-        model={"name": "din", "mlp": {"batch_normalization": True, "hidden_units": [8, 4]}},
-        training={
-            "epochs": 2, "batch_size": batch_size, "strategy": strategy, "select_on": "none",
-            "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"},
-        },
-    )
+
+def train(folder, optimizer, batch_size, num_events):
+    events = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(num_events)]
+    data, _ = prepare_events(folder, events)
     samples = data.samples(Split.TRAIN, 100)
-    run = RunDirectory(folder / strategy)
-    run.checkpoints.mkdir(parents=True)
-    with strategy_scope(strategy):
-        model = build_model(config.model, data, seed=1)
-        fit_model(
-            model,
-            TrainingBatches(data, samples, batch_size=batch_size, max_history_length=100, unknown_rate=0.01, seed=1),
-            config, run, watched=None, data_fingerprint="x",
-            regularizer=build_regularizer(config.training.regularization, model, data, samples, unknown_rate=0.0),
+    results = []
+    for strategy in ("none", "mirrored"):
+        config = make_config(
+            folder,
+            model={
+                "name": "din",
+                "local_activation_unit": {"hidden_units": [4]},
+                "mlp": {"batch_normalization": True, "hidden_units": [4]},
+            },
+            training={
+                "epochs": 2, "batch_size": batch_size, "strategy": strategy, "select_on": "none",
+                "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"},
+            },
         )
-    results.append(([each["loss"] for each in run.read_history()], [weight.numpy() for weight in model.weights]))
-(loss, weights), (mirrored_loss, mirrored_weights) = results
-print(json.dumps({
-    "loss": loss,
-    "samples": len(samples),
-    "loss_difference": float(np.abs(np.subtract(loss, mirrored_loss)).max()),
-    "weight_difference": max(float(np.abs(one - other).max()) for one, other in zip(weights, mirrored_weights)),
-}))
+        run = RunDirectory(folder / strategy)
+        run.checkpoints.mkdir(parents=True)
+        sizes = {"batch_size": batch_size, "max_history_length": 100, "unknown_rate": 0.01, "seed": 1}
+        with strategy_scope(strategy):
+            model = build_model(config.model, data, seed=1)
+            fit_model(
+                model, TrainingBatches(data, samples, **sizes), config, run, watched=None, data_fingerprint="x",
+                regularizer=build_regularizer(config.training.regularization, model, data, samples, unknown_rate=0.0),
+            )
+        results.append(([each["loss"] for each in run.read_history()], [weight.numpy() for weight in model.weights]))
+    (loss, weights), (mirrored_loss, mirrored_weights) = results
+    return {
+        "loss": loss,
+        "samples": len(samples),
+        "loss_difference": float(np.abs(np.subtract(loss, mirrored_loss)).max()),
+        "weight_difference": max(float(np.abs(a - b).max()) for a, b in zip(weights, mirrored_weights)),
+    }
+
+print(json.dumps(train(Path(sys.argv[1]), **json.loads(sys.argv[2]))))
 """
 
-
 SGD = {"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}
+# The last: two groups, of which the first replica has part of one only; then a single row, so that a replica has none
+# and there is no second group.
+CASES: dict[str, dict[str, Any]] = {
+    "equal-shares": {"optimizer": {"name": "adagrad", "learning_rate": 0.01}, "batch_size": 8, "num_events": 215},
+    "shares-of-4-and-3": {"optimizer": SGD, "batch_size": 7, "num_events": 215},
+    "groups-and-a-replica-without-rows": {"optimizer": SGD, "batch_size": 601, "num_events": 328},
+}
+LEFT_OVER = {"equal-shares": 0, "shares-of-4-and-3": 5, "groups-and-a-replica-without-rows": 1}
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "batch_size", "num_events", "left_over"),
-    [
-        pytest.param(SGD, 8, 215, 0, id="sgd"),
-        pytest.param({"name": "adagrad", "learning_rate": 0.01}, 8, 215, 0, id="adagrad"),
-        pytest.param(SGD, 7, 215, 5, id="shares-of-4-and-3"),
-        pytest.param(SGD, 375, 215, 1, id="a-replica-without-rows"),
-        pytest.param(SGD, 601, 374, 93, id="two-groups-one-on-both-replicas-and-no-second-in-the-last-batch"),
-    ],
-)
-def test_two_replicas_equal_one_device(
-    tmp_path: Path, optimizer: dict[str, object], batch_size: int, num_events: int, left_over: int
-) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_two_replicas_equal_one_device(tmp_path: Path, case: str) -> None:
     environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(optimizer), str(batch_size), str(num_events)],
+        [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(CASES[case])],
         check=False,
         capture_output=True,
         text=True,
@@ -86,7 +89,7 @@ def test_two_replicas_equal_one_device(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["samples"] % batch_size == left_over
+    assert result["samples"] % CASES[case]["batch_size"] == LEFT_OVER[case]
     assert result["loss"][1] < result["loss"][0]
     assert result["loss_difference"] < 1e-5
     assert result["weight_difference"] < 1e-4

@@ -2,9 +2,6 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from scripts_factory import REPOSITORY, SCRIPTS, load_script
+from scripts_factory import REPOSITORY, load_script
+from tensorflow.python.framework.config import disable_op_determinism
 
 from din_train.model.local_activation_unit import LocalActivationUnit
 
-SCRIPT = SCRIPTS / "gpu" / "gpu_check.py"
+CONFIG = REPOSITORY / "configs" / "bench_electronics.yaml"
 KINDS = {
     ("unit", "flat, inference", "float64"),
     ("unit", "flat, inference", "float32"),
@@ -47,11 +45,19 @@ def checks(script: ModuleType) -> SimpleNamespace:
     return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The script, on a machine without a GPU."""
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+@pytest.fixture
+def without_determinism() -> None:
+    """Another test may have turned it on, which is for the whole process, and Keras then refuses XLA."""
+    disable_op_determinism()
+
+
+@pytest.fixture
+def small_config(tmp_path: Path) -> Path:
+    """The timed model with one layer in each place: what is timed takes less than to trace and compile all layers."""
+    path = tmp_path / "small.yaml"
+    path.write_text(CONFIG.read_text(encoding="utf-8").replace("hidden_units: [80, 40]", "hidden_units: [8]"))
+    assert path.read_text().count("[8]") == 2
+    return path
 
 
 @pytest.mark.parametrize(("device", "code"), [("auto", 0), ("gpu", 2)])
@@ -67,10 +73,15 @@ def test_without_a_gpu_one_line_says_what_to_install(
     assert not (tmp_path / "gpu.json").exists()
 
 
-def test_on_the_cpu_all_passes_and_is_written(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_determinism")
+def test_on_the_cpu_all_passes_and_is_written(
+    script: ModuleType, small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "CONFIG", small_config)
     path = tmp_path / "new" / "gpu.json"
-    done = run("--device", "cpu", "--quick", "--steps", 2, "--batch-size", 32, "--json", path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ("--device", "cpu", "--quick", "--steps", "2", "--batch-size", "32", "--json", str(path))
+    done = CliRunner().invoke(script.main, arguments)
+    assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[-1] == "All checks passed."
 
     report = json.loads(path.read_text())
@@ -101,6 +112,7 @@ def test_on_the_cpu_all_passes_and_is_written(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.usefixtures("without_determinism")
 def test_a_wrong_unit_fails_the_checks(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is wrong by a thousandth in both forms: they agree with each other, not with the textbook."""
     call = LocalActivationUnit.call
