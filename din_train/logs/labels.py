@@ -55,7 +55,7 @@ class LabelRule:
 
     def _parse_number(self, text: str) -> float:
         what = "rating" if self._is_rating else "label"
-        if not (_RATING if self._is_rating else _NUMBER).fullmatch(text.strip(" ")):
+        if not (_RATING.fullmatch(text) if self._is_rating else _NUMBER.fullmatch(text.strip(" "))):
             raise BadLine(f"{what} not a number" if text else f"no {what}")
         number = float(text)
         if self._is_rating and not _LEAST_RATING <= number <= _MOST_RATING:
