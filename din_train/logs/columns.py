@@ -54,6 +54,8 @@ def resolve_columns(wanted: Mapping[str, str | int], file: "RowFile") -> dict[st
     Raises:
         DataError: see `find_columns`; if a position is beyond the file's columns.
     """
+    if not file.has_header:
+        return {key: file.resolve(column, key) for key, column in wanted.items()}
     names = file.schema.names
     positions = {key: str(file.resolve(column, key)) for key, column in wanted.items() if isinstance(column, int)}
     by_name = {key: column for key, column in wanted.items() if isinstance(column, str)}
