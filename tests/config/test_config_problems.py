@@ -144,7 +144,6 @@ training: {epochs: 3, select_on: test, deterministic: true, jit_compile: on, opt
     assert [line.split(":")[0] for line in lines] == [
         "data.time_split",
         "data.reviews",
-        "data.items",
         "data.columns",
         "model.category_embedding_size",
         "model.interest.units",
