@@ -1,6 +1,6 @@
 """What every ranking model is: a batch -> one logit per row, and how a step trains it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,9 @@ class RankingModel(keras.Model):
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
         signature = build_signature(context_widths, behaviour_fields)
-        self._trace = lambda: tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature])
+        self._trace: Callable[[], Any] = lambda: tf.function(
+            lambda inputs: self(inputs, training=False), input_signature=[signature]
+        )
         self._takes_new_items = False
         self.score = self._trace()
 
