@@ -292,7 +292,9 @@ def check_history_alone(run: AuditedRun) -> Check:
 def note_row_properties(run: AuditedRun) -> Check:
     """The AUC of history length and of each context field alone, learned on half of the users, measured on the rest."""
     samples = run.samples
-    columns = {"history length": samples.history_length, **samples.context}
+    columns = {"history length": samples.history_length}
+    for name, ids in samples.context.items():  # several values together are one property
+        columns[name] = ids if ids.ndim == 1 else np.unique(ids, axis=0, return_inverse=True)[1].astype(np.int32)
     half = np.random.default_rng(run.seed).random(int(samples.user_ids.max(initial=0)) + 1) < 0.5
     learned, asked = np.flatnonzero(half[samples.user_ids]), np.flatnonzero(~half[samples.user_ids])
     share = float(np.mean(samples.labels[learned])) if len(learned) else 0.0
