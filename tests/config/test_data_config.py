@@ -45,7 +45,26 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             f"{AMAZON}, events: e.csv",
             ["data.events: not used by source 'amazon-2018'; remove it or change data.source"],
         ),
-        ("source: movielens, events: e", ["data.items: missing; source 'movielens' needs it"]),
+        ("source: movielens, users: u", ["data.events: missing; source 'movielens' needs it"]),
+        (
+            "source: movielens, events: e, item_fields: [year]",
+            ["data.items: missing; data.item_fields needs the file they are in"],
+        ),
+        (
+            f"{TABLE[:-1]}, time_zone: Europe/Berln}}",
+            [
+                "data.columns.time_zone: received 'Europe/Berln', which is no time zone of this machine; expected one "
+                "such as Europe/Berlin or UTC"
+            ],
+        ),
+        (
+            "source: table, events: e, columns: {user: u, item: i, timestamp: file-order, "
+            "events: {column: c, click: [1], impression: [0]}}",
+            [
+                "data.columns.events.impression: not used beside timestamp: file-order, since click_window is in "
+                "seconds; remove it"
+            ],
+        ),
         ("source: taobao", ["data.events: missing; source 'taobao' needs it"]),
         (
             f"{TAOBAO}, behaviours: [view]",
@@ -97,7 +116,6 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             "source: amazon-2023, train: t.csv",
             [
                 "data.reviews: missing; source 'amazon-2023' needs it",
-                "data.items: missing; source 'amazon-2023' needs it",
                 "data.train: not used by source 'amazon-2023'; remove it or change data.source",
             ],
         ),
