@@ -53,7 +53,7 @@ class RankingModel(keras.Model):
         self,
         *,
         item_embedding: ItemEmbedding,
-        context_widths: Mapping[str, int | None],
+        context_widths: Mapping[str, int | None] | None = None,
         behaviour_fields: Sequence[str] = (),
         padded: bool = False,
         **kwargs: Any,
@@ -63,7 +63,7 @@ class RankingModel(keras.Model):
         self.padded = padded
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
-        signature = build_signature(context_widths, behaviour_fields)
+        signature = build_signature(context_widths or {}, behaviour_fields)
         self._trace: Callable[[], Any] = lambda: tf.function(
             lambda inputs: self(inputs, training=False), input_signature=[signature]
         )
