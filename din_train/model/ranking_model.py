@@ -54,7 +54,7 @@ class RankingModel(keras.Model):
         self,
         *,
         item_embedding: ItemEmbedding,
-        context_widths: Mapping[str, int | None],
+        context_widths: Mapping[str, int | None] | None = None,
         behaviour_fields: Sequence[str] = (),
         padded: bool = False,
         **kwargs: Any,
@@ -64,7 +64,7 @@ class RankingModel(keras.Model):
         self.padded = padded
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
-        self._signature = build_signature(context_widths, behaviour_fields)
+        self._signature = build_signature(context_widths or {}, behaviour_fields)
         self._takes_new_items = False
         self.score = self._trace()
 
