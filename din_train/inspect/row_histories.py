@@ -35,7 +35,9 @@ def find_histories(
     shares = {
         name: _share_inside(values, items)
         for name, (_, values) in lists.items()
-        if of_item is None or name in numbered or not depends_on([str(each) for each in values], of_item[:_CHECKED])
+        if of_item is None
+        or _HISTORY.search(name.lower())
+        or not depends_on([str(each) for each in values], of_item[:_CHECKED])
     }
     of_items = [name for name, share in shares.items() if share >= 0.3 or (_HISTORY.search(name.lower()) and share > 0)]
     named = [name for name in shares if _HISTORY.search(name.lower())]
