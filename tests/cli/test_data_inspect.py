@@ -388,12 +388,12 @@ def test_other_columns_are_not_remarked_on(columns: dict[str, list[Any]]) -> Non
 
 
 def test_columns_that_the_config_names_are_used() -> None:
-    write_columns("log.csv", kind=["a", "b"] * 10, x=[1, 2, 3, 4, 5] * 4, y=[1, 2, 3, 4, 5] * 4)
+    write_columns("log.csv", kind=["a", "b"] * 10, p=[1, 2, 3, 4, 5] * 4, q=[1, 2, 3, 4, 5] * 4)
     inspect("log.csv")
-    fields = "  context_fields: [x]\n  prepared"
-    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields))
-    assert "column 'y' holds 1 to 5" in (said := prepare())
-    assert "'x'" not in said
+    fields = "  context_fields: [p]\n  prepared"
+    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields, 1))
+    assert "column 'q' holds 1 to 5" in (said := prepare())
+    assert "'p'" not in said
 
 
 @pytest.mark.parametrize(("label", "request_column"), [("clk", "req_id"), ("plays", None)])
@@ -487,17 +487,17 @@ def test_numbered_columns_and_parallel_lists_are_one_sequence() -> None:
     assert config.data.sequences == {"history": SequenceConfig(item="hist_*", padding="0")}
     assert config.data.row_split is not None
     table = {
-        "user": ["u", "v"] * 5,
-        "item": [1, 2] * 5,
-        "cate": ["a", "b"] * 5,
-        "label": [0, 1, 1, 0, 1] * 2,
-        "seen": [[1, 2], [2]] * 5,
-        "seen_cate": [["a", "b"], ["b"]] * 5,
-        "seen_type": [["x", "y"], ["x"]] * 5,
-        "seen_time": [[START, START + 1], [START]] * 5,
+        "user": ["u", "v"] * 6,
+        "item": [1, 2, 3] * 4,
+        "cate": ["a", "b", "a"] * 4,
+        "label": [0, 1, 1, 0] * 3,
+        "seen": [[1, 2], [2]] * 6,
+        "seen_cate": [["a", "b"], ["b"]] * 6,
+        "seen_type": [["x", "y"], ["x"]] * 6,
+        "seen_time": [[START, START + 1], [START]] * 6,
     }
-    for split in ("train", "val", "test"):
-        pq.write_table(pa.table(table), f"my.{split}.parquet")
+    for rows, split in ((12, "train"), (10, "val"), (11, "test")):
+        pq.write_table(pa.table(table).slice(0, rows), f"my.{split}.parquet")
     _, config = inspect("my.train.parquet")
     assert config.data.sequences == {
         "history": SequenceConfig(
@@ -514,7 +514,8 @@ def test_what_joins_ready_made_histories_is_written() -> None:
     for between, separator in (("|", "|"), (" ", " "), ("^", "^")):
         history = between.join(("b1", "b2", "b3"))
         for split in ("train", "test"):
-            write(f"my_{split}.csv", X1[0], f"1,u1,a1,c,{history},{history}", f"0,u1,b2,c,{history},{history}")
+            user = f"u-{split}"
+            write(f"my_{split}.csv", X1[0], f"1,{user},a1,c,{history},{history}", f"0,{user},b2,c,{history},{history}")
         _, config = inspect("my_train.csv")
         assert (config.data.source, config.data.history_separator) == ("x1", separator)
 
