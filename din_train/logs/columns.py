@@ -30,7 +30,7 @@ def find_columns(wanted: Mapping[str, str], found: Sequence[str], path: Path, fo
     Raises:
         DataError: with one line for each column that is missing, or there twice; one line if none is there at all.
     """
-    if not any(_find(name, found) for name in wanted.values()):
+    if len(wanted) > 1 and not any(_find(name, found) for name in wanted.values()):
         raise DataError(
             f"{path}: none of the columns {', '.join(wanted.values())} is in its header, which has "
             f"{_show_all(found)} (read as {form}); check the path and the columns in the config"
@@ -54,6 +54,8 @@ def resolve_columns(wanted: Mapping[str, str | int], file: "RowFile") -> dict[st
     Raises:
         DataError: see `find_columns`; if a position is beyond the file's columns.
     """
+    if not file.has_header:
+        return {key: file.resolve(column, key) for key, column in wanted.items()}
     names = file.schema.names
     positions = {key: str(file.resolve(column, key)) for key, column in wanted.items() if isinstance(column, int)}
     by_name = {key: column for key, column in wanted.items() if isinstance(column, str)}

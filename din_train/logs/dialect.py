@@ -19,6 +19,9 @@ _FORMS = {"\t": "tab-separated", ",": "comma-separated"}
 _OTHER_DELIMITERS = (";", "|", "::")
 _BACKSLASH = "\\"
 _TYPED_ROWS = 200
+# What another way of quoting must read beside the plain one: this share of the lines that speak for it, and so many
+# lines for each one that it cannot read and the plain one can.
+_LEAST_GAIN, _LEAST_GAIN_TO_LOSS = 0.25, 10
 # What stands for a delimiter of several characters while Python's csv cuts a line; no log has it.
 _STAND_IN = "\uffff"
 
@@ -148,22 +151,20 @@ def find_dialect(path: Path, given: FormatConfig) -> tuple[Dialect, list[str]]:
     dialect = _find_signs(lines, given, encoding)
     try:
         names, _ = RecordReader(lines, dialect).read(0, len(lines) if dialect.is_multiline else 1)
-        names = [name.removesuffix("\r") for name in names]
-        "".join(names).encode()
-        if "\0" in "".join(names):
-            raise csv.Error("NUL character")
-    except csv.Error as error:
-        reason = str(error) if "NUL" in str(error) else "broken quotes"
-        if "\r" in lines[0].decode(errors="replace").rstrip("\r"):
-            reason = "carriage return inside the line"
-        raise _no_header(path, reason) from None
-    except UnicodeEncodeError:
-        raise _no_header(path, "invalid UTF-8") from None
-    has_header = given.header
-    if has_header is None:
-        has_header = not _is_row(names, lines, dialect)
+    except csv.Error:
+        has_return = b"\r" in lines[0].rstrip(b"\r")
+        raise _no_header(path, "carriage return inside the line" if has_return else "broken quotes") from None
+    has_header = not _is_row(names, lines, dialect) if given.header is None else given.header
+    if has_header and not _are_utf_8(names):
+        raise _no_header(path, "invalid UTF-8")
+    if has_header and "\0" in "".join(names):
+        raise _no_header(path, "NUL character")
     dialect = replace(dialect, has_header=has_header)
     return dialect, names if has_header else [str(place) for place in range(1, len(names) + 1)]
+
+
+def _are_utf_8(names: Sequence[str]) -> bool:
+    return not any("\udc80" <= sign <= "\udcff" for name in names for sign in name)
 
 
 def read_decoded_head(path: Path, given: FormatConfig) -> tuple[str, bytes]:
@@ -223,7 +224,7 @@ def _find_signs(lines: Sequence[bytes], given: FormatConfig, encoding: str) -> D
 
 
 def _find_quotes(lines: Sequence[bytes], given: FormatConfig, unquoted: Dialect) -> tuple[Dialect, int]:
-    """The way of quoting that reads the most lines, with their number; the first of equal ones."""
+    """The usual way of quoting, or one that plainly reads more lines; and how many lines it reads."""
     sign = given.quote or '"'
     quoted = replace(unquoted, quote=sign, escape=given.escape or "", is_multiline=given.quote is not None)
     escaped = replace(quoted, escape=_BACKSLASH)
@@ -236,39 +237,42 @@ def _find_quotes(lines: Sequence[bytes], given: FormatConfig, unquoted: Dialect)
         candidates = [unquoted, quoted] if some else [unquoted]
         if some and _has_quoted_column(lines, unquoted, sign):
             candidates.reverse()
-    if some and given.escape is None and given.quote != "" and any(f"{_BACKSLASH}{sign}".encode() in x for x in lines):
+    if some and given.escape is None and given.quote != "":
         candidates.append(escaped)
-    best, most = candidates[0], -1
+    best, good = candidates[0], set[int]()
     for candidate in candidates:
-        score, joined, failed = _count_good(lines, candidate)
-        if joined > failed:
-            candidate = replace(candidate, is_multiline=True)
-        if score > most:
-            best, most = candidate, score
-    return best, most
+        evidence = sign if candidate is not escaped else _BACKSLASH + sign
+        found, joined, failed = _find_good(lines, candidate)
+        gained, holders = len(found - good), sum(evidence.encode() in line for line in lines)
+        is_better = gained > max(1, _LEAST_GAIN * holders, _LEAST_GAIN_TO_LOSS * len(good - found))
+        if candidate is candidates[0] or is_better:
+            best, good = replace(candidate, is_multiline=candidate.is_multiline or joined > failed), found
+    return best, len(good)
 
 
 def _has_quoted_column(lines: Sequence[bytes], unquoted: Dialect, quote: str) -> bool:
     """Whether all values of a column are quoted, and no value is quoted by half."""
     rows = [line.decode(errors="replace").rstrip("\r").split(unquoted.delimiter) for line in lines[1:]]
-    rows = [row for row in rows if len(row) == len(rows[0])]
+    width = lines[0].decode(errors="replace").count(unquoted.delimiter) + 1
+    rows = [row for row in rows if len(row) == width]
     whole = re.compile(rf"{re.escape(quote)}(?:[^{re.escape(quote)}]|{re.escape(quote)}{{2}}|\\.)*{re.escape(quote)}")
     if len(rows) < 2 or any(value.startswith(quote) and not whole.fullmatch(value) for row in rows for value in row):
         return False
     return any(all(whole.fullmatch(value) for value in column) for column in zip(*rows, strict=True))
 
 
-def _count_good(lines: Sequence[bytes], dialect: Dialect) -> tuple[int, int, int]:
-    """How many lines can be cut like the first one; records over several lines; and lines whose quotes stay open.
+def _find_good(lines: Sequence[bytes], dialect: Dialect) -> tuple[set[int], int, int]:
+    """Which lines can be cut like the first one; how many records go over several; how many lines' quotes stay open.
 
     Lines of a record over several lines are no rows, at most half of them: else a stray quote would swallow rows.
     """
     reader = RecordReader(lines, dialect)
     rows = reader.read_all(b"\n".join(lines))
     if rows is not None and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows):
-        return len(lines), 0, 0
+        return set(range(len(lines))), 0, 0
     quote, delimiter = dialect.quote.encode(), dialect.delimiter.encode()
-    width = good = joined = failed = place = 0
+    good = set[int]()
+    width = joined = failed = place = 0
     while place < len(lines):
         line = lines[place]
         if not quote or quote not in line:
@@ -284,7 +288,7 @@ def _count_good(lines: Sequence[bytes], dialect: Dialect) -> tuple[int, int, int
             if not fields and line.count(quote) % 2:
                 failed += 1
         width = width or fields
-        good += (end - place) * (fields == width > 1)
+        good.update(range(place, end) if fields == width > 1 else ())
         place = end
     return good, joined, failed
 

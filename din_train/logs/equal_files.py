@@ -18,7 +18,8 @@ _BEGINNING = 1 << 16
 def check_contents_differ(paths: Sequence[Path]) -> None:
     """Compare files by content, a packed one by what is in it; those without a row may be equal.
 
-    Folders such as `day=2020-01-01` are content too. Only files that begin alike are read to their ends. One that cannot be read is left to its reader.
+    Folders such as `day=2020-01-01` are content too. Only files that begin alike are read to their ends. One that
+    cannot be read is left to its reader.
 
     Raises:
         DataError: where two are equal.

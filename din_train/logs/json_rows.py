@@ -42,12 +42,12 @@ class JsonText:
     is_array: bool
 
     def find_schema(self) -> pa.Schema:
-        """Every key of the first objects: text, or lists of texts if all of its values are lists.
+        """Every key of the first objects: text, or lists of texts if most of its values are lists.
 
         Raises:
             DataError: if the file cannot be read, or none of them is an object.
         """
-        are_lists: dict[str, set[bool]] = {}
+        are_lists: dict[str, list[bool]] = {}
         num_bytes, found = 0, False
         for _, text in self._read_records(lambda _bytes: None):
             num_bytes += len(text)
@@ -59,11 +59,13 @@ class JsonText:
                 continue
             found = True
             for key, value in record.items():
-                are_lists.setdefault(key, set()).update([] if value is None else [isinstance(value, list)])
+                are_lists.setdefault(key, []).extend([] if value is None else [isinstance(value, list)])
         if not found:
             raise DataError(f"{self.path}: begins like JSON, but has no JSON object; check the file")
         texts = pa.string()
-        return pa.schema([(key, pa.list_(texts) if are == {True} else texts) for key, are in are_lists.items()])
+        return pa.schema(
+            [(key, pa.list_(texts) if 2 * sum(are) > len(are) else texts) for key, are in are_lists.items()]
+        )
 
     def read_rows(self, schema: pa.Schema, progress: Progress) -> Iterator[Chunk]:
         """The objects' values of the keys of `schema`; an object that cannot be read is broken.
@@ -122,7 +124,7 @@ class JsonText:
                     break
                 sign = text[place]
                 if expected == "element" or (expected == "element or ]" and sign != "]"):
-                    if (after := _find_end(scan, text, place)) is None:
+                    if (after := _find_end(scan, text, place, is_whole=block is None)) is None:
                         if block is not None and len(text) - place <= MAX_LINE_BYTES:
                             break
                         raise DataError(f"{self.path}:{line}: not JSON, expected an array of objects; check the file")
@@ -152,13 +154,13 @@ def _skip_blanks(text: str, place: int) -> int:
     return place
 
 
-def _find_end(scan: Callable[[str, int], tuple[Any, int]], text: str, place: int) -> int | None:
-    """Where the JSON value at `place` ends; None if it does not, or may go on after the text."""
+def _find_end(scan: Callable[[str, int], tuple[Any, int]], text: str, place: int, *, is_whole: bool) -> int | None:
+    """Where the JSON value at `place` ends; None if it does not, or may go on after a text that is not whole."""
     try:
         _, end = scan(text, place)
     except (ValueError, RecursionError):
         return None
-    return end if end < len(text) else None
+    return end if is_whole or end < len(text) else None
 
 
 def _take_values(text: bytes, keys: Sequence[str], are_lists: Sequence[bool]) -> list[Any]:

@@ -65,9 +65,9 @@ def test_commas_and_other_signs(
     [
         # R's write.table; its numbers and NA have no quotes.
         ('"u"\t"i"\n"1"\t5\n"2"\tNA\n', {"quote": '"'}, [("1", "5"), ("2", "NA")]),
-        ('u\ti\n"1"\t"a\tb"\n"2"\tc\n', {"quote": '"'}, [("1", "a\tb"), ("2", "c")]),
+        ('u\ti\n"1"\t"a\tb"\n"2"\tc\n"3"\td\n', {"quote": '"'}, [("1", "a\tb"), ("2", "c"), ("3", "d")]),
         # Titles that have quotes of their own: what is not quoted as a whole column is text.
-        ('u\ttitle\n1\t"Heat"\n2\tCasino\n3\t"So" he said\n', {}, [("1", '"Heat"'), ("2", "Casino"), ("3", '"So" he said')]),
+        ('u\ttitle\n1\t"Heat"\n2\tUp\n3\t"So" he said\n', {}, [("1", '"Heat"'), ("2", "Up"), ("3", '"So" he said')]),
         ('u\ttitle\n1\tsay "hi"\n2\tno\n', {}, [("1", 'say "hi"'), ("2", "no")]),
     ],
 )  # fmt: skip

@@ -40,6 +40,17 @@ def test_parts_without_a_row_and_damaged_ones_are_none_of_its_business(tmp_path:
     check_contents_differ(paths)
 
 
+def test_copies_in_other_partitions_are_other_rows(tmp_path: Path) -> None:
+    paths = [tmp_path / f"day={day}" / "part-0" for day in (1, 2)]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(CONTENT)
+    check_contents_differ(paths)
+    (again := paths[0].with_name("part-1.zst")).write_bytes(pa.Codec("zstd").compress(CONTENT, asbytes=True))
+    with pytest.raises(DataError, match=r"part-1\.zst: has the same content as"):
+        check_contents_differ([*paths, again])
+
+
 def test_parquet_twice(tmp_path: Path) -> None:
     for name in "ab":
         pq.write_table(pa.table({"u": ["x"]}), tmp_path / name)

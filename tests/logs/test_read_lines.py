@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from din_train.errors import DataError
@@ -87,7 +88,7 @@ def test_garbage_after_gzip_is_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("magic", "name"),
-    [(b"PK\x03\x04", "zip"), (b"BZh91AY&SY", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")],
+    [(b"PK\x03\x04", "zip"), (b"BZh91AY&SY", "bzip2"), (b"\xfd7zXZ\x00", "xz")],
 )
 def test_other_packings_are_named(tmp_path: Path, magic: bytes, name: str) -> None:
     path = tmp_path / "log"
@@ -95,7 +96,7 @@ def test_other_packings_are_named(tmp_path: Path, magic: bytes, name: str) -> No
     with pytest.raises(DataError) as caught:
         read(path)
     assert str(caught.value) == (
-        f"{path}: packed with {name}, expected plain text or gzip; unpack it, or pack it with gzip"
+        f"{path}: packed with {name}, expected plain text, gzip or zstd; unpack it, or pack it with gzip"
     )
 
 
@@ -111,6 +112,46 @@ def test_a_file_that_goes_away_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path / "gone")
     assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read (No such file or directory); check the file"
+
+
+def pack_zstd(content: bytes) -> bytes:
+    return bytes(pa.Codec("zstd").compress(content, asbytes=True))
+
+
+def test_zstd_is_known_by_content_and_progress_counts_bytes_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(pack_zstd(b"a\nb\n") + pack_zstd(b"c\n"))  # two frames
+    assert read(path) == ([(1, b"a"), (2, b"b"), (3, b"c")], path.stat().st_size)
+
+
+@pytest.mark.parametrize(("cut", "more", "what"), [(12, b"", "ends early"), (None, b"garbage", "is damaged")])
+def test_damaged_zstd_names_the_last_whole_line(tmp_path: Path, cut: int | None, more: bytes, what: str) -> None:
+    content = b"".join(b"line %d\n" % n for n in range(200_000))
+    path = tmp_path / "log.zst"
+    path.write_bytes(pack_zstd(content)[: None if cut is None else -cut] + more)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    before, _, after = str(caught.value).partition(" after line ")
+    assert before == f"{path}: the zstd stream {what}"
+    number, _, advice = after.partition("; ")
+    assert 100_000 < int(number.replace(",", "")) <= 200_000
+    assert advice == "fetch the file again"
+
+
+def test_a_zstd_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(pack_zstd(b"\n" * 40_000_000))
+    with pytest.raises(DataError, match=r"bomb\.zst: its zstd stream is more than 200 times as long as the file"):
+        for _ in read_blocks(path, lambda _: None):
+            pass
+
+
+def test_other_encodings_become_utf_8_with_the_same_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(gzip.compress("a\né\n\u010a".encode("utf-16")))  # whose last letter has a newline's byte
+    assert [block for _, block in read_blocks(path, lambda _: None, "utf-16")] == ["a\né\n\u010a".encode()]
+    path.write_bytes(b"a\x81\n")  # no letter of cp1252
+    assert [block for _, block in read_blocks(path, lambda _: None, "cp1252")] == [b"a\xff\n"]
 
 
 def test_a_gzip_bomb_is_refused_and_a_log_that_packs_well_is_not(tmp_path: Path) -> None:

@@ -67,6 +67,59 @@ def test_parquet_keeps_its_types_across_row_groups(tmp_path: Path) -> None:
     assert to_rows(chunks) == table.to_pylist()
 
 
+@pytest.mark.parametrize("is_file", [True, False])
+def test_arrow_files_and_streams(tmp_path: Path, is_file: bool) -> None:
+    table = pa.table({"user": ["a", "b", None], "history": [["x"], [], ["y", "z"]], "at": [1, 2, 3]})
+    path = tmp_path / "rows"
+    with (pa.ipc.new_file if is_file else pa.ipc.new_stream)(path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    assert open_row_file(path).schema == table.schema
+    assert to_rows(read(path, 2)) == table.to_pylist()
+    chunk = next(open_row_file(path).read_chunks(5, lambda _: None, ["at", "user"]))
+    assert (chunk.table, chunk.lines.tolist()) == (table.select(["at", "user"]), [1, 2, 3])
+    whole = path.read_bytes()
+    for length in range(8, len(whole) - 12, 40):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            list(open_row_file(path).read_chunks(5, lambda _: None))
+
+
+def test_folders_are_columns(tmp_path: Path) -> None:
+    folder = tmp_path / "log" / "day=2020-01-01" / "what%20for=a%2Fb" / "user=x" / "none=__HIVE_DEFAULT_PARTITION__"
+    folder.mkdir(parents=True)
+    (folder / "part-0.csv").write_text("user,item\nu,i\nv\n")
+    pq.write_table(pa.table({"user": ["u"], "item": ["i"]}), folder / "part-1.parquet")
+    more = {"day": "2020-01-01", "what for": "a/b", "none": None}
+    for name in ("part-0.csv", "part-1.parquet"):
+        file = open_row_file(folder / name)
+        assert file.schema.names == ["user", "item", *more]
+        assert to_rows(read(folder / name, 5))[0] == {"user": "u", "item": "i", **more}
+    (chunk,) = open_row_file(folder / "part-0.csv").read_chunks(5, lambda _: None, ["day"])
+    assert chunk.table.to_pylist() == [{"day": "2020-01-01"}] * 2
+    assert chunk.broken == {1: "wrong number of fields"}
+
+
+def test_columns_by_position_and_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("user,item,user\nu,i,v\n")
+    file = open_row_file(path)
+    assert (file.resolve(2), file.resolve("item")) == ("item", "item")
+    for column, message in (
+        (4, "data.columns: no column 4; it has 3"),
+        (3, "has the column 'user' 2 times"),
+        ("itme", "did you mean 'item'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            file.resolve(column)
+    (chunk,) = file.read_chunks(5, lambda _: None, ["item"])  # the others have one name, but are not wanted
+    assert chunk.table.to_pylist() == [{"item": "i"}]
+    path.write_text("u,i,5\nv,j,6\n")
+    file = open_row_file(path)
+    assert (file.resolve(3), file.resolve("3"), file.form) == ("3", "3", "comma-separated, without a header")
+    with pytest.raises(DataError, match="no column 'user', since its first line looks like the others"):
+        file.resolve("user")
+
+
 def test_no_rows(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("user,item\n")
     assert to_rows(read(tmp_path / "rows.csv", 3)) == []
@@ -79,16 +132,17 @@ def test_no_rows(tmp_path: Path) -> None:
     [
         (b"", "is empty, expected a header and rows"),
         (b"user,item,user\n", "has the column 'user' more than once"),
-        (b'{"user": "u"}\n', "looks like JSON, expected CSV, TSV"),
         (b'"user,item\n', "its first line is no header"),
         (b"PAR1 not really", "cannot be read as Parquet"),
+        (b"ARROW1 not really", "cannot be read as Arrow"),
+        (b"\xff\xff\xff\xff\x10\0\0\0 not really", "cannot be read as Arrow"),
         (gzip.compress(b"user,item\nu0,i0\n" * 50, mtime=0)[:-20], "the gzip stream ends early"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, contents: bytes, expected: str) -> None:
     (tmp_path / "rows").write_bytes(contents)
     with pytest.raises(DataError, match=expected):
-        open_row_file(tmp_path / "rows")
+        list(open_row_file(tmp_path / "rows").read_chunks(5, lambda _: None))
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
