@@ -339,8 +339,9 @@ class DataConfig(Section):
                     "columns.request",
                     "not used without data.columns.label: a log of clicks has no requests; remove it",
                 )
-        if self.source == "movielens" and self.user_fields and self.users is None:
-            yield "users", "missing; data.user_fields needs the file they are in"
+        for key, names in {"items": self.item_fields, "users": self.user_fields}.items():
+            if self.source in (*AMAZON_SOURCES, "movielens") and names and getattr(self, key) is None:
+                yield key, f"missing; data.{key[:-1]}_fields needs the file they are in"
 
 
 def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:

@@ -83,12 +83,13 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, field_embedding_size, behaviour_fields, min_item_count, user_candidate_product, item_bias, "
-            "pooling, cross_buckets, local_activation_unit, interest, mlp",
+            "category_embedding_size, field_embedding_size, behaviour_fields, min_item_count, user_candidate_product, "
+            "item_bias, pooling, cross_buckets, local_activation_unit, interest, mlp",
         ),
         (
             "vocabulary.epochs=1",
-            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate, min_count, hash_buckets",
+            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate, min_count, "
+            "hash_buckets",
         ),
         ("zzz.b.c=1", f"zzz: unknown key; expected one of {TOP_KEYS}"),
         ("a.b", "--set a.b: expected dotted.key=value, for example training.epochs=3"),
@@ -106,7 +107,7 @@ def test_everything_at_once(problems: Problems) -> None:
         "nonsense",
         "more.nonsense",
         text="""\
-data: {source: amazon-2014, prepared: p/x, max_bad_share: 2, protocl: paper, columns: {user: u, time: t}}
+data: {source: amazon-2014, prepared: p/x, max_bad_share: 2, protocl: paper, columns: {item: i, time: t}}
 model: {name: din, mlp: {hidden_units: [8, x, 0]}, lokal_activation_unit: {}, poling: sum}
 training: {epochs: three, select_on: test}
 """,
@@ -115,8 +116,7 @@ training: {epochs: three, select_on: test}
         "--set nonsense",
         "--set more.nonsense",
         "name",
-        "data.columns.item",
-        "data.columns.timestamp",
+        "data.columns.user",
         "data.columns.time",
         "data.max_bad_share",
         "data.protocl",
@@ -127,7 +127,7 @@ training: {epochs: three, select_on: test}
         "training.epochs",
     ]
     said = dict(line.split(": ", 1) for line in lines)
-    assert said["data.columns.item"] == "missing, expected the column of item ids"
+    assert said["data.columns.user"] == "missing, expected the column of user ids"
     assert said["data.protocl"].startswith("unknown key, did you mean 'protocol'?")
     assert said["model.lokal_activation_unit"].startswith("unknown key, did you mean 'local_activation_unit'?")
 
@@ -144,7 +144,6 @@ training: {epochs: 3, select_on: test, deterministic: true, jit_compile: on, opt
     assert [line.split(":")[0] for line in lines] == [
         "data.time_split",
         "data.reviews",
-        "data.items",
         "data.columns",
         "model.category_embedding_size",
         "model.interest.units",

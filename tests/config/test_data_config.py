@@ -24,6 +24,7 @@ MOVIELENS = "source: movielens, events: ratings.csv, items: movies.csv"
 TAOBAO = "source: taobao, events: UserBehavior.csv"
 TABLE = "source: table, events: e.csv, columns: {user: u, item: i, timestamp: t}"
 X1 = "source: x1, train: train.csv, test: test.csv"
+ROWS = "source: rows, train: t.csv, columns: {user: u, item: i}, sequences: {h: {item: h}}"
 
 
 @pytest.mark.parametrize("data", [AMAZON, MOVIELENS, TAOBAO, TABLE, X1])
@@ -45,7 +46,26 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             f"{AMAZON}, events: e.csv",
             ["data.events: not used by source 'amazon-2018'; remove it or change data.source"],
         ),
-        ("source: movielens, events: e", ["data.items: missing; source 'movielens' needs it"]),
+        ("source: movielens, users: u", ["data.events: missing; source 'movielens' needs it"]),
+        (
+            "source: movielens, events: e, item_fields: [year]",
+            ["data.items: missing; data.item_fields needs the file they are in"],
+        ),
+        (
+            f"{TABLE[:-1]}, time_zone: Europe/Berln}}",
+            [
+                "data.columns.time_zone: received 'Europe/Berln', which is no time zone of this machine; expected one "
+                "such as Europe/Berlin or UTC"
+            ],
+        ),
+        (
+            "source: table, events: e, columns: {user: u, item: i, timestamp: file-order, events: {column: c, click: [1], "
+            "impression: [0]}}",
+            [
+                "data.columns.events.impression: not used beside timestamp: file-order, since click_window is in seconds; "
+                "remove it"
+            ],
+        ),
         ("source: taobao", ["data.events: missing; source 'taobao' needs it"]),
         (
             f"{TAOBAO}, behaviours: [view]",
@@ -80,6 +100,33 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             f"{AMAZON}, item_fields: [colour]",
             ["data.item_fields: received 'colour', but source 'amazon-2018' has brand, price, main_category"],
         ),
+        (
+            "source: rows, train: t.csv, columns: {user: u}, sequences: {h: {item: h}}",
+            [
+                "data.columns.item: missing; name the column of item ids, or that of a request's items in "
+                "data.impressions",
+                "data.test: missing; name a file, or say in data.row_split how the rows of data.train are shared out",
+            ],
+        ),
+        (
+            f"{ROWS}, impressions: s, validation: v.csv, test: t.csv, row_split: {{}}",
+            [
+                "data.columns.item: not used beside data.impressions, which says items and labels; remove it",
+                "data.row_split: not used beside data.validation and data.test; remove it",
+            ],
+        ),
+        (
+            f"{ROWS}, row_split: {{by: time, test: 0}}, behaviour_fields: [dwell]",
+            [
+                "data.row_split.test: received 0, but there is no data.test either; give a share",
+                "data.row_split.by: received 'time', which needs data.columns.timestamp; name it, or split by user",
+                "data.behaviour_fields: received 'dwell', which is none of the fields of data.sequences; name it there",
+            ],
+        ),
+        (
+            f"{ROWS}, row_split: {{validation: 0.5, test: 0.5}}",
+            ["data.row_split.test: received 0.5 beside a validation share of 0.5; nothing is left to train on"],
+        ),
         (f"{X1}, context_fields: [hour]", ["data.context_fields: received 'hour', but source 'x1' has none"]),
         (
             f"{TABLE}, item_fields: [a], user_fields: [a]",
@@ -97,7 +144,6 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             "source: amazon-2023, train: t.csv",
             [
                 "data.reviews: missing; source 'amazon-2023' needs it",
-                "data.items: missing; source 'amazon-2023' needs it",
                 "data.train: not used by source 'amazon-2023'; remove it or change data.source",
             ],
         ),

@@ -158,7 +158,7 @@ def test_a_table_with_a_key_of_its_own(runner: Runner) -> None:
     got = read(runner, items={"path": runner.file(b"B;a\nC;b\n"), "key": 2, "format": {"header": False}},
                item_fields=["1"])  # fmt: skip
     assert got.items == [("a", "B"), ("b", "C")]
-    with pytest.raises(DataError, match=r"input-\d: data\.users\.key: no column 'uid' in the header, .* mean 'userid'"):
+    with pytest.raises(DataError, match=r"input-5: data\.users\.key: no column 'uid' in the header, .* mean 'userid'"):
         read(runner, users={"path": runner.file(users), "key": "uid"}, user_fields=["age"])
 
 
