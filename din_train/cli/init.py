@@ -41,7 +41,8 @@ def command(path: Path, source: str, force: bool) -> None:
 
     \b
     Sources:
-      table         any CSV, TSV or Parquet file with a user, an item and a time column
+      table         any CSV, TSV, JSON lines or Parquet file with a user, an item and a time column
+      rows          rows of such files that hold their histories
       amazon-2014, amazon-2018, amazon-2023
                     the raw review and metadata files of those releases
       movielens     the ratings and movies of any MovieLens release

@@ -45,7 +45,8 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     if found.guess is None and files != (path,):
         raise DataError(f"{path}: its first file, {files[0]}, is {found.what}; give the path of that file itself")
     source, data, comments, missing = _describe_files(path, files, found)
-    labelled = source in ("movielens", "x1") or (found.guess is not None and found.guess.is_labelled)
+    labelled = source in ("movielens", "x1") or "label" in data.get("columns", {})
+    labelled |= found.guess is not None and found.guess.is_labelled
     text = fill_in_starter(read_starter(source), data, comments, missing, labelled=labelled)
     to_edit = [f"data.{key}: {why}" for key, why in missing.items()]
     what = (
@@ -83,6 +84,7 @@ def _describe_files(
     if found.key in ("items", "users"):
         log = "reviews" if found.source in AMAZON_SOURCES else "events"
         missing = {log: "the path of that file"}
+        data |= {"items": None} if found.key == "users" else {}
     else:
         metadata = find_metadata(path, found)
         if metadata is not None:
@@ -108,6 +110,7 @@ def _describe_rows(
     taken: list[Path] = []
     is_x1 = set(X1_COLUMNS) == set(rows.names)
     if is_x1:
+        columns = {"user": "user_id", "item": "item_id", "category": "cate_id", "label": "label"}
         given.setdefault("sequences", {"history": {"item": "item_history", "category": "cate_history"}})
     if guess.data["source"] == "rows" or is_x1:
         splits = find_splits(path) if files == (path,) else {"train": path}

@@ -12,6 +12,7 @@ _SURE_HISTORY = re.compile(r"hist|_seq(?:uence)?s?$")
 _NUMBERED = re.compile(r"(.*[^0-9])([0-9]+)")
 _LEAST_NUMBERED = 3
 _CHECKED = 2_000
+_LEAST_SHARE = 0.3  # of the behaviours of a column, whose items are the rows' items
 
 # [rows] the behaviours of each row.
 Lists = Sequence[Sequence[str]]
@@ -32,13 +33,13 @@ def find_histories(
     numbered = _find_numbered(rows)
     lists |= {f"{stem}*": (None, _join_numbered(rows, columns)) for stem, columns in numbered.items()}
     of_item = rows.values.get(chosen.get("item", ""))
+    named = [name for name in lists if _HISTORY.search(name.lower())]
     shares = {
         name: _share_inside(values, items)
         for name, (_, values) in lists.items()
-        if of_item is None or name in numbered or not depends_on([str(each) for each in values], of_item[:_CHECKED])
+        if of_item is None or name in named or not depends_on(list(map(str, values)), of_item[:_CHECKED])
     }
-    of_items = [name for name, share in shares.items() if share >= 0.3 or (_HISTORY.search(name.lower()) and share > 0)]
-    named = [name for name in shares if _HISTORY.search(name.lower())]
+    of_items = [name for name, share in shares.items() if share >= (0 if name in named else _LEAST_SHARE) and share]
     histories = sorted(of_items, key=lambda name: -shares[name]) or named[:1]
     left = list(lists)
     sequences: dict[str, dict[str, Any]] = {}

@@ -163,7 +163,8 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
     numbers = Counter[float]()
     for text, count in counts.items():
         numbers[float(text)] += count
-    if is_rating or {*numbers} in _SCALES:
+    is_label = is_label_name(name) and len(numbers) > 2 and any({*numbers} <= scale for scale in _SCALES)
+    if is_rating or is_label or {*numbers} in _SCALES:
         return _describe_ratings(
             name, numbers, missing, is_sure=bool(is_rating) or name.isdigit() or is_label_name(name)
         )

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 
 from din_train.cli import cli
 from din_train.config import Config, load_config
+from din_train.config.file_formats import FormatConfig, SideTableConfig
+from din_train.config.rows import SequenceConfig
 
 START = 1_400_000_000  # 2014-05-13
 
@@ -92,7 +95,7 @@ def test_amazon_reviews_until_2018(
     )
     assert f"First bad lines:\n  {name}:4: not JSON: {{broken" in findings
     assert (config.data.source, config.data.reviews) == (source, Path("logs", name))
-    assert config.data.items == Path("logs", metadata)
+    assert config.data.path_of("items") == Path("logs", metadata)
     assert edits() == []
 
 
@@ -102,9 +105,8 @@ def test_amazon_reviews_of_2023_without_their_metadata() -> None:
     write("meta_Toys.jsonl.gz", *(review(*each) for each in REVIEWS))  # not metadata at all
     findings, config = inspect("Toys.jsonl.gz")
     assert_rows(findings, ("lines", "3"), ("users", "2"), ("time unit", "milliseconds"))
-    assert "EDIT data.items: no such file was found beside Toys.jsonl.gz" in findings
     assert (config.data.source, config.data.reviews) == ("amazon-2023", Path("Toys.jsonl.gz"))
-    assert edits() == ["items"]
+    assert (config.data.items, edits()) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_amazon_metadata_is_not_the_log(source: str, line: str) -> None:
     assert f"Amazon metadata, {source[-4:]} release" in findings
     assert "The reviews file is the one to inspect" in findings
     assert_rows(findings, ("lines", "2"))
-    assert (config.data.source, config.data.items) == (source, Path("meta_Toys.json"))
+    assert (config.data.source, config.data.path_of("items")) == (source, Path("meta_Toys.json"))
     assert edits() == ["reviews"]
 
 
@@ -153,14 +155,13 @@ def test_movielens(
     )
     assert f"{4 + len(header)}: rating not from 0.5 to 5: 2{between}".replace("\t", "\\t") in findings
     assert (config.data.source, config.data.events, config.data.protocol) == ("movielens", Path(ratings), "user")
-    assert edits() == ([] if with_movies else ["items"])
+    assert (config.data.path_of("items"), edits()) == (Path(movies) if with_movies else None, [])
     if with_movies:
         assert_rows(findings, ("categories", "1"))
-        assert config.data.items == Path(movies)
         of_movies, config = inspect(movies)
         assert "The ratings file is the one to inspect" in of_movies
         assert_rows(of_movies, ("lines", "1"))
-        assert config.data.items == Path(movies)
+        assert config.data.path_of("items") == Path(movies)
         assert edits() == ["events"]
 
 
@@ -168,7 +169,7 @@ def test_movielens_users_are_told_apart() -> None:
     write("users.dat", "1::F::1::10::48067", "2::M::56::16::70072")
     findings, _ = inspect("users.dat")
     assert "MovieLens users, not the ratings" in findings
-    assert edits() == ["events", "items"]
+    assert edits() == ["events"]
 
 
 def test_taobao() -> None:
@@ -193,14 +194,20 @@ def test_x1() -> None:
     findings, config = inspect("my_train.csv")
     assert_rows(
         findings,
-        *(("lines", "4"), ("kept", "3"), ("rejected", "label like a rating: 1"), ("label 1", "2 in my_train.csv")),
-        *(("users", "2"), ("items", "2"), ("history length", "min 0, median 1, p90 1.8, p99 2, max 2")),
+        *(("lines", "4"), ("kept", "3"), ("rejected", "label like a rating: 1")),
+        *(("train rows", "3, 2 of them clicked (66.7%)"), ("users", "2"), ("items", "2")),
+        ("history length", "min 0, median 1, p90 1.8, p99 2, max 2"),
     )
-    assert (config.data.protocol, config.data.train, edits()) == ("presampled", Path("my_train.csv"), ["test"])
+    assert (config.data.source, config.data.train) == ("rows", Path("my_train.csv"))  # there is no test file
+    assert config.data.row_split is not None
     write("my_test.csv", *X1)
     findings, config = inspect("my_test.csv")
-    assert_rows(findings, ("label 1", "2 in my_train.csv"), ("label 0", "1 in my_test.csv"))
-    assert (config.data.train, config.data.test) == (Path("my_train.csv"), Path("my_test.csv"))
+    assert_rows(findings, ("train rows", "3, 2 of them clicked (66.7%)"), ("test rows", "3, 2 of them clicked (66.7%)"))
+    assert (config.data.source, config.data.train, config.data.test) == (
+        "x1",
+        Path("my_train.csv"),
+        Path("my_test.csv"),
+    )
     assert edits() == []
 
 
@@ -233,11 +240,10 @@ def test_a_table_with_names_that_tell(header: str, columns: Sequence[str]) -> No
 
 
 def test_columns_that_nothing_tells_are_marked() -> None:
-    write("log.csv", "who,item,when,event_time,label", *(f"u{n},i,x,2014-05-13 10:00,{n}" for n in range(9)))
+    write("log.csv", "who,item,when,time,label", *(f"u{n},i,x,soon,{n}" for n in range(9)))
     findings, config = inspect("log.csv")
-    assert "columns: who, item, when, event_time, label" in findings
-    assert "'event_time' is not taken for the timestamp: it has '2014-05-13 10:00', expected whole numbers" in findings
-    assert "'label' is not taken for the label" in findings
+    assert "columns: who, item, when, time, label" in findings
+    assert "column 'time' is not taken for the timestamp: it has 'soon'" in findings
     assert_rows(findings, ("lines", "9"))
     assert config.data.columns is not None
     assert (config.data.columns.item, config.data.columns.label) == ("item", None)
@@ -273,6 +279,7 @@ def prepare() -> str:
         ({"b": [1.0, 0.0, 0.0, 0.0], "a: #": [0, 1, 1, 1]}, "b", "25.0%"),
         ({"isread": [1, 0, 0, 0], "rating": [5, 3, 4, 1]}, "isread", "25.0%"),
         ({"label": ["True", "False", "True", "True"]}, "label", "75.0%"),
+        ({"click": [1, -1, 1, 1]}, "click", "75.0%"),
     ],
 )
 def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
@@ -284,7 +291,8 @@ def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
     assert config.data.columns.label == label
     text = Path("din-train.yaml").read_text()
     line = next(line for line in text.splitlines() if line.startswith("    label:"))
-    assert line.endswith(f"# {share} of 20 rows are {'true' if 'True' in columns[label] else '1'}")
+    assert f"({share} are " in line
+    assert line.endswith(") of 20 rows")
     assert "negatives:" not in text
 
 
@@ -293,13 +301,9 @@ def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
     [
         ({"is_mobile": [0, 1, 1, 1]}, "column 'is_mobile' holds 0 and 1 (75.0% are 1)"),
         ({"unclicked": [0, 1, 1, 1]}, "column 'unclicked' holds 0 and 1 (75.0% are 1)"),
-        ({"click": [1, -1, 1, 1]}, "column 'click' holds -1 and 1 (75.0% are 1)"),
-        ({"rating": [5, 3, 4, 1]}, "column 'rating' holds 1 to 5 (50.0% are 4 or more)"),
-        ({"Book-Rating": [10, 0, 8, ""]}, "column 'Book-Rating' holds 0 to 10 (66.7% are 8 or more), none in 5"),
+        ({"click": [1, 0, -1, 1]}, "column 'click' holds -1 and 0 and 1 (50.0% are 1)"),
         ({"x": [1, 2, 3, 4, 5]}, "column 'x' holds 1 to 5 (40.0% are 4 or more)"),
-        ({"watch_ratio": [0.5, 1.25, 0, 3]}, "column 'watch_ratio' holds 0 to 3 (median 0.875)"),
-        ({"event": ["view", "view", "addtocart", "view"]}, "column 'event' holds view 15, addtocart 5"),
-        ({"what": ["Page View", "page view", "add_to_cart", "x"]}, "column 'what' holds Page View 5, page view 5, "),
+        ({"watch_time": [5, 125, 0, 300]}, "column 'watch_time' holds 0 to 300 (median 65)"),
         ({"behavior_type": [1, 1, 4, 1]}, "column 'behavior_type' holds 1 15, 4 5"),
     ],
 )
@@ -318,6 +322,57 @@ def test_what_may_tell_clicks_is_never_left_out_without_a_word(columns: dict[str
 
 
 @pytest.mark.parametrize(
+    ("column", "values", "at_least", "said"),
+    [
+        ("rating", [5, 3, 4, 1], 4, "1 to 5 (50.0% are 4 or more) of 20 rows"),
+        ("Book-Rating", [10, 0, 8, 5], 8, "0 to 10 (50.0% are 8 or more) of 20 rows"),
+        ("label", [1, 2, 3, 5], 4, "1 to 5 (25.0% are 4 or more)"),
+        ("watch_ratio", [0.5, 1.25, 0, 3], 1, "0 to 3 (median 0.875), 50.0% are 1 or more of 20 rows"),
+    ],
+)
+def test_a_rating_is_a_label_from_a_threshold_on(column: str, values: list[Any], at_least: float, said: str) -> None:
+    write_columns("log.csv", **{column: values * 5, "x": [1, 2, 3, 4, 5] * 4})
+    findings, config = inspect("log.csv")
+    columns = config.data.columns
+    assert columns is not None
+    assert said in Path("din-train.yaml").read_text()
+    assert (columns.label, columns.label_at_least) == (column, at_least)
+    assert_rows(findings, ("impressions", "20"))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "click", "impression"),
+    [
+        (["view", "view", "addtocart", "transaction"], ("addtocart", "transaction"), ("view",)),
+        (["Page View", "page view", "add_to_cart", "x"], ("add_to_cart",), ("Page View", "page view")),
+        (["show", "click", "detail", "dislike"], ("detail", "click"), ("show",)),
+        (["click", "buy"], ("click", "buy"), ()),
+        (["pv", "share_page"], ("share_page",), ("pv",)),
+    ],
+)
+def test_types_of_events_are_clicks_and_impressions(
+    kinds: Sequence[str], click: Sequence[str], impression: Sequence[str]
+) -> None:
+    rows = [(f"u{n % 5}", f"i{n % 3}", START + 60 * n, kind) for n, kind in enumerate(kinds * 15)]
+    write("log.csv", "user,item,time,what", *(",".join(map(str, row)) for row in rows))
+    _, config = inspect("log.csv")
+    assert config.data.columns is not None
+    events = config.data.columns.events
+    assert events is not None
+    assert (events.column, set(events.click), set(events.impression)) == ("what", set(click), set(impression))
+    assert f"{kinds[-1]} 15" in Path("din-train.yaml").read_text()
+
+
+def test_types_whose_clicks_match_no_impression_are_clicks_alone() -> None:
+    write_columns("log.csv", event=["view", "view", "addtocart", "view"] * 5)
+    findings, config = inspect("log.csv")
+    assert "no view has a click of its user and item; left out" in findings
+    assert config.data.columns is not None
+    assert config.data.columns.events is not None
+    assert (config.data.columns.events.click, config.data.columns.events.impression) == (("addtocart",), ())
+
+
+@pytest.mark.parametrize(
     "columns",
     [
         {"device": ["tv", "phone", "tv", ""], "price": [3, 5, 9, 12]},
@@ -333,12 +388,12 @@ def test_other_columns_are_not_remarked_on(columns: dict[str, list[Any]]) -> Non
 
 
 def test_columns_that_the_config_names_are_used() -> None:
-    write_columns("log.csv", kind=["view", "buy"] * 10, rating=[1, 5] * 10)
+    write_columns("log.csv", kind=["a", "b"] * 10, p=[1, 2, 3, 4, 5] * 4, q=[1, 2, 3, 4, 5] * 4)
     inspect("log.csv")
-    fields = "  context_fields: [kind]\n  prepared"
-    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields))
-    assert "column 'rating' holds 1 to 5" in (said := prepare())
-    assert "'kind'" not in said
+    fields = "  context_fields: [p]\n  prepared"
+    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields, 1))
+    assert "column 'q' holds 1 to 5" in (said := prepare())
+    assert "'p'" not in said
 
 
 @pytest.mark.parametrize(("label", "request_column"), [("clk", "req_id"), ("plays", None)])
@@ -359,23 +414,31 @@ def test_a_label_that_is_always_1_is_no_label() -> None:
 
 def test_only_the_first_rows_are_looked_at_and_that_is_said() -> None:
     write_columns("log.csv", rating=[1, 5] * 6_000)
-    findings, _ = inspect("log.csv")
-    assert "holds 1 to 5 (50.0% are 4 or more), of the first 10,000 rows, and is not used" in findings
+    inspect("log.csv")
+    assert "1 to 5 (50.0% are 4 or more) of the first 10,000 rows" in Path("din-train.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("rows", "header"),
+    ("rows", "user", "item", "time", "label"),
     [
-        ([f"A{n:013}X,{n},5,{START + n}" for n in range(9)], "column_1,column_2,column_3,timestamp"),
-        ([f"A{n:013}X,B{n},{1 + n % 5}.0,{START + n}" for n in range(19)], "user_id,item_id,rating,timestamp"),
-        ([f"u{n}\t2009-05-04T23:08:57Z\tx\ty" for n in range(9)], "column_1,timestamp,column_3,column_4 between tabs"),
+        ([f"A{n % 7:013}X,{n % 5},5,{START + n}" for n in range(20)], 1, 2, 4, None),
+        ([f"A{n % 7:013}X,B{n % 5},{1 + n % 5}.0,{START + n}" for n in range(20)], 1, 2, 4, 3),
+        ([f"B00000000{n % 5},A{n % 7:013}X,{1 + n % 5}.0,{START + n}" for n in range(20)], 2, 1, 4, 3),
+        ([f"u{n % 7}\t2009-05-04T23:08:{n + 10}Z\t{n}.25\t{n % 5}" for n in range(20)], 1, 4, 2, None),
     ],
 )
-def test_a_first_line_like_the_others_is_no_header(rows: list[str], header: str) -> None:
+def test_columns_of_a_log_without_header_are_positions(
+    rows: Sequence[str], user: int, item: int, time: int, label: int | None
+) -> None:
     write("log.csv", *rows)
-    line = fail("log.csv")
-    assert "log.csv: no header (its first line looks like the others: " in line
-    assert line.endswith(f"put one first, such as {header}\n")
+    findings, config = inspect("log.csv")
+    columns = config.data.columns
+    assert columns is not None
+    assert (columns.user, columns.item, columns.timestamp, columns.label) == (user, item, time, label)
+    assert config.data.format is not None
+    assert config.data.format.header is False
+    assert_rows(findings, ("lines", "20"), ("kept", "20"), ("users", "7"), ("items", "5"))
+    assert edits() == []
 
 
 def test_a_header_of_values_is_refused_by_prepare_too() -> None:
@@ -390,42 +453,163 @@ def test_a_header_of_values_is_refused_by_prepare_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lists", "form"),
+    ("lists", "separator"),
     [
-        (["1^2^3", "4^5"], "between '^'"),
-        (["1 ^ 2", "3 ^ 4"], "between '^'"),
-        (["B01 B02", "B03 B04"], "between blanks"),
-        (['"1,2,3"', '"4,5"'], "between ','"),
-        (['"[1, 2]"', "[]"], "between commas in brackets, as JSON or Python writes a list"),
-        (["a1|a2", "a3|a4"], "between '|'"),
+        (["1^2^3", "4^5"], "^"),
+        (["1 ^ 2", "3 ^ 4"], "^"),
+        (["1 2", "3 4"], " "),
+        (['"1,2,3"', '"4,5"'], ","),
+        (['"[1, 2]"', "[]"], None),
+        (["1|2", "3|4"], "|"),
     ],
 )
-def test_columns_of_lists_are_said(lists: list[str], form: str) -> None:
-    write_columns("log.csv", past=lists * 5, hist_1=[0] * 10, hist_2=[0] * 10, hist_3=[7] * 10)
-    findings, _ = inspect("log.csv")
-    assert f"histories or other lists are not read: 'past' ({form}), 'hist' (3 numbered columns)" in findings
-    assert "is of numbers" not in findings
+def test_rows_with_lists_of_items_hold_their_histories(lists: Sequence[str], separator: str | None) -> None:
+    rows = [f"u{n % 5},{n % 7},{START + n},{n % 2},{lists[n % 2]}" for n in range(20)]
+    write("log.csv", "user,item,time,click,past", *rows)
+    findings, config = inspect("log.csv")
+    assert config.data.source == "rows"
+    assert config.data.sequences is not None
+    assert config.data.sequences["history"] == SequenceConfig(item="past", separator=separator)
+    assert_rows(findings, ("train rows", "20, 10 of them clicked (50.0%)"), ("history length", LENGTHS[lists[0]]))
 
 
-def test_what_is_between_the_values_of_ready_made_histories() -> None:
-    write("my_train.csv", X1[0], "1,u1,a1,c1,b1|b2|b3,c1|c1|c1", "0,u1,b2,c1,b1|b2|b3,c1|c1|c1")
-    findings, _ = inspect("my_train.csv")
-    assert "item_history holds lists between '|', but each is one value as the config stands; add " in findings
-    assert "data.history_separator: '|'" in findings
-    write("my_train.csv", X1[0], "1,u1,a1,c1,b1 b2 b3,c1 c1 c1", "0,u1,b2,c1,b1 b2 b3,c1 c1 c1")
-    assert "data.history_separator: ' '" in inspect("my_train.csv")[0]
-    write("my_train.csv", X1[0], "1,u1,a1,c1,b1^b2^b3,c1^c1^c1", "0,u1,b2,c1,b1,c1")
-    assert "but each" not in inspect("my_train.csv")[0]
-    write("my_train.csv", X1[0], '1,u1,a1,c1,"[1, 2]","[3, 3]"', '0,u1,b2,c1,"[1, 2]","[3, 3]"')
-    assert "but each" not in inspect("my_train.csv")[0]
+LENGTHS = {
+    **dict.fromkeys(("1^2^3", '"1,2,3"'), "min 2, median 2.5, p90 3, p99 3, max 3"),
+    **dict.fromkeys(("1 ^ 2", "1 2", "1|2"), "min 2, median 2, p90 2, p99 2, max 2"),
+    '"[1, 2]"': "min 0, median 1, p90 2, p99 2, max 2",
+}
 
 
-def test_numbers_that_cannot_be_read_are_counted() -> None:
-    write_columns("log.csv", price=["$5", "7", '"1,299.00"', "3"] * 5, share=["NA", *[0.5] * 19], title=["x 1"] * 20)
-    findings, _ = inspect("log.csv")
-    assert "column 'price' is of numbers, but in 10 of 20 rows it has none that can be read, such as '$5'" in findings
-    assert "column 'share' is of numbers, but in 1 of 20 rows it has none that can be read, such as 'NA'" in findings
-    assert "'title'" not in findings
+def test_numbered_columns_and_parallel_lists_are_one_sequence() -> None:
+    rows = [f"u{n % 5},i{n % 6},c{n % 3},{n % 2},0,i{n % 4},i{n % 5}" for n in range(20)]
+    write("train.csv", "user,item,cate,label,hist_1,hist_2,hist_3", *rows)
+    _, config = inspect("train.csv")
+    assert config.data.sequences == {"history": SequenceConfig(item="hist_*", padding="0")}
+    assert config.data.row_split is not None
+    table = {
+        "user": ["u", "v"] * 6,
+        "item": [1, 2, 3] * 4,
+        "cate": ["a", "b", "a"] * 4,
+        "label": [0, 1, 1, 0] * 3,
+        "seen": [[1, 2], [2]] * 6,
+        "seen_cate": [["a", "b"], ["b"]] * 6,
+        "seen_type": [["x", "y"], ["x"]] * 6,
+        "seen_time": [[START, START + 1], [START]] * 6,
+    }
+    for rows, split in ((12, "train"), (10, "val"), (11, "test")):
+        pq.write_table(pa.table(table).slice(0, rows), f"my.{split}.parquet")
+    _, config = inspect("my.train.parquet")
+    assert config.data.sequences == {
+        "history": SequenceConfig(
+            item="seen", category="seen_cate", timestamp="seen_time", fields={"seen_type": "seen_type"}
+        )
+    }
+    assert [config.data.train, config.data.validation, config.data.test] == [
+        Path(f"my.{split}.parquet") for split in ("train", "val", "test")
+    ]
+    assert config.data.row_split is None
+
+
+def test_what_joins_ready_made_histories_is_written() -> None:
+    for between, separator in (("|", "|"), (" ", " "), ("^", "^")):
+        history = between.join(("b1", "b2", "b3"))
+        for split in ("train", "test"):
+            user = f"u-{split}"
+            write(f"my_{split}.csv", X1[0], f"1,{user},a1,c,{history},{history}", f"0,{user},b2,c,{history},{history}")
+        _, config = inspect("my_train.csv")
+        assert (config.data.source, config.data.history_separator) == ("x1", separator)
+
+
+def test_several_genres_are_a_field_of_the_item() -> None:
+    genres = ["Action|Drama", "Comedy", "Drama|Comedy", "Action"]
+    rows = [f"u{n % 5},i{n % 4},{START + n},{genres[n % 4]}" for n in range(20)]
+    write("log.csv", "user,item,time,genres", *rows)
+    _, config = inspect("log.csv")
+    assert config.data.item_fields == ("genres",)
+    assert config.data.list_fields is not None
+    assert config.data.list_fields["genres"].separator == "|"
+
+
+def test_tables_of_items_and_users_beside_a_log_are_named() -> None:
+    write("log.csv", "user,ad,time,clk", *(f"{n % 5},a{n % 4},{START + n},{n % 2}" for n in range(20)))
+    write("ads.tsv", "adgroup\tcate_id\tbrand", *(f"a{n}\t{n % 2}\tx" for n in range(9)))
+    write("people.csv", "userid;age", *(f"{n};20" for n in range(9)))
+    write("other.csv", "day,count", *(f"{n},20" for n in range(9)))
+    findings, config = inspect("log.csv")
+    assert config.data.items == SideTableConfig(path=Path("ads.tsv"), key="adgroup")
+    assert config.data.users == SideTableConfig(path=Path("people.csv"), key="userid")
+    assert config.data.columns is not None
+    assert config.data.columns.category == "cate_id"
+    assert "data.item_fields may be: brand (of ads.tsv)" in findings
+    assert_rows(findings, ("categories", "2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "found"),
+    [
+        ("semi.csv", ["user;item;time", "u;i;5", "u;j;6"], {"delimiter": ";"}),
+        ("log.tsv", ['"user"\t"item"\t"time"', '"u"\t"i"\t5', '"u"\t"j"\t6', '"v"\t"j"\t7'], {"quote": '"'}),
+        (
+            "latin.csv",
+            ["user,item,time", *(f"M\u00fcller{n},caf\u00e9{n},{n + 5}" for n in range(9))],
+            {"encoding": "latin-1"},
+        ),
+        ("spark.csv", ["user,item,time", 'u,"12\\" a, b",5', 'u,"13\\" a, b",6'], {"escape": "\\"}),
+    ],
+)
+def test_the_dialect_is_written(name: str, lines: Sequence[str], found: dict[str, Any]) -> None:
+    encoding = "latin-1" if name.startswith("latin") else "utf-8"
+    Path(name).write_bytes("".join(f"{line}\n" for line in lines).encode(encoding))
+    findings, config = inspect(name)
+    assert config.data.format == FormatConfig(**found)
+    assert_rows(findings, ("lines", str(len(lines) - 1)), ("rejected", "0"))
+
+
+@pytest.mark.parametrize(
+    ("form", "first", "time_format"),
+    [
+        ("%m/%d/%Y %I:%M:%S %p", "2014-05-13", "%m/%d/%Y %I:%M:%S %p"),
+        ("%a %b %d %H:%M:%S -0700 %Y", "2014-05-13", "%a %b %d %H:%M:%S %z %Y"),
+        ("%d.%m.%Y", "2014-05-13", "%d.%m.%Y"),
+        ("%Y-%m-%d %H:%M:%S UTC", "2014-05-13", None),
+        ("%Y%m%d", "2014-05-13", None),
+    ],
+)
+def test_forms_of_times_are_told(form: str, first: str, time_format: str | None) -> None:
+    days = [datetime.fromtimestamp(START + 86_400 * n, UTC).strftime(form) for n in range(20)]
+    write("log.csv", "user,item,date", *(f"u{n % 4},i{n % 5},{day}" for n, day in enumerate(days)))
+    findings, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert (config.data.columns.timestamp, config.data.columns.time_format) == ("date", time_format)
+    assert_rows(findings, ("first event", f"{first} (UTC)"), ("rejected", "0"))
+
+
+def test_a_log_without_times_is_in_the_order_of_its_lines() -> None:
+    write("log.csv", "User-ID;ISBN;Book-Rating", *(f"{n % 4};{n % 7};{n % 11}" for n in range(40)))
+    _, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert (config.data.columns.timestamp, config.data.columns.label) == ("file-order", "Book-Rating")
+    assert edits() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("criteo.tsv", ["\t".join([str(n % 2), *["7"] * 13, *["68fd1e64"] * 26]) for n in range(20)]),
+        (
+            "avazu.csv",
+            [
+                "id,click,hour,C1,banner_pos,site_id,app_id,device_ip,C14,C15",
+                *(f"{n},{n % 2},14102100,1005,0,1fbe,ec,dd,15,320" for n in range(20)),
+            ],
+        ),
+    ],
+)
+def test_features_without_users_are_no_log_of_behaviours(name: str, lines: Sequence[str]) -> None:
+    write(name, *lines)
+    line = fail(name)
+    assert "no behaviour log: " in line
+    assert "Use models of features alone (DeepFM or DCN" in line
 
 
 def test_equal_events_null_words_and_quotes_are_counted() -> None:
@@ -443,10 +627,10 @@ def test_equal_events_null_words_and_quotes_are_counted() -> None:
     )
 
 
-def test_day_numbers_are_no_times() -> None:
+def test_day_numbers_are_days() -> None:
     write("log.csv", "user,item,date", "u,i,20231115", "u,j,20231122")
     findings, _ = inspect("log.csv")
-    assert "days as numbers (YYYYMMDD), which no date can be compared with" in findings
+    assert_rows(findings, ("first event", "2023-11-15 (UTC)"), ("last event", "2023-11-22 (UTC)"))
 
 
 @pytest.mark.parametrize(
@@ -468,8 +652,8 @@ def test_a_side_table_is_not_taken_for_a_log(header: str, said: str) -> None:
 
 def test_times_are_told_by_value_where_no_name_tells() -> None:
     write("log.csv", "user,item,when", *(f"u,i{n},{START + n}" for n in range(5)))
-    findings, config = inspect("log.csv")
-    assert "column 'when' is taken for the timestamp, as its values are unix times" in findings
+    _, config = inspect("log.csv")
+    assert "    timestamp: when                 # seconds\n" in Path("din-train.yaml").read_text()
     assert config.data.columns is not None
     assert config.data.columns.timestamp == "when"
 
@@ -528,22 +712,21 @@ def test_a_column_of_an_odd_name_stays_what_it_is(name: str) -> None:
     [
         ("empty.csv", b"", "is empty"),
         ("blank.csv", b"\n \n", "nothing in it but blank lines"),
-        ("junk", bytes(range(256)) * 9, "of no known format"),
+        ("junk", bytes(range(256)) * 9, "its first line is no header (NUL character)"),
         ("noise.parquet", b"PAR1" + bytes(99), "cannot be read as Parquet"),
         (
             "prose.txt",
             b"Dear all, thank you\nfor, well, your, letter\nYours\n",
-            "of no known format: its first line is 'Dear",
+            "of no known format: its columns are Dear all,  thank you; expected a log",
         ),
-        ("numbers.csv", b"1,2,3\n4,5,6\n", "no header (its first line looks like the others: 1, 2, 3)"),
-        ("other.json", b'{"a": 1, "b": 2}\n', "objects with the keys a, b"),
-        ("broken.json", b"{\n{\n", "lines that begin with {, but are no objects"),
+        ("numbers.csv", b"1,2,3\n4,5,6\n", "of no known format: its columns are 1, 2, 3"),
+        ("other.json", b'{"a": 1, "b": 2}\n', "its columns are a, b"),
+        ("broken.json", b"{\n{\n", "begins like JSON, but has no JSON object"),
         ("header.csv", b"user,item,time\n", "no event in its 0 lines"),
-        ("semi.csv", b"user;item;time\nu;i;5\n", "its columns stand between ';' (user;item;time), which is not read"),
         ("log.csv.xz", b"\xfd7zXZ\0\0\0", "packed with xz"),
         ("log.zip", b"PK\x03\x04abc", "packed with zip"),
         ("cut.csv.gz", gzip.compress(b"user,item,time\n" * 99)[:-12], "ends early"),
-        ("wide.csv", "user,item,time\n".encode("utf-16"), "of no known format"),
+        ("wide.csv", "user,item,time\n".encode("utf-16"), "no event in its 0 lines"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",
 )
