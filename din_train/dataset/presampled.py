@@ -12,7 +12,7 @@ So a user of one training positive is in validation only, of two in train and va
 in train as it is. Rows stay in their order. Histories are slices of stored lists, see `given_histories.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,22 @@ from ibis import Table, _
 from numpy.typing import NDArray
 
 from din_train.config import Config, DataConfig
-from din_train.config.data import TIME_FIELDS
+from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.database import connect, count_rows, load_table
 from din_train.dataset.events import describe_items, describe_users
-from din_train.dataset.fields import Rows, add_hashed_rows, number_fields
+from din_train.dataset.fields import Rows, add_hashed_rows, number_context, number_fields
 from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
 from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_sample_labels
 from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
-from din_train.dataset.protocols import SPLITS, Split
+from din_train.dataset.protocols import Split
+from din_train.dataset.row_blocks import RowBlocks
 from din_train.dataset.row_negatives import RowNegatives
 from din_train.dataset.row_splits import split_rows
-from din_train.dataset.samples import BLOCK_ROWS, Block
+from din_train.dataset.samples import BLOCK_ROWS
 from din_train.dataset.store import StoreParts
-from din_train.dataset.time_fields import VALUES, compute_time_field
+from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, show_date
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering, build_vocabulary, number_codes
 from din_train.errors import DataError
@@ -84,7 +85,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         ids = np.empty(len(order), np.int32)
         ids[order] = by_name.ids
         items = Numbering(ids, order[by_name.codes])
-        context = _number_context(connection, samples, data, config.vocabulary.min_count, account)
+        context = _number_context(connection, samples, config, account)
         path = scratch / "samples.parquet"
         _select_samples(samples, context).order_by("split", "ordinal").to_parquet(path)
         account.remarks += count_odd_ids(users.user, connection.table("coded_items").item)
@@ -103,20 +104,23 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         in_order = replace(log, labelled=False)  # the first row that says something of an item or a user counts
         item_table, several = describe_items(connection, in_order, item_ids, data.item_fields)
         user_table = describe_users(connection, in_order, user_table_ids, data.user_fields)
+        by_user = samples.group_by("user_id").agg(training=(_.split == int(Split.TRAIN)).cast("int64").sum())
+        training_rows = by_user.order_by("user_id").to_pyarrow()["training"].to_numpy()
         targets = samples.filter(_.label == 1).order_by("user_id").select("user_id", "item_code").to_pyarrow()
     item_fields = ("category", *data.item_fields)
     training_events = counts.training[items.codes]
     item_rows = Rows("items", counts.total[items.codes], training_events)
     item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account)
     item_table = add_hashed_rows(add_vectors(item_table, data, account), config)
-    ones = np.ones(user_table.num_rows, np.int64)
-    user_table, of_users = number_fields(user_table, data.user_fields, Rows("users", ones, ones), config, account)
+    user_rows = Rows("users", np.ones(user_table.num_rows, np.int64), training_rows)
+    user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account)
     behaviours = {
         name: number_codes(counts.fields[name], counts.training_fields[name], config.vocabulary.min_count)
         for name in counts.fields
     }
     of_behaviours = {name: raw.values[name].take(pa.array(each.codes)).to_pylist() for name, each in behaviours.items()}
-    of_context = {name: context[name].values if name in context else VALUES[name] for name in data.context_fields}
+    of_context = {name: VALUES[name] for name in (*data.context_fields, *data.behaviour_fields) if name in VALUES}
+    of_context |= {name: each.values for name, each in context.items() if each.values is not None}
     unknown_items = UnknownItems.of(ids == UNKNOWN_ID, counts.training)
     negatives = None
     if not log.labelled:
@@ -131,11 +135,13 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             target_users=targets["user_id"].to_numpy(),
             target_item_ids=ids[targets["item_code"].to_numpy()],
         )
-    builder = _BlockBuilder(data, raw, given, path, ids, behaviours, context, negatives)
+    context_ids = {name: each.ids for name, each in context.items()}
+    blocks = RowBlocks(data, raw, given, path, ids, behaviours, context_ids, negatives)
     return StoreParts(
-        event_columns=("user_id", "item_id", *builder.event_columns),
-        sample_columns=builder.sample_columns,
-        blocks=builder.read_blocks(),
+        event_columns=("user_id", "item_id", *blocks.event_columns),
+        sample_columns=blocks.sample_columns,
+        column_types=blocks.column_types,
+        blocks=blocks.read_blocks(),
         tables={
             "items": item_table.append_column("training_events", pa.array(training_events)),
             "users": user_table,
@@ -150,7 +156,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         count_short_histories=lambda: 0,
         count_dropped=lambda: {
             "items_of_too_few_training_events": unknown_items.items,
-            **({} if log.labelled else {"positives_without_a_negative": builder.positives_without_a_negative}),
+            **({} if log.labelled else {"positives_without_a_negative": blocks.positives_without_a_negative}),
         },
         describe_histories=lambda: histories,
         account=account,
@@ -162,15 +168,17 @@ def _count_up(size: int) -> NDArray[np.int32]:
 
 
 def _check_time_fields(data: DataConfig, raw: RawSamples, has_times: bool) -> None:
-    needing = [name for name in data.context_fields if name in TIME_FIELDS]
+    needing = [f"context_fields: {name}" for name in data.context_fields if name in TIME_FIELDS]
+    needing += [f"behaviour_fields: {name}" for name in data.behaviour_fields if name == TIME_GAP]
     if needing and (not has_times or raw.log.ticks is None):
         raise DataError(
-            f"data.context_fields: {needing[0]}: needs unix times of the rows; name their column in "
+            f"data.{needing[0]}: needs unix times of the rows; name their column in "
             "data.columns.timestamp, or leave the field out"
         )
-    if "days_since_last" in needing and 0 not in raw.ticks:
+    of_behaviours = [each for each in needing if each.endswith((": days_since_last", f": {TIME_GAP}"))]
+    if of_behaviours and 0 not in raw.ticks:
         raise DataError(
-            "data.context_fields: days_since_last: needs the times of the behaviours; name their column in "
+            f"data.{of_behaviours[0]}: needs the times of the behaviours; name their column in "
             "data.sequences, or leave the field out"
         )
 
@@ -238,18 +246,20 @@ def _count_items(raw: RawSamples, given: GivenHistories, samples: Table) -> _Cou
 
 @dataclass(frozen=True)
 class _ContextField:
-    """table: value, id. values: by id from `FIRST_REAL_ID`."""
+    """table: value, code. ids: [codes] or [codes, V]. values: by id from `FIRST_REAL_ID`; None if they are hashed."""
 
     table: Table
-    values: list[str]
+    ids: NDArray[np.int32]
+    values: list[str] | None
 
 
 def _number_context(
-    connection: ibis.BaseBackend, samples: Table, data: DataConfig, min_count: int, account: Account
+    connection: ibis.BaseBackend, samples: Table, config: Config, account: Account
 ) -> dict[str, _ContextField]:
     """The context fields that are columns of the rows."""
     found = {}
-    for place, name in enumerate(name for name in data.context_fields if name not in TIME_FIELDS):
+    size = count_rows(samples)
+    for place, name in enumerate(name for name in config.data.context_fields if name not in TIME_FIELDS):
         given = samples.filter(samples[field_column(name)].notnull())
         counted = given.group_by(value=given[field_column(name)]).agg(
             first=given.ordinal.min(),
@@ -257,25 +267,23 @@ def _number_context(
             training=(given.split == int(Split.TRAIN)).cast("int64").sum(),
         )
         counts = counted.order_by("first").to_pyarrow()
-        numbering = number_codes(counts["total"].to_numpy(), counts["training"].to_numpy(), min_count)
-        table = pa.table({"value": counts["value"], "id": numbering.ids})
-        values = counts["value"].take(pa.array(numbering.codes)).to_pylist()
-        found[name] = _ContextField(load_table(connection, f"context_{place}", table), values)
-        size = count_rows(samples)
-        missing = size - int(pc.sum(counts["total"]).as_py() or 0)
-        account.add_field(name, FieldValues("rows", size, missing), data)
+        occurrences = Rows("rows", counts["total"].to_numpy(), counts["training"].to_numpy())
+        ids, values = number_context(counts["value"], name, occurrences, config)
+        table = pa.table({"value": counts["value"], "code": np.arange(len(counts), dtype=np.int32)})
+        found[name] = _ContextField(load_table(connection, f"context_{place}", table), ids, values)
+        account.add_field(name, FieldValues("rows", size, size - int(occurrences.weights.sum())), config.data)
     return found
 
 
 def _select_samples(samples: Table, context: Mapping[str, _ContextField]) -> Table:
-    """What blocks are built from: context fields as ids, requests as numbers of a user's."""
+    """What blocks are built from: context fields as codes, requests as numbers of a user's."""
     if "request_key" in samples.columns:
         number = ibis.dense_rank().over(ibis.window(group_by="user_id", order_by="request_key"))
         samples = samples.mutate(request_number=number.cast("int64"))
     for name, each in context.items():
         column = field_column(name)
         joined = samples.left_join(each.table, samples[column] == each.table.value)
-        samples = joined.mutate(**{f"context {name}": joined.id.fill_null(UNKNOWN_ID)}).drop("value", "id")
+        samples = joined.mutate(**{f"context {name}": joined.code.fill_null(-1)}).drop("value", "code")
     unwanted = {"file", "history", "category", "request", "request_key"}
     return samples.select(*(name for name in samples.columns if name not in unwanted and not name.startswith("field ")))
 
@@ -343,100 +351,3 @@ def _pair_categories(raw: RawSamples, given: GivenHistories) -> pa.Table:
     return pa.table(
         {"item": raw.items.take(items), "category": raw.values["category"].take(categories), "ordinal": first + 2**62}
     )
-
-
-@dataclass
-class _BlockBuilder:
-    """Builds the store's blocks of events, then of samples.
-
-    samples: Parquet, sorted by split and row. items: code -> item id. behaviours: of fields of behaviours.
-    """
-
-    data: DataConfig
-    raw: RawSamples
-    given: GivenHistories
-    samples: Path
-    items: NDArray[np.int32]
-    behaviours: Mapping[str, Numbering]
-    context: Mapping[str, _ContextField]
-    negatives: RowNegatives | None
-    positives_without_a_negative: int = 0
-
-    @property
-    def event_columns(self) -> list[str]:
-        """Beside user and item."""
-        return [*(["timestamp"] if "timestamp" in self.given.events else []), *self.behaviours]
-
-    @property
-    def sample_columns(self) -> list[str]:
-        has = pq.read_schema(self.samples).names
-        names = {"timestamp": "timestamp", "request": "request_number", "weight": "weight"}
-        others = [f"{name}_{what}" for name in list(self.raw.layout.sequences)[1:] for what in ("start", "length")]
-        return [
-            *("user_id", "target_item_id", "history_start", "history_length", "label", "event"),
-            *(name for name, column in names.items() if column in has),
-            *others,
-            *self.data.context_fields,
-        ]
-
-    def read_blocks(self) -> Iterator[Block]:
-        """Events first, then the samples; what one kind has no rows of is empty."""
-        none = np.zeros(0, np.int64)
-        no_samples = {split: dict.fromkeys(self.sample_columns, none) for split in SPLITS}
-        no_events = dict.fromkeys(("user_id", "item_id", *self.event_columns), none)
-        events = self.given.events
-        for first in range(0, len(events["item"]), BLOCK_ROWS):
-            inside = slice(first, first + BLOCK_ROWS)
-            columns = {"user_id": events["user_id"][inside], "item_id": self.items[events["item"][inside]]}
-            columns |= {"timestamp": events["timestamp"][inside]} if "timestamp" in events else {}
-            for name, numbering in self.behaviours.items():
-                columns[name] = _take_ids(numbering, events[name][inside])
-            yield Block(columns, no_samples)
-        with pq.ParquetFile(self.samples) as file:
-            for batch in file.iter_batches(BLOCK_ROWS):
-                columns = {name: batch[name].to_numpy() for name in batch.schema.names}
-                samples = {}
-                for split in SPLITS:
-                    rows = columns["split"] == split
-                    samples[split] = self._build({name: each[rows] for name, each in columns.items()}, split)
-                yield Block(no_events, samples)
-
-    def _build(self, rows: Mapping[str, Any], split: Split) -> dict[str, Any]:
-        """Columns of the store from those of the file."""
-        columns = {
-            "user_id": rows["user_id"],
-            "target_item_id": self.items[rows["item_code"]],
-            "label": rows["label"],
-            "event": rows["ordinal"],
-        }
-        for place, name in enumerate(["history", *list(self.raw.layout.sequences)[1:]]):
-            columns |= {f"{name}_{what}": rows[f"{what} {place}"] for what in ("start", "length")}
-        for name, column in {"timestamp": "timestamp", "request": "request_number", "weight": "weight"}.items():
-            if column in rows:
-                columns[name] = rows[column]
-        for name in self.data.context_fields:
-            if name in TIME_FIELDS:
-                columns[name] = compute_time_field(name, rows["timestamp"], rows["newest"])
-            else:
-                columns[name] = rows[f"context {name}"]
-        return columns if self.negatives is None else self._add_negatives(columns, self.negatives, split)
-
-    def _add_negatives(self, columns: Mapping[str, Any], negatives: RowNegatives, split: Split) -> dict[str, Any]:
-        config = negatives.negatives
-        count = config.per_positive if split is Split.TRAIN else config.evaluation_per_positive
-        names = ("user_id", "target_item_id", "history_start", "history_length", "event")
-        drawn = negatives.draw(*(columns[name] for name in names), count=count)
-        has_negatives = drawn[:, 0] != 0
-        self.positives_without_a_negative += int((~has_negatives).sum())
-        repeated = {name: np.repeat(each[has_negatives], 1 + count) for name, each in columns.items()}
-        candidates = np.concatenate([columns["target_item_id"][:, None], drawn], axis=1)[has_negatives]
-        labels = np.zeros(candidates.shape, np.int8)
-        labels[:, 0] = 1
-        return {**repeated, "target_item_id": candidates.ravel(), "label": labels.ravel()}
-
-
-def _take_ids(numbering: Numbering, codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Ids of codes; unknown where there is no value (-1)."""
-    if not len(numbering.ids):
-        return np.full(len(codes), UNKNOWN_ID, np.int32)
-    return np.where(codes < 0, np.int32(UNKNOWN_ID), numbering.ids[codes])

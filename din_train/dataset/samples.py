@@ -121,7 +121,7 @@ class SampleBuilder:
         first_user, first_event = FIRST_REAL_ID, 0
         for rows, events, targets in self._read_blocks():
             item_ids = items.ids[rows["item_code"]]
-            ids = {name: _take(context[name], rows[field_column(name)]) for name in context}
+            ids = {name: take_ids(context[name], rows[field_column(name)]) for name in context}
             user_ids = (first_user + events.user_rows).astype(np.int32)
             clicks = events.click_rows
             stored = {
@@ -259,7 +259,7 @@ def _find_training_events(events: UserEvents, targets: Targets) -> NDArray[np.bo
     return training
 
 
-def _take(ids: NDArray[np.int32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
+def take_ids(ids: NDArray[np.int32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
     """[n] or [n, V] ids of codes; unknown if there is no value (-1)."""
     unknown = np.zeros((1, *ids.shape[1:]), np.int32)
     unknown.flat[0] = UNKNOWN_ID
