@@ -270,3 +270,30 @@ def test_items_are_known_by_what_training_sees(tmp_path: Path) -> None:
     )
     assert set(read_raw_ids(data, "items", "item_id", "item").values()) == {"a", "b", "c"}
     assert manifest.unknown_items.items == 3
+
+
+def test_rows_have_all_kinds_of_fields(tmp_path: Path) -> None:
+    """A context field of several values, numbers of users that only training rows weigh, and times of behaviours."""
+    day = [{"tags": ["p", "q"], "age": "20"}, {"tags": ["q"], "age": "40"}, {"tags": [], "age": "60"}]
+    rows = [
+        row("u", "a", "xy", at=START, past=[START - 100_000, START - 1], **day[0]),
+        row("v", "b", "x", 0, at=START + 1, past=[START - 9], **day[1]),
+        row("w", "a", "", at=START + 2, past=[], **day[2]),
+        row("w", "b", "", 0, at=START + 2, past=[], **day[2]),
+    ]
+    data, manifest = prepare(
+        tmp_path,
+        {"train": rows[:2], "validation": rows[2:], "test": rows[:1:-1]},
+        columns={"user": "u", "item": "i", "label": "y", "timestamp": "at"},
+        sequences={"clicks": {"item": "h", "timestamp": "past"}},
+        context_fields=["tags"],
+        list_fields={"tags": {}},
+        user_fields=["age"],
+        standardized_fields=["age"],
+        behaviour_fields=["time_gap"],
+    )
+    assert data.samples(Split.TRAIN, 10).context["tags"].tolist() == [[3, 2], [2, 0]]  # q is in two rows
+    assert data.samples(Split.TEST, 10).context["tags"].tolist() == [[1, 0], [1, 0]]
+    assert manifest.field_values["age"].mean == 30.0
+    assert data.event_times.tolist() == [START - 100_000, START - 1, START - 9]
+    assert data.num_values["time_gap"] > 2
