@@ -215,7 +215,9 @@ def _find_signs(lines: Sequence[bytes], given: FormatConfig, encoding: str) -> D
     delimiters = [plain, *(sign for sign in _OTHER_DELIMITERS if sign in first)]
     if given.delimiter is not None:
         delimiters = [given.delimiter]
-    found = [_find_quotes(lines, given, Dialect(each, "", "", encoding, True, False)) for each in delimiters]
+    is_only = len(delimiters) == 1
+    unquoted = [Dialect(each, "", "", encoding, has_header=True, is_multiline=False) for each in delimiters]
+    found = [_find_quotes(lines, given, each, is_only=is_only) for each in unquoted]
     best, most = found[0]
     for other, score in found[1:]:
         if score > 1.2 * most and score > 0.9 * len(lines):
@@ -223,12 +225,19 @@ def _find_signs(lines: Sequence[bytes], given: FormatConfig, encoding: str) -> D
     return best
 
 
-def _find_quotes(lines: Sequence[bytes], given: FormatConfig, unquoted: Dialect) -> tuple[Dialect, int]:
-    """The usual way of quoting, or one that plainly reads more lines; and how many lines it reads."""
+def _find_quotes(
+    lines: Sequence[bytes], given: FormatConfig, unquoted: Dialect, *, is_only: bool
+) -> tuple[Dialect, int]:
+    """The usual way of quoting, or one that plainly reads more lines; and how many lines it reads.
+
+    Args:
+        is_only: whether no other delimiter may be the right one, so that the number does not matter.
+    """
     sign = given.quote or '"'
     quoted = replace(unquoted, quote=sign, escape=given.escape or "", is_multiline=given.quote is not None)
     escaped = replace(quoted, escape=_BACKSLASH)
-    some = any(sign.encode() in line for line in lines)
+    head = b"\n".join(lines)
+    some = sign.encode() in head
     if given.quote == "":
         candidates = [unquoted]
     elif given.quote is not None or unquoted.delimiter in (",", ";"):
@@ -237,8 +246,10 @@ def _find_quotes(lines: Sequence[bytes], given: FormatConfig, unquoted: Dialect)
         candidates = [unquoted, quoted] if some else [unquoted]
         if some and _has_quoted_column(lines, unquoted, sign):
             candidates.reverse()
-    if some and given.escape is None and given.quote != "":
+    if given.escape is None and given.quote != "" and f"{_BACKSLASH}{sign}".encode() in head:
         candidates.append(escaped)
+    if is_only and not some:
+        return candidates[0], len(lines)
     best, good = candidates[0], set[int]()
     for candidate in candidates:
         evidence = sign if candidate is not escaped else _BACKSLASH + sign

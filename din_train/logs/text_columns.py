@@ -86,10 +86,6 @@ class _Block(Sequence[bytes]):
     def __getitem__(self, line: Any) -> Any:
         return self.content[self.starts[line] : self.ends[line]]
 
-    def find_lines(self, places: Any) -> Ints:
-        """The lines of bytes at ascending places, each once."""
-        return np.unique(np.searchsorted(self.ends, places, side="right"))
-
     def join(self, lines: Ints) -> bytes:
         """The bytes of ascending lines."""
         if not lines.size:
@@ -196,16 +192,17 @@ class _Cutter:
     def _cut_odd_lines(self, block: _Block, *, may_wait: bool) -> _Odd:
         odd = _Odd([], [], {}, [], None)
         content = block.content
-        places = [np.flatnonzero(block.bytes == sign) for sign in self._quote[:1] if self._quote in content]
-        has_lone_return = content.count(b"\r") != content.count(b"\r\n")
+        masks = [block.bytes == sign for sign in self._quote[:1] if self._quote in content]
+        has_lone_return = b"\r" in content and content.count(b"\r") != content.count(b"\r\n")
         if has_lone_return:
             returns = np.flatnonzero(block.bytes[:-1] == ord("\r"))
-            places.append(returns[block.bytes[returns + 1] != ord("\n")])
+            masks.append(np.zeros(len(content), bool))
+            masks[-1][returns[block.bytes[returns + 1] != ord("\n")]] = True
         if not self._is_simple and _STAND_IN.encode() in content:
-            places.append(np.flatnonzero(block.bytes == ord(_STAND_IN)))
-        if not places:
+            masks.append(block.bytes == ord(_STAND_IN))
+        if not masks:
             return odd
-        lines = block.find_lines(np.sort(np.concatenate(places)))
+        lines = np.flatnonzero(np.logical_or.reduceat(np.logical_or.reduce(masks), block.starts))
         reader = RecordReader(block, self._dialect)
         rows = None if has_lone_return or self._dialect.is_multiline else reader.read_all(block.join(lines))
         if rows is None:

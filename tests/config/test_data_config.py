@@ -59,11 +59,11 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             ],
         ),
         (
-            "source: table, events: e, columns: {user: u, item: i, timestamp: file-order, events: {column: c, click: [1], "
-            "impression: [0]}}",
+            "source: table, events: e, columns: {user: u, item: i, timestamp: file-order, "
+            "events: {column: c, click: [1], impression: [0]}}",
             [
-                "data.columns.events.impression: not used beside timestamp: file-order, since click_window is in seconds; "
-                "remove it"
+                "data.columns.events.impression: not used beside timestamp: file-order, since click_window is in "
+                "seconds; remove it"
             ],
         ),
         ("source: taobao", ["data.events: missing; source 'taobao' needs it"]),
