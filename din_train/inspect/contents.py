@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ibis
 import orjson
 import pyarrow.parquet as pq
 from ibis import Table, _
@@ -115,9 +114,7 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
     unit = next((name for name, ticks in TICKS.items() if ticks == log.ticks), None)
     for key in ("first", "last"):
         rows.append((f"{key} event", _show_time(totals[key], log.ticks)))
-    days = all(_is_day_number(totals[key]) for key in ("first", "last")) and unit is None
-    form = "days as numbers (YYYYMMDD), which no date can be compared with" if days else "none that is known"
-    rows.append(("time unit", unit or f"{form}; only the order of the timestamps matters"))
+    rows.append(("time unit", unit or "none that is known; only the order of the timestamps matters"))
     rows += _count_odd_events(events)
     per_user = events.group_by("user").aggregate(n=_.count())
     return [*rows, ("events a user", _show_quantiles(per_user, "n"))]
@@ -126,16 +123,10 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
 def _count_short_users(connection: Any, log: RawLog) -> float:
     """The share of users with fewer than three clicks."""
     events = connection.read_parquet(log.events)
-    clicks = events.click if log.click_window is not None else events.label if log.labelled else ibis.literal(1)
-    per_user = events.group_by("user").aggregate(n=clicks.cast("int64").sum())
+    column = "click" if log.click_window is not None else "label" if log.labelled else None
+    clicks = _.count() if column is None else _[column].cast("int64").sum()
+    per_user = events.group_by("user").aggregate(n=clicks)
     return float(_take_row(per_user.aggregate(share=(_.n < _CLICKS_NEEDED).mean()))["share"])
-
-
-def _is_day_number(value: int) -> bool:
-    try:
-        return 1900 <= datetime.strptime(str(value), "%Y%m%d").replace(tzinfo=UTC).year <= 2100
-    except ValueError:
-        return False
 
 
 def _count_odd_events(events: Table) -> list[tuple[str, str]]:

@@ -86,5 +86,5 @@ def mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tu
 
 def split_users(text: str, share: float) -> str:
     """Split by users instead of by each user's last clicks, of which most users have too few."""
-    line = f"  protocol: user                    # {share:.0%} of users have fewer than 3 clicks; or: holdout, paper, time\n"
+    line = _add_comment("  protocol: user", f"{share:.0%} of users have fewer than 3 clicks; or: holdout, paper, time")
     return re.sub(r"^  protocol: holdout.*\n", line, text, flags=re.MULTILINE)

@@ -1,6 +1,7 @@
 """The columns of a file of rows: what each is for, by its name and its values, as keys of `data`."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ NEEDED = ("user", "item", "timestamp")
 
 _LIST_FIELD = re.compile(r"genre|categor|tag|topic|keyword|class|feat|token")
 _MANY = 10  # columns
+_CLICKS_NEEDED = 3  # of a user, for a split by each user's last clicks
 _LONGEST_ID = 64
 _NAMES_SHOWN, _NAME_SHOWN = 50, 100
 
@@ -238,12 +240,7 @@ def _choose_feedback(
         return None, left
     column = _name(rows, label.column)
     if label.click:
-        events = {"column": column, "click": list(label.click), "impression": list(label.impression)}
-        if not _are_clicked(rows, chosen, label):
-            del events["impression"]
-            if label.impression:
-                guess.remarks.append(f"no {' or '.join(label.impression)} has a click of its user and item; left out")
-        guess.columns["events"] = events
+        guess.columns["events"] = {"column": column, **_choose_types(rows, guess, chosen, label)}
         guess.comments["columns.events"] = f"{label.holds}, {rows.describe_rows()}"
         return label, left
     guess.columns["label"] = column
@@ -255,15 +252,25 @@ def _choose_feedback(
     return label, left
 
 
-def _are_clicked(rows: FirstRows, chosen: Mapping[str, str], events: Feedback) -> bool:
-    """Whether some of the impressions have a click of their user and item."""
+def _choose_types(rows: FirstRows, guess: Guess, chosen: Mapping[str, str], events: Feedback) -> dict[str, list[str]]:
+    """The types that are clicks and impressions; no impressions if clicks do not belong to them, or are too few."""
     keys = [rows.values[chosen[role]] for role in ("user", "item") if role in chosen]
     kinds = rows.values[events.column]
     clicks, impressions = (
         {tuple(key) for kind, *key in zip(kinds, *keys, strict=True) if kind in types}
         for types in (events.click, events.impression)
     )
-    return not clicks.isdisjoint(impressions)
+    types = {"click": list(events.click), "impression": list(events.impression)}
+    if not events.impression or len(keys) < 2:
+        return {"click": types["click"]}
+    if clicks.isdisjoint(impressions):
+        guess.remarks.append(f"no {' or '.join(events.impression)} has a click of its user and item; left out")
+        return {"click": types["click"]}
+    if max(Counter(user for user, _ in clicks & impressions).values()) < _CLICKS_NEEDED:
+        shown = ", ".join(f"{key}: [{', '.join(names)}]" for key, names in types.items())
+        guess.remarks.append(f"no user has {_CLICKS_NEEDED} impressions with a click, so all are clicks; else: {shown}")
+        return {"click": [*events.impression, *events.click]}
+    return types
 
 
 def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str], *, has_items: bool) -> None:
