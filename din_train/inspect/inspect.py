@@ -10,10 +10,10 @@ from din_train.config.data import AMAZON_SOURCES
 from din_train.config.yaml_text import parse_yaml
 from din_train.errors import DataError
 from din_train.inspect.contents import count_lines, read_contents
+from din_train.inspect.guess import Guess, list_names
 from din_train.inspect.neighbour_files import find_metadata, find_side_tables, find_splits
 from din_train.inspect.recognise import Recognised, recognise
 from din_train.inspect.starter_config import fill_in_starter, mark_bad_share, split_users
-from din_train.inspect.table_columns import Guess, list_names
 from din_train.logs import input_files
 from din_train.logs.dialect import Dialect
 from din_train.logs.first_rows import FirstRows
