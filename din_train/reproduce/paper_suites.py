@@ -223,7 +223,7 @@ def find_logs(out: Path, options: ReproduceOptions) -> dict[str, dict[str, Path]
 
 
 def _list_files(data: DataConfig) -> dict[str, Path]:
-    return {key: path for key in FILE_KEYS if (path := getattr(data, key)) is not None}
+    return {key: path for key in FILE_KEYS if (path := data.path_of(key)) is not None}
 
 
 def _find_packed_or_not(path: Path) -> Path:

@@ -107,7 +107,7 @@ def test_everything_at_once(problems: Problems) -> None:
         "nonsense",
         "more.nonsense",
         text="""\
-data: {source: amazon-2014, prepared: p/x, max_bad_share: 2, protocl: paper, columns: {item: i, time: t}}
+data: {source: amazon-2014, prepared: p/x, max_bad_share: 2, protocl: paper, columns: {user: u, time: t}}
 model: {name: din, mlp: {hidden_units: [8, x, 0]}, lokal_activation_unit: {}, poling: sum}
 training: {epochs: three, select_on: test}
 """,
