@@ -116,7 +116,6 @@ training: {epochs: three, select_on: test}
         "--set nonsense",
         "--set more.nonsense",
         "name",
-        "data.columns.user",
         "data.columns.time",
         "data.max_bad_share",
         "data.protocl",
@@ -127,7 +126,6 @@ training: {epochs: three, select_on: test}
         "training.epochs",
     ]
     said = dict(line.split(": ", 1) for line in lines)
-    assert said["data.columns.user"] == "missing, expected the column of user ids"
     assert said["data.protocl"].startswith("unknown key, did you mean 'protocol'?")
     assert said["model.lokal_activation_unit"].startswith("unknown key, did you mean 'local_activation_unit'?")
 
