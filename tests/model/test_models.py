@@ -190,7 +190,7 @@ def test_groups_in_a_loop_change_no_step(config: Config, data: PreparedData, mon
         for table in find_tables(model):
             table.assign(table.numpy() * 30 + 0.01)
         model.compile(batch_size=24, loss=LogLoss())
-        loss, gradients = getattr(model, way)(inputs, labels, *([1] if way == "_unroll_groups" else []))
+        loss, gradients = getattr(model, way)(inputs, labels, None, *([1] if way == "_unroll_groups" else []))
         tables = [weight.path for weight in find_tables(model)]
         rows = [
             each.path for each, of in zip(model.trainable_weights, gradients, strict=True) if hasattr(of, "indices")
@@ -243,7 +243,7 @@ def test_the_item_bias_is_added_to_the_logit(tmp_path: Path, data: PreparedData)
     model = build_model(make_config(tmp_path, model={"name": "din", "item_bias": True}).model, data, seed=3)
     inputs = batch(data, [0, 1])
     before = model.score(inputs).numpy()
-    bias = np.zeros((model.item_embedding.num_items, 1), np.float32)
+    bias = np.zeros((model.item_embedding.num_rows, 1), np.float32)
     bias[inputs["target_item_id"][1]] = 2.0
     model.item_bias.assign(bias)
     assert model.score(inputs).numpy() - before == pytest.approx([0, 2], abs=1e-6)
