@@ -58,7 +58,7 @@ def read_manifest(config: Config) -> Any:
 
 def test_every_config_has_a_layout_and_names_its_own_command() -> None:
     paths = sorted(CONFIGS.glob("*.yaml"))
-    assert [path.stem for path in paths] == sorted(layout.name for layout in LAYOUTS)
+    assert sorted(path.stem for path in paths) == sorted(layout.name for layout in LAYOUTS)
     for path in paths:
         header = path.read_text(encoding="utf-8").partition("\nname:")[0]
         assert f"din-train fit --config configs/logs/{path.name}" in header

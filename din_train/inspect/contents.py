@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,10 +24,25 @@ from din_train.logs.time_unit import TICKS
 _BAD_LINES_SHOWN = 5
 _NULL_WORDS = ("none", "null", "\\n", "nan", "na", "n/a", "nil", "undefined", "(null)")
 _TEXT_SHOWN = 100
+_CLICKS_NEEDED = 3
 
 
-def read_contents(data: DataConfig) -> tuple[list[tuple[str, str]], list[str], list[FileReport]]:
-    """Read what the log holds, its first bad lines, and the reports of its files."""
+@dataclass(frozen=True)
+class Contents:
+    """What a log holds.
+
+    rows: counts in words. bad_lines: the first ones. short_users: of a log of events, the share of users with fewer
+    than the three clicks that the usual protocol needs.
+    """
+
+    rows: list[tuple[str, str]]
+    bad_lines: list[str]
+    reports: list[FileReport]
+    short_users: float
+
+
+def read_contents(data: DataConfig) -> Contents:
+    """Read what the log of a config holds."""
     from din_train.terminal import reading_progress
 
     data = data.model_copy(update={"max_bad_share": 1.0, "unmatched": "allow"})
@@ -40,12 +56,14 @@ def read_contents(data: DataConfig) -> tuple[list[tuple[str, str]], list[str], l
         logs = [report for report in reports if report.path not in beside]
         groups = [logs] if samples is None else [[report] for report in logs]
         rows = _count_by_file([*groups, *([report] for report in reports if report.path in beside)])
+        short_users = 0.0
         with connect(data, folder) as connection:
             if samples is None:
                 rows += _summarise_log(connection, log)
+                short_users = _count_short_users(connection, log)
             else:
                 rows += _summarise_samples(connection, samples)
-        return rows, _list_bad_lines(log.rejected, with_names=len(reports) > 1), reports
+        return Contents(rows, _list_bad_lines(log.rejected, with_names=len(reports) > 1), reports, short_users)
 
 
 def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, str]]:
@@ -96,19 +114,19 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
     unit = next((name for name, ticks in TICKS.items() if ticks == log.ticks), None)
     for key in ("first", "last"):
         rows.append((f"{key} event", _show_time(totals[key], log.ticks)))
-    days = all(_is_day_number(totals[key]) for key in ("first", "last")) and unit is None
-    form = "days as numbers (YYYYMMDD), which no date can be compared with" if days else "none that is known"
-    rows.append(("time unit", unit or f"{form}; only the order of the timestamps matters"))
+    rows.append(("time unit", unit or "none that is known; only the order of the timestamps matters"))
     rows += _count_odd_events(events)
     per_user = events.group_by("user").aggregate(n=_.count())
     return [*rows, ("events a user", _show_quantiles(per_user, "n"))]
 
 
-def _is_day_number(value: int) -> bool:
-    try:
-        return 1900 <= datetime.strptime(str(value), "%Y%m%d").replace(tzinfo=UTC).year <= 2100
-    except ValueError:
-        return False
+def _count_short_users(connection: Any, log: RawLog) -> float:
+    """The share of users with fewer than three clicks."""
+    events = connection.read_parquet(log.events)
+    column = "click" if log.click_window is not None else "label" if log.labelled else None
+    clicks = _.count() if column is None else _[column].cast("int64").sum()
+    per_user = events.group_by("user").aggregate(n=clicks)
+    return float(_take_row(per_user.aggregate(share=(_.n < _CLICKS_NEEDED).mean()))["share"])
 
 
 def _count_odd_events(events: Table) -> list[tuple[str, str]]:

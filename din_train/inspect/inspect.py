@@ -10,10 +10,10 @@ from din_train.config.data import AMAZON_SOURCES
 from din_train.config.yaml_text import parse_yaml
 from din_train.errors import DataError
 from din_train.inspect.contents import count_lines, read_contents
+from din_train.inspect.guess import Guess, list_names
 from din_train.inspect.neighbour_files import find_metadata, find_side_tables, find_splits
 from din_train.inspect.recognise import Recognised, recognise
-from din_train.inspect.starter_config import fill_in_starter, mark_bad_share
-from din_train.inspect.table_columns import Guess, list_names
+from din_train.inspect.starter_config import fill_in_starter, mark_bad_share, split_users
 from din_train.logs import input_files
 from din_train.logs.dialect import Dialect
 from din_train.logs.first_rows import FirstRows
@@ -22,6 +22,7 @@ from din_train.printable import make_printable
 
 ReadStarter = Callable[[str], str]
 
+_MOST_SHORT_USERS = 0.9
 # Of the keys of `data.columns`.
 _ORDER = [
     *("user", "item", "timestamp", "time_format", "category"),
@@ -59,9 +60,11 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
         findings += [f"columns: {list_names(found.rows.names)}", *found.guess.remarks]
     if found.can_be_read:
         config = Config.model_validate(parse_yaml(text))
-        rows, bad_lines, reports = read_contents(config.data)
-        findings += ["", *_align(rows), *bad_lines]
-        text, too_bad = mark_bad_share(text, config.data.max_bad_share, reports)
+        contents = read_contents(config.data)
+        findings += ["", *_align(contents.rows), *contents.bad_lines]
+        text, too_bad = mark_bad_share(text, config.data.max_bad_share, contents.reports)
+        if contents.short_users > _MOST_SHORT_USERS:
+            text = split_users(text, contents.short_users)
         to_edit += too_bad
     else:
         findings += ["", *_align([("lines", f"{sum(map(count_lines, files)):,}")])]

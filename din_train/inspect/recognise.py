@@ -11,7 +11,8 @@ from din_train.config.data import AMAZON_SOURCES, Behaviour, Source
 from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.inspect.column_values import is_row
-from din_train.inspect.table_columns import Guess, NoBehavioursError, guess_columns, list_names
+from din_train.inspect.guess import Guess, list_names
+from din_train.inspect.table_columns import NoBehavioursError, guess_columns
 from din_train.logs.amazon_reviews import KEYS
 from din_train.logs.first_rows import FirstRows, read_first_rows
 from din_train.logs.lines import read_blocks, read_magic

@@ -82,3 +82,9 @@ def mark_bad_share(text: str, share: float, reports: Sequence[FileReport]) -> tu
     ]
     mark = lambda match: f"{match[1]:35} # EDIT: a file has more bad lines than this share\n"  # noqa: E731
     return re.sub(r"^(  max_bad_share: \S+).*\n", mark, text, flags=re.MULTILINE) if too_bad else text, too_bad
+
+
+def split_users(text: str, share: float) -> str:
+    """Split by users instead of by each user's last clicks, of which most users have too few."""
+    line = _add_comment("  protocol: user", f"{share:.0%} of users have fewer than 3 clicks; or: holdout, paper, time")
+    return re.sub(r"^  protocol: holdout.*\n", line, text, flags=re.MULTILINE)

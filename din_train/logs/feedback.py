@@ -219,6 +219,8 @@ def _are_readable(values: Collection[str]) -> bool:
 def _describe_ratings(name: str, numbers: Counter[float], missing: str, *, is_sure: bool) -> Feedback:
     high = max(numbers)
     enough = 0.8 * high
+    if not enough.is_integer():
+        enough = min(number for number in numbers if number >= enough)
     share = sum(count for number, count in numbers.items() if number >= enough) / numbers.total()
     holds = f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more){missing}"
     return Feedback(name, "rating", holds, at_least=enough if is_sure and 0 < share < 1 else None)

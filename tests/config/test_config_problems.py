@@ -107,7 +107,7 @@ def test_everything_at_once(problems: Problems) -> None:
         "nonsense",
         "more.nonsense",
         text="""\
-data: {source: amazon-2014, prepared: p/x, max_bad_share: 2, protocl: paper, columns: {item: i, time: t}}
+data: {source: amazon-2014, prepared: p/x, max_bad_share: 2, protocl: paper, columns: {user: u, time: t}}
 model: {name: din, mlp: {hidden_units: [8, x, 0]}, lokal_activation_unit: {}, poling: sum}
 training: {epochs: three, select_on: test}
 """,
@@ -116,7 +116,6 @@ training: {epochs: three, select_on: test}
         "--set nonsense",
         "--set more.nonsense",
         "name",
-        "data.columns.user",
         "data.columns.time",
         "data.max_bad_share",
         "data.protocl",
@@ -127,7 +126,6 @@ training: {epochs: three, select_on: test}
         "training.epochs",
     ]
     said = dict(line.split(": ", 1) for line in lines)
-    assert said["data.columns.user"] == "missing, expected the column of user ids"
     assert said["data.protocl"].startswith("unknown key, did you mean 'protocol'?")
     assert said["model.lokal_activation_unit"].startswith("unknown key, did you mean 'local_activation_unit'?")
 
