@@ -673,6 +673,13 @@ def test_too_many_bad_lines_are_shown_and_marked() -> None:
     assert edits() == ["max_bad_share"]
 
 
+def test_times_in_doubles_with_fractions_are_times() -> None:
+    times = [1600000000000.5 + 1000 * row for row in range(4)]
+    pq.write_table(pa.table({"user": ["u", "u", "v", "v"], "item": ["i", "j", "i", "k"], "ts": times}), "log.parquet")
+    _, config = inspect("log.parquet")
+    assert config.data.columns.timestamp == "ts"
+
+
 def test_parquet() -> None:
     times = pa.array([START * 10**6, START * 10**6 + 1, None], pa.timestamp("us"))
     table = {"customer": ["u", "u", "v"], "productId": [1, 2, 2], "time": times, "clicked": [True, False, True]}
