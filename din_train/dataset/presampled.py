@@ -90,6 +90,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         _select_samples(samples, context).order_by("split", "ordinal").to_parquet(path)
         account.remarks += count_odd_ids(users.user, connection.table("coded_items").item)
         account.remarks += _count_shared_rows(samples)
+        account.remarks += _compare_behaviours(data, raw, samples, given)
         if has_times:
             groups = samples.group_by("user_id", "item_code", "timestamp").agg(rows=_.count())
             account.repeated_rows = int(groups.agg(n=(groups.rows - 1).sum()).to_pyarrow()["n"][0].as_py() or 0)
@@ -286,6 +287,39 @@ def _select_samples(samples: Table, context: Mapping[str, _ContextField]) -> Tab
         samples = joined.mutate(**{f"context {name}": joined.code.fill_null(-1)}).drop("value", "code")
     unwanted = {"file", "history", "category", "request", "request_key"}
     return samples.select(*(name for name in samples.columns if name not in unwanted and not name.startswith("field ")))
+
+
+_LEAST_COMPARED = 20  # different items of histories and of rows; of fewer nothing can be said
+_LEAST_PADDING = 0.1  # of the stored behaviours
+
+
+def _compare_behaviours(data: DataConfig, raw: RawSamples, samples: Table, given: GivenHistories) -> list[str]:
+    """A line if the histories' most frequent item is no row's item, as an id that fills empty places is.
+
+    Raises:
+        DataError: if no behaviour is of an item that a row has.
+    """
+    counts = np.zeros(len(raw.items), np.int64)
+    for first in range(0, len(given.events["item"]), BLOCK_ROWS):
+        counts += np.bincount(given.events["item"][first : first + BLOCK_ROWS], minlength=len(counts))
+    is_of_row = np.zeros(len(counts), bool)
+    is_of_row[samples.select("item_code").distinct().to_pyarrow()["item_code"].to_numpy()] = True
+    if min(np.count_nonzero(counts), np.count_nonzero(is_of_row)) < _LEAST_COMPARED:
+        return []
+    most = int(np.argmax(counts))
+    shown, share = raw.items[most].as_py(), counts[most] / counts.sum()
+    if not counts[is_of_row].any() and data.unmatched == "refuse":
+        raise DataError(
+            f"data.sequences: of {np.count_nonzero(counts):,} items in the histories, 0 are items of the rows; the "
+            f"histories have {shown!r}, the rows {raw.items[int(np.argmax(is_of_row))].as_py()!r}; ids are compared as "
+            "text: write them alike, or set data.unmatched to allow"
+        )
+    if is_of_row[most] or share < _LEAST_PADDING:
+        return []
+    return [
+        f"{shown!r} is {share:.1%} of the stored behaviours, and no row's item: if it only fills empty places, give it "
+        "as padding in data.sequences"
+    ]
 
 
 def _count_shared_rows(samples: Table) -> list[str]:

@@ -75,10 +75,9 @@ def remark_on_clicks(left: Sequence[Feedback], rows: FirstRows, *, labelled: boo
         return
     for each in left:
         if each not in labels or len(labels) == 1:
-            key = "label" if each.kind == "label" else "label and label_at_least" if each.kind == "rating" else "events"
             yield (
                 f"column '{each.column}' holds {each.holds}, {rows.describe_rows()}, and is not used: all rows are "
-                f"taken as clicks; if it tells which are, name it in data.columns.{key}"
+                f"taken as clicks; if it tells which are, {each.advice}"
             )
     if len(labels) > 1:
         yield (

@@ -104,8 +104,9 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
         wanted |= {"rows": _.count(), "clicks": click.cast("int64").sum()}
     totals = _take_row(events.aggregate(**wanted))
     rows = [("users", f"{totals['users']:,}"), ("items", f"{totals['items']:,}")]
-    described = events if log.items is None else connection.read_parquet(log.items)
-    if "category" in described.columns:
+    tables = [events] if log.items is None else [connection.read_parquet(log.items), events]
+    described = next((each for each in tables if "category" in each.columns), None)
+    if described is not None:
         rows.append(("categories", f"{_take_row(described.aggregate(n=_.category.nunique()))['n']:,}"))
     if log.labelled:
         clicks = totals["clicks"]

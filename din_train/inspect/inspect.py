@@ -23,6 +23,8 @@ from din_train.printable import make_printable
 ReadStarter = Callable[[str], str]
 
 _MOST_SHORT_USERS = 0.9
+_MOST_LOOKED_AT = 1000  # files of a folder or a glob
+
 # Of the keys of `data.columns`.
 _ORDER = [
     *("user", "item", "timestamp", "time_format", "category"),
@@ -42,9 +44,10 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     """
     path = _name_path(path)
     files = _find_log_files(path)
-    found = recognise(files[0])
+    first = max(files[:_MOST_LOOKED_AT], key=lambda each: each.stat().st_size)  # the largest: it says most
+    found = recognise(first)
     if found.guess is None and files != (path,):
-        raise DataError(f"{path}: its first file, {files[0]}, is {found.what}; give the path of that file itself")
+        raise DataError(f"{path}: one of its files, {first}, is {found.what}; give the path of that file itself")
     source, data, comments, missing = _describe_files(path, files, found)
     labelled = source in ("movielens", "x1") or "label" in data.get("columns", {})
     labelled |= found.guess is not None and found.guess.is_labelled

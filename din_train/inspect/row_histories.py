@@ -1,7 +1,9 @@
 """Histories that the rows of a file hold: which columns are lists of items, and which are parallel to them."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from din_train.inspect.column_values import BRACKETS, depends_on, find_list_separator, find_time_form, split_list
@@ -51,8 +53,9 @@ def find_histories(
         sequence: dict[str, Any] = {"item": name if rows.has_header else int(name)}
         if separator not in (None, BRACKETS):
             sequence["separator"] = separator
-        if _are_padded(values, items):
-            sequence["padding"] = "0"
+        padding = _find_padding(values, items)
+        if padding is not None:
+            sequence["padding"] = padding
         parallel = [each for each in left if each != name and _are_parallel(values, lists[each][1])]
         sequence |= _describe_parallel(rows, parallel, lists, chosen)
         left = [each for each in left if each not in (name, *parallel)]
@@ -92,14 +95,20 @@ def _join_numbered(rows: FirstRows, columns: Sequence[str]) -> Lists:
 
 def _share_inside(lists: Lists, items: Collection[str]) -> float:
     """The share of behaviours whose item is one of the rows' items, padding aside."""
-    ids = [each for row in lists for each in row if each != "0" or "0" in items]
+    padding = _find_padding(lists, items)
+    ids = [each for row in lists for each in row if each != padding]
     return sum(each in items for each in ids) / max(len(ids), 1)
 
 
-def _are_padded(lists: Lists, items: Collection[str]) -> bool:
-    """Whether '0', which is no item, fills empty places: more often than any item would be there."""
-    ids = [each for row in lists for each in row]
-    return "0" not in items and 10 * ids.count("0") >= len(ids) > 0
+def _find_padding(lists: Lists, items: Collection[str]) -> str | None:
+    """The id, no item of a row, that fills empty places: more often than any item would be there, and in runs."""
+    others = Counter(each for row in lists for each in row if each not in items)
+    for padding, count in others.most_common(1):
+        rows = [row for row in lists if padding in row]
+        runs = sum(any(pair == (padding, padding) for pair in pairwise(row)) for row in rows)
+        if 10 * count >= sum(map(len, lists)) and (padding == "0" or 2 * runs >= len(rows)):
+            return padding
+    return None
 
 
 def _are_parallel(one: Lists, other: Lists) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from din_train.config.column_roles import ROLES
 from din_train.errors import DataError
 from din_train.printable import make_printable
 
@@ -61,6 +62,33 @@ def resolve_columns(wanted: Mapping[str, str | int], file: "RowFile") -> dict[st
     by_name = {key: column for key, column in wanted.items() if isinstance(column, str)}
     places = find_columns(by_name, names, file.path, file.form) if by_name else {}
     return {key: positions[key] if key in positions else names[places[key]] for key in wanted}
+
+
+def check_roles_differ(named: Mapping[str, tuple[str, str]], path: Path) -> None:
+    """Two roles, or a role and a field, may name one column in two ways: by its name and by its position.
+
+    Args:
+        named: role or field -> config key and the file's column.
+        path: of the file, for messages.
+
+    Raises:
+        DataError: with one line for each column that has a role and is named again.
+    """
+    key_of = {named[role][1]: named[role][0] for role in reversed(ROLES) if role in named}
+    problems = [
+        f"{path}: {key}: '{column}' is the column of {key_of[column]} already; name another one"
+        for key, column in named.values()
+        if key_of.get(column, key) != key and not key.startswith("data.behaviour_fields")
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def has_column(column: str | int, file: "RowFile") -> bool:
+    """Whether a file has a column of a name, or at a position from 1."""
+    if isinstance(column, int):
+        return column <= len(file.schema.names)
+    return file.has_header and bool(_find(column, file.schema.names))
 
 
 def _find(name: str, found: Sequence[str]) -> list[int]:

@@ -30,9 +30,9 @@ MAX_RECORD_LINES = 1000
 
 _NUMBER_OR_TIME = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
 _MULTIBYTE_LETTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-# In Western text: accented letters beside a plain one; and the dashes, dots and quotes of Windows.
-_ACCENTED = rb"[\xc0-\xd6\xd8-\xdd\xdf-\xf6\xf8-\xfd]"
-_LATIN_LETTER = re.compile(rb"(?<=[A-Za-z])%b|%b(?=[A-Za-z])" % (_ACCENTED, _ACCENTED))
+# In Western text: one or two accented letters beside a plain one; and the dashes, dots and quotes of Windows.
+_ACCENTED = rb"[\xc0-\xd6\xd8-\xdd\xdf-\xf6\xf8-\xfd]{1,2}"
+_LATIN_LETTERS = re.compile(rb"(?<=[A-Za-z])%b|%b(?=[A-Za-z])" % (_ACCENTED, _ACCENTED))
 _WINDOWS_SIGN = re.compile(rb"[\x80\x85\x91-\x97\x99]")
 _HIGH_BYTE = re.compile(rb"[\x80-\xff]")
 _LEAST_LATIN_LINES = 3
@@ -203,7 +203,7 @@ def _find_encoding(head: bytes, given: str | None) -> str:
         return "utf-8"
     lines = sum(not line.isascii() for line in head.split(b"\n"))
     rest = _WINDOWS_SIGN.sub(b"", head)
-    if lines < _LEAST_LATIN_LINES or _HIGH_BYTE.search(_LATIN_LETTER.sub(b"", rest)):
+    if lines < _LEAST_LATIN_LINES or _HIGH_BYTE.search(_LATIN_LETTERS.sub(b"", rest)):
         return "utf-8"
     return "latin-1" if len(rest) == len(head) else "cp1252"
 

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from din_train.logs.records import NullValues, drop_null_values, find_null_values
+from din_train.logs.rejects import INVALID_UTF8
 
 Mask = NDArray[np.bool_]
 Reasons = dict[str, Mask]  # reason -> [n] the rows that cannot be used; of several reasons a row has the first
 
-INVALID_UTF8, NUL = "invalid UTF-8", "NUL character"
+NUL = "NUL character"
 
 _STRING = (pa.types.is_string, pa.types.is_large_string)
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)

@@ -39,21 +39,25 @@ _STRENGTH_NAME = re.compile(
     r"^(?:watch|play|view|dwell|read|listen)(?:ing|ed)?(?:ratio|duration|times?|ms|s|count)$|^plays$"
 )
 _EVENT_NAME = re.compile(
-    r"^(?:user)?(?:event|action|behaviou?r|interaction|activity|feedback|operation)s?(?:type|name|kind|code)?$|^type$"
+    r"^(?:user)?(?:event|action|behaviou?r|interaction|activity|feedback|operation)s?(?:type|name|kind|code)?$|^type$|"
+    r"^(?:ereignis|aktions?)?typ$|^(?:ereignis|aktion|evento|accion|tipo|tipoevento|typeevenement)$"
 )
 # Types of event: those that show an item, those that are clicks, and views, which are clicks if others show the item.
 _SHOWN = "imp impression impressions impr show shown expose exposed exposure display"
-_VIEWED = "view views viewed pageview pv detail visit open"
+_VIEWED = "view views viewed pageview pv detail visit open ansicht angesehen aufruf"
 _CLICKED = (
     "click clicks clicked clk cart carts addtocart add2cart basket buy bought purchase purchased transaction order "
     "orders checkout pay payment fav favorite favourite wish wishlist collect like share comment follow play listen "
-    "watch finish download install read bookmark save rate subscribe"
+    "watch finish download install read bookmark save rate subscribe klick geklickt kauf gekauft warenkorb bestellung"
 )
 _NEITHER = "dislike skip remove removed delete search unfollow unlike return refund"
 # Scales by which a column is taken for a rating whatever its name.
 _SCALES = ({*range(1, 6)}, {*range(1, 11)}, {half / 2 for half in range(1, 11)})
 
+_NEGATION = re.compile(r"(?:not?|non|un|nicht|kein)[\s_-]*(.{3,})")  # `not clicked`, `no_click`
+
 _POSITIVE, _NEGATIVE = ("1", "1.0", "true", "t", "yes", "y"), ("0", "0.0", "false", "f", "no", "n", "-1", "-1.0")
+_KEYS = {"label": "label", "rating": "label with label_at_least", "events": "events"}
 _NUMBER = re.compile(r"[-+]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
@@ -76,6 +80,13 @@ class Feedback:
     at_least: float | None = None
     click: Sequence[str] = ()
     impression: Sequence[str] = ()
+
+    @property
+    def advice(self) -> str:
+        """What to do if it tells which rows are clicks."""
+        if self.kind == "label" and not self.is_readable:
+            return "write it as 0 and 1 and name it in data.columns.label"
+        return f"name it in data.columns.{_KEYS[self.kind]}"
 
     @property
     def share(self) -> float:
@@ -123,10 +134,7 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
         return None
     shown = "; ".join(f"column '{_shorten(each.column)}' holds {each.holds}" for each in found[:_COLUMNS_SHOWN])
     more = f"; and {len(found) - _COLUMNS_SHOWN} columns more" if len(found) > _COLUMNS_SHOWN else ""
-    keys = {
-        {"label": "label", "rating": "label with label_at_least", "events": "events"}[each.kind]: None for each in found
-    }
-    advice = f"if it tells which rows are clicks, name it in data.columns.{', or '.join(keys)}"
+    advice = f"if it tells which rows are clicks, {', or '.join({each.advice: None for each in found})}"
     return (
         f"{path}: all rows are taken as clicks, though what is not used may tell which are: {shown}{more} "
         f"({rows.describe_rows()}); {advice}"
@@ -153,7 +161,11 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
     if len(counts) <= _MOST_TYPES:
         lower = {value.strip().lower() for value in counts}
         if lower <= {*_POSITIVE, *_NEGATIVE}:
-            return _describe_label(name, texts, counts)
+            return _describe_label(name, texts, counts, _POSITIVE)
+        if len(counts) == 2 and (
+            denied := {found[1] for each in lower if (found := _NEGATION.fullmatch(each))} & lower
+        ):
+            return _describe_label(name, texts, counts, denied)
         click, impression, known = _sort_types([each for each, _ in counts.most_common()])
         if _EVENT_NAME.search(plain) or (known >= 2 and 2 * known > len(counts)):
             return Feedback(name, "events", _list_counts(counts) + missing, click=click, impression=impression)
@@ -193,10 +205,10 @@ def _sort_types(types: Collection[str]) -> tuple[list[str], list[str], int]:
     return (clicked, viewed, num_known) if clicked else (viewed, [], num_known)
 
 
-def _describe_label(name: str, texts: Sequence[str], counts: Counter[str]) -> Feedback | None:
-    positive = [text.strip().lower() in _POSITIVE for text in texts]
+def _describe_label(name: str, texts: Sequence[str], counts: Counter[str], yes: Collection[str]) -> Feedback | None:
+    positive = [text.strip().lower() in yes for text in texts]
     shares = {value: count / len(texts) for value, count in counts.items()}
-    ones = [value for value in counts if value.strip().lower() in _POSITIVE]
+    ones = [value for value in counts if value.strip().lower() in yes]
     if not 0 < len(ones) < len(counts):
         return None
     values = " and ".join(sorted(_shorten(value) for value in counts))

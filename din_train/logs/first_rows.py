@@ -1,8 +1,10 @@
 """The first rows of a file as texts, whatever its columns mean."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,12 @@ def _take_texts(column: Any) -> list[str] | None:
             if not pa.types.is_list(kind) and not pa.types.is_large_list(kind):
                 return None
             return ["" if each is None else json.dumps(each, ensure_ascii=False) for each in column.to_pylist()]
+        if pa.types.is_floating(kind):  # without exponents: times in milliseconds may have fractions
+            return [_write_number(each) for each in column.to_pylist()]
         return [each or "" for each in take_text(column)[0].to_pylist()]
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return None
+
+
+def _write_number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{Decimal(repr(value)):f}".removesuffix(".0")

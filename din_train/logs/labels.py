@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from din_train.logs.expressions import INVALID_UTF8, Reasons, flatten, take_text
+from din_train.logs.expressions import Reasons, flatten, take_text
 from din_train.logs.records import NullValues
-from din_train.logs.rejects import LIKE_A_RATING, MINUS_ONE, NO_LABEL, BadLine
+from din_train.logs.rejects import INVALID_UTF8, LIKE_A_RATING, MINUS_ONE, NO_LABEL, BadLine
 
 _MINUS_ONE, _FALSE, _TRUE = ("-1", "-1.0"), ("0", "0.0", "false", "f"), ("1", "1.0", "true", "t")
 _MOST_OF_A_RATING = 100.0

@@ -7,11 +7,12 @@ of those read so far and more than ten times what `data.max_bad_share` allows of
 
 import math
 import os
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 import orjson
 
 from din_train.config import DataConfig
+from din_train.config.file_formats import Encoding
 from din_train.errors import DataError
 from din_train.logs.log import FileReport
 
@@ -22,6 +23,7 @@ MANY_BAD_LINES = 100_000  # also the most that are kept with their texts
 # The words that every reason for a timestamp of another unit than the log's begins with.
 OTHER_UNIT = "timestamp in "
 
+INVALID_UTF8 = "invalid UTF-8"
 # Why a label is none, by what it looks like.
 NO_LABEL, MINUS_ONE, LIKE_A_RATING = "label not 0 or 1", "label -1", "label like a rating"
 _ADVICE_ON_LABELS = {
@@ -178,6 +180,8 @@ class Rejects:
                 at_least=", or say in data.columns.label_at_least which numbers count as clicks" if is_table else "",
                 or_none=", or leave data.columns.label out, so that every row is a click" if is_table else "",
             )
+        if most == INVALID_UTF8 and self._data.source in ("table", "rows"):
+            return f"give the encoding ({', '.join(get_args(Encoding))}) in data.format.encoding, or write it in UTF-8"
         if most.startswith("no "):
             return f"fill in what is missing, or take what is a value from data.null_values ({self._check_source()})"
         return self._check_source()

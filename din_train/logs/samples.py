@@ -23,7 +23,7 @@ from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import BadRows
-from din_train.logs.columns import resolve_columns
+from din_train.logs.columns import check_roles_differ, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.expressions import (
     Mask,
@@ -43,7 +43,7 @@ from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.sequences import Lists, Separators, SequenceReader, find_sequence_columns
-from din_train.logs.side_table import read_side_table
+from din_train.logs.side_table import choose_side_fields, read_side_table
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
@@ -132,7 +132,9 @@ def read_sample_files(
     check_contents_differ([path for paths in files.values() for path in paths])
     with ExitStack() as stack:
         rejected = stack.enter_context((folder / "rejected.jsonl").open("wb"))
-        reader = _Reader(data, folder, stack)
+        layout = describe_rows(data)
+        of_sides = choose_side_fields(data, layout.columns, next(iter(files.values()))[0])
+        reader = _Reader(data, layout, of_sides, folder, stack)
         reports = []
         for split, paths in files.items():
             for path in paths:
@@ -142,9 +144,8 @@ def read_sample_files(
         for key, side in sides.items():
             if side is not None:
                 reports.append(FileReport(side.path))
-                fields = data.item_fields if key == "item" else data.user_fields
                 rejects = Rejects(rejected, reports[-1], data)
-                table = read_side_table(data, key, side, fields, rejects, progress)
+                table = read_side_table(data, key, side, of_sides[key], rejects, progress)
                 pq.write_table(table, folder / f"{key}s.parquet")
     log = RawLog(
         events=folder / "rows.parquet",
@@ -168,9 +169,16 @@ def read_sample_files(
 class _Reader:
     """Reads files one after the other into one normalised file of samples and one of histories."""
 
-    def __init__(self, data: DataConfig, folder: Path, stack: ExitStack) -> None:
-        self.layout = describe_rows(data)
-        self._data = data
+    def __init__(
+        self,
+        data: DataConfig,
+        layout: RowLayout,
+        of_sides: Mapping[str, Sequence[str]],
+        folder: Path,
+        stack: ExitStack,
+    ) -> None:
+        self.layout = layout
+        self._data, self._of_sides = data, of_sides
         self._nulls = frozenset(data.null_values)
         self._labels = LabelRule(self.layout.columns.label_at_least)
         columns, sequences = self.layout.columns, self.layout.sequences.values()
@@ -192,12 +200,15 @@ class _Reader:
 
     def _name_texts(self) -> dict[str, tuple[str, Column]]:
         """Column of the normalised file -> config key and column of the files: those that no other table has."""
-        data, columns = self._data, self.layout.columns
-        roles = {"category": None if data.items else columns.category, "request": columns.request}
+        data, columns, of_sides = self._data, self.layout.columns, self._of_sides
+        roles = {
+            "category": None if "category" in of_sides["item"] else columns.category,
+            "request": columns.request,
+        }
         texts = {role: (f"data.columns.{role}", column) for role, column in roles.items() if column is not None}
         declared = {
-            "item_fields": () if data.items else data.item_fields,
-            "user_fields": () if data.users else data.user_fields,
+            "item_fields": [name for name in data.item_fields if name not in of_sides["item"]],
+            "user_fields": [name for name in data.user_fields if name not in of_sides["user"]],
             "context_fields": [name for name in data.context_fields if name not in TIME_FIELDS],
         }
         for key, names in declared.items():
@@ -269,6 +280,7 @@ class _Reader:
             if len(numbered[key := f"data.sequences.{name}.{role}"]) == 1
         }
         found = resolve_columns(dict(roles.values()) | single, file)
+        check_roles_differ({role: (key, found[key]) for role, (key, _) in roles.items()}, file.path)
         kinds = {key: (_KINDS.get(role, self._kind_of(role)), [found[key]]) for role, (key, _) in roles.items()}
         kinds |= {key: ("list", [found[key]] if key in found else names) for key, names in numbered.items()}
         problems = [

@@ -21,6 +21,8 @@ from din_train.logs.times import TimeReader
 
 Ints = NDArray[np.int64]
 
+_ONE_NUMBER = r"^-?[0-9]+(\.0)?$"  # an id, however it is written
+
 
 def find_sequence_columns(column: str, names: Sequence[str]) -> list[str]:
     """The columns of a file that hold a sequence: its own, or those of a pattern in the order of their numbers."""
@@ -164,9 +166,10 @@ class Separators:
         self._of_items |= set("".join(pc.unique(items).to_pylist()))
         self._histories += int(np.sum(histories.lengths > 0))
         single = histories.values.take(pa.array(histories.offsets[histories.lengths == 1]))
-        for letter in set("".join(pc.unique(single).to_pylist())) - self._of_items:
+        texts = single.filter(pc.invert(pc.match_substring_regex(single, _ONE_NUMBER)))
+        for letter in set("".join(pc.unique(texts).to_pylist())) - self._of_items:
             if not letter.isalnum():
-                found = single.filter(pc.match_substring(single, letter))
+                found = texts.filter(pc.match_substring(texts, letter))
                 self._rows[letter] += len(found)
                 self._examples.setdefault(letter, found[0].as_py())
 

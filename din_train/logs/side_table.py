@@ -1,16 +1,21 @@
-"""A table of items or users beside the events: one row each, with their category and fields."""
+"""A table of items or users beside the events: one row each, with their category and fields.
+
+What the table lacks and the log has is taken from the log.
+"""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from din_train.config import DataConfig
+from din_train.config import ColumnsConfig, DataConfig
+from din_train.config.column_roles import ROLES
 from din_train.config.file_formats import Column, SideTableConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
-from din_train.logs.columns import resolve_columns
+from din_train.logs.columns import has_column, resolve_columns
 from din_train.logs.expressions import describe_type_problem, take_field, take_ids, take_list
 from din_train.logs.log import Progress, field_column
 from din_train.logs.rejects import Rejects
@@ -20,6 +25,35 @@ from din_train.logs.row_files import open_row_file
 Value = Any
 
 
+def choose_side_fields(data: DataConfig, columns: ColumnsConfig, log: Path) -> dict[str, list[str]]:
+    """`item`, `user` -> what is read from their table: `category` and fields that it has, or that the log lacks too.
+
+    Args:
+        log: the first file of the log.
+    """
+    roles = {getattr(columns, role) for role in ROLES if role != "category"}
+    wanted: dict[str, dict[str, Column]] = {
+        "item": {**({} if columns.category is None else {"category": columns.category}), **_name(data.item_fields)},
+        "user": _name(data.user_fields),
+    }
+    chosen: dict[str, list[str]] = {}
+    for key, side in (("item", data.items), ("user", data.users)):
+        chosen[key] = []
+        if side is None or not wanted[key]:
+            continue
+        in_side, in_log = (open_row_file(*each) for each in ((side.path, side.format), (log, data.format)))
+        chosen[key] = [
+            name
+            for name, column in wanted[key].items()
+            if has_column(column, in_side) or column in roles or not has_column(column, in_log)
+        ]
+    return chosen
+
+
+def _name(fields: Sequence[str]) -> dict[str, Column]:
+    return {name: name for name in fields}
+
+
 def read_side_table(
     data: DataConfig, key: str, side: SideTableConfig, fields: Sequence[str], rejects: Rejects, progress: Progress
 ) -> pa.Table:
@@ -27,7 +61,7 @@ def read_side_table(
 
     Args:
         key: what the rows are: `item` or `user`.
-        fields: the declared fields to take.
+        fields: those to take, of `choose_side_fields`.
 
     Returns:
         A table of `item` or `user`, `category` (items), and the fields: strings or nulls; lists of strings if
@@ -38,7 +72,8 @@ def read_side_table(
     """
     if data.columns is None:
         raise ValueError("a table of items or users stands beside a table of events")
-    category = data.columns.category if key == "item" else None
+    category = data.columns.category if "category" in fields else None
+    fields = [name for name in fields if name != "category"]
     of_id = f"data.columns.{key}" if side.key is None else f"data.{key}s.key"
     wanted: dict[str, Column] = {of_id: getattr(data.columns, key) if side.key is None else side.key}
     wanted |= {} if category is None else {"data.columns.category": category}

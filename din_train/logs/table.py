@@ -19,7 +19,7 @@ from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.config.file_formats import Column, FormatConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
-from din_train.logs.columns import resolve_columns
+from din_train.logs.columns import check_roles_differ, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
 from din_train.logs.event_writer import EventWriter
@@ -37,7 +37,7 @@ from din_train.logs.labels import LabelRule
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
-from din_train.logs.side_table import read_side_table
+from din_train.logs.side_table import choose_side_fields, read_side_table
 from din_train.logs.time_unit import guess_unit
 from din_train.logs.times import TimeReader
 
@@ -84,15 +84,15 @@ def read_table(
     Raises:
         DataError: if a file cannot be read, lacks a column or has too many bad lines, or there is no event.
     """
-    source = TableSource(columns, data.format, _name_fields(data, columns))
+    of_sides = choose_side_fields(data, columns, paths[0])
+    source = TableSource(columns, data.format, _name_fields(data, columns, of_sides))
     log = read_events(data, source, paths, folder, progress)
-    sides = {"item": (data.items, data.item_fields), "user": (data.users, data.user_fields)}
     with log.rejected.open("ab") as rejected:
-        for key, (side, fields) in sides.items():
+        for key, side in (("item", data.items), ("user", data.users)):
             if side is None:
                 continue
             report = FileReport(side.path)
-            table = read_side_table(data, key, side, fields, Rejects(rejected, report, data), progress)
+            table = read_side_table(data, key, side, of_sides[key], Rejects(rejected, report, data), progress)
             path = folder / f"{key}s.parquet"
             pq.write_table(table, path)
             log = replace(log, items=path) if key == "item" else replace(log, users=path)
@@ -100,16 +100,18 @@ def read_table(
     return log
 
 
-def _name_fields(data: DataConfig, columns: ColumnsConfig) -> dict[str, tuple[str, Column]]:
+def _name_fields(
+    data: DataConfig, columns: ColumnsConfig, of_sides: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, Column]]:
     """Column of the events file -> config key and column of the table: those that no other table has."""
     fields: dict[str, tuple[str, Column]] = {}
     for role in ("category", "request"):
         column = getattr(columns, role)
-        if column is not None and (role, data.items is None) != ("category", False):
+        if column is not None and role not in of_sides["item"]:
             fields[role] = (f"data.columns.{role}", column)
     declared = {
-        "item_fields": () if data.items else data.item_fields,
-        "user_fields": () if data.users else data.user_fields,
+        "item_fields": [name for name in data.item_fields if name not in of_sides["item"]],
+        "user_fields": [name for name in data.user_fields if name not in of_sides["user"]],
         "context_fields": [name for name in data.context_fields if name not in TIME_FIELDS],
         "behaviour_fields": [name for name in data.behaviour_fields if name not in (*data.context_fields, TIME_GAP)],
     }
@@ -212,6 +214,7 @@ class _EventReader:
             problems += [] if problem is None else [f"{file.path}: {key}: {problem}"]
         if problems:
             raise DataError(problems)
+        check_roles_differ({role: (key, names[key]) for role, (key, _) in named.items()}, file.path)
         return {role: names[key] for role, (key, _) in named.items()}
 
     def _type_rows(

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from din_train.config import ColumnsConfig
 from din_train.config.column_roles import FILE_ORDER
 from din_train.errors import DataError
-from din_train.logs.expressions import INVALID_UTF8, Mask, Reasons, flatten, take_text, to_mask
+from din_train.logs.expressions import Mask, Reasons, flatten, take_text, to_mask
 from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values
-from din_train.logs.rejects import OTHER_UNIT
+from din_train.logs.rejects import INVALID_UTF8, OTHER_UNIT
 from din_train.logs.time_unit import TICKS, find_unix_times, in_range, to_unix_seconds
 
 Ints = NDArray[np.int64]

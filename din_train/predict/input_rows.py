@@ -19,9 +19,10 @@ from din_train.dataset.time_fields import compute_time_field
 from din_train.dataset.time_range import Moments
 from din_train.dataset.vocabulary import UNKNOWN_ID, RawIds
 from din_train.errors import ConfigError
-from din_train.logs.expressions import INVALID_UTF8, NUL, Mask, flatten, is_list, take_ids, take_text, to_mask
+from din_train.logs.expressions import NUL, Mask, flatten, is_list, take_ids, take_text, to_mask
 from din_train.logs.history_text import BROKEN_LIST
 from din_train.logs.records import NullValues, drop_null_values
+from din_train.logs.rejects import INVALID_UTF8
 from din_train.logs.row_files import Chunk
 from din_train.logs.time_unit import FIRST_UNIX_SECOND, find_unix_times
 from din_train.logs.times import read_numbers, read_unix_seconds

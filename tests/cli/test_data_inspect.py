@@ -305,6 +305,11 @@ def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
         ({"x": [1, 2, 3, 4, 5]}, "column 'x' holds 1 to 5 (40.0% are 4 or more)"),
         ({"watch_time": [5, 125, 0, 300]}, "column 'watch_time' holds 0 to 300 (median 65)"),
         ({"behavior_type": [1, 1, 4, 1]}, "column 'behavior_type' holds 1 15, 4 5"),
+        ({"typ": ["a", "b", "a", "c"]}, "column 'typ' holds a 10, b 5, c 5"),
+        (
+            {"state": ["clicked", "not clicked", "clicked", "clicked"]},
+            "column 'state' holds clicked and not clicked (75.0% are clicked)",
+        ),
     ],
 )
 def test_what_may_tell_clicks_is_never_left_out_without_a_word(columns: dict[str, list[Any]], said: str) -> None:
@@ -673,6 +678,33 @@ def test_too_many_bad_lines_are_shown_and_marked() -> None:
     assert edits() == ["max_bad_share"]
 
 
+@pytest.mark.parametrize("padding", ["-1", "0", "PAD"])
+def test_ids_that_fill_empty_places_are_padding(padding: str) -> None:
+    rows = [[f"u{n % 3}", f"i{n % 5}", *[f"i{each % 5}" for each in range(n % 4)]] for n in range(30)]
+    write("rows.csv", "user,item,hist_0,hist_1,hist_2,hist_3", *(",".join((r + [padding] * 4)[:6]) for r in rows))
+    findings, config = inspect("rows.csv")
+    assert config.data.sequences is not None
+    assert config.data.sequences["history"].padding == padding
+    assert "history length min 0, median 1, p90 3, p99 3, max 3" in " ".join(findings.split())
+
+
+def test_times_in_doubles_with_fractions_are_times() -> None:
+    times = [1600000000000.5 + 1000 * row for row in range(4)]
+    pq.write_table(pa.table({"user": ["u", "u", "v", "v"], "item": ["i", "j", "i", "k"], "ts": times}), "log.parquet")
+    _, config = inspect("log.parquet")
+    assert config.data.columns is not None
+    assert config.data.columns.timestamp == "ts"
+
+
+def test_the_largest_file_of_a_folder_tells_what_its_columns_are() -> None:
+    rows = ["u,i,1,1", "u,j,2,0", "v,i,3,1"]
+    for part in (1, 2):
+        write(f"log/{part}.csv", "user,item,time,click", *rows[: 2 * part - 1])
+    _, config = inspect("log")
+    assert config.data.columns is not None
+    assert config.data.columns.label == "click"
+
+
 def test_parquet() -> None:
     times = pa.array([START * 10**6, START * 10**6 + 1, None], pa.timestamp("us"))
     table = {"customer": ["u", "u", "v"], "productId": [1, 2, 2], "time": times, "clicked": [True, False, True]}
@@ -747,7 +779,7 @@ def test_what_is_not_there_ends_with_one_line() -> None:
 
 def test_a_folder_of_another_source_is_sent_to_its_file() -> None:
     write("logs/reviews.json", *(review(*each) for each in REVIEWS))
-    assert "its first file, logs/reviews.json, is Amazon reviews, 2018 release" in fail("logs")
+    assert "one of its files, logs/reviews.json, is Amazon reviews, 2018 release" in fail("logs")
 
 
 def test_nothing_is_left_in_the_folder() -> None:

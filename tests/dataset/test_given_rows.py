@@ -297,3 +297,32 @@ def test_rows_have_all_kinds_of_fields(tmp_path: Path) -> None:
     assert manifest.field_values["age"].mean == 30.0
     assert data.event_times.tolist() == [START - 100_000, START - 1, START - 9]
     assert data.num_values["time_gap"] > 2
+
+
+def test_an_item_of_histories_alone_that_fills_empty_places_is_said(tmp_path: Path) -> None:
+    rows = [
+        {"u": f"u{n % 5}", "i": str(n % 25), "y": n % 2, "h": [str(each % 25) for each in range(n)][-9:] + ["-1"] * 3}
+        for n in range(50)
+    ]
+    _, manifest = prepare(tmp_path, {"train": rows}, row_split={"by": "user", "validation": 0.2, "test": 0.2})
+    (said,) = (each for each in manifest.remarks if "behaviours" in each)
+    assert said.startswith("'-1' is ")
+    assert said.endswith("no row's item: if it only fills empty places, give it as padding in data.sequences")
+    sequences = {"clicks": {"item": "h", "padding": "-1"}}
+    _, manifest = prepare(
+        tmp_path, {"train": rows}, row_split={"by": "user", "validation": 0.2, "test": 0.2}, sequences=sequences
+    )
+    assert not any("behaviours" in each for each in manifest.remarks)
+
+
+def test_histories_of_other_ids_than_the_rows_are_refused(tmp_path: Path) -> None:
+    rows = [
+        {"u": f"u{n % 5}", "i": str(n % 25), "y": n % 2, "h": [f"{each}.0" for each in range(n % 25)]}
+        for n in range(50)
+    ]
+    split = {"by": "user", "validation": 0.2, "test": 0.2}
+    with pytest.raises(
+        DataError, match=r"of 24 items in the histories, 0 are items of the rows; the histories have '0.0'"
+    ):
+        prepare(tmp_path, {"train": rows}, row_split=split)
+    prepare(tmp_path, {"train": rows}, row_split=split, unmatched="allow")

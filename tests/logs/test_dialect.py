@@ -107,6 +107,12 @@ def test_encodings(tmp_path: Path, content: bytes, encoding: str) -> None:
     assert read(tmp_path / "log")[-1] == ("29", title)
 
 
+def test_accented_letters_may_stand_side_by_side(tmp_path: Path) -> None:
+    german = "user,title\n" + "".join(f"{n},Süß{n}\n" for n in range(1, 30))
+    assert find(tmp_path / "log", german.encode("latin-1"))[0].encoding == "latin-1"
+    assert read(tmp_path / "log")[-1] == ("29", "Süß29")
+
+
 def test_what_may_be_damage_is_no_other_encoding(tmp_path: Path) -> None:
     one_line = TEXT.encode("ascii", "ignore") + b"30,caf\xe9\n"
     assert find(tmp_path / "log", one_line)[0].encoding == "utf-8"

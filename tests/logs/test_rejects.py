@@ -82,6 +82,11 @@ def test_a_log_without_any_event_is_an_error(runner: Runner) -> None:
         runner.amazon(b"\n\n", META, "amazon-2014")
 
 
+def test_a_log_in_another_encoding_says_which_key_to_give(runner: Runner) -> None:
+    with pytest.raises(DataError, match=r"the encoding \(utf-8, utf-16, latin-1, cp1252\) in data.format.encoding, or"):
+        runner.table("user,item,time,category\nПривет,a,1,c\n".encode("cp1251"))
+
+
 def test_a_share_means_its_decimals(runner: Runner) -> None:
     got = runner.amazon(lines(*["x"] * 29, *[review()] * 71), META, "amazon-2014", max_bad_share=0.29)
     assert got.report.rejected == {"not JSON": 29}  # 0.29 * 100 is 28.999... in floating point

@@ -14,7 +14,7 @@ COLUMNS = {"user": "u", "item": "i", "timestamp": "t"}
 EVENTS = b"u,i,t,brand,age,page\nu,a,1,B,30,home\nv,b,2,,,\n"
 
 
-def read(runner: Runner, events: Path | bytes = EVENTS, columns: dict[str, str] = COLUMNS, **values: Any) -> Outcome:
+def read(runner: Runner, events: Path | bytes = EVENTS, columns: dict[str, Any] = COLUMNS, **values: Any) -> Outcome:
     return runner.source("table", events=events, columns=columns, **values)
 
 
@@ -81,6 +81,28 @@ def test_tables_of_items_and_users(runner: Runner) -> None:
     assert [(report.lines, report.kept) for report in got.log.reports] == [(1, 1), (3, 3), (2, 2)]
 
 
+def test_what_a_table_lacks_is_taken_from_the_log(runner: Runner) -> None:
+    columns = {**COLUMNS, "category": "page"}
+    got = read(runner, columns=columns, items=b"i,size\na,9\n", item_fields=["brand", "size"])
+    assert got.events == [("u", "a", 1, "home", "B", 0), ("v", "b", 2, None, None, 1)]
+    assert pq.read_schema(got.log.events).names[3:5] == ["category", "field brand"]
+    assert got.items == [("a", "9")]
+    labelled = b"u,i,t,page\nu,a,1,0\nv,b,2,1\n"
+    with pytest.raises(DataError, match=r"data\.item_fields\.page: no column 'page' in the header, which has i, size"):
+        read(runner, labelled, {**COLUMNS, "label": "page"}, items=b"i,size\na,9\n", item_fields=["page"])
+
+
+def test_a_column_with_a_role_is_no_field_however_it_is_named(runner: Runner) -> None:
+    events = b"u,i,t,page\nu,a,1,0\nv,b,2,1\n"
+    with pytest.raises(DataError) as caught:
+        read(runner, events, {"user": 2, "item": "i", "timestamp": "t", "label": 4}, context_fields=["page"])
+    path = runner.folder / "input-1"
+    assert caught.value.problems == (
+        f"{path}: data.columns.item: 'i' is the column of data.columns.user already; name another one",
+        f"{path}: data.context_fields.page: 'page' is the column of data.columns.label already; name another one",
+    )
+
+
 def test_an_id_given_again_fills_in_what_its_first_row_lacks(runner: Runner) -> None:
     items = b"i,brand,size\na,B,\nb,,\na,C,9\n"
     got = read(runner, items=items, item_fields=["brand", "size"])
@@ -127,7 +149,7 @@ def test_a_table_of_nothing(runner: Runner) -> None:
 def test_a_column_that_a_table_lacks(runner: Runner) -> None:
     path = runner.folder / "input-2"
     with pytest.raises(DataError) as caught:
-        read(runner, items=b"i,brnd,x\na,B,1\n", item_fields=["brand", "size"])
+        read(runner, b"u,i,t\nu,a,1\n", items=b"i,brnd,x\na,B,1\n", item_fields=["brand", "size"])
     assert caught.value.problems == (
         f"{path}: data.item_fields.brand: no column 'brand' in the header, which has i, brnd, x; did you mean 'brnd'? "
         "(read as comma-separated)",
