@@ -65,8 +65,8 @@ def describe_credentials(url: str) -> str | None:
     if secret is None:
         return None
     return (
-        f"received {make_printable(hide_credentials(url))} with {secret}, which may be a secret and would be stored "
-        "with each run; give the URL without it, and credentials in the environment"
+        f"received a URL ({make_printable(url.partition('://')[0])}://...) with {secret}, which may be a secret and "
+        "would be stored with each run; give the URL without it, and credentials in the environment"
     )
 
 
