@@ -4,7 +4,9 @@ A URL with credentials is refused, so that none is ever shown or stored: fsspec'
 environment.
 """
 
+import errno
 import io
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -104,10 +106,18 @@ class RemoteStatus(NamedTuple):
 
 
 class RemotePath:
-    """A file, a folder or a glob by its URL. Whatever goes wrong on the way to it is an `OSError`."""
+    """A file, a folder or a glob by its URL. Whatever goes wrong on the way to it is an `OSError`.
 
-    def __init__(self, url: str) -> None:
+    is_listed: whether it is a file that `find_files` has found.
+
+    Args:
+        info: what the listing said of it, so that no file of many is asked for again.
+    """
+
+    def __init__(self, url: str, info: dict[str, Any] | None = None) -> None:
         self._url = url
+        self._info = info
+        self.is_listed = info is not None
 
     def __str__(self) -> str:
         return self._url
@@ -159,11 +169,13 @@ class RemotePath:
         return io.BufferedReader(_RawFile(file), 1 << 16)
 
     def stat(self) -> RemoteStatus:
-        """What its file system knows of it now."""
+        """What its file system knows of it: now, or when it was listed."""
         with _os_errors():
             system, path = self._connect()
-            system.invalidate_cache()  # what an earlier listing said may be old
-            info = system.info(path)
+            info = self._info
+            if info is None or info.get("size") is None:
+                system.invalidate_cache()  # what an earlier listing said may be old
+                info = system.info(path)
             if info.get("type") == "directory":
                 return RemoteStatus(stat.S_IFDIR, 0, 0, 0, 0)
             if info.get("size") is None:
@@ -190,23 +202,20 @@ class RemotePath:
         with _os_errors():
             system, path = self._connect()
             names = system.ls(path, detail=False)
-        return iter([self._name_as_url(self._url, name) for name in names])
+        return iter([RemotePath(_name_as_url(self._url, name)) for name in names])
 
     def find_files(self) -> list["RemotePath"]:
         """The files of a folder and of those in it, or those that a glob names, by name."""
         with _os_errors():
             system, path = self._connect()
             if self.is_dir():
-                return sorted(self._name_as_url(self._url, name) for name in system.find(path))
-            before = re.split(r"[*?\[]", self._url, maxsplit=1)[0].rpartition("/")[0]
-            found = system.glob(path, detail=True)
-            return sorted(self._name_as_url(before, name) for name, info in found.items() if info["type"] == "file")
-
-    def _name_as_url(self, folder: str, name: str) -> "RemotePath":
-        """What a file system calls by its own name, by that of a folder it lies in."""
-        system, root = RemotePath(folder)._connect()
-        inner = str(system._strip_protocol(name)).removeprefix(root.rstrip("/"))
-        return RemotePath(f"{folder}/{inner.lstrip('/')}")
+                folder, found = self._url, system.find(path, detail=True)
+            else:
+                system.invalidate_cache()
+                folder = re.split(r"[*?\[]", self._url, maxsplit=1)[0].rpartition("/")[0]
+                found = system.glob(path, detail=True)
+            files = ((name, info) for name, info in found.items() if info["type"] == "file")
+            return sorted(RemotePath(_name_as_url(folder, name), info) for name, info in files)
 
     def _split(self) -> tuple[str, str, str]:
         url = _URL.match(self._url)
@@ -223,6 +232,14 @@ class RemotePath:
             return self.stat().st_mode
         except OSError:
             return None
+
+
+def _name_as_url(folder: str, name: str) -> str:
+    """What a file system calls by its own name, by the URL of a folder it lies in."""
+    from fsspec.core import url_to_fs
+
+    system, root = url_to_fs(folder)
+    return f"{folder}/{str(system._strip_protocol(name)).removeprefix(root.rstrip('/')).lstrip('/')}"
 
 
 class _RawFile(io.RawIOBase):
@@ -264,7 +281,7 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
     except Exception as error:
         text = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise OSError(hide_credentials(text)) from None

@@ -10,13 +10,15 @@ import pyarrow as pa
 
 from din_train.errors import DataError
 from din_train.files import compute_sha256
-from din_train.remote_path import hide_credentials
+from din_train.remote_path import RemotePath, hide_credentials
 
 _LOG = "_delta_log"
 
 
 def is_delta_table(path: Path) -> bool:
     """Whether a folder is a Delta table."""
+    if isinstance(path, RemotePath) and path.is_listed:
+        return False
     try:
         return (path / _LOG).is_dir()
     except (OSError, ValueError):

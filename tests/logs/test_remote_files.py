@@ -96,7 +96,9 @@ def test_a_log_in_an_object_store(memory: Any, tmp_path: Path, files: dict[str, 
     config = make_config(tmp_path, data={"events": f"memory://bucket/{events}"})
     check_prepared(config)
     assert f"events: memory://bucket/{events}\n" in dump_config(config)
-    assert [file.sha256 for file in prepare(config).manifest.inputs] != []
+    shown = [file.name for file in prepare(config).manifest.inputs]
+    wanted = sorted(name for name in files if "other" not in name and "_temporary" not in name)
+    assert shown == [name.rpartition("/")[2] for name in wanted]
 
 
 def test_a_changed_remote_file_is_noticed(memory: Any, tmp_path: Path) -> None:
@@ -128,6 +130,33 @@ def test_folders_of_remote_files_are_columns(memory: Any) -> None:
     assert str(path) == "memory://bucket/log/day=2020-01-02/part.csv"
     (chunk,) = file.read_chunks(10, lambda _: None)
     assert chunk.table.to_pylist() == [{"user": "u", "item": "i", "day": "2020-01-02"}]
+
+
+def test_tables_beside_the_log_may_be_remote_too(memory: Any, tmp_path: Path) -> None:
+    items = sorted({row[1] for row in EVENTS})
+    for name, table in {
+        "items.parquet": pa.table({"item": items, "category": ["a", "b", "a", "b", "a"]}),
+        "vectors.parquet": pa.table({"item": items, "vector": [[float(place), 1.0] for place in range(5)]}),
+    }.items():
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        memory.pipe(f"/bucket/{name}", sink.getvalue().to_pybytes())
+    memory.pipe("/bucket/log.csv", CSV)
+    vectors = {"image": {"path": "memory://bucket/vectors.parquet", "column": "vector"}}
+    data = {"events": "memory://bucket/log.csv", "items": "memory://bucket/items.parquet", "item_vectors": vectors}
+    config = make_config(tmp_path, data=data)
+    check_prepared(config)
+    stored = pq.read_table(config.data.prepared / "items.parquet")
+    assert dict(zip(stored["item"].to_pylist(), stored["image_vector"].to_pylist(), strict=True))["i3"] == [3.0, 1.0]
+    assert "path: memory://bucket/vectors.parquet\n" in dump_config(config)
+    assert [each.name for each in prepare(config).manifest.inputs] == ["log.csv", "items.parquet", "vectors.parquet"]
+
+
+def test_equal_remote_files_are_refused(memory: Any, tmp_path: Path) -> None:
+    memory.pipe("/bucket/0.csv", CSV)
+    memory.pipe("/bucket/1.csv.gz", gzip.compress(CSV))
+    with pytest.raises(DataError, match=r"memory://bucket/1\.csv\.gz: has the same content as memory://bucket/0\.csv"):
+        prepare(make_config(tmp_path, data={"events": "memory://bucket/*"}))
 
 
 def test_rejected_lines_name_the_url(memory: Any, tmp_path: Path) -> None:
