@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from din_train.cli.init import read_starter
+from din_train.cli.options import InputPath
 
 
 @click.group("data")
@@ -13,7 +14,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputPath())
 def inspect(file: Path) -> None:
     """Say what FILE is and what it holds, and print a config for it.
 

@@ -1,8 +1,32 @@
 """Options that several commands share."""
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from din_train.errors import ConfigError
+from din_train.printable import make_printable
+from din_train.remote_path import describe_credentials, is_url, make_input_path
+
+
+class InputPath(click.Path):
+    """A file to read: its path or its URL."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path, or one of `make_input_path`."""
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        if problem := describe_credentials(value):
+            raise ConfigError(problem)
+        try:
+            return make_input_path(value)
+        except ValueError as error:
+            raise ConfigError(f"{make_printable(value)}: {error}") from None
+
 
 config_option = click.option(
     "--config", required=True, metavar="FILE", type=click.Path(path_type=Path), help="The YAML config of the run."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import run_dir_option, set_option
+from din_train.cli.options import InputPath, run_dir_option, set_option
 
 
 @click.command("predict")
@@ -14,7 +14,7 @@ from din_train.cli.options import run_dir_option, set_option
     "source",
     required=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="Users and items to score: CSV or TSV (plain or .gz) or Parquet, in raw ids.",
 )
 @click.option(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from din_train.config.column_roles import FILE_ORDER, ROLES, ColumnsConfig
 from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
-from din_train.config.file_formats import Column, FilePath, FormatConfig, SideTable, SideTableConfig
+from din_train.config.file_formats import Column, FilePath, FormatConfig, LocalPath, SideTable, SideTableConfig
 from din_train.config.rows import RowSplitConfig, SequenceConfig
 from din_train.config.section import Section
 
@@ -234,7 +234,7 @@ class DataConfig(Section):
             "has no value at all: refuse it, or allow it to be unknown everywhere"
         ),
     ] = "refuse"
-    prepared: Annotated[FilePath, Field(description="folder of the prepared data set")]
+    prepared: Annotated[LocalPath, Field(description="folder of the prepared data set")]
     protocol: Annotated[
         Protocol,
         Field(
@@ -281,7 +281,7 @@ class DataConfig(Section):
         Field(ge=1, le=1024, description="threads of preparation, all cores if left out; changes no result"),
     ] = None
     temp_folder: Annotated[
-        FilePath | None, Field(description="for preparation's temporary files; beside `prepared` if left out")
+        LocalPath | None, Field(description="for preparation's temporary files; beside `prepared` if left out")
     ] = None
 
     @model_validator(mode="before")
@@ -311,7 +311,8 @@ class DataConfig(Section):
         """The path of a key such as `events` or `item_vectors.image`; None if it is left out."""
         section, _, name = key.partition(".")
         if name:
-            return Path((getattr(self, section) or {})[name].path)
+            given: ItemVectorsConfig = (getattr(self, section) or {})[name]
+            return given.path
         value = getattr(self, key)
         return value.path if isinstance(value, SideTableConfig) else value
 

@@ -2,11 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
+)
+from pydantic_core import PydanticCustomError
 
-from din_train.config.section import Section
+from din_train.config.section import CROSS_FIELD, Section
+from din_train.remote_path import describe_credentials, is_remote, is_url, make_input_path
 
 Encoding = Literal["utf-8", "utf-16", "latin-1", "cp1252"]
 
@@ -17,7 +29,34 @@ def _refuse_nameless(path: Path) -> Path:
     return path
 
 
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_refuse_nameless)]
+def _take_file(value: object, take_path: ValidatorFunctionWrapHandler) -> Path:
+    if isinstance(value, str) and is_url(value):
+        _refuse_credentials(value)
+        return make_input_path(value)
+    return cast("Path", value) if is_remote(value) else _refuse_nameless(take_path(value))
+
+
+def _refuse_url(value: object) -> object:
+    if is_url(value):
+        _refuse_credentials(str(value))
+        raise ValueError("expected a path on this machine: only input files may be URLs")
+    return value
+
+
+def _refuse_credentials(url: str) -> None:
+    problem = describe_credentials(url)
+    if problem is not None:  # the message has to hide it too
+        raise PydanticCustomError(CROSS_FIELD, problem.replace("{", "{{").replace("}", "}}"))
+
+
+def _write_path(path: Path, info: SerializationInfo) -> Any:
+    return str(path) if info.mode_is_json() else path
+
+
+# An input file: a path, or a URL that fsspec opens.
+FilePath = Annotated[Path, Field(strict=False), WrapValidator(_take_file), PlainSerializer(_write_path)]
+# Where something is written.
+LocalPath = Annotated[Path, Field(strict=False), AfterValidator(_refuse_nameless), BeforeValidator(_refuse_url)]
 
 # A column's name in the header, or its position from 1.
 Column = Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=1, lt=2**31)]
@@ -69,7 +108,7 @@ class SideTableConfig(Section):
 
 
 def _take_path(value: object) -> object:
-    return {"path": value} if isinstance(value, (str, Path)) else value
+    return {"path": value} if isinstance(value, (str, Path)) or is_remote(value) else value
 
 
 SideTable = Annotated[SideTableConfig, BeforeValidator(_take_path)]

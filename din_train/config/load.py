@@ -12,6 +12,7 @@ from din_train.config.section import describe_problems
 from din_train.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, dump_yaml, parse_yaml
 from din_train.errors import ConfigError
 from din_train.printable import shorten
+from din_train.remote_path import hide_credentials
 
 PRESETS = Path(__file__).with_name("presets")
 
@@ -96,7 +97,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _apply_override(values: dict[str, Any], override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
-    keys, override = key.split("."), shorten(override, 100)
+    keys, override = key.split("."), shorten(hide_credentials(override), 100)
     if not equals or not all(keys):
         raise ConfigError(f"--set {override}: expected dotted.key=value, for example training.epochs=3")
     if len(keys) > MAX_DEPTH:

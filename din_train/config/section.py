@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from din_train.printable import shorten
+from din_train.remote_path import hide_credentials
 
-_CROSS_FIELD = "cross_field"
+CROSS_FIELD = "cross_field"  # the type of a problem whose message says what was received
 _YAML_NAMES = {None: "null", True: "true", False: "false"}
 _REWORDED = {
     "Input should be a valid": "expected a",
@@ -43,7 +44,7 @@ class Section(BaseModel):
     @model_validator(mode="after")
     def _report_problems(self) -> Self:
         problems = [
-            InitErrorDetails(type=PydanticCustomError(_CROSS_FIELD, message), loc=tuple(key.split(".")), input=None)
+            InitErrorDetails(type=PydanticCustomError(CROSS_FIELD, message), loc=tuple(key.split(".")), input=None)
             for key, message in self.find_problems()
         ]
         if problems:
@@ -68,7 +69,7 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> str:
     key = shorten(".".join(str(part) for part in location), 200)
     received = _show(details["input"])
     match details["type"]:
-        case type_ if type_ == _CROSS_FIELD:  # its message says what was received
+        case type_ if type_ == CROSS_FIELD:
             return f"{key}: {details['msg']}"
         case "missing":
             return f"{key}: missing, expected {_meaning(schema, location)}"
@@ -155,4 +156,4 @@ class _Cut(reprlib.Repr):
         self.maxlong = 200
 
     def repr_str(self, x: str, level: int) -> str:  # noqa: ARG002
-        return repr(x[:60])
+        return repr(hide_credentials(x)[:60])

@@ -1,6 +1,5 @@
 """Given vectors of items (text or image embeddings), from Parquet files to columns of the table of items."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from din_train.dataset.vocabulary import FIRST_REAL_ID, RawIds
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
 from din_train.logs.expressions import take_text
+from din_train.logs.row_files import parquet_source
 
 _ROWS_AT_ONCE = 10_000
 
@@ -48,9 +48,9 @@ class _VectorReader:
     """
 
     def __init__(self, key: str, given: ItemVectorsConfig, default_key: str | int) -> None:
-        self._key, self._path = key, Path(given.path)
+        self._key, self._path = key, given.path
         try:
-            self._file = pq.ParquetFile(self._path)
+            self._file = pq.ParquetFile(parquet_source(self._path))
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"{key}.path: {self._path}: no Parquet file ({str(error).splitlines()[0]}); write the vectors as one"

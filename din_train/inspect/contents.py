@@ -18,7 +18,9 @@ from din_train.dataset.database import connect
 from din_train.dataset.store import QUANTILES
 from din_train.inspect.recognise import recognise
 from din_train.logs import ROW_SPLITS, FileReport, RawLog, RawSamples, input_files, read_log, read_samples
+from din_train.logs.delta import is_delta_table, open_delta
 from din_train.logs.lines import read_lines, read_magic
+from din_train.logs.row_files import parquet_source
 from din_train.logs.time_unit import TICKS
 
 _BAD_LINES_SHOWN = 5
@@ -195,8 +197,11 @@ def _list_bad_lines(rejected: Path, *, with_names: bool) -> list[str]:
 
 def count_lines(path: Path) -> int:
     """Count the lines that are not blank, without a table's header, or the rows of Parquet."""
+    if is_delta_table(path):
+        with open_delta(path, None) as (_, _, rows):
+            return rows
     if read_magic(path).startswith(b"PAR1"):
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(parquet_source(path)).num_rows)
     lines = sum(1 for _number, line in read_lines(path, lambda _bytes: None) if line.strip())
     found = recognise(path)
     return lines - (

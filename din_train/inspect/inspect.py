@@ -14,7 +14,7 @@ from din_train.inspect.guess import Guess, list_names
 from din_train.inspect.neighbour_files import find_metadata, find_side_tables, find_splits
 from din_train.inspect.recognise import Recognised, recognise
 from din_train.inspect.starter_config import fill_in_starter, mark_bad_share, split_users
-from din_train.logs import input_files
+from din_train.logs import readable_files
 from din_train.logs.dialect import Dialect
 from din_train.logs.first_rows import FirstRows
 from din_train.logs.samples import X1_COLUMNS
@@ -165,7 +165,7 @@ def _describe_dialect(dialect: Dialect) -> dict[str, Any]:
 def _name_path(path: Path) -> Path:
     """The path in a form that a config can hold."""
     path = path.resolve() if path.name in ("", "..") else path
-    shown = os.fsencode(path).decode(errors="replace")
+    shown = os.fsencode(str(path)).decode(errors="replace")
     if shown != str(path):
         raise DataError(f"{shown}: the path is not in UTF-8, so that no config can hold it; rename the file")
     if not path.name:
@@ -176,7 +176,7 @@ def _name_path(path: Path) -> Path:
 def _find_log_files(path: Path) -> tuple[Path, ...]:
     columns = ColumnsConfig(user="user", item="item", timestamp="time")
     try:
-        return input_files(DataConfig(source="table", events=path, columns=columns, prepared=Path("prepared")))
+        return readable_files(DataConfig(source="table", events=path, columns=columns, prepared=Path("prepared")))
     except DataError as error:
         raise DataError([problem.removeprefix("data.events: ") for problem in error.problems]) from None
 

@@ -12,6 +12,7 @@ from din_train.inspect.recognise import Recognised, are_amazon, read_rows, recog
 from din_train.inspect.table_columns import COLUMN_NAMES
 from din_train.logs.feedback import simplify_name
 from din_train.logs.first_rows import FirstRows
+from din_train.remote_path import is_remote
 
 # Key of `data` -> words for it in the names of files.
 _SPLITS = {"train": ("train", "training"), "validation": ("valid", "validation", "val", "dev"), "test": ("test",)}
@@ -74,7 +75,8 @@ def find_side_tables(
     """
     ids = {"item": items, "user": {*rows.values.get(_column(rows, columns.get("user")), ())}}
     best: dict[str, tuple[float, Path, str, FirstRows]] = {}
-    neighbours = [each for each in sorted(path.parent.iterdir()) if each.is_file() and each.name[0] not in "._"]
+    beside = () if is_remote(path) else sorted(path.parent.iterdir())  # a bucket may hold any number of files
+    neighbours = [each for each in beside if each.is_file() and each.name[0] not in "._"]
     for candidate in [each for each in neighbours if each not in (path, *taken)][:_MOST_NEIGHBOURS]:
         try:
             side = read_rows(candidate)

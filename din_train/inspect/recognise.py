@@ -14,6 +14,7 @@ from din_train.inspect.column_values import is_row
 from din_train.inspect.guess import Guess, list_names
 from din_train.inspect.table_columns import NoBehavioursError, guess_columns
 from din_train.logs.amazon_reviews import KEYS
+from din_train.logs.delta import is_delta_table
 from din_train.logs.first_rows import FirstRows, read_first_rows
 from din_train.logs.lines import read_blocks, read_magic
 from din_train.logs.records import parse_json_object, parse_literal_object
@@ -76,7 +77,7 @@ def recognise(path: Path) -> Recognised:
     Raises:
         DataError: if it cannot be read, or is no log.
     """
-    if not read_magic(path).startswith((b"PAR1", b"ARROW1")):
+    if not is_delta_table(path) and not read_magic(path).startswith((b"PAR1", b"ARROW1")):
         lines = _read_head(path)
         if sum(line.lstrip().startswith(b"{") for line in lines) * 2 > len(lines):
             amazon = _recognise_amazon(lines)

@@ -2,17 +2,21 @@
 
 import glob
 import os
+import re
 import stat
 from pathlib import Path
+from typing import cast
 
 from din_train.config import DataConfig
 from din_train.errors import DataError
 from din_train.logs.amazon import read_amazon
+from din_train.logs.delta import is_delta_table, list_log
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.movielens import read_movielens
 from din_train.logs.samples import ROW_SPLITS, RawSamples, read_sample_files
 from din_train.logs.table import read_events, read_table
 from din_train.logs.taobao import describe_taobao
+from din_train.remote_path import RemotePath, is_remote
 
 __all__ = [
     "FILE_KEYS",
@@ -27,6 +31,7 @@ __all__ = [
     "list_file_keys",
     "read_log",
     "read_samples",
+    "readable_files",
 ]
 
 FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
@@ -71,18 +76,29 @@ def read_samples(data: DataConfig, folder: Path, progress: Progress) -> RawSampl
 
 
 def input_files(data: DataConfig) -> tuple[Path, ...]:
-    """The log's files.
+    """The log's files; of a Delta table those of its own log, which name all others and change with them.
 
     Raises:
         DataError: with one line for each that is not a file with something in it.
     """
+    return tuple(
+        file for path in readable_files(data) for file in ((*list_log(path),) if is_delta_table(path) else (path,))
+    )
+
+
+def readable_files(data: DataConfig) -> tuple[Path, ...]:
+    """The same, a Delta table as its folder."""
     return tuple(path for paths in _find_files(data).values() for path in paths)
 
 
 def find_missing(data: DataConfig) -> list[Path]:
     """Files of the log that are no longer where `data` says."""
     paths = [path for key in list_file_keys(data) if (path := data.path_of(key)) is not None]
-    return [path for path in paths if not any(os.path.exists(each) for each in _expand(path))]  # noqa: PTH110 - raises nothing
+    return [path for path in paths if not any(map(_exists, _expand(path)))]
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() if is_remote(path) else os.path.exists(path)  # noqa: PTH110 - raises nothing
 
 
 def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
@@ -96,8 +112,11 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
         files[key] = _expand(path) if key in _TAKEN_TOGETHER.get(data.source, ()) else (path,)
         if not files[key]:
             problems.append(f"data.{key}: {path}: no file there matches; check the path")
+        takes_delta = data.source in ("table", "rows") and "." not in key
         problems += [
-            f"data.{key}: {each}: {problem}" for each in files[key] if (problem := _find_problem(each)) is not None
+            f"data.{key}: {each}: {problem}"
+            for each in files[key]
+            if (problem := _find_problem(each)) is not None and not (takes_delta and is_delta_table(each))
         ]
     if problems:
         raise DataError(problems)
@@ -105,7 +124,14 @@ def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
 
 
 def _expand(path: Path) -> tuple[Path, ...]:
-    """The files of a folder (those whose name begins with `.` or `_` left out) or a glob; else the path itself."""
+    """The files of a folder (those whose name begins with `.` or `_` left out) or a glob; else the path itself.
+
+    That is a Delta table's too.
+    """
+    if is_delta_table(path):
+        return (path,)
+    if isinstance(path, RemotePath):
+        return _expand_remote(path)
     if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, raises nothing
         found = [each for each in path.rglob("*") if each.is_file()]
         parts = {each: each.relative_to(path).parts for each in found}
@@ -115,13 +141,26 @@ def _expand(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
+def _expand_remote(path: RemotePath) -> tuple[Path, ...]:
+    is_folder = path.is_dir()
+    if not is_folder and (path.exists() or not glob.has_magic(str(path))):
+        return (cast("Path", path),)
+    try:
+        found = path.find_files()
+    except OSError:
+        return (cast("Path", path),)  # it is said when the path is looked at
+    own = len(str(path)) if is_folder else 0
+    shown = [each for each in found if not own or not re.search(r"/[._]", str(each)[own:])]
+    return tuple(cast("list[Path]", shown))
+
+
 def _find_problem(path: Path) -> str | None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return "no such file; check the path, or download the file first"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        return f"cannot be read ({getattr(error, 'strerror', error)}); check the path and its permissions"
+        return f"cannot be read ({getattr(error, 'strerror', None) or error}); check the path and its permissions"
     if stat.S_ISDIR(status.st_mode):
         return "is a directory; expected a file"
     if not stat.S_ISREG(status.st_mode):

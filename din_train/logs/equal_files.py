@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from din_train.errors import DataError
 from din_train.logs.lines import BLOCK_BYTES, tell_packing, unpack
-from din_train.logs.row_files import find_partitions
+from din_train.logs.row_files import find_partitions, parquet_source
 
 _BEGINNING = 1 << 16
 
@@ -60,7 +60,7 @@ def _has_rows(path: Path) -> bool:
         magic = file.read(4)
     if magic == b"PAR1":
         try:
-            return bool(pq.read_metadata(path).num_rows)
+            return bool(pq.read_metadata(parquet_source(path)).num_rows)
         except (pa.ArrowException, OSError):
             return True
     with path.open("rb") as disk:

@@ -81,7 +81,7 @@ class Rejects:
         self.nulls = frozenset(data.null_values)
         self._output = output
         self._data = data
-        self._file = os.fsencode(report.path).decode(errors="replace")
+        self._file = os.fsencode(str(report.path)).decode(errors="replace")
         self._total = 0
         self._first = ""
 

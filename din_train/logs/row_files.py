@@ -19,13 +19,15 @@ from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.logs.chunks import Chunk, regroup
 from din_train.logs.columns import find_columns
+from din_train.logs.delta import is_delta_table, measure_input, open_delta, read_delta_schema
 from din_train.logs.dialect import Dialect, find_dialect, read_decoded_head
 from din_train.logs.json_rows import JsonText
 from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress
 from din_train.logs.text_columns import read_text_rows
+from din_train.remote_path import is_remote
 
-__all__ = ["Chunk", "RowFile", "find_partitions", "open_row_file"]
+__all__ = ["Chunk", "RowFile", "find_partitions", "open_row_file", "parquet_source"]
 
 _PARQUET_ROWS = 1 << 16  # read at once, at most
 _ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
@@ -123,9 +125,12 @@ def open_row_file(path: Path, format: FormatConfig | None = None) -> RowFile:
     """
     given = FormatConfig() if format is None else format
     dialect = None
-    magic = read_magic(path)
+    is_delta = is_delta_table(path)
+    magic = b"" if is_delta else read_magic(path)
     read: _Read
-    if magic.startswith(b"PAR1"):
+    if is_delta:
+        schema, form, read = read_delta_schema(path), "a Delta table", partial(_read_delta, path)
+    elif magic.startswith(b"PAR1"):
         schema, form, read = _read_parquet_schema(path), "Parquet", partial(_read_parquet, path)
     elif magic.startswith((_ARROW_FILE, _ARROW_STREAM)):
         schema, form, read = _read_arrow_schema(path), "Arrow", partial(_read_arrow, path)
@@ -153,6 +158,11 @@ def find_partitions(path: Path) -> dict[str, str | None]:
     return partitions
 
 
+def parquet_source(path: Path) -> Any:
+    """What pyarrow reads a Parquet file from: its path, or an open file if it is remote."""
+    return path.open("rb") if is_remote(path) else path
+
+
 def _find_json(path: Path, given: FormatConfig) -> JsonText | None:
     if given.delimiter is not None:
         return None
@@ -177,14 +187,14 @@ def _read_text(
 
 def _read_parquet_schema(path: Path) -> pa.Schema:
     try:
-        return pq.read_schema(path)
+        return pq.read_schema(parquet_source(path))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, "Parquet", error) from None
 
 
 def _read_parquet(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(parquet_source(path)) as file:
             batches = file.iter_batches(min(rows, _PARQUET_ROWS), columns=list(columns))
             yield from _number_rows(batches, columns, file.metadata.num_rows, path, progress)
     except (pa.ArrowException, OSError) as error:
@@ -219,11 +229,18 @@ def _read_arrow(path: Path, columns: Sequence[str], rows: int, progress: Progres
         yield from _number_rows(pieces, columns, total, path, progress)
 
 
+def _read_delta(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
+    with open_delta(path, columns) as (_, batches, total):
+        pieces = (batch.slice(start, rows) for batch in batches for start in range(0, len(batch), rows))
+        yield from _number_rows(pieces, columns, total, path, progress)
+
+
 def _number_rows(
     batches: Iterator[Any], columns: Sequence[str], total: int | None, path: Path, progress: Progress
 ) -> Iterator[Chunk]:
     """Batches as chunks; progress is that of the rows, of which there are `total`, if that is known."""
-    size, done, reported = path.stat().st_size, 0, 0
+    size = measure_input(path)
+    done = reported = 0
     for batch in batches:
         table = pa.Table.from_batches([batch]).select(list(columns))
         table.validate()

@@ -18,7 +18,8 @@ from din_train import terminal
 from din_train.config import Config
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
 from din_train.evaluation.metrics import compute_click_probabilities
-from din_train.files import check_can_be_folder, compute_sha256, follow_links
+from din_train.files import check_can_be_folder, follow_links
+from din_train.logs.delta import hash_input, measure_input
 from din_train.logs.rejects import count_allowed
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.predict.input_columns import SCORE_COLUMNS, SEPARATOR, InputColumns, find_input_columns, parse_columns
@@ -30,6 +31,7 @@ from din_train.predict.unfinished_table import (
     open_unfinished,
     unfinished_folder,
 )
+from din_train.remote_path import is_remote
 from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run, read_training_samples, score_samples
 from din_train.signals import interrupted_exit_code, name_signal
@@ -112,7 +114,7 @@ def predict(
 def _check_output_path(output: Path, source: Path, *, overwrite: bool) -> None:
     if output.suffix != ".parquet":
         raise ConfigError(f"--output: received {output}, expected a name that ends in .parquet")
-    if output.exists() and source.exists() and output.samefile(source):
+    if not is_remote(source) and output.exists() and source.exists() and output.samefile(source):
         raise ConfigError(f"--output: {output} is the input itself; choose another name")
     if output.is_dir():
         raise ConfigError(f"--output: {output}: is a folder; choose another name")
@@ -128,7 +130,7 @@ def _describe_request(
     import tensorflow as tf
 
     return {
-        "input": compute_sha256(file.path),
+        "input": hash_input(file.path),
         "weights": opened.checkpoint.sha256,
         "data_set": opened.data.fingerprint,
         "columns": [columns.user, columns.item, columns.history, columns.timestamp, columns.event],
@@ -244,7 +246,7 @@ def _score_chunks(
     """Finish every chunk; return the summary of all rows, and the number of chunks."""
     file, total, chunks, going_on = scorer.file, ChunkSummary(), 0, False
     try:
-        with terminal.reading_progress(file.path.stat().st_size, "scoring") as progress:
+        with terminal.reading_progress(measure_input(file.path), "scoring") as progress:
             for chunk in file.read_chunks(chunk_rows, progress):
                 kept = _read_kept(unfinished, chunks)
                 if kept is not None:

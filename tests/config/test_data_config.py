@@ -1,5 +1,6 @@
-"""The rules of `data`, `filters` and `negatives` that need several keys, and times as people write them."""
+"""The rules of `data`, `filters` and `negatives` that need several keys, times as people write them, and URLs."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -310,3 +311,60 @@ def test_a_separator_belongs_to_ready_made_samples(config_file: Path, problems: 
     assert problems(text=text_of(f"{TABLE}, history_separator: '|'")) == [
         "data.history_separator: not used by source 'table'; remove it or change data.source"
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("s3://AKIA:sec/ret@bucket/log.csv", "a user or password"),
+        ("s3://AKIA:hush", "a user or password"),
+        ("https://hush@host/log.csv", "a user or password"),
+        ("https://host:80/log.csv?download=1&sig=hush", "a query"),
+        ("https://host/log.csv?hush", "a query"),
+        ("https://host/log.csv#hush", "a fragment"),
+        ("s3://bucket/log.csv?AWSAccessKeyId=hush", "a query"),
+        ("zip://log.csv::s3://AKIA:hush@bucket/log.zip", "a user or password"),
+    ],
+)
+@pytest.mark.parametrize("key", ["reviews", "prepared"])
+def test_no_url_with_credentials_is_taken_or_shown(problems: Problems, key: str, url: str, secret: str) -> None:
+    scheme = url.partition("://")[0]
+    assert problems(f"data.{key}={url}") == [
+        f"data.{key}: received a URL ({scheme}://...) with {secret}, which may be a secret and would be stored with "
+        "each run; give the URL without it, and credentials in the environment"
+    ]
+
+
+def test_credentials_in_a_wrong_key_are_not_shown(problems: Problems) -> None:
+    assert problems("data.max_bad_share=s3://AKIA:hush@b/x") == [
+        "data.max_bad_share: received 's3://b/x', expected a number"
+    ]
+    assert "hush" not in str(problems("name.x=s3://AKIA:hush@b/x"))
+
+
+@pytest.mark.parametrize("key", ["prepared", "temp_folder"])
+def test_outputs_are_no_urls(problems: Problems, key: str) -> None:
+    assert problems(f"data.{key}=s3://bucket/x") == [
+        f"data.{key}: received 's3://bucket/x', expected a path on this machine: only input files may be URLs"
+    ]
+
+
+def test_urls_need_their_packages(problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert problems("data.reviews=s3://bucket/x") == [
+        "data.reviews: received 's3://bucket/x', which needs fsspec; install din-train[cloud]"
+    ]
+
+
+def test_urls_are_dumped_as_they_are_given(config_file: Path) -> None:
+    pytest.importorskip(
+        "fsspec", reason="fsspec is not installed: URLs in configs are NOT tested; install din-train[cloud]"
+    )
+    url = "s3://bucket/day=1//a.json.gz?versionId=7"
+    config = load_config(config_file, [f"data.events={url}"])
+    config_file.write_text(dump_config(config))
+    again = load_config(config_file)
+    assert f"events: {url}\n" in config_file.read_text()
+    assert again == config == type(config).model_validate(config.model_dump())
+    assert (str(again.data.events), getattr(again.data.events, "name", None)) == (url, "a.json.gz")
+    assert load_config(config_file, ["data.events=file:///logs/a"]).data.events == Path("/logs/a")
