@@ -64,16 +64,12 @@ class RankingModel(keras.Model):
         self.padded = padded
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
-        self._signature = build_signature(context_widths or {}, behaviour_fields)
+        signature = build_signature(context_widths or {}, behaviour_fields)  # Keras would wrap an attribute
+        self._trace: Callable[[], Any] = lambda: tf.function(
+            lambda inputs: self(inputs, training=False), input_signature=[signature]
+        )
         self._takes_new_items = False
         self.score = self._trace()
-
-    def _trace(self) -> Callable[[Inputs], tf.Tensor]:
-        """The scoring function, to be traced at its first call."""
-        traced: Callable[[Inputs], tf.Tensor] = tf.function(
-            lambda inputs: self(inputs, training=False), input_signature=[self._signature]
-        )
-        return traced
 
     def add_items(self, items: NewItems) -> None:
         """Score items that came after training, in place of those that were added before."""

@@ -518,7 +518,7 @@ def test_lines_of_ten_megabytes(runner: Runner) -> None:
     rows, raw = runner.ready_made(
         header + b"1,u,i,c," + history + b"," + history + b"\n" + long + b"\n", header + b"1,u,i,c,,\n"
     )
-    assert (len(rows), raw.reports[0].rejected) == (2, {"wrong number of fields": 1})
+    assert (len(rows), raw.log.reports[0].rejected) == (2, {"wrong number of fields": 1})
     table = b"user,item,time,category\nu,i,5,A\nu,i,6," + long + b'\nu,i,7,"' + long + b'"\n'
     report = runner.table(table).report
     assert (report.kept, report.rejected) == (2, {"broken quotes": 1})  # Python's csv takes 128 KiB between quotes
