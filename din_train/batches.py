@@ -8,14 +8,15 @@ A batch (B rows, T positions):
     user_id           [B]     int32
     <context field>   [B]     int32, one a field of `data.context_fields`; [B, V] padded with 0 if it has several values
     history_<field>   [B, T]  int32, likewise parallel to the items, one a field of `model.behaviour_fields`
+    <sequence>_...            of each further sequence of a row the same as of the history: item_ids, length, fields
     label             [B]     float32 (apart, as Keras wants it)
     weight            [B]     float32 (apart), in training, if the log has weights
 
-T is the longest history of the batch, rounded up to a bucket so that shapes are few, capped by
-`max_history_length`, which keeps the newest.
+T is the longest history of the batch (of a further sequence, the longest one of it), rounded up to a bucket so that
+shapes are few, capped by `max_history_length`, which keeps the newest.
 
 A padded training batch, which XLA wants, has its histories in blocks, so that its one long history does not widen
-all others: see `cut_into_blocks`.
+all others: see `cut_into_blocks`. Further sequences are not cut.
 """
 
 import math
@@ -56,24 +57,26 @@ _BLOCK_ENDS = (1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32)
 _AHEAD = 4
 
 
-def name_histories(behaviour_fields: Sequence[str]) -> list[str]:
-    """The inputs that hold histories, [B, T] each."""
-    return ["history_item_ids", *(f"history_{name}" for name in behaviour_fields)]
+def name_histories(behaviour_fields: Sequence[str], sequence: str = "history") -> list[str]:
+    """The inputs that hold histories, or another sequence, [B, T] each."""
+    return [f"{sequence}_item_ids", *(f"{sequence}_{name}" for name in behaviour_fields)]
 
 
 def build_signature(
-    context_widths: Mapping[str, int | None], behaviour_fields: Sequence[str] = ()
+    context_widths: Mapping[str, int | None], behaviour_fields: Sequence[str] = (), sequences: Sequence[str] = ()
 ) -> dict[str, tf.TensorSpec]:
     """The inputs of a batch: what `score` takes.
 
     Args:
         context_widths: context field -> V of one of several values, None of others.
+        sequences: names of the further sequences.
     """
+    lists = [name for each in ("history", *sequences) for name in name_histories(behaviour_fields, each)]
     return {
         "target_item_id": tf.TensorSpec([None], tf.int32),
-        "history_length": tf.TensorSpec([None], tf.int32),
         "user_id": tf.TensorSpec([None], tf.int32),
-        **{name: tf.TensorSpec([None, None], tf.int32) for name in name_histories(behaviour_fields)},
+        **{f"{each}_length": tf.TensorSpec([None], tf.int32) for each in ("history", *sequences)},
+        **{name: tf.TensorSpec([None, None], tf.int32) for name in lists},
         **{name: tf.TensorSpec([None, None] if width else [None], tf.int32) for name, width in context_widths.items()},
     }
 
@@ -81,12 +84,13 @@ def build_signature(
 def build_training_signature(
     context_widths: Mapping[str, int | None],
     behaviour_fields: Sequence[str] = (),
+    sequences: Sequence[str] = (),
     *,
     padded: bool,
     weighted: bool = False,
 ) -> tuple[Any, ...]:
     """The inputs, the labels, and the weights if there are any, of a training batch."""
-    inputs = build_signature(context_widths, behaviour_fields)
+    inputs = build_signature(context_widths, behaviour_fields, sequences)
     blocks = len(_BLOCK_ENDS) + 1 if padded else 1
     cut = {name: (inputs[name],) * blocks if padded else inputs[name] for name in name_histories(behaviour_fields)}
     return {**inputs, **cut}, *(tf.TensorSpec([None], tf.float32) for _ in range(1 + weighted))
@@ -115,50 +119,48 @@ def build_batch(
 
 def read_histories(
     data: PreparedData, samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]
-) -> Inputs:
-    """[N] ids of the rows' valid positions, row by row: items, and fields of behaviours.
+) -> dict[str, Inputs]:
+    """Sequence -> [N] ids of the rows' valid positions, row by row: `item_ids`, and each field of behaviours.
 
     Time gaps are unknown if there are no times of the rows, or of the behaviours.
     """
-    length = samples.history_length[rows]  # [B]
-    before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
-    events = np.repeat(samples.history_start[rows] - before, length) + np.arange(int(length.sum()))  # [N]
-    histories = {"history_item_ids": data.event_item_ids[events]}
-    for name in behaviour_fields:
-        if name != TIME_GAP:
-            histories[f"history_{name}"] = data.event_fields[name][events]
-        elif data.event_times is None or samples.timestamps is None:
-            histories[f"history_{name}"] = np.full(len(events), UNKNOWN_ID, np.int32)
-        else:
-            seconds = np.repeat(samples.timestamps[rows], length)
-            histories[f"history_{name}"] = compute_time_gap(seconds, data.event_times[events])
-    return histories
+    found = {}
+    for sequence, (starts, lengths) in samples.all_sequences.items():
+        length = lengths[rows]  # [B]
+        before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
+        events = np.repeat(starts[rows] - before, length) + np.arange(int(length.sum()))  # [N]
+        ids = {"item_ids": data.event_item_ids[events]}
+        for name in behaviour_fields:
+            if name != TIME_GAP:
+                ids[name] = data.event_fields[name][events]
+            elif data.event_times is None or samples.timestamps is None:
+                ids[name] = np.full(len(events), UNKNOWN_ID, np.int32)
+            else:
+                seconds = np.repeat(samples.timestamps[rows], length)
+                ids[name] = compute_time_gap(seconds, data.event_times[events])
+        found[sequence] = ids
+    return found
 
 
 def _build_inputs(
     samples: Samples,
     rows: NDArray[np.int64],
     targets: NDArray[np.int32],
-    histories: Inputs,
+    histories: Mapping[str, Inputs],
     max_history_length: int,
 ) -> Inputs:
-    length = samples.history_length[rows]  # [B]
-    width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
-    before = np.cumsum(length, dtype=np.int64) - length  # [B]
-    places = np.repeat(np.arange(len(rows)) * width - before, length) + np.arange(int(length.sum()))  # [N]
-
-    def pad(ids: NDArray[np.int32]) -> NDArray[np.int32]:
-        padded = np.full(len(rows) * width, PAD_ID, np.int32)
-        padded[places] = ids
-        return padded.reshape(len(rows), width)
-
-    return {
-        "target_item_id": targets,
-        **{name: pad(ids) for name, ids in histories.items()},  # [B, T]
-        "history_length": length,
-        "user_id": samples.user_ids[rows],
-        **{name: ids[rows] for name, ids in samples.context.items()},
-    }
+    inputs = {"target_item_id": targets, "user_id": samples.user_ids[rows]}
+    for sequence, (_, lengths) in samples.all_sequences.items():
+        length = lengths[rows]  # [B]
+        width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
+        before = np.cumsum(length, dtype=np.int64) - length  # [B]
+        places = np.repeat(np.arange(len(rows)) * width - before, length) + np.arange(int(length.sum()))  # [N]
+        for name, ids in histories[sequence].items():
+            padded = np.full(len(rows) * width, PAD_ID, np.int32)
+            padded[places] = ids
+            inputs[f"{sequence}_{name}"] = padded.reshape(len(rows), width)  # [B, T]
+        inputs[f"{sequence}_length"] = length
+    return inputs | {name: ids[rows] for name, ids in samples.context.items()}
 
 
 def compute_block_rows(group_rows: int) -> list[int]:
@@ -172,7 +174,8 @@ def cut_into_blocks(
 ) -> TrainingBatch:
     """The batch with the rows of each group sorted by history length (stable), and its histories in blocks.
 
-    Block j, [B_j, T_j], has the j-th rows of every group, one group after another; its width is a bucket.
+    Block j, [B_j, T_j], has the j-th rows of every group, one group after another; its width is a bucket. Further
+    sequences, in which other rows are long, stay whole.
     """
     inputs, *others = batch
     length = inputs["history_length"]
@@ -228,7 +231,8 @@ class TrainingBatches:
     Args:
         resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
         padded: batches as `cut_into_blocks` gives them.
-        unknown_rate: share of target and history ids replaced by the unknown id, so that its row is trained.
+        unknown_rate: share of target ids, and of ids in each sequence, replaced by the unknown id, so that its row is
+            trained.
         behaviour_fields: those that the model takes.
     """
 
@@ -254,7 +258,7 @@ class TrainingBatches:
         self._unknown_rate = unknown_rate
         self._seed = seed
         self._padded = padded
-        self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the histories so far
+        self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the sequences so far
         self._drawn_for: int | None = None  # the epoch whose negatives the samples have
         self.epoch = 0
         self.first_step = 0
@@ -306,6 +310,7 @@ class TrainingBatches:
         signature = build_training_signature(
             self._data.context_widths,
             self._behaviour_fields,
+            self._data.sequences,
             padded=self._padded,
             weighted=self._samples.weights is not None,
         )
@@ -332,14 +337,15 @@ class TrainingBatches:
         random = np.random.default_rng([self._seed, epoch, step])
         targets = self._samples.target_item_ids[rows]
         histories = read_histories(self._data, self._samples, rows, self._behaviour_fields)
-        for item_ids in (targets, histories["history_item_ids"]):
+        for item_ids in (targets, *(each["item_ids"] for each in histories.values())):
             _replace_by_unknown(item_ids, self._unknown_rate, random)
         inputs = _build_inputs(self._samples, rows, targets, histories, self._max_history_length)
         labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         if self._padded:
             batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields)
-        self.shapes.add(tuple(each.shape for each in tf.nest.flatten(batch[0]["history_item_ids"])))
+        ids = [batch[0][f"{sequence}_item_ids"] for sequence in histories]
+        self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
         return batch
 
 

@@ -111,10 +111,12 @@ class StoredEvents:
         return np.where(found, rows, NOWHERE)
 
     def count_outside(self, samples: Samples) -> int:
-        """How many histories hold events of another user."""
+        """How many rows have a history, or a further sequence, that holds events of another user."""
         first, end = self.first[samples.user_ids], self.end[samples.user_ids]
-        outside = (samples.history_start < first) | (samples.history_ends > end)
-        return int(np.sum(outside & (samples.history_length > 0)))
+        outside = np.zeros(len(samples), bool)
+        for start, length in samples.all_sequences.values():
+            outside |= ((start < first) | (start + length > end)) & (length > 0)
+        return int(np.sum(outside))
 
 
 @dataclass(frozen=True)

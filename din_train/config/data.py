@@ -166,7 +166,11 @@ class DataConfig(Section):
     columns: Annotated[ColumnsConfig | None, Field(description="table and rows: which column is which")] = None
     sequences: Annotated[
         dict[str, SequenceConfig] | None,
-        Field(min_length=1, description="rows: the histories that a row holds, by name; the first one is the history"),
+        Field(
+            min_length=1,
+            description="rows: the histories that a row holds, by name; the first one is the history, and "
+            "each further one is pooled beside it (din, base, pnn)",
+        ),
     ] = None
     row_split: Annotated[
         RowSplitConfig | None, Field(description="rows: how training rows are shared out where a split has no file")
@@ -302,6 +306,11 @@ class DataConfig(Section):
         return self.source in PRESAMPLED
 
     @property
+    def further_sequences(self) -> list[str]:
+        """Names of the sequences of a row beside its history, which is the first."""
+        return list(self.sequences or ())[1:]
+
+    @property
     def is_labelled(self) -> bool:
         """Whether rows say what was not clicked, so that no negatives are drawn."""
         of_columns = self.columns is not None and self.columns.is_labelled
@@ -345,6 +354,7 @@ class DataConfig(Section):
                 if forms.setdefault(name, key) != key:
                     yield key, f"received '{name}', which is in data.{forms[name]} already; a field has one form"
         taken = {*RESERVED_EVENT_FIELDS, *self.item_fields, *self.user_fields, *(self.list_fields or ()), *TIME_FIELDS}
+        taken |= {"item_ids", "length"}  # a batch has history_item_ids and history_length
         for name in self.behaviour_fields:
             if name in taken:
                 yield "behaviour_fields", f"received '{name}', a name that is taken; name another column"
@@ -407,6 +417,10 @@ def _find_row_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
                 "sequences",
                 f"received the name '{name}'; expected letters, digits and '_', and no taken name",
             )
+    for name in data.further_sequences:
+        columns_of = {f"{name}_{what}" for what in ("item_ids", "start", "length", *data.behaviour_fields)}
+        for taken in sorted(columns_of & {*data.context_fields, *RESERVED_FIELDS}):
+            yield "sequences", f"received '{name}', whose column '{taken}' is a taken name; give it another name"
 
 
 def _find_protocol_problems(data: DataConfig) -> Iterator[tuple[str, str]]:

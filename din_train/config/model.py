@@ -17,6 +17,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 # Models that multiply fields with each other, so all rows must have one width.
 PAIRWISE = ("pnn", "deepfm")
+# Models that pool each of several sequences by itself; the others have terms of the history alone.
+SEVERAL_SEQUENCES = ("din", "base", "pnn")
 
 
 class LocalActivationUnitConfig(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from din_train.config.data import TIME_FIELDS, TIME_GAP, DataConfig, Time, find_disorder, resolve_protocol
-from din_train.config.model import PAIRWISE, ModelConfig
+from din_train.config.model import PAIRWISE, SEVERAL_SEQUENCES, ModelConfig
 from din_train.config.section import Section
 from din_train.config.training import TrainingConfig
 
@@ -189,6 +189,12 @@ def _find_field_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield "model.behaviour_fields", f"received '{name}', which is not in data.behaviour_fields; name it there"
     if model.behaviour_fields and model.name == "lr":
         yield "model.behaviour_fields", "not used by 'lr', which has no vectors of behaviours; remove it"
+    if data.further_sequences and model.name not in SEVERAL_SEQUENCES:
+        yield (
+            "data.sequences",
+            f"received '{data.further_sequences[0]}' beside the history, which '{model.name}' does not take; only "
+            f"{', '.join(SEVERAL_SEQUENCES)} take several sequences: remove it, or choose one of these",
+        )
     columns = [name for name in (*data.context_fields, *data.behaviour_fields) if name not in (*TIME_FIELDS, TIME_GAP)]
     numbers = (*data.numeric_fields, *data.standardized_fields)
     for name in config.vocabulary.hash_buckets:

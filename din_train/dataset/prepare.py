@@ -233,6 +233,8 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
         if side is not None:
             recipe[f"data.{key}.key"] = side.key
             recipe[f"data.{key}.format"] = None if side.format is None else side.format.model_dump(mode="json")
+    if config.data.sequences is not None:  # as a list, since their order counts: the first one is the history
+        recipe["data.sequences"] = [[name, each] for name, each in data["sequences"].items()]
     vocabulary = config.vocabulary.model_dump(mode="json", include={"min_count", "hash_buckets"})
     return recipe | {f"vocabulary.{key}": value for key, value in vocabulary.items()}
 

@@ -43,8 +43,10 @@ class RowBlocks:
 
     @property
     def column_types(self) -> dict[str, Any]:
-        """Of context fields with several values."""
-        return {name: pa.list_(pa.int32(), ids.shape[1]) for name, ids in self.context.items() if ids.ndim > 1}
+        """Of the starts of further sequences, and of context fields with several values."""
+        starts = {f"{name}_start": pa.int64() for name in list(self.raw.layout.sequences)[1:]}
+        lists = {name: pa.list_(pa.int32(), ids.shape[1]) for name, ids in self.context.items() if ids.ndim > 1}
+        return starts | lists
 
     @property
     def event_columns(self) -> list[str]:

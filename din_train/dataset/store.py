@@ -74,8 +74,12 @@ _EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "ordinal")
 _TYPES = {
     "label": pa.int8(),
     "weight": pa.float32(),
-    **dict.fromkeys(("timestamp", "event", "ordinal"), pa.int64()),
+    **dict.fromkeys(("timestamp", "event", "ordinal", "history_start"), pa.int64()),
 }
+
+
+# [S] int64 the first event row of a sequence, and [S] int32 how many events it has.
+Slices = tuple[NDArray[np.int64], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Samples:
     weights: [S] float32 in loss and metrics; None if the log has none, so that all are 1.
     timestamps: [S] int64 moment of each sample; None if they are not stored. requests: [S] int64, which of the user's
     requests a sample is of; None in a log of clicks.
+    sequences: each further sequence of a row, in the config's order -> its [S] starts and [S] lengths, as of histories.
     """
 
     user_ids: NDArray[np.int32]
@@ -101,6 +106,12 @@ class Samples:
     weights: NDArray[np.float32] | None = None
     timestamps: NDArray[np.int64] | None = None
     requests: NDArray[np.int64] | None = None
+    sequences: Mapping[str, Slices] = field(default_factory=dict)
+
+    @property
+    def all_sequences(self) -> dict[str, Slices]:
+        """`history` and the further sequences -> [S] start and [S] length."""
+        return {"history": (self.history_start, self.history_length), **self.sequences}
 
     @property
     def history_ends(self) -> NDArray[np.int64]:
@@ -113,13 +124,31 @@ class Samples:
 
     def take(self, rows: NDArray[np.int64]) -> "Samples":
         """These rows alone, in their order."""
-        columns: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        del columns["context"]
-        taken: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
-        return Samples(
-            **taken,
-            context={name: ids[rows] for name, ids in self.context.items()},
-        )
+        return _combine_samples(lambda column: column[rows], [self])
+
+    @staticmethod
+    def join(parts: Sequence["Samples"]) -> "Samples":
+        """The rows of all parts, which have the same columns, one part after another."""
+        return _combine_samples(lambda *columns: np.concatenate(columns), parts)
+
+
+def _combine_samples(build: Callable[..., Any], parts: Sequence[Samples]) -> Samples:
+    """Samples whose columns are built from the same column of all parts."""
+    first = parts[0]
+    columns: dict[str, Any] = {
+        each.name: None if getattr(first, each.name) is None else build(*(getattr(part, each.name) for part in parts))
+        for each in fields(Samples)
+        if each.name not in ("context", "sequences")
+    }
+    return Samples(
+        **columns,
+        context={name: build(*(part.context[name] for part in parts)) for name in first.context},
+        sequences={
+            name: (build(*starts), build(*lengths))
+            for name in first.sequences
+            for starts, lengths in [zip(*(part.sequences[name] for part in parts), strict=True)]
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -137,6 +166,7 @@ class PreparedData:
     event_fields: field of `data.behaviour_fields` -> [events] int32 ids; `time_gap` is none of them.
     event_times: [events] int64; None of ready-made samples.
     context_widths: context field -> V of one with several values; None of others.
+    sequences: names of the further sequences of rows, in the config's order.
     """
 
     folder: Path
@@ -152,6 +182,7 @@ class PreparedData:
     event_fields: Mapping[str, NDArray[np.int32]]
     event_times: NDArray[np.int64] | None
     context_widths: Mapping[str, int | None]
+    sequences: Sequence[str]
     _samples: Mapping[Split, Mapping[str, Any]]
 
     @property
@@ -184,22 +215,28 @@ class PreparedData:
         return tuple(self.manifest.fields["context"])
 
     def samples(self, split: Split, max_history_length: int) -> Samples:
-        """A split's rows in stored order, histories cut to the newest `max_history_length` behaviours."""
+        """A split's rows in stored order, every sequence cut to the newest `max_history_length` behaviours."""
         columns = self._samples[split]
-        user_ids, full_length = columns["user_id"], columns["history_length"]
-        length = np.minimum(full_length, np.int32(max_history_length))
+        user_ids = columns["user_id"]
+
+        def cut(start: NDArray[np.int64], full_length: NDArray[np.int32]) -> Slices:
+            length = np.minimum(full_length, np.int32(max_history_length))
+            return start + (full_length - length), length
+
         start = columns["history_start"] if "history_start" in columns else self.user_starts[user_ids]
+        history_start, history_length = cut(start, columns["history_length"])
         return Samples(
             user_ids=user_ids,
             target_item_ids=columns["target_item_id"],
-            history_start=start + (full_length - length),
-            history_length=length,
+            history_start=history_start,
+            history_length=history_length,
             labels=columns["label"],
             events=columns["event"],
             context={name: columns[name] for name in self.context_fields},
             weights=columns.get("weight"),
             timestamps=columns.get("timestamp"),
             requests=columns.get("request"),
+            sequences={name: cut(columns[f"{name}_start"], columns[f"{name}_length"]) for name in self.sequences},
         )
 
 
@@ -395,6 +432,11 @@ def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData
             name: column.shape[1] if (column := samples[Split.TRAIN][name]).ndim > 1 else None
             for name in fields["context"]
         },
+        sequences=[
+            name.removesuffix("_start")
+            for name in samples[Split.TRAIN]
+            if name.endswith("_start") and name not in ("history_start", *fields["context"])
+        ],
         _samples=samples,
     )
 
@@ -411,8 +453,7 @@ def _samples_file(split: Split) -> str:
 
 
 def _build_schema(columns: Sequence[str], types: Mapping[str, Any]) -> pa.Schema:
-    starts = {name: pa.int64() for name in columns if name.endswith("_start")}
-    kinds = {**starts, **_TYPES, **types}
+    kinds = {**_TYPES, **types}
     return pa.schema([(name, kinds.get(name, pa.int32())) for name in columns])
 
 

@@ -54,9 +54,10 @@ def compute_time_gap(seconds: NDArray[np.int64], behaviours: NDArray[np.int64]) 
 
     Args:
         seconds: [N] unix time of the candidate.
-        behaviours: [N] unix time of the behaviour.
+        behaviours: [N] unix time of the behaviour; -1 if there is none, so that its gap is unknown.
     """
-    return (_cut_by_powers(np.maximum(seconds - behaviours, 0), _SECOND_BUCKETS) + FIRST_REAL_ID).astype(np.int32)
+    place = _cut_by_powers(np.maximum(seconds - behaviours, 0), _SECOND_BUCKETS)
+    return np.where(behaviours == -1, UNKNOWN_ID, place + FIRST_REAL_ID).astype(np.int32)
 
 
 def _cut_by_powers(numbers: NDArray[np.int64], buckets: int) -> NDArray[np.int64]:

@@ -1,8 +1,5 @@
 """Which rows a model is trained on: with fresh negatives for an epoch, and with those of validation for a refit."""
 
-from dataclasses import fields
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,15 +84,7 @@ def join_for_refit(training: Samples, validation: Samples, *, per_positive: int 
     """
     if per_positive is not None:
         validation = validation.take(np.flatnonzero(_count_since_positive(validation.labels) <= per_positive))
-    columns: dict[str, Any] = {
-        each.name: None
-        if getattr(training, each.name) is None
-        else np.concatenate([getattr(training, each.name), getattr(validation, each.name)])
-        for each in fields(Samples)
-        if each.name != "context"
-    }
-    context = {name: np.concatenate([values, validation.context[name]]) for name, values in training.context.items()}
-    return Samples(**columns, context=context)
+    return Samples.join([training, validation])
 
 
 def _count_since_positive(labels: NDArray[np.int8]) -> NDArray[np.int64]:

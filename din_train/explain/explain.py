@@ -190,7 +190,9 @@ class PairRow:
         if self.split is None:
             return "all the user's events"
         clicked = "clicked" if self.samples.labels[0] else "did not click"
-        return f"as the {self.split.name.lower()} split has them for this item, which the user {clicked}"
+        told = f"as the {self.split.name.lower()} split has them for this item, which the user {clicked}"
+        others = [f"{name} ({length[0]})" for name, (_, length) in self.samples.sequences.items()]
+        return f"{told}; the score also takes the row's {', '.join(others)}, not shown here" if others else told
 
 
 def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_length: int) -> PairRow:
@@ -202,6 +204,9 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
     2. the row of a validation target, or else of a training target, that is the item;
     3. all the user's events (of ready-made samples: the user's longest history), with every context field unknown, as
        if the item was shown at the time of the newest.
+
+    Raises:
+        ConfigError: if it is the third, and rows have further sequences, which nothing else has.
     """
     for split in reversed(SPLITS):
         samples = data.samples(split, max_history_length)
@@ -210,6 +215,11 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
         rows = np.flatnonzero(is_pair) if split is Split.TEST and not len(clicked) else clicked
         if len(rows):
             return PairRow(samples.take(rows[-1:]), split)
+    if data.sequences:
+        raise ConfigError(
+            f"--user, --item: no row of {data.folder} has this user's click on this item, and the model also takes "
+            f"{', '.join(data.sequences)}, which only rows have; give a user and an item of one row"
+        )
     stored = StoredHistories.of(data)
     start, end = int(stored.starts[user_id]), int(stored.ends[user_id])
     kept = min(end - start, max_history_length)

@@ -82,9 +82,9 @@ def explain_score(model: DIN, inputs: Inputs) -> Explanation:
     weights = model.compute_activation_weights(inputs)[0].numpy().astype(np.float64)  # [N]
     length = int(inputs["history_length"][0])
     batch = model.locate(inputs)
-    rows = [model.item_embedding(batch.history)]
+    rows = [model.item_embedding(batch.history.item_ids)]
     if model.behaviour_embedding is not None:
-        rows.append(model.behaviour_embedding(batch.history_fields))
+        rows.append(model.behaviour_embedding(batch.history.fields))
     behaviours = tf.cast(tf.concat(rows, axis=1), tf.float64).numpy()  # [N, E]
     scored = [model.score(inputs)]
     predicted = [_score_interests(model, inputs, (weights @ behaviours)[None])]
@@ -135,10 +135,13 @@ def _to_probability(logit: float | np.float64) -> float:
 
 
 def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor:
-    """[B] logits of the given interests [B, E] in place of those the model pools."""
+    """[B] logits of the given interests [B, E] in place of those that the model pools from histories."""
     batch = model.locate(inputs)
-    candidate, _ = model.embed(batch)
+    candidate, behaviours = model.embed(batch)
     pooled = tf.cast(interests, model.compute_dtype)
+    if batch.others:
+        of_all = model.compute_user_interest(batch, candidate, behaviours, training=False)
+        pooled = tf.concat([pooled, of_all[:, pooled.shape[1] :]], axis=1)
     return tf.cast(model.compute_logits_of_interest(batch, candidate, pooled, training=False), tf.float32)
 
 

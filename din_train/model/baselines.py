@@ -90,7 +90,7 @@ class LR(RankingModel):
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
         """[B]."""
         del training
-        return self.linear(batch.inputs, batch.history, positions=batch.positions) + self.bias.value
+        return self.linear(batch.inputs, batch.history.item_ids, positions=batch.history.positions) + self.bias.value
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -116,15 +116,16 @@ class WideDeep(DeepModel):
     ) -> tf.Tensor:
         """[B]."""
         logit = super().add_to_logit(logit, batch, interest, candidate)
-        wide = self.linear(batch.inputs, batch.history, positions=batch.positions) + self._sum_crosses(batch)
+        history = batch.history
+        wide = self.linear(batch.inputs, history.item_ids, positions=history.positions) + self._sum_crosses(batch)
         return logit + tf.cast(wide, logit.dtype)
 
     def _sum_crosses(self, batch: LocatedBatch) -> tf.Tensor:
         of_candidate = self.item_embedding.find_categories(batch.inputs["target_item_id"])  # [B]
-        of_behaviour = tf.cast(self.item_embedding.find_categories(batch.history), tf.int64)  # [N]
-        pairs = tf.cast(batch.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
-        buckets = tf.where(batch.history == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
-        return tf.squeeze(batch.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)
+        of_behaviour = tf.cast(self.item_embedding.find_categories(batch.history.item_ids), tf.int64)  # [N]
+        pairs = tf.cast(batch.history.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
+        buckets = tf.where(batch.history.item_ids == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
+        return tf.squeeze(batch.history.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)
 
 
 def stack_fields(groups: Sequence[tf.Tensor], size: int) -> tf.Tensor:
@@ -181,5 +182,5 @@ class DeepFM(DeepModel):
         return (
             logit
             + second_order
-            + tf.cast(self.linear(batch.inputs, batch.history, positions=batch.positions), logit.dtype)
+            + tf.cast(self.linear(batch.inputs, batch.history.item_ids, positions=batch.history.positions), logit.dtype)
         )

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from din_train.batches import name_histories
 from din_train.config import DataConfig, ModelConfig
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
@@ -46,8 +47,10 @@ def build_model(
     try:
         model = _Builder(config, data, fields).build(padded=padded)
         one = tf.constant([1], tf.int32)
-        inputs = {"target_item_id": one, "history_item_ids": one[:, None], "history_length": one, "user_id": one}
-        inputs |= {f"history_{name}": one[:, None] for name in config.behaviour_fields}
+        inputs = {"target_item_id": one, "user_id": one}
+        for sequence in ("history", *data.sequences):
+            inputs |= dict.fromkeys(name_histories(config.behaviour_fields, sequence), one[:, None])
+            inputs[f"{sequence}_length"] = one
         inputs |= {name: tf.ones([1, width] if width else [1], tf.int32) for name, width in data.context_widths.items()}
         model(inputs)
     finally:
@@ -92,6 +95,7 @@ class _Builder:
             "interest_normalization": config.interest.normalization,
             "interest_units": config.interest.units,
             "item_bias": config.item_bias,
+            "sequences": self._data.sequences,
             "padded": padded,
             "name": config.name,
         }
@@ -105,8 +109,12 @@ class _Builder:
             case "deepfm":
                 return DeepFM(linear=self._build_linear(), **shared)
             case "din":
-                unit = LocalActivationUnit(**config.local_activation_unit.model_dump())
-                return DIN(local_activation_unit=unit, **shared)
+                unit = config.local_activation_unit.model_dump()
+                return DIN(
+                    local_activation_unit=LocalActivationUnit(**unit),
+                    sequence_units=[LocalActivationUnit(**unit) for _ in self._data.sequences],
+                    **shared,
+                )
 
     def _build_items(
         self, item_size: int, category_size: int, field_size: int, vector_units: Mapping[str, int]

@@ -1,5 +1,6 @@
 """What the models with an MLP share (paper section 4.2): embed, pool the history, concatenate, MLP -> logit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,19 +9,21 @@ import tensorflow as tf
 from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.mlp import Mlp
 from din_train.model.normalization import build_normalization
-from din_train.model.ranking_model import LocatedBatch, RankingModel
+from din_train.model.ranking_model import LocatedBatch, LocatedSequence, RankingModel
 
 
 class DeepModel(RankingModel):
     """MLP([user profile, user interest, candidate, context]), the paper's four groups.
 
-    By itself the paper's BaseModel; the others override a step.
+    By itself the paper's BaseModel; the others override a step. If rows have S sequences (clicks, carts), each of them
+    is pooled by itself, and the user interest is these S vectors side by side; all sequences share the embeddings.
 
     Args:
         item_embedding: shared by candidate and history.
         mlp: above the concatenated groups.
         pooling: of the behaviours, `sum` (the paper) or `mean`.
-        user_candidate_product: also feed user_interest * candidate to the MLP (the authors' 2020 code).
+        user_candidate_product: also feed user_interest * candidate to the MLP (the authors' 2020 code), of each
+            sequence.
         interest_normalization: of the user interest, see `build_normalization`.
         interest_units: width of a linear layer on the interest; None without one.
         item_bias: add a learned number per candidate item to the logit.
@@ -86,7 +89,7 @@ class DeepModel(RankingModel):
     def compute_logits_of_interest(
         self, batch: LocatedBatch, candidate: tf.Tensor, interest: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """[B], from pooled histories [B, E]."""
+        """[B], from pooled sequences [B, S * E]."""
         if self.interest_norm is not None:
             interest = self.interest_norm(interest, training=training)
         if self.interest_dense is not None:
@@ -95,38 +98,59 @@ class DeepModel(RankingModel):
         logit = tf.squeeze(self.logit(self.mlp(inputs, training=training)), axis=1)
         return self.add_to_logit(logit, batch, interest, candidate)
 
-    def embed(self, batch: LocatedBatch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Candidate [B, E] and behaviours [N, E], from one look-up.
+    def embed(self, batch: LocatedBatch) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Candidate [B, E] and the behaviours [N, E] of each sequence, the history first, from one look-up.
 
-        With behaviour fields both are wider: a behaviour by the rows of its fields, the candidate by a learned vector.
+        With behaviour fields all are wider: a behaviour by the rows of its fields, the candidate by a learned vector.
         """
-        target = batch.inputs["target_item_id"]
-        rows = self.item_embedding(tf.concat([target, batch.history], axis=0))
-        sizes = [tf.shape(target)[0], tf.shape(batch.history)[0]]
-        candidate, behaviours = tf.split(tf.cast(rows, self.compute_dtype), sizes)
+        ids = [batch.inputs["target_item_id"], *(each.item_ids for each in batch.sequences)]
+        rows = self.item_embedding(tf.concat(ids, axis=0))
+        sizes = [tf.shape(each)[0] for each in ids]
+        candidate, *behaviours = tf.split(tf.cast(rows, self.compute_dtype), sizes)
         if self.behaviour_embedding is not None and self.candidate_row is not None:
             of_candidate = tf.repeat(self.candidate_row.value, sizes[0], axis=0)
-            of_behaviours = self.behaviour_embedding(batch.history_fields)
             candidate = tf.concat([candidate, tf.cast(of_candidate, self.compute_dtype)], axis=1)
-            behaviours = tf.concat([behaviours, tf.cast(of_behaviours, self.compute_dtype)], axis=1)
+            of_behaviours = [self.behaviour_embedding(each.fields) for each in batch.sequences]
+            behaviours = [
+                tf.concat([items, tf.cast(of_fields, self.compute_dtype)], axis=1)
+                for items, of_fields in zip(behaviours, of_behaviours, strict=True)
+            ]
         return candidate, behaviours
 
     def compute_user_interest(
-        self, batch: LocatedBatch, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+        self, batch: LocatedBatch, candidate: tf.Tensor, behaviours: Sequence[tf.Tensor], training: bool
     ) -> tf.Tensor:
-        """[B, E], zero for an empty history: the behaviours' sum or mean, whatever the candidate."""
-        del candidate, training
-        total = batch.positions.sum(behaviours)
+        """[B, S * E]: the pooled vector of each sequence, zero if it is empty.
+
+        Args:
+            behaviours: [N, E] of each sequence.
+        """
+        interests = [
+            self.pool(place, sequence, candidate, of_sequence, training)
+            for place, (sequence, of_sequence) in enumerate(zip(batch.sequences, behaviours, strict=True))
+        ]
+        return interests[0] if len(interests) == 1 else tf.concat(interests, axis=1)
+
+    def pool(
+        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """[B, E], zero for an empty sequence: the behaviours' sum or mean, whatever the candidate.
+
+        Args:
+            place: of the sequence; 0 is the history.
+        """
+        del place, candidate, training
+        total = sequence.positions.sum(behaviours)
         if self.pooling == "mean":
-            length = tf.cast(batch.inputs["history_length"], total.dtype)[:, None]
-            total = tf.math.divide_no_nan(total, length)
+            total = tf.math.divide_no_nan(total, tf.cast(sequence.length, total.dtype)[:, None])
         return total
 
     def build_mlp_inputs(self, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
         """The MLP's input as a list of [B, width]."""
         groups = [*self.embed_profile(batch), interest, candidate]
         if self.user_candidate_product:
-            groups.append(interest * candidate)
+            times = interest.shape[1] // candidate.shape[1]
+            groups.append(interest * (candidate if times == 1 else tf.tile(candidate, [1, times])))
         return [*groups, *self.embed_context(batch)]
 
     def embed_profile(self, batch: LocatedBatch) -> list[tf.Tensor]:

@@ -18,17 +18,33 @@ Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
 
 
 @dataclass(frozen=True)
-class LocatedBatch:
-    """B rows, and where their histories are.
+class LocatedSequence:
+    """The histories of B rows, or another sequence of theirs, and where its N positions are.
 
-    inputs: as in `din_train.batches`. history: [N] item ids of its positions. history_fields: behaviour field -> [N]
-    ids.
+    item_ids: [N]. length: [B]. fields: behaviour field -> [N] ids.
+    """
+
+    item_ids: tf.Tensor
+    positions: Positions
+    length: tf.Tensor
+    fields: Inputs = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LocatedBatch:
+    """B rows, and where their behaviours are.
+
+    inputs: as in `din_train.batches`. others: the further sequences, in the config's order.
     """
 
     inputs: Inputs
-    history: tf.Tensor
-    positions: Positions
-    history_fields: Inputs = field(default_factory=dict)
+    history: LocatedSequence
+    others: Sequence[LocatedSequence] = ()
+
+    @property
+    def sequences(self) -> list[LocatedSequence]:
+        """The history, then the others."""
+        return [self.history, *self.others]
 
 
 class RankingModel(keras.Model):
@@ -47,6 +63,7 @@ class RankingModel(keras.Model):
         item_embedding: of candidate and history.
         context_widths: context field in a batch -> V of one of several values, None of others.
         behaviour_fields: fields of behaviours in a batch.
+        sequences: names of the further sequences in a batch.
         padded: keep padding in its place in training, as XLA wants it; scoring never does.
     """
 
@@ -56,6 +73,7 @@ class RankingModel(keras.Model):
         item_embedding: ItemEmbedding,
         context_widths: Mapping[str, int | None] | None = None,
         behaviour_fields: Sequence[str] = (),
+        sequences: Sequence[str] = (),
         padded: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -64,7 +82,8 @@ class RankingModel(keras.Model):
         self.padded = padded
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
-        signature = build_signature(context_widths or {}, behaviour_fields)  # Keras would wrap an attribute
+        self.sequences = tuple(sequences)
+        signature = build_signature(context_widths or {}, behaviour_fields, sequences)  # Keras would wrap an attribute
         self._trace: Callable[[], Any] = lambda: tf.function(
             lambda inputs: self(inputs, training=False), input_signature=[signature]
         )
@@ -88,17 +107,20 @@ class RankingModel(keras.Model):
         return tf.cast(self.compute_logits(self.locate(inputs, padded=self.padded and training), training), tf.float32)
 
     def locate(self, inputs: Inputs, *, padded: bool = False) -> LocatedBatch:
-        """Lay the histories of a batch end to end, with their padding or without."""
-        length = inputs["history_length"]
+        """Lay the histories of a batch, and each further sequence, end to end, with their padding or without."""
 
-        def lay(name: str) -> tuple[tf.Tensor, Positions]:
+        def lay(name: str, length: tf.Tensor) -> tuple[tf.Tensor, Positions]:
             ids = inputs[name]
             if not padded:
                 return flatten_history(ids, length)
             return pad_history(ids if isinstance(ids, list | tuple) else [ids], length, self.compute_dtype)
 
-        fields = {name: lay(f"history_{name}")[0] for name in self.behaviour_fields}
-        return LocatedBatch(inputs, *lay("history_item_ids"), fields)
+        def locate(sequence: str) -> LocatedSequence:
+            length = inputs[f"{sequence}_length"]
+            fields = {name: lay(f"{sequence}_{name}", length)[0] for name in self.behaviour_fields}
+            return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields)
+
+        return LocatedBatch(inputs, locate("history"), [locate(sequence) for sequence in self.sequences])
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
         """[B]."""

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS
+from din_train.config.rows import SequenceConfig
 from din_train.errors import ConfigError, DataError
 from din_train.logs.columns import find_columns
 from din_train.logs.expressions import describe_type_problem
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.row_files import RowFile
 from din_train.logs.samples import describe_rows
+from din_train.logs.sequences import SequenceReader, find_sequence_columns
 
 ROLES = ("user", "item", "history", "timestamp", "event", "category")
 NEEDED = ("user", "item")
 # The role under which histories with another separator are counted.
 SEPARATOR = "history separator"
+# Before the name of a further sequence: the role of its ids.
+SEQUENCE = "data.sequences."
 
 SCORE_COLUMNS = ("click_probability", "logit")
 
@@ -30,7 +34,8 @@ class InputColumns:
     event: the row of the log, whose history and context fields are taken; then only user and item are used as well.
     context: context fields that are columns of the log. time_fields: those that follow from the time.
     item_fields: item field, the category among them -> column, of items that the data set does not know.
-    history_format: how a history of text is written. times: how the log's times are.
+    history_reader: reads the histories as the run's rows have them. times: how the log's times are.
+    sequences: readers of the further sequences that the run's rows have; none if an event says them.
     """
 
     user: str
@@ -41,8 +46,9 @@ class InputColumns:
     context: tuple[str, ...]
     time_fields: tuple[str, ...]
     item_fields: Mapping[str, str]
-    history_format: HistoryFormat
+    history_reader: SequenceReader
     times: ColumnsConfig
+    sequences: tuple[SequenceReader, ...]
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:
@@ -69,7 +75,8 @@ def find_input_columns(
 ) -> InputColumns:
     """Find the column of each role, as given, else as the run's log or ready-made samples have it.
 
-    `history` and `timestamp` may be missing, unless they were named or a context field needs them.
+    `history` and `timestamp` may be missing, unless they were named or a context field needs them. If the run's rows
+    have several sequences, the file has all of them or says the event.
 
     Args:
         separator: of histories; None: that of the run's ready-made samples, else `^`.
@@ -91,6 +98,8 @@ def find_input_columns(
     if separator == "":
         raise ConfigError("--history-separator: received nothing, expected what joins the ids, such as '|' or ' '")
     names, has = {**usual, **given}, file.schema.names
+    of_history = find_sequence_columns(names["history"], has)
+    names["history"] = of_history[0]
     _check_names(names, given, file)
     if given.get("event"):
         names |= {"history": "", "timestamp": ""}
@@ -98,6 +107,18 @@ def find_input_columns(
     context = tuple(name for name in fields if name not in TIME_FIELDS)
     wanted = {f"--columns {role}=": names[role] for role in ROLES if names[role] and role in (*NEEDED, *given)}
     wanted |= {f"data.context_fields.{name}": name for name in context}
+    stored = describe_rows(data).sequences if data.further_sequences and not given.get("event") else {}
+    sequences = tuple(
+        _build_reader(name, config, find_sequence_columns(_name_column(config.item, file), has), data)
+        for name, config in list(stored.items())[1:]
+    )
+    wanted |= {f"data.sequences.{each.name}.item": each.columns["item"][0] for each in sequences}
+    if sequences and names["history"] not in has:
+        raise ConfigError(
+            f"{file.path}: has no column '{names['history'] or 'history'}', and the run's rows have several sequences "
+            f"(the history, {', '.join(each.name for each in sequences)}), which only a file has together; add the "
+            "column, or name it with --columns history=..."
+        )
     try:
         places = find_columns(wanted, has, file.path, file.form)
     except DataError as error:
@@ -118,15 +139,23 @@ def find_input_columns(
             for field, name in {"category": names["category"], **{name: name for name in data.item_fields}}.items()
             if name in has
         },
-        history_format=HistoryFormat(
-            separator or (history and history.separator) or data.history_separator or "^", frozenset(data.null_values)
-        ),
+        history_reader=_build_reader("history", history, of_history, data, separator),
         times=data.columns or ColumnsConfig(user=names["user"], item=names["item"]),
+        sequences=sequences,
     )
     problems = [*_find_time_problems(columns, names["timestamp"], file), *_find_type_problems(columns, file)]
     if problems:
         raise ConfigError(problems)
     return columns
+
+
+def _build_reader(
+    name: str, config: SequenceConfig | None, columns: Sequence[str], data: DataConfig, separator: str | None = None
+) -> SequenceReader:
+    """The reader of a sequence's items; its messages name it `name`."""
+    separator = separator or (config and config.separator) or data.history_separator or "^"
+    named = SequenceConfig(item=name) if config is None else config.model_copy(update={"item": name})
+    return SequenceReader(name, named, {"item": columns}, HistoryFormat(separator, frozenset(data.null_values)))
 
 
 def _check_names(names: Mapping[str, str], given: Mapping[str, str], file: RowFile) -> None:
@@ -170,6 +199,7 @@ def _find_type_problems(columns: InputColumns, file: RowFile) -> Iterator[str]:
         columns.history: "history",
         columns.event: "id",
         columns.timestamp: "time",
+        **{name: "list" for each in columns.sequences for name in each.columns["item"]},
     }
     for name, kind in kinds.items():
         problem = None if name is None else describe_type_problem(kind, file.schema.field(name))

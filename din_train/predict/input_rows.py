@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from din_train.dataset.fields import IdFinder, NewItems
 from din_train.dataset.names import build_id_finder, read_names
 from din_train.dataset.protocols import SPLITS
-from din_train.dataset.store import NO_EVENT, PreparedData, Samples
+from din_train.dataset.store import NO_EVENT, PreparedData, Samples, Slices
 from din_train.dataset.stored_histories import StoredHistories
 from din_train.dataset.time_fields import compute_time_field
 from din_train.dataset.time_range import Moments
 from din_train.dataset.vocabulary import UNKNOWN_ID, RawIds
 from din_train.errors import ConfigError
 from din_train.logs.expressions import NUL, Mask, flatten, is_list, take_ids, take_text, to_mask
-from din_train.logs.history_text import BROKEN_LIST
 from din_train.logs.records import NullValues, drop_null_values
 from din_train.logs.rejects import INVALID_UTF8
 from din_train.logs.row_files import Chunk
+from din_train.logs.sequences import Lists, SequenceReader
 from din_train.logs.time_unit import FIRST_UNIX_SECOND, find_unix_times
 from din_train.logs.times import read_numbers, read_unix_seconds
-from din_train.predict.input_columns import SEPARATOR, InputColumns
+from din_train.predict.input_columns import SEPARATOR, SEQUENCE, InputColumns
 from din_train.predict.new_items import NewItemReader, take_rows
 
 # A counter that is this many times the log's last one counts something else.
@@ -122,7 +122,7 @@ class InputParser:
         self._new_items = NewItemReader(data, names, tuple(columns.item_fields))
         self._stored = stored
         self._log_rows = None if columns.event is None else _list_log_rows(data, max_history_length)
-        self._nulls: NullValues = columns.history_format.nulls
+        self._nulls: NullValues = columns.history_reader.form.nulls
         self._moments = None
         if stored.times is not None and len(stored.times):
             self._moments = Moments(int(stored.times.min()), int(stored.times.max()), stored.in_unix_seconds)
@@ -139,9 +139,13 @@ class InputParser:
             histories = _Histories(log_samples.history_start, log_samples.history_length, self.data.event_item_ids)
             context, moments = dict(log_samples.context), log_samples.timestamps
         elif columns.history is not None:
-            histories = self._take_histories(_take_column(chunk, columns.history), found)
+            histories = self._take_histories(chunk, found)
         else:
             histories = self._find_histories(user_ids, seconds)
+        if self._log_rows is not None:
+            sequences = log_samples.sequences
+        else:
+            histories, sequences = self._take_sequences(chunk, histories, found)
         if seconds is not None:
             last = self._find_last_times(histories)
             context |= {name: compute_time_field(name, seconds, last) for name in columns.time_fields}
@@ -154,6 +158,7 @@ class InputParser:
             events=np.full(size, NO_EVENT),
             context={name: context[name] for name in self.data.context_fields},
             timestamps=moments,
+            sequences=sequences,
         )
         bad = found.list_bad(chunk.broken)
         rows = np.setdiff1d(np.arange(size), np.fromiter(bad, np.int64, len(bad)))
@@ -173,13 +178,19 @@ class InputParser:
 
     def describe_unmatched(self, role: str, given: int, unknown: int, example: str | None) -> tuple[str, str]:
         """What is wrong with a file whose values are unknown, and what to do."""
-        folder, separator = self.data.folder, repr(self.columns.history_format.separator)
+        folder, separator = self.data.folder, repr(self.columns.history_reader.form.separator)
         if role == "timestamp":
             return (
                 f"none of {given:,} times fits those in {folder}, which go {self._moments}: the first is {example!r}",
                 "give times as the log has them, or leave them out with --columns timestamp=",
             )
-        known = repr(self._known["item" if role in ("history", SEPARATOR) else role].first)
+        of_items = role in ("history", SEPARATOR) or role.startswith(SEQUENCE)
+        known = repr(self._known["item" if of_items else role].first)
+        if role.startswith(SEQUENCE):
+            return (
+                f"none of {given:,} ids of {role} is known: a list is {example!r}, an item in {folder} is {known}",
+                "write the ids as the log has them",
+            )
         if role == "history":
             return (
                 f"none of {given:,} ids in its histories is known: a history is {example!r}, an item in {folder} is "
@@ -287,27 +298,43 @@ class InputParser:
         kept = np.minimum(ends - self._stored.starts[user_ids], self.max_history_length)
         return _Histories(ends - kept, kept.astype(np.int32), self.data.event_item_ids)
 
-    def _take_histories(self, given: Any, found: _Findings) -> _Histories:
+    def _take_histories(self, chunk: Chunk, found: _Findings) -> _Histories:
         """Histories as given, oldest first: their newest `max_history_length` ids."""
-        is_text, column = not is_list(given.type), given
-        if is_text:
-            column, found.reasons[BROKEN_LIST] = self.columns.history_format.split_column(take_text(given)[0])
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        raw, not_text = take_text(pc.list_flatten(column))
-        raw = drop_null_values(raw, self._nulls)
-        row_of_id = np.repeat(np.arange(len(lengths)), lengths)
+        reader = self.columns.history_reader
+        raw, slices, ids = self._take_lists(chunk, reader, "history", found)
+        given, lengths, _ = found.counted["history"]
+        if not (reader.is_numbered or is_list(given.type)):
+            joined = self._find_joined(raw.values, ids == UNKNOWN_ID)
+            found.counted[SEPARATOR] = (given, lengths > 0, raw.find_rows(joined))
+        return _Histories(*slices, ids)
 
-        def count(mask: Mask) -> Ints:
-            return np.bincount(row_of_id[mask], minlength=len(lengths)).astype(np.int64)
+    def _take_sequences(
+        self, chunk: Chunk, histories: _Histories, found: _Findings
+    ) -> tuple[_Histories, dict[str, Slices]]:
+        """The further sequences, whose ids stand after those of the histories, which the file gives as well."""
+        sequences: dict[str, Slices] = {}
+        for reader in self.columns.sequences:
+            _, (start, length), ids = self._take_lists(chunk, reader, f"{SEQUENCE}{reader.name}", found)
+            sequences[reader.name] = (len(histories.event_item_ids) + start, length)
+            histories = replace(histories, event_item_ids=np.concatenate([histories.event_item_ids, ids]))
+        return histories, sequences
 
-        found.reasons["empty id in history"] = count(to_mask(pc.is_null(raw)) | not_text) > 0
-        ids = self._known["item"].find(raw)
-        unknown = ids == UNKNOWN_ID
-        found.counted["history"] = (given, lengths, count(unknown))
-        if is_text:
-            found.counted[SEPARATOR] = (given, lengths > 0, count(self._find_joined(raw, unknown)) > 0)
-        kept = np.minimum(lengths, self.max_history_length)
-        return _Histories(np.cumsum(lengths) - kept, kept.astype(np.int32), ids)
+    def _take_lists(
+        self, chunk: Chunk, reader: SequenceReader, role: str, found: _Findings
+    ) -> tuple[Lists, Slices, NDArray[np.int32]]:
+        """Raw ids of a sequence, each row's newest `max_history_length` of them, and the ids that they have."""
+        lists, reasons = reader.read(chunk.table, None)
+        reasons.pop(NUL)  # an id that no log has
+        for reason, mask in reasons.items():
+            named = f"{reader.name} not UTF-8" if reason == INVALID_UTF8 else reason
+            found.reasons[named] = found.reasons.get(named, np.zeros(len(mask), bool)) | mask
+        raw = lists["item"]
+        ids = self._known["item"].find(raw.values)
+        rows = np.repeat(np.arange(len(raw.lengths)), raw.lengths)
+        unknown = np.bincount(rows[ids == UNKNOWN_ID], minlength=len(raw.lengths))
+        found.counted[role] = (_take_column(chunk, reader.columns["item"][0]), raw.lengths, unknown)
+        kept = np.minimum(raw.lengths, self.max_history_length)
+        return raw, (np.cumsum(raw.lengths) - kept, kept.astype(np.int32)), ids
 
     def _find_joined(self, raw: Any, unknown: Mask) -> Mask:
         """[ids] unknown ids that are known ones, joined by something other than letters and digits."""
@@ -340,14 +367,7 @@ class InputParser:
 
 def _list_log_rows(data: PreparedData, max_history_length: int) -> Samples:
     """One sample of each row of the log that has any, in the log's order."""
-    splits = [data.samples(split, max_history_length) for split in SPLITS]
-    names = [
-        each.name for each in fields(Samples) if each.name != "context" and getattr(splits[0], each.name) is not None
-    ]
-    samples = Samples(
-        **{name: np.concatenate([getattr(each, name) for each in splits]) for name in names},
-        context={name: np.concatenate([each.context[name] for each in splits]) for name in data.context_fields},
-    )
+    samples = Samples.join([data.samples(split, max_history_length) for split in SPLITS])
     return samples.take(np.unique(samples.events, return_index=True)[1])
 
 

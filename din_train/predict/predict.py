@@ -22,7 +22,14 @@ from din_train.files import check_can_be_folder, follow_links
 from din_train.logs.delta import hash_input, measure_input
 from din_train.logs.rejects import count_allowed
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
-from din_train.predict.input_columns import SCORE_COLUMNS, SEPARATOR, InputColumns, find_input_columns, parse_columns
+from din_train.predict.input_columns import (
+    SCORE_COLUMNS,
+    SEPARATOR,
+    SEQUENCE,
+    InputColumns,
+    find_input_columns,
+    parse_columns,
+)
 from din_train.predict.input_rows import InputParser, Match
 from din_train.predict.unfinished_table import (
     MADE_FROM,
@@ -133,10 +140,14 @@ def _describe_request(
         "input": hash_input(file.path),
         "weights": opened.checkpoint.sha256,
         "data_set": opened.data.fingerprint,
-        "columns": [columns.user, columns.item, columns.history, columns.timestamp, columns.event],
+        "columns": [
+            *(columns.user, columns.item, columns.history, columns.timestamp, columns.event),
+            *columns.history_reader.columns["item"][1:],
+            *(name for each in columns.sequences for name in each.columns["item"]),
+        ],
         "item_fields": dict(columns.item_fields),
         "history_lag": opened.config.data.history_lag,
-        "history_separator": columns.history_format.separator,
+        "history_separator": columns.history_reader.form.separator,
         "max_history_length": opened.config.data.max_history_length,
         "prior_correction": shift,
         "chunk_rows": chunk_rows,
@@ -297,7 +308,8 @@ def _check_matches(scorer: RowScorer, summary: ChunkSummary, allowed: Collection
     """
     for role, (given, unknown, example) in summary.matches.items():
         parser, share = scorer.parser, scorer.opened.config.data.max_bad_share
-        option = "history" if role == SEPARATOR else "context" if role in parser.columns.context else role
+        in_history = role == SEPARATOR or role.startswith(SEQUENCE)
+        option = "history" if in_history else "context" if role in parser.columns.context else role
         most = count_allowed(share, given) if role == SEPARATOR else given - 1
         if not given or unknown <= most or option in allowed:
             continue
@@ -352,6 +364,7 @@ def _say_how_rows_are_scored(
         history = f"the user's stored events before '{columns.timestamp}'"
     else:
         history = "all of the user's stored events"
+    history += "".join(f", its {each.name} those of '{each.columns['item'][0]}'" for each in columns.sequences)
     terminal.say(
         f"{opened.run.path}: {opened.config.model.name}, epoch {opened.checkpoint.epoch}; a row's history is {history}"
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,6 @@ def planted(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Ch
     return plant
 
 
-def join(one: Samples, other: Samples) -> Samples:
-    columns = [each.name for each in fields(Samples) if each.name != "context"]
-    return Samples(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in columns})
-
-
 @pytest.mark.parametrize("kind", ["holdout", "time", "user", "impressions"])
 @pytest.mark.parametrize("split", list(Split)[1:])
 def test_a_history_that_reaches_one_event_too_far(planted: Any, kind: str, split: Split) -> None:
@@ -113,7 +108,7 @@ def test_test_rows_among_those_of_training(planted: Any, prepared: Any, kind: st
     test = clean.samples
 
     def leak(samples: Samples, of: Split) -> Samples:
-        return join(samples, test.take(np.flatnonzero(test.labels == 1)[:3])) if of is into else samples
+        return Samples.join([samples, test.take(np.flatnonzero(test.labels == 1)[:3])]) if of is into else samples
 
     check = check_test_events(planted(kind, leak))
     assert has_failed(check)
@@ -146,7 +141,7 @@ def test_a_test_user_in_training(planted: Any, prepared: Any) -> None:
     test = prepared("user").samples
 
     def leak(samples: Samples, of: Split) -> Samples:
-        return join(samples, test.take(np.arange(4))) if of is Split.TRAIN else samples
+        return Samples.join([samples, test.take(np.arange(4))]) if of is Split.TRAIN else samples
 
     check = check_disjoint_users(planted("user", leak))
     assert has_failed(check)

@@ -56,7 +56,7 @@ def model(data: PreparedData) -> DIN:
 def test_rows_stand_beside_the_behaviours_and_a_vector_beside_the_candidate(data: PreparedData, model: DIN) -> None:
     inputs, _ = build_batch(data, data.samples(Split.TEST, 9), np.arange(2), 9, FIELDS)
     batch = model.locate(inputs)
-    candidate, behaviours = model.embed(batch)
+    candidate, (behaviours,) = model.embed(batch)
     assert (candidate.shape[1], behaviours.shape[1]) == (12, 12)  # 4 + 2 + two fields of 3
     assert model.candidate_row is not None
     assert model.behaviour_embedding is not None

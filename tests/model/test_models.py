@@ -23,7 +23,7 @@ from din_train.model.dice import Dice
 from din_train.model.din import DIN
 from din_train.model.embedding import find_tables
 from din_train.model.positions import flatten_history
-from din_train.model.ranking_model import LocatedBatch, RankingModel
+from din_train.model.ranking_model import LocatedBatch, LocatedSequence, RankingModel
 from din_train.training.trainer import LogLoss
 
 # Of a logit near 1 in float32, where sums are taken in another order.
@@ -283,10 +283,10 @@ def test_an_empty_history_has_zero_interest(model: RankingModel, data: PreparedD
     empty = {**inputs, "history_length": np.zeros(2, np.int32)}
     if isinstance(model, DeepModel):
         history, positions = flatten_history(empty["history_item_ids"], empty["history_length"])
-        located = LocatedBatch(empty, history, positions)
+        located = LocatedBatch(empty, LocatedSequence(history, positions, empty["history_length"]))
         candidate, behaviours = model.embed(located)
         interest = model.compute_user_interest(located, candidate, behaviours, training=False)
-        assert behaviours.shape[0] == 0
+        assert [each.shape[0] for each in behaviours] == [0]
         assert interest.numpy().tolist() == np.zeros_like(candidate).tolist()
     assert np.isfinite(model.score(empty).numpy()).all()
     assert np.isfinite(model(empty, training=True).numpy()).all()
