@@ -270,7 +270,9 @@ def check_can_be_folder(path: Path) -> None:
         ConfigError: if it is a URL. RunError: if it or a parent is a file, or a link that leads back to itself.
     """
     if re.match(r"[a-z][a-z0-9+.-]+:$", path.parts[0] if path.parts else "") and not Path(path.parts[0]).exists():
-        raise ConfigError(f"{path}: is a URL, expected a path on this machine: only input files may be URLs")
+        raise ConfigError(
+            f"{path.parts[0]}//...: is a URL, expected a path on this machine: only input files may be URLs"
+        )
     for each in (path, *path.parents):
         target = follow_links(each) if each.is_symlink() else each
         if os.path.lexists(target) and not target.is_dir():

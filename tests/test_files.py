@@ -449,3 +449,14 @@ def test_contents_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: py
 def test_a_folder_that_the_system_refuses() -> None:
     with pytest.raises(RunError, match=r"^/proc/new: cannot be made a folder \(.+\); choose another path$"):
         make_folder(Path("/proc/new"))
+
+
+def test_a_url_is_no_place_for_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        make_folder(Path("s3://AKIA:hush@bucket/run"))
+    assert caught.value.problems == (
+        "s3://...: is a URL, expected a path on this machine: only input files may be URLs",
+    )
+    make_folder(tmp_path / "s3:" / "run")  # an absolute path may have any name
+    assert names(tmp_path) == ["s3:"]

@@ -17,15 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 from log_factory import make_config, read_positives
 
+from din_train.cli.init import read_starter
+from din_train.cli.options import InputPath
 from din_train.config import Config
 from din_train.config.load import dump_config
 from din_train.dataset.prepare import Preparation, prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
-from din_train.errors import DataError
+from din_train.errors import ConfigError, DataError
+from din_train.inspect.inspect import inspect_log
 from din_train.logs import input_files, readable_files
 from din_train.logs.row_files import open_row_file
-from din_train.remote_path import RemotePath, make_input_path
+from din_train.remote_path import RemotePath, hide_credentials, make_input_path
 
 _REASON = "is not installed: remote files are NOT tested; pip install -e '.[cloud]' 'moto[server]'"
 
@@ -165,6 +168,24 @@ def test_rejected_lines_name_the_url(memory: Any, tmp_path: Path) -> None:
     prepare(config)
     rejected = (config.data.prepared / "rejected.jsonl").read_text()
     assert '"file":"memory://bucket/log.csv","line":18,' in rejected
+
+
+def test_inspect_prints_a_config_with_the_url(memory: Any) -> None:
+    memory.pipe("/bucket/log.csv", CSV)
+    path = InputPath().convert("memory://bucket/log.csv", None, None)
+    assert "  events: memory://bucket/log.csv\n" in inspect_log(path, read_starter)
+    assert InputPath().convert("log.csv", None, None) == Path("log.csv")
+
+
+def test_an_option_takes_no_url_with_credentials() -> None:
+    with pytest.raises(ConfigError, match=r"^received a URL \(s3://\.\.\.\) with a user or password") as caught:
+        InputPath().convert("s3://AKIA:hush@bucket/log.csv", None, None)
+    assert "hush" not in str(caught.value)
+
+
+def test_errors_of_libraries_show_no_secret() -> None:
+    error = "403, url='https://user:hush@cdn.host/a.csv?Signature=hush' (s3://AKIA:hu/sh@bucket/x)"
+    assert hide_credentials(error) == "403, url='https://cdn.host/a.csv?...' (s3://bucket/x)"
 
 
 def test_paths_of_urls() -> None:
