@@ -95,7 +95,7 @@ def test_weights_of_the_log_are_those_of_samples_and_batches(tmp_path: Path, mon
         log = read_log(*args)
         table = pq.read_table(log.events)
         weights = pa.array(table["ordinal"].to_numpy() / 2)
-        pq.write_table(table.append_column("weight", weights), log.events)
+        pq.write_table(table.drop_columns("weight").append_column("weight", weights), log.events)
         return log
 
     monkeypatch.setattr(event_log, "read_log", read_weighted)

@@ -81,10 +81,22 @@ def test_every_key_that_decides_the_contents_is_in_the_recipe(tmp_path: Path) ->
     _, preparation = prepare_events(tmp_path, EVENTS)
     sections = {"data": DataConfig, "filters": FiltersConfig, "negatives": NegativesConfig}
     every = {f"{name}.{key}" for name, section in sections.items() for key in section.model_fields}
-    where_and_how = {"reviews", "items", "events", "users", "train", "test", "prepared", "temp_folder", "threads"}
+    where_and_how = {
+        "reviews",
+        "items",
+        "events",
+        "users",
+        "train",
+        "validation",
+        "test",
+        "prepared",
+        "temp_folder",
+        "threads",
+    }
     where_and_how |= {"memory_limit", "max_history_length"}
     left_out = {f"data.{key}" for key in where_and_how} | {"negatives.resample"}
-    assert preparation.manifest.recipe.keys() == (every - left_out) | {"vocabulary.min_count"}
+    of_vocabulary = {"vocabulary.min_count", "vocabulary.hash_buckets"}
+    assert preparation.manifest.recipe.keys() == (every - left_out) | of_vocabulary
 
 
 def test_made_again_when_the_log_changes_but_not_when_it_is_only_touched(tmp_path: Path) -> None:

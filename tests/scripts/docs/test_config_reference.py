@@ -57,7 +57,7 @@ def test_it_has_every_key_once(rows: dict[str, list[str]]) -> None:
         ("model.mlp.hidden_units", "list (whole number; at least `1`); not empty", "`[256, 128, 64]`", "widths"),
         ("model.mlp.dropout", "number; at least `0`; below `1`", "`0.0`", "after each hidden layer"),
         ("data.memory_limit", r"text; matches `^\d+(\.\d+)?(MB\|GB)$`", "`2GB`", "a size such as 500MB or 2GB"),
-        ("data.columns", "section", "left out", "table: which column is which; [its keys](#datacolumns)"),
+        ("data.columns", "section", "left out", "table and rows: which column is which; [its keys](#datacolumns)"),
         (
             "filters.since",
             "whole number; or a date; at least `0`; below `2^40`",
