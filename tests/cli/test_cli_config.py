@@ -58,13 +58,14 @@ def test_a_starter_follows_its_source() -> None:
         ("movielens", "user", ["data/ratings.csv", "data/movies.csv"]),
         ("taobao", "holdout", ["data/UserBehavior.csv"]),
         ("x1", "presampled", ["data/train.csv", "data/test.csv"]),
+        ("rows", "presampled", ["data/train.parquet"]),
         ("amazon-2023", "holdout", ["data/reviews.jsonl.gz", "data/meta.jsonl.gz"]),
         ("amazon-2018", "holdout", ["data/reviews.json.gz", "data/meta.json.gz"]),
     ):
         run("init", "--source", source, "--force")
         data = load_config(Path("din-train.yaml")).data
         assert data.protocol == protocol
-        given = (data.reviews, data.events, data.items, data.train, data.test)
+        given = (data.reviews, data.events, data.path_of("items"), data.train, data.test)
         assert [str(path) for path in given if path is not None] == paths
         drawn = "\nnegatives:" in Path("din-train.yaml").read_text(encoding="utf-8")
         assert drawn == (source not in ("movielens", "x1"))
