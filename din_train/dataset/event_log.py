@@ -13,7 +13,7 @@ from din_train.dataset.database import connect
 from din_train.dataset.events import OrderedLog, describe_items, describe_users, order_log
 from din_train.dataset.fields import Rows, add_hashed_rows, number_context, number_fields
 from din_train.dataset.item_vectors import add_vectors
-from din_train.dataset.log_checks import check_labels, count_repeats
+from din_train.dataset.log_checks import check_labels, check_weights, count_repeats
 from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import assign_users, least_clicks
@@ -38,6 +38,7 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
     account = Account(moments, remarks=[*check_cuts(config, moments), *log.remarks])
     if log.labelled and log.click_window is None:
         check_labels(data, log.events)
+    check_weights(data, log.events)
     if log.ticks is None and log.click_window is not None:
         raise DataError(
             f"data.columns.events.impression: needs unix times, in which click_window is, but the log's times go "

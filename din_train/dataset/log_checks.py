@@ -47,6 +47,24 @@ def check_labels(data: DataConfig, events: Path) -> None:
     )
 
 
+def check_weights(data: DataConfig, events: Path) -> None:
+    """Look at the weights of normalised events or rows (float column `weight` of a Parquet file), if they have any.
+
+    Raises:
+        DataError: if all are 0.
+    """
+    metadata = pq.read_metadata(events)
+    if data.columns is None or "weight" not in metadata.schema.names:
+        return
+    place = metadata.schema.names.index("weight")
+    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
+    if not any(each is not None and each.max for each in found):
+        raise DataError(
+            f"data.columns.weight: each of {metadata.num_rows:,} rows has the weight 0 in '{data.columns.weight}', so "
+            "nothing counts; name another column, or leave it out"
+        )
+
+
 def check_sample_labels(rows: Table, files: Mapping[str, Path]) -> None:
     """Look at the labels of ready-made samples: a table of `split` (a key of `files`) and `label`.
 

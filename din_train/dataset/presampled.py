@@ -32,7 +32,7 @@ from din_train.dataset.events import describe_items, describe_users
 from din_train.dataset.fields import Rows, add_hashed_rows, number_context, number_fields
 from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
 from din_train.dataset.item_vectors import add_vectors
-from din_train.dataset.log_checks import check_sample_labels
+from din_train.dataset.log_checks import check_sample_labels, check_weights
 from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import Split
@@ -61,6 +61,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     log, has_times = raw.log, "timestamp" in pq.read_schema(raw.log.events).names
     account = Account(Moments.of(log.events, log.ticks) if has_times else None)
     _check_time_fields(data, raw, has_times)
+    check_weights(data, log.events)
     with connect(data, scratch) as connection:
         rows = connection.read_parquet(log.events, table_name="sample_rows")
         if log.labelled:
@@ -91,6 +92,11 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         account.remarks += count_odd_ids(users.user, connection.table("coded_items").item)
         account.remarks += _count_shared_rows(samples)
         account.remarks += _compare_behaviours(data, raw, samples, given)
+        if given.unordered:
+            account.remarks.append(
+                f"{given.unordered:,} of {given.lines:,} histories are not in order of time: if rows hold the newest "
+                "behaviour first, set order: newest_first in data.sequences"
+            )
         if has_times:
             groups = samples.group_by("user_id", "item_code", "timestamp").agg(rows=_.count())
             account.repeated_rows = int(groups.agg(n=(groups.rows - 1).sum()).to_pyarrow()["n"][0].as_py() or 0)

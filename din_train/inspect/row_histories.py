@@ -6,7 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from din_train.inspect.column_values import BRACKETS, depends_on, find_list_separator, find_time_form, split_list
+from din_train.inspect.column_values import (
+    BRACKETS,
+    depends_on,
+    find_list_separator,
+    find_time_form,
+    is_number,
+    split_list,
+)
 from din_train.logs.first_rows import FirstRows
 
 _HISTORY = re.compile(r"hist|seq|click|past|prev|recent|last|behavio")
@@ -58,6 +65,9 @@ def find_histories(
             sequence["padding"] = padding
         parallel = [each for each in left if each != name and _are_parallel(values, lists[each][1])]
         sequence |= _describe_parallel(rows, parallel, lists, chosen)
+        times = [each for each in parallel if "timestamp" in sequence and str(sequence["timestamp"]) == each]
+        if times and _are_newest_first(lists[times[0]][1]):
+            sequence["order"] = "newest_first"
         left = [each for each in left if each not in (name, *parallel)]
         if not sequences:
             lengths = sorted(map(len, values))
@@ -114,6 +124,14 @@ def _find_padding(lists: Lists, items: Collection[str]) -> str | None:
 def _are_parallel(one: Lists, other: Lists) -> bool:
     equal = sum(len(first) == len(second) for first, second in zip(one, other, strict=True))
     return 100 * equal >= 99 * len(one) and any(len(row) > 1 for row in one)
+
+
+def _are_newest_first(times: Lists) -> bool:
+    """Whether most lists of times fall."""
+    ends = [(row[0], row[-1]) for row in times if len(row) > 1 and row[0] != row[-1]]
+    are_numbers = all(is_number(each) for pair in ends for each in pair)
+    falling = sum(float(first) > float(last) if are_numbers else first > last for first, last in ends)
+    return 2 * falling > len(ends)
 
 
 def _describe_parallel(

@@ -214,7 +214,7 @@ def read_unix_seconds(column: Any, columns: ColumnsConfig, nulls: NullValues) ->
         seconds = np.where(values.is_iso, times // _MICROSECONDS, seconds)
         reasons[f"timestamp: {_NO_DATE}"] = no_date
     reasons[_NEGATIVE] = reasons.get(_NEGATIVE, seconds < 0) | (seconds < 0)
-    reasons["timestamp in no unit of unix times"] = unknown & values.is_number
+    reasons["timestamp in no unit of unix times"] = unknown & values.is_number & ~calendar
     return seconds, reasons
 
 

@@ -688,6 +688,20 @@ def test_ids_that_fill_empty_places_are_padding(padding: str) -> None:
     assert "history length min 0, median 1, p90 3, p99 3, max 3" in " ".join(findings.split())
 
 
+@pytest.mark.parametrize(("step", "order"), [(1, "oldest_first"), (-1, "newest_first")])
+def test_times_of_behaviours_tell_their_order(step: int, order: str) -> None:
+    rows = []
+    for n in range(30):
+        seen = [(f"i{each % 5}", START + 60 * each) for each in range(n % 4)][::step]
+        line = {"user": f"u{n % 3}", "item": f"i{n % 5}", "ts": START + 3600, "label": n % 2}
+        rows.append(json.dumps({**line, "hist": [each for each, _ in seen], "hist_ts": [each for _, each in seen]}))
+    write("rows.jsonl", *rows)
+    _, config = inspect("rows.jsonl")
+    assert config.data.sequences is not None
+    assert config.data.sequences["history"].timestamp == "hist_ts"
+    assert config.data.sequences["history"].order == order
+
+
 def test_times_in_doubles_with_fractions_are_times() -> None:
     times = [1600000000000.5 + 1000 * row for row in range(4)]
     pq.write_table(pa.table({"user": ["u", "u", "v", "v"], "item": ["i", "j", "i", "k"], "ts": times}), "log.parquet")

@@ -157,6 +157,7 @@ def test_what_is_wrong_with_histories_is_counted(tmp_path: Path) -> None:
         "rows_of_later_behaviours": 1, "histories_out_of_order": 1,
         "example_of_later_behaviours": "user 'v', 1970-01-01 00:01:40",
     }  # fmt: skip
+    assert any(each.startswith("1 of 6 histories are not in order of time: ") for each in manifest.remarks)
 
 
 def test_fields_of_rows(tmp_path: Path) -> None:

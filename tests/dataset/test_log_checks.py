@@ -1,10 +1,16 @@
 """Targets that the history holds already, against a plain reading."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from din_train.config import DataConfig
 from din_train.dataset import log_checks as repeats
-from din_train.dataset.log_checks import count_seen_targets
+from din_train.dataset.log_checks import check_weights, count_seen_targets
+from din_train.errors import DataError
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
@@ -34,3 +40,16 @@ def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, wi
         expected += bool(samples["label"][row] and target != 1 and target in history)
     assert expected > 20
     assert count_seen_targets(events, samples, starts) == expected
+
+
+def test_weights_that_are_all_0(tmp_path: Path) -> None:
+    columns = {"user": "u", "item": "i", "timestamp": "t", "weight": "w"}
+    data = DataConfig.model_validate(
+        {"source": "table", "events": str(tmp_path / "log"), "columns": columns, "prepared": str(tmp_path)}
+    )
+    for weights in ([0.0, 0.5], [0.0, 0.0]):
+        pq.write_table(pa.table({"weight": pa.array(weights, pa.float32())}), tmp_path / "log", row_group_size=1)
+        if weights[1]:
+            check_weights(data, tmp_path / "log")
+    with pytest.raises(DataError, match="each of 2 rows has the weight 0 in 'w', so nothing counts"):
+        check_weights(data, tmp_path / "log")

@@ -76,6 +76,14 @@ def test_iso_8601(text: str, expected: int) -> None:
     ]
 
 
+def test_calendar_numbers_of_rows_that_are_no_log() -> None:
+    """A clock's digits lie between the ranges of unix times."""
+    numbers = pa.array([20140513, 201405131653, 20140513165320, SECOND])
+    times, reasons = read_unix_seconds(numbers, ColumnsConfig(user="u", item="i"), frozenset())
+    assert times.tolist() == [SECOND - SECOND % 86_400, SECOND - 20, SECOND, SECOND]
+    assert not any(mask.any() for mask in reasons.values())
+
+
 def test_what_is_no_time_of_a_log_in_iso_8601() -> None:
     texts = ["2014-04-07", "2014-02-30", "2014-04-07T25:00:00", "1969-12-31", "7", "20140407", str(SECOND), "soon",
              "NULL", "2014-4-7", "2014-04-07T12:00:00 CET"]  # fmt: skip
