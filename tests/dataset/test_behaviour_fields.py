@@ -4,19 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from log_factory import make_config, read_events, read_values, write_table
 
 from din_train.batches import TrainingBatches, build_batch
-from din_train.dataset import event_log
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.time_fields import VALUES, compute_time_gap
 from din_train.errors import DataError
-from din_train.logs import RawLog
 
 START = 1_400_000_000
 HEADER = ["user", "item", "time", "type", "dwell"]
@@ -87,19 +83,9 @@ def test_gaps_need_unix_times(tmp_path: Path) -> None:
         prepare(tmp_path, rows)
 
 
-def test_weights_of_the_log_are_those_of_samples_and_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_log = event_log.read_log
-
-    def read_weighted(*args: Any) -> RawLog:
-        """The log with weights 0, 0.5, 1, ... in its own order."""
-        log = read_log(*args)
-        table = pq.read_table(log.events)
-        weights = pa.array(table["ordinal"].to_numpy() / 2)
-        pq.write_table(table.drop_columns("weight").append_column("weight", weights), log.events)
-        return log
-
-    monkeypatch.setattr(event_log, "read_log", read_weighted)
-    data = prepare(tmp_path, columns={**LOG["columns"], "weight": "dwell"}, behaviour_fields=[])
+def test_weights_of_the_log_are_those_of_samples_and_batches(tmp_path: Path) -> None:
+    rows = [[*row[:4], str(place / 2)] for place, row in enumerate(ROWS)]
+    data = prepare(tmp_path, rows, columns={**LOG["columns"], "weight": "dwell"}, behaviour_fields=[])
     train = data.samples(Split.TRAIN, 9)
     assert train.weights is not None
     # targets b, c of u; a sampled negative has its positive's
