@@ -243,7 +243,7 @@ def test_the_item_bias_is_added_to_the_logit(tmp_path: Path, data: PreparedData)
     model = build_model(make_config(tmp_path, model={"name": "din", "item_bias": True}).model, data, seed=3)
     inputs = batch(data, [0, 1])
     before = model.score(inputs).numpy()
-    bias = np.zeros((model.item_embedding.num_items, 1), np.float32)
+    bias = np.zeros((model.item_embedding.num_rows, 1), np.float32)
     bias[inputs["target_item_id"][1]] = 2.0
     model.item_bias.assign(bias)
     assert model.score(inputs).numpy() - before == pytest.approx([0, 2], abs=1e-6)

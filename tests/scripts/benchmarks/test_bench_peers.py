@@ -50,6 +50,11 @@ def build_data(samples: int = 2) -> PreparedData:
         num_values={"category": 17},
         training_events=np.zeros(7, np.int64),
         user_starts=np.array([0, 0, 0, 3], np.int64),
+        item_vectors={},
+        item_rows=None,
+        event_fields={},
+        event_times=None,
+        context_widths={},
         sequences=(),
         _samples={Split.TRAIN: training},
     )
