@@ -151,7 +151,7 @@ def _combine_samples(build: Callable[..., Any], parts: Sequence[Samples]) -> Sam
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedData:
     """A prepared data set, opened.
 
@@ -177,12 +177,12 @@ class PreparedData:
     num_values: Mapping[str, int]
     training_events: NDArray[np.int64]
     user_starts: NDArray[np.int64]
-    item_vectors: Mapping[str, NDArray[np.float32]]
-    item_rows: NDArray[np.int32] | None
-    event_fields: Mapping[str, NDArray[np.int32]]
-    event_times: NDArray[np.int64] | None
-    context_widths: Mapping[str, int | None]
-    sequences: Sequence[str]
+    item_vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    item_rows: NDArray[np.int32] | None = None
+    event_fields: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    event_times: NDArray[np.int64] | None = None
+    context_widths: Mapping[str, int | None] = field(default_factory=dict)
+    sequences: Sequence[str] = ()
     _samples: Mapping[Split, Mapping[str, Any]]
 
     @property

@@ -107,10 +107,10 @@ def find_input_columns(
     context = tuple(name for name in fields if name not in TIME_FIELDS)
     wanted = {f"--columns {role}=": names[role] for role in ROLES if names[role] and role in (*NEEDED, *given)}
     wanted |= {f"data.context_fields.{name}": name for name in context}
-    stored = describe_rows(data).sequences if data.further_sequences and not given.get("event") else {}
+    of_rows = describe_rows(data).sequences if data.further_sequences and not given.get("event") else {}
     sequences = tuple(
         _build_reader(name, config, find_sequence_columns(_name_column(config.item, file), has), data)
-        for name, config in list(stored.items())[1:]
+        for name, config in list(of_rows.items())[1:]
     )
     wanted |= {f"data.sequences.{each.name}.item": each.columns["item"][0] for each in sequences}
     if sequences and names["history"] not in has:

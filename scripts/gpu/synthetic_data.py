@@ -51,7 +51,6 @@ def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
         num_values={"category": num_categories},
         training_events=np.ones(num_items, np.int64),
         user_starts=np.zeros(3, np.int64),
-        sequences=(),
         _samples={Split.TRAIN: columns},
     )
 

@@ -29,10 +29,11 @@ class TwoDices(RankingModel):
         self.of_positions, self.of_rows = Dice(), Dice()
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
+        positions = batch.history.positions
         behaviours = self.of_positions(
-            self.item_embedding(batch.history), weights=batch.positions.weights, training=training
+            self.item_embedding(batch.history.item_ids), weights=positions.weights, training=training
         )
-        rows = self.item_embedding(batch.inputs["target_item_id"]) + batch.positions.sum(behaviours)
+        rows = self.item_embedding(batch.inputs["target_item_id"]) + positions.sum(behaviours)
         return tf.reduce_sum(self.of_rows(rows, training=training), axis=1)
 
 

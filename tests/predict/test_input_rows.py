@@ -192,6 +192,28 @@ def test_ready_made_samples_have_the_longest_history(tmp_path: Path) -> None:
         parse(data, tmp_path, "user_id,item_id,at\nann,a,3\n", "timestamp=at", changes=changes)
 
 
+def test_histories_and_further_sequences_are_read_as_those_of_the_run_s_rows(tmp_path: Path) -> None:
+    """One column per behaviour, the newest first, places filled with 0; a second sequence in brackets."""
+    header = "u,i,y,h_1,h_2,h_10,cart\n"
+    (tmp_path / "train.csv").write_text(
+        header + "ann,a,1,c,b,a,['d' 'e']\nann,e,0,c,b,a,\nbob,b,1,d,0,,e\nbob,c,0,0,,,\n"
+    )
+    (tmp_path / "test.csv").write_text(header + "ann,b,1,d,b,a,\nann,d,0,d,b,a,\n")
+    files: dict[str, Any] = {key: str(tmp_path / f"{key}.csv") for key in ("train", "test")}
+    sequences = {"clicks": {"item": "h_*", "padding": "0", "order": "newest_first"}, "carts": {"item": "cart"}}
+    columns = {"user": "u", "item": "i", "label": "y"}
+    changes = {"data": {"source": "rows", "events": None, "columns": columns, "sequences": sequences, **files}}
+    config = make_config(tmp_path, **changes)
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    parsed = parse(data, tmp_path, header + "ann,a,1,e,d,c,['a' 'b' 'x']\nbob,b,1,0,d,,\n", most=2, changes=changes)
+    assert read_histories(data, parsed) == ["de", "d"]
+    names, (starts, lengths) = read_names(data).items.to_pylist(), parsed.samples.sequences["carts"]
+    carts = [parsed.event_item_ids[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+    assert [[names[each] for each in row] for row in carts] == [["b", None], []]
+    assert parsed.matches["data.sequences.carts"] == (3, 1, "['a' 'b' 'x']")
+
+
 @pytest.mark.parametrize(
     ("header", "columns", "changes", "expected"),
     [

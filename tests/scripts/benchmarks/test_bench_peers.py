@@ -50,7 +50,6 @@ def build_data(samples: int = 2) -> PreparedData:
         num_values={"category": 17},
         training_events=np.zeros(7, np.int64),
         user_starts=np.array([0, 0, 0, 3], np.int64),
-        sequences=(),
         _samples={Split.TRAIN: training},
     )
 
