@@ -22,7 +22,6 @@ def compile_ours(config: ModelConfig, data: Any, optimizer: str, batch_size: int
         batch_size=batch_size,
         optimizer=build_optimizer(settings, static_shapes=padded),
         loss=LogLoss(),
-        metrics=[],
         jit_compile=padded,
     )
     return model
