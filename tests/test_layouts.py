@@ -48,8 +48,8 @@ def _logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _without_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without report and attention; without graphs, which take longer to trace than these logs to train on."""
-    monkeypatch.setattr("din_train.fit.write_report", lambda *_: None)
-    monkeypatch.setattr("din_train.explain.weights.write_attention", lambda *_: None)
+    monkeypatch.setattr("din_train.report.report.write_report", lambda *_: None)
+    monkeypatch.setattr("din_train.explain.examples.write_attention", lambda *_: None)
 
 
 def read_manifest(config: Config) -> Any:
