@@ -108,9 +108,9 @@ def test_values_that_are_no_numbers_are_counted_with_an_example(tmp_path: Path) 
 
 
 def test_odd_ids_are_kept_and_said(tmp_path: Path) -> None:
-    rows = [[f'"{row[0]}"', f"{row[1][1:]}.0", *row[2:]] for row in ROWS]
+    rows = [[row[0] if row[0] == "u4" else f'"{row[0]}"', f"{row[1][1:]}.0", *row[2:]] for row in ROWS]
     assert prepare(tmp_path, rows).remarks == [
-        "5 of 5 users have ids in quotes, such as '\"u0\"'; they are kept exactly so",
+        "4 of 5 users have ids in quotes, such as '\"u0\"'; they are kept exactly so",
         "9 of 9 items have ids that end in '.0', such as '0.0'; they are kept exactly so",
     ]
 
