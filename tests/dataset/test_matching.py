@@ -132,8 +132,8 @@ def test_the_first_and_last_moment_are_kept_and_shown(tmp_path: Path) -> None:
     assert "last moment │ 2023-11-17 09:13:20" in show(manifest)
     rows = [[*row[:3], (START + n * 3600) * 1000, 1] for n, row in enumerate(ROWS)]
     assert prepare(tmp_path, rows).time == manifest.time
-    days = [[*row[:3], 20231115 + n // 9, 1] for n, row in enumerate(ROWS)]
-    assert prepare(tmp_path, days).time == Moments(first=20231115, last=20231121, is_unix=False)
+    days = [[*row[:3], 45245 + n // 9, 1] for n, row in enumerate(ROWS)]
+    assert prepare(tmp_path, days).time == Moments(first=45245, last=45251, is_unix=False)
 
 
 # Every user of ROWS chooses every item; here there are others.
@@ -147,13 +147,13 @@ TIME = {"data": {"protocol": "time", "time_split": {"validation_from": "2023-11-
      (TIME, "data.time_split.validation_from")],
 )  # fmt: skip
 def test_a_date_beside_day_numbers(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
-    days = [[*row[:3], 20231115 + n // 9, 1] for n, row in enumerate(WITH_OTHER_ITEMS)]
+    days = [[*row[:3], 45245 + n // 9, 1] for n, row in enumerate(WITH_OTHER_ITEMS)]
     line = refused(tmp_path, days, **changes)
     assert line.startswith(
-        f"{key}: 2023-11-16 is compared with times that are no unix times: the log's go from 20231115 "
+        f"{key}: 2023-11-16 is compared with times that are no unix times: the log's go from 45245 "
     )
-    assert "to 20231121" in line
-    as_numbers = {"data": {"protocol": "time", "time_split": {"validation_from": 20231117, "test_from": 20231119}}}
+    assert "to 45251" in line
+    as_numbers = {"data": {"protocol": "time", "time_split": {"validation_from": 45247, "test_from": 45249}}}
     assert all(prepare(tmp_path, days, **as_numbers).samples.values())
 
 
