@@ -1,9 +1,9 @@
 """`data`: which log to read, by which protocol it is split, and where the prepared data set goes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -324,6 +324,15 @@ class DataConfig(Section):
             return given.path
         value = getattr(self, key)
         return value.path if isinstance(value, SideTableConfig) else value
+
+    def at(self, places: Mapping[str, Path]) -> Self:
+        """The same log and data set at other paths, by key; a table of items or users keeps its key and format."""
+        sides = {key: getattr(self, key) for key in ("items", "users")}
+        update = {
+            key: side.model_copy(update={"path": path}) if (side := sides.get(key)) else path
+            for key, path in places.items()
+        }
+        return self.model_copy(update=update)
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Each source and protocol needs its own keys and no other's; the source must have the fields."""

@@ -154,7 +154,7 @@ def load_paper_config(
         schedule = f"{{name: step, steps: [{max(steps, 1)}], factor: 0.1}}"
         config = load_config(path, [*overrides, f"training.optimizer.schedule={schedule}"])
     places = {**files, "prepared": prepared_folder(out, dataset, recipe)}
-    return config.model_copy(update={"data": config.data.model_copy(update=places)})
+    return config.model_copy(update={"data": config.data.at(places)})
 
 
 def build_paper_cells(
