@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from din_train.dataset.column_file import ColumnWriter, map_columns
 from din_train.dataset.negatives import mix
-from din_train.logs.samples import RawSamples
+from din_train.logs.sample_rows import RawSamples
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -17,7 +17,7 @@ from din_train.inspect.starter_config import fill_in_starter, mark_bad_share, sp
 from din_train.logs import readable_files
 from din_train.logs.dialect import Dialect
 from din_train.logs.first_rows import FirstRows
-from din_train.logs.samples import X1_COLUMNS
+from din_train.logs.sample_rows import X1_COLUMNS
 from din_train.printable import make_printable
 
 ReadStarter = Callable[[str], str]

@@ -13,7 +13,7 @@ from din_train.logs.amazon import read_amazon
 from din_train.logs.delta import is_delta_table, list_log
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
 from din_train.logs.movielens import read_movielens
-from din_train.logs.samples import ROW_SPLITS, RawSamples, read_sample_files
+from din_train.logs.sample_rows import ROW_SPLITS, RawSamples, read_sample_files
 from din_train.logs.table import read_events, read_table
 from din_train.logs.taobao import describe_taobao
 from din_train.remote_path import RemotePath, is_remote

@@ -13,7 +13,7 @@ from din_train.logs.columns import find_columns
 from din_train.logs.expressions import describe_type_problem
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.row_files import RowFile
-from din_train.logs.samples import describe_rows
+from din_train.logs.sample_rows import describe_rows
 from din_train.logs.sequences import SequenceReader, find_sequence_columns
 
 ROLES = ("user", "item", "history", "timestamp", "event", "category")

@@ -149,9 +149,7 @@ TIME = {"data": {"protocol": "time", "time_split": {"validation_from": "2023-11-
 def test_a_date_beside_day_numbers(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
     days = [[*row[:3], 45245 + n // 9, 1] for n, row in enumerate(WITH_OTHER_ITEMS)]
     line = refused(tmp_path, days, **changes)
-    assert line.startswith(
-        f"{key}: 2023-11-16 is compared with times that are no unix times: the log's go from 45245 "
-    )
+    assert line.startswith(f"{key}: 2023-11-16 is compared with times that are no unix times: the log's go from 45245 ")
     assert "to 45251" in line
     as_numbers = {"data": {"protocol": "time", "time_split": {"validation_from": 45247, "test_from": 45249}}}
     assert all(prepare(tmp_path, days, **as_numbers).samples.values())
