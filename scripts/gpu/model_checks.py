@@ -74,10 +74,13 @@ def check_widths(config: ModelConfig) -> Iterator[Check]:
 
 def find_widest(step: Any) -> int:
     """Columns of the widest tensor with one line per row or position; weights and their gradients do not count."""
-    widths = [0]
-    for operation in step.get_concrete_function().graph.get_operations():
-        for output in operation.outputs:
-            shape = output.shape.as_list() if output.shape.rank is not None else []
-            if output.dtype.is_floating and None in shape and shape[-1] is not None and len(shape) > 1:
-                widths.append(shape[-1])
+    widths, graphs = [0], [step.get_concrete_function().graph]
+    for graph in graphs:  # that of the step, and those of its loops, which join the list
+        for operation in graph.get_operations():
+            if operation.type in ("While", "StatelessWhile"):
+                graphs.append(graph._get_function(operation.get_attr("body").name).graph)
+            for output in operation.outputs:
+                shape = output.shape.as_list() if output.shape.rank is not None else []
+                if output.dtype.is_floating and None in shape and shape[-1] is not None and len(shape) > 1:
+                    widths.append(shape[-1])
     return max(widths)
