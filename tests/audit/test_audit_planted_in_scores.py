@@ -77,7 +77,7 @@ def test_a_gauc_that_is_not_that_of_pairs(run: AuditedRun, monkeypatch: pytest.M
     with_ties = replace(with_ties, metrics=replace(run.metrics, **recomputed))
     assert not has_failed(check_metrics(with_ties))
     original: Any = parity.compute_gauc
-    monkeypatch.setattr(parity, "compute_gauc", lambda u, y, s, w: original(u, y, s - 1e-4 * np.arange(len(s)), w))
+    monkeypatch.setattr(parity, "compute_gauc", lambda u, y, s, *w: original(u, y, s - 1e-4 * np.arange(len(s)), *w))
     assert has_failed(check_metrics(with_ties))  # it gives ties to the row that comes first, a positive
 
 
