@@ -99,7 +99,7 @@ def test_brackets_that_hold_no_list_are_bad_rows(fitted: Workplace) -> None:
 
 
 def test_times_and_context_values_of_another_kind(workplace: Workplace) -> None:
-    rows = [[*event[:3], 20231115 + event[3] // 90, ("phone", "desk")[event[3] % 2]] for event in EVENTS]
+    rows = [[*event[:3], 45245 + event[3] // 90, ("phone", "desk")[event[3] % 2]] for event in EVENTS]
     write_table(workplace.folder / "log.tsv", ["user", "item", "category", "time", "device"], rows)
     workplace.write_config(data={"context_fields": ["device"]})
     workplace.fit("--set", "training.epochs=1")
@@ -109,10 +109,10 @@ def test_times_and_context_values_of_another_kind(workplace: Workplace) -> None:
     assert "or give --allow-unmatched context" in line
     write_rows(workplace, ["user", "item", "device", "time"], [["u1", f"i{n}", "desk", START] for n in range(20)])
     line = refused(workplace)
-    assert "none of 20 times fits those in prepared/small, which go from 20231115 to 20231121: the first is " in line
+    assert "none of 20 times fits those in prepared/small, which go from 45245 to 45251: the first is " in line
     assert f"'{START}'; give times as the log has them" in line
     assert predict(workplace, "--allow-unmatched", "timestamp")[0] == 0
-    mixed = [["u1", "i1", "Phone", START], ["u1", "i2", "desk", 20231119]]
+    mixed = [["u1", "i1", "Phone", START], ["u1", "i2", "desk", 45249]]
     write_rows(workplace, ["user", "item", "device", "time"], mixed)
     code, said = predict(workplace)
     assert code == 0

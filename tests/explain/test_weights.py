@@ -190,7 +190,9 @@ def test_a_history_that_is_not_shortened_right_is_caught(data: PreparedData, mon
     model, inputs = make_model(data, {}), find_row(data, 12)
     leave_out = explain_module._leave_out
     monkeypatch.setattr(
-        explain_module, "_leave_out", lambda inputs, length, places: leave_out(inputs, length, (places + 1) % length)
+        explain_module,
+        "_leave_out",
+        lambda inputs, length, places, histories: leave_out(inputs, length, (places + 1) % length, histories),
     )
     with pytest.raises(RunError, match=r"behaviour \d+ of 12 left out"):
         explain(model, inputs)
