@@ -84,12 +84,12 @@ def test_one_bad_timestamp_is_a_rejected_line(workplace: Workplace) -> None:
     assert workplace.read_json("prepared/small/rejected.jsonl") == {
         "file": "log.tsv",
         "line": 602,
-        "reason": "timestamp not a whole number",
+        "reason": "timestamp not a number or a date",
         "text": "u0\ti0\tc0\tyesterday",
     }
-    assert "timestamp not a whole number" in result.stdout
+    assert "timestamp not a number or a date" in result.stdout
     read = workplace.read_json("prepared/small/manifest.json")["read"]
-    assert read[0]["rejected"] == {"timestamp not a whole number": 1}
+    assert read[0]["rejected"] == {"timestamp not a number or a date": 1}
 
 
 def test_more_bad_timestamps_than_allowed(workplace: Workplace) -> None:
