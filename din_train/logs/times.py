@@ -360,6 +360,8 @@ def _cut_calendar(numbers: Ints) -> tuple[Ints, Ints]:
 def _find_calendar(numbers: Ints) -> Mask:
     """[n] whether a number is a day from 1970 to 2127, with or without a time of day."""
     day, clock = _cut_calendar(numbers)
+    if not day.any():
+        return np.zeros(len(numbers), bool)
     year, month, of_month = day // 10_000, day // 100 % 100, day % 100
     good = (year >= 1970) & (year < 2128) & (month >= 1) & (month <= 12) & (of_month >= 1)
     good &= (clock // 10_000 < 24) & (clock // 100 % 100 < 60) & (clock % 100 < 60)
