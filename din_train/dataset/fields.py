@@ -31,6 +31,7 @@ from din_train.dataset.vocabulary import (
     number_values,
 )
 from din_train.logs import field_column
+from din_train.logs.expressions import is_list
 from din_train.logs.history_text import HistoryFormat
 from din_train.logs.records import drop_null_values
 
@@ -106,7 +107,7 @@ def split_values(column: Any, spec: ListFieldConfig, nulls: Sequence[str]) -> tu
         nulls: texts that stand for no value; they are left out, and so are empty ones.
     """
     broken = np.zeros(len(column), np.bool_)
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+    if not is_list(column.type):
         column, broken = HistoryFormat(spec.separator, frozenset(nulls)).split_column(column)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     values = drop_null_values(column.flatten().cast(pa.string()), frozenset(nulls))

@@ -14,7 +14,7 @@ from din_train.dataset.matching import Account, Join
 from din_train.dataset.vocabulary import FIRST_REAL_ID, RawIds
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
-from din_train.logs.expressions import take_text
+from din_train.logs.expressions import is_list, take_text
 from din_train.logs.row_files import parquet_source
 
 _ROWS_AT_ONCE = 10_000
@@ -98,8 +98,7 @@ class _VectorReader:
 
     def _take_vectors(self, column: Any, first_row: int) -> NDArray[np.float32]:
         kind = column.type
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-        if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        if not is_list(kind) or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
             raise DataError(
                 f"{self._path}: {self._key}.column: column '{self._vector_column}' is of type {kind}, expected lists "
                 "of floats; convert it"

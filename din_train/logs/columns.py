@@ -2,12 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from din_train.config.column_roles import ROLES
 from din_train.errors import DataError
+from din_train.logs.expressions import describe_type_problem
 from din_train.printable import make_printable
 
 if TYPE_CHECKING:
@@ -62,6 +63,20 @@ def resolve_columns(wanted: Mapping[str, str | int], file: "RowFile") -> dict[st
     by_name = {key: column for key, column in wanted.items() if isinstance(column, str)}
     places = find_columns(by_name, names, file.path, file.form) if by_name else {}
     return {key: positions[key] if key in positions else names[places[key]] for key in wanted}
+
+
+def check_types(kinds: Iterable[tuple[str, str, str]], file: "RowFile") -> None:
+    """Compare the types of a file's columns with what they are read as.
+
+    Args:
+        kinds: (config key, kind, the file's column), see `describe_type_problem`.
+
+    Raises:
+        DataError: with one line for each column whose type will not do.
+    """
+    found = ((key, describe_type_problem(kind, file.schema.field(name))) for key, kind, name in kinds)
+    if problems := [f"{file.path}: {key}: {problem}" for key, problem in found if problem is not None]:
+        raise DataError(problems)
 
 
 def check_roles_differ(named: Mapping[str, tuple[str, str]], path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 import warnings
 from collections.abc import Sequence, Set
 from typing import Any
@@ -14,8 +13,6 @@ import pyarrow.compute as pc
 from din_train.logs.rejects import BadLine
 
 MAX_TIMESTAMP = 2**63 - 1
-
-_WHOLE_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0*)?")
 
 # `data.null_values`: texts that stand for no value.
 NullValues = Set[str]
@@ -112,23 +109,6 @@ def take_id(record: dict[Any, Any], key: str, nulls: NullValues = frozenset()) -
     if not isinstance(value, str):
         raise BadLine(f"{key} not a string")
     raise BadLine("NUL character" if value else f"empty {key}")
-
-
-def parse_timestamp(text: str) -> int:
-    """A whole number, also written `1400000000.0`.
-
-    Raises:
-        BadLine: where it is not one, negative, or beyond 64 bits.
-    """
-    match = _WHOLE_NUMBER.fullmatch(text.strip(" "))
-    if match is None:
-        raise BadLine("timestamp not a whole number")
-    sign, digits = match[1], match[2].lstrip("0") or "0"
-    if sign == "-" and digits != "0":
-        raise BadLine("negative timestamp")
-    if len(digits) > 19:  # int() refuses thousands of digits
-        raise BadLine("timestamp too large")
-    return check_timestamp(int(digits))
 
 
 def check_timestamp(value: int) -> int:

@@ -47,18 +47,6 @@ class BadLine(Exception):  # noqa: N818 - a signal inside the readers, never sho
         self.reason = reason
 
 
-class SkippedLine(Exception):  # noqa: N818 - as above
-    """A line is good, but the config leaves it out.
-
-    Args:
-        what: short and the same for every such line.
-    """
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-
 def count_allowed(share: float, lines: int) -> int:
     """How many of a file's lines may be bad: none if the share is 0, else at least one."""
     return max(1, math.floor(share * lines + 1e-9)) if share else 0

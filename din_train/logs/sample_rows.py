@@ -21,14 +21,12 @@ from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.data import TIME_FIELDS
 from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
-from din_train.errors import DataError
 from din_train.logs.bad_rows import BadRows
-from din_train.logs.columns import check_roles_differ, resolve_columns
+from din_train.logs.columns import check_roles_differ, check_types, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.expressions import (
     Mask,
     Reasons,
-    describe_type_problem,
     flatten,
     take_field,
     take_ids,
@@ -283,14 +281,7 @@ class _Reader:
         check_roles_differ({role: (key, found[key]) for role, (key, _) in roles.items()}, file.path)
         kinds = {key: (_KINDS.get(role, self._kind_of(role)), [found[key]]) for role, (key, _) in roles.items()}
         kinds |= {key: ("list", [found[key]] if key in found else names) for key, names in numbered.items()}
-        problems = [
-            f"{file.path}: {key}: {problem}"
-            for key, (kind, names) in kinds.items()
-            for name in names
-            if (problem := describe_type_problem(kind, file.schema.field(name))) is not None
-        ]
-        if problems:
-            raise DataError(problems)
+        check_types(((key, kind, name) for key, (kind, names) in kinds.items() for name in names), file)
         readers = []
         for name, of_sequence in parallel.items():
             separator = sequences[name].separator or self._data.history_separator or "^"

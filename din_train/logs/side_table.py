@@ -15,8 +15,8 @@ from din_train.config.column_roles import ROLES
 from din_train.config.file_formats import Column, SideTableConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
-from din_train.logs.columns import has_column, resolve_columns
-from din_train.logs.expressions import describe_type_problem, take_field, take_ids, take_list
+from din_train.logs.columns import check_types, has_column, resolve_columns
+from din_train.logs.expressions import take_field, take_ids, take_list
 from din_train.logs.log import Progress, field_column
 from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import open_row_file
@@ -83,10 +83,7 @@ def read_side_table(
     file = open_row_file(report.path, side.format)
     columns = resolve_columns(wanted, file)
     kinds = ["id", *("field" if separator is None else "list" for separator in separators)]
-    types = zip(columns.items(), kinds, strict=True)
-    found = {place: describe_type_problem(kind, file.schema.field(name)) for (place, name), kind in types}
-    if problems := [f"{report.path}: {place}: {problem}" for place, problem in found.items() if problem is not None]:
-        raise DataError(problems)
+    check_types(((place, kind, name) for (place, name), kind in zip(columns.items(), kinds, strict=True)), file)
     id_column, *names = columns.values()
     rows: dict[str, tuple[Value, ...]] = {}
     for chunk in file.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(columns.values()))):

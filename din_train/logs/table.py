@@ -19,14 +19,13 @@ from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.config.file_formats import Column, FormatConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
-from din_train.logs.columns import check_roles_differ, resolve_columns
+from din_train.logs.columns import check_roles_differ, check_types, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.expressions import (
     Mask,
     Reasons,
-    describe_type_problem,
     flatten,
     take_field,
     take_ids,
@@ -207,13 +206,8 @@ class _EventReader:
                 "positions"
             )
         names = resolve_columns(dict(named.values()), file)
-        problems = []
-        for role, (key, _) in named.items():
-            kind = _KINDS.get(role, "list" if role in self._lists else "field")
-            problem = describe_type_problem(kind, file.schema.field(names[key]))
-            problems += [] if problem is None else [f"{file.path}: {key}: {problem}"]
-        if problems:
-            raise DataError(problems)
+        kinds = {role: _KINDS.get(role, "list" if role in self._lists else "field") for role in named}
+        check_types(((key, kinds[role], names[key]) for role, (key, _) in named.items()), file)
         check_roles_differ({role: (key, names[key]) for role, (key, _) in named.items()}, file.path)
         return {role: names[key] for role, (key, _) in named.items()}
 
