@@ -184,13 +184,14 @@ def test_groups_in_a_loop_change_no_step(config: Config, data: PreparedData, mon
     monkeypatch.setattr(ranking_model, "GROUP_ROWS", 10)
     inputs, labels = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(24), 100)
     inputs, labels = tf.nest.map_structure(tf.constant, (inputs, labels))
+    weights = tf.linspace(0.5, 2.0, 24)
     results = []
     for way in ("_unroll_groups", "_loop_over_groups"):
         model = build_model(config.model, data, seed=3)
         for table in find_tables(model):
             table.assign(table.numpy() * 30 + 0.01)
         model.compile(batch_size=24, loss=LogLoss())
-        loss, gradients = getattr(model, way)(inputs, labels, None, *([1] if way == "_unroll_groups" else []))
+        loss, gradients = getattr(model, way)(inputs, labels, weights, *([1] if way == "_unroll_groups" else []))
         tables = [weight.path for weight in find_tables(model)]
         rows = [
             each.path for each, of in zip(model.trainable_weights, gradients, strict=True) if hasattr(of, "indices")
