@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from din_train.config.column_roles import EventTypesConfig
@@ -48,21 +47,27 @@ class EventTypes:
             types: strings; null and "" are a type of no name.
             usable: [n] the rows that are good otherwise: those that are not wanted are counted in the report.
         """
-        types = pc.fill_null(types, "")
-        unknown = np.zeros(len(types), bool)
-        if self._known:
-            unknown = ~_is_in(types, self._known)
-        click, impression = _is_in(types, self.config.click), _is_in(types, self.config.impression)
-        wanted = click | impression
-        for each in pc.value_counts(types.filter(pa.array(usable & ~unknown))).to_pylist():
-            name, count = each["values"], each["counts"]
-            is_named = name in (*self.config.click, *self.config.impression)
+        distinct = pc.fill_null(types, "").dictionary_encode()
+        names, codes = distinct.dictionary.to_pylist(), distinct.indices.to_numpy()
+        clicks, named = set(self.config.click), {*self.config.click, *self.config.impression}
+        is_click, is_wanted, is_known = (
+            np.array([name in some for name in names], bool)[codes]
+            for some in (clicks, named, set(self._known or names))
+        )
+        counted = codes[usable & is_known]
+        counts = np.bincount(counted, minlength=len(names))
+        first = np.zeros(len(names), np.int64)
+        first[counted[::-1]] = np.arange(len(counted))[::-1]  # of several values for a place the last one stays
+        order = np.flatnonzero(counts)
+        for code in order[np.argsort(first[order])].tolist():
+            name, count = names[code], int(counts[code])
+            is_named = name in named
             if not is_named and name not in self._seen and len(self._seen) >= _MOST_TYPES:
                 name = ""
             self._seen[name] += count
             if not is_named:
                 report.skip(f"{self.what} {_show(name)}" if name else f"{self.what}s of other types", count)
-        return click, wanted, unknown
+        return is_click, is_wanted, ~is_known
 
     def check(self, path: object) -> tuple[str, ...]:
         """Look at the types that the config names and no row has.
@@ -93,10 +98,6 @@ class EventTypes:
         others = [name for name in self._seen if name not in (*self.config.click, *self.config.impression)]
         close = [each for name in unseen for each in difflib.get_close_matches(name, others, n=1)]
         return f" (did you mean {_show(close[0])}?)" if close else ""
-
-
-def _is_in(types: Any, names: Sequence[str]) -> Mask:
-    return np.array(pc.is_in(types, value_set=pa.array(list(names), pa.string())).to_numpy(zero_copy_only=False), bool)
 
 
 def _show(name: str) -> str:

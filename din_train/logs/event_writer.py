@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 100_000
+_STEADY = ("timestamp", "ordinal")
 
 EventRow = tuple[Any, ...]
 EventColumns = Sequence[Any]
@@ -34,7 +35,14 @@ class EventWriter:
         self._schema = pa.schema([*self._fields, pa.field("ordinal", pa.int64())])
         # Dictionaries pay for columns of few values; for the others they cost half of the time of writing.
         texts = [each.name for each in columns if pa.types.is_string(each.type)]
-        self._file = pq.ParquetWriter(path, self._schema, use_dictionary=texts)
+        # Statistics of texts cost as much as writing them. Times and ordinals grow in small steps.
+        self._file = pq.ParquetWriter(
+            path,
+            self._schema,
+            use_dictionary=texts,
+            write_statistics=list(_STEADY),
+            column_encoding=dict.fromkeys(_STEADY, "DELTA_BINARY_PACKED"),
+        )
         self._batches: list[Any] = []
         self._waiting = 0  # rows in _batches
         self._written = 0

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from din_train.logs.records import NullValues, drop_null_values, find_null_values
+from din_train.logs.records import NullValues, drop_null_values, find_null_values, view_texts
 from din_train.logs.rejects import INVALID_UTF8
 
 Mask = NDArray[np.bool_]
@@ -67,13 +67,26 @@ def is_list(kind: pa.DataType) -> bool:
 
 def flatten(column: Any) -> Any:
     """A column in one piece, without a dictionary."""
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def to_mask(column: Any) -> Mask:
     """A boolean column as an array of its own; nulls are False."""
     return np.array(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)
+
+
+def find_nulls(column: Any) -> Mask:
+    """[n] where a column is null."""
+    return to_mask(pc.is_null(column)) if column.null_count else np.zeros(len(column), bool)
+
+
+def _find_nul_characters(texts: Any) -> Mask:
+    content = view_texts(texts)[1]
+    if not content.size or content.min():
+        return np.zeros(len(texts), bool)
+    return to_mask(pc.match_substring(texts, "\0"))
 
 
 def take_text(column: Any) -> tuple[Any, Mask]:
@@ -86,6 +99,9 @@ def take_text(column: Any) -> tuple[Any, Mask]:
         texts = pa.Array.from_buffers(pa.string(), len(column), column.buffers(), column.null_count, column.offset)
     else:
         texts = column.cast(pa.string())
+    lengths, content = view_texts(texts)
+    if not content.size or (lengths.min() >= 0 and content.max() < 0x80):
+        return texts, np.zeros(len(texts), bool)
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
@@ -118,10 +134,10 @@ def take_ids(column: Any, role: str, nulls: NullValues) -> tuple[Any, Reasons]:
     if pa.types.is_decimal(column.type) and column.type.scale > 0:
         texts, is_inexact = pc.replace_substring_regex(texts, r"\.0*$", ""), True
     reasons = {
-        f"no {role}": to_mask(pc.or_kleene(pc.is_null(texts), find_null_values(texts, nulls))),
-        f"empty {role}": to_mask(pc.equal(texts, "")),
+        f"no {role}": find_null_values(texts, nulls) | find_nulls(texts),
+        f"empty {role}": (view_texts(texts)[0] == 0) & ~find_nulls(texts),
         INVALID_UTF8: broken,
-        NUL: to_mask(pc.match_substring(texts, "\0")),
+        NUL: _find_nul_characters(texts),
     }
     if is_inexact:
         whole = to_mask(pc.match_substring_regex(texts, "^-?[0-9]+$"))
@@ -133,7 +149,7 @@ def take_field(column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
     """A field's values as text, null where there is none, and where bytes are no text."""
     texts, broken = take_text(column)
     texts = drop_null_values(texts, nulls)
-    return texts, {INVALID_UTF8: broken, NUL: to_mask(pc.match_substring(texts, "\0"))}
+    return texts, {INVALID_UTF8: broken, NUL: _find_nul_characters(texts)}
 
 
 def take_list(column: Any, separator: str, nulls: NullValues) -> tuple[Any, Reasons]:

@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Sequence, Set
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from din_train.logs.rejects import BadLine
 
@@ -124,12 +126,33 @@ def check_timestamp(value: int) -> int:
     return value
 
 
-def find_null_values(column: Any, nulls: NullValues) -> Any:
-    """Where a string column holds one of the texts; False where it is null."""
-    return pc.is_in(column, value_set=pa.array(sorted(nulls), pa.string()))
+def view_texts(column: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The bytes of a string column's values, without a copy: [n] how many each has, and [N] those of all.
+
+    A null may have bytes too.
+    """
+    if not len(column):
+        return np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    _, offsets, content = column.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset)
+    of_all = np.frombuffer(content, np.uint8)[ends[0] : ends[-1]] if content else np.zeros(0, np.uint8)
+    return np.diff(ends), of_all
+
+
+def find_null_values(column: Any, nulls: NullValues) -> NDArray[np.bool_]:
+    """[n] where a string column holds one of the texts; False where it is null."""
+    lengths, content = view_texts(column)
+    low, high = (int(content.min()), int(content.max())) if content.size else (0, -1)
+    possible = [text for text in sorted(nulls) if all(low <= sign <= high for sign in text.encode())]
+    found = np.zeros(len(column), bool)
+    rows = np.flatnonzero(lengths <= max((len(text.encode()) for text in possible), default=-1))
+    if rows.size:
+        texts = column if rows.size == len(column) else column.take(pa.array(rows))
+        found[rows] = pc.is_in(texts, value_set=pa.array(possible, pa.string())).to_numpy(zero_copy_only=False)
+    return found
 
 
 def drop_null_values(column: Any, nulls: NullValues) -> Any:
     """A string column with null for an empty text and for each of the texts."""
-    nothing = pc.or_(pc.fill_null(pc.equal(column, ""), False), find_null_values(column, nulls))
-    return pc.if_else(nothing, pa.scalar(None, pa.string()), column)
+    nothing = (view_texts(column)[0] == 0) | find_null_values(column, nulls)
+    return pc.if_else(pa.array(nothing), pa.scalar(None, pa.string()), column) if nothing.any() else column

@@ -20,6 +20,7 @@ import pyarrow.csv
 
 from din_train.logs.chunks import Chunk
 from din_train.logs.dialect import MAX_RECORD_LINES, Dialect, RecordReader
+from din_train.logs.expressions import flatten
 from din_train.logs.lines import MAX_LINE_BYTES, read_blocks
 from din_train.logs.log import Progress
 
@@ -187,7 +188,7 @@ class _Cutter:
                 check_utf8=False,
             ),
         )
-        return [table[names[place]].combine_chunks() for place in self._places]
+        return [flatten(table[names[place]]) for place in self._places]
 
     def _cut_odd_lines(self, block: _Block, *, may_wait: bool) -> _Odd:
         odd = _Odd([], [], {}, [], None)

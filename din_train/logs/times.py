@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from din_train.config import ColumnsConfig
 from din_train.config.column_roles import FILE_ORDER
 from din_train.errors import DataError
-from din_train.logs.expressions import Mask, Reasons, flatten, take_text, to_mask
-from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values
+from din_train.logs.expressions import Mask, Reasons, find_nulls, flatten, take_text, to_mask
+from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values, view_texts
 from din_train.logs.rejects import INVALID_UTF8, OTHER_UNIT
 from din_train.logs.time_unit import TICKS, find_unix_times, in_range, to_unix_seconds
 
@@ -37,7 +37,7 @@ _NOT_WHOLE, _NO_TIME, _NO_DATE = "timestamp not a whole number", "timestamp not 
 _BY_PATTERN = "timestamp not as data.columns.time_format says"
 _NEGATIVE, _TOO_LARGE = "negative timestamp", "timestamp too large"
 
-_PLAIN = r"^[0-9]{1,18}$"  # 18 digits always fit int64
+_PLAIN_DIGITS = 18  # always fit int64
 _NUMBER = r"^ *(?P<sign>[+-]?)0*(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]*))? *$"
 _DAY, _CLOCK = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
 _OFFSET = "(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?"
@@ -252,10 +252,9 @@ def _take_values(column: Any, nulls: NullValues) -> _Values:
             )
     texts, broken = take_text(column)
     texts = drop_null_values(texts, nulls)
-    missing = to_mask(pc.is_null(texts))
+    missing = find_nulls(texts)
     reasons = {"no timestamp": missing, INVALID_UTF8: broken}
-    plain = pc.match_substring_regex(texts, _PLAIN)
-    if size and pc.all(plain).as_py() and not missing.any():
+    if _are_plain(texts):
         return _Values(texts.cast(pa.int64()).to_numpy(), ~no, no, no, missing, reasons, texts)
     is_iso = to_mask(pc.match_substring_regex(texts, _ISO))
     if (is_iso | missing).all():
@@ -273,6 +272,15 @@ def _take_values(column: Any, nulls: NullValues) -> _Values:
     has_fraction = to_mask(pc.match_substring_regex(part, "[1-9]"))
     reasons |= {_NEGATIVE: negative, _TOO_LARGE: too_large}
     return _Values(numbers, is_number, has_fraction, is_iso, missing, reasons, texts)
+
+
+def _are_plain(texts: Any) -> bool:
+    """Whether every text is a whole number of digits alone that fits int64."""
+    lengths, content = view_texts(texts)
+    if not content.size or texts.null_count:
+        return False
+    fit = lengths.min() > 0 and lengths.max() <= _PLAIN_DIGITS
+    return bool(fit and content.min() >= ord("0") and content.max() <= ord("9"))
 
 
 def _name_units(values: _Values, calendar: Mask, form: str) -> Reasons:

@@ -74,3 +74,9 @@ def test_a_column_of_far_too_many_types_is_counted_together(runner: Runner) -> N
     assert len(got.events) == 1
     assert len(got.report.skipped) == 51
     assert sum(got.report.skipped.values()) == 199
+
+
+def test_types_that_are_left_out_are_told_in_the_order_of_their_first_good_row(runner: Runner) -> None:
+    rows = b",a,1,zoom\nu,a,2,view\nu,b,3,buy\nu,c,4,zoom\nu,c,5,view\n"
+    got = read(runner, rows, click=["buy"])
+    assert list(got.report.skipped.items()) == [("event view", 2), ("event zoom", 1)]

@@ -7,7 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from din_train.logs.expressions import Reasons, describe_type_problem, take_field, take_ids, take_list, take_weights
+from din_train.logs.expressions import (
+    Reasons,
+    describe_type_problem,
+    take_field,
+    take_ids,
+    take_list,
+    take_text,
+    take_weights,
+)
+from din_train.logs.records import drop_null_values, find_null_values, view_texts
 
 NULLS = frozenset({"NULL", "nan"})
 
@@ -113,3 +122,53 @@ def test_weights_are_numbers_of_at_least_0() -> None:
 )
 def test_types_that_will_do(kind: str, column: Any, is_good: bool) -> None:
     assert (describe_type_problem(kind, pa.field("x", column.type)) is None) == is_good
+
+
+PIECES = (
+    *(None, "", "0", "7", "12", "123456789012345678", "1234567890123456789", "NULL", "nan", "null", "-nan", "N"),
+    *("a\0b", "\0", "\u00e9", "\u4e2d\u6587", " ", "9.5", "-1", "z" * 40),
+)
+
+
+def draw_texts(seed: int) -> Any:
+    """A slice of a string column: of some pieces only, so that every short cut is taken in some draws."""
+    draw = np.random.default_rng(seed)
+    pieces = draw.choice(len(PIECES), size=draw.integers(1, 4), replace=False)
+    rows = draw.choice(pieces, size=draw.integers(0, 12)).tolist()
+    column = pa.array(["before", *(PIECES[row] for row in rows), None], pa.string())
+    if draw.integers(2):  # a null that has bytes
+        values = pa.array(["NULL" if value is None else value for value in column.to_pylist()])
+        valid = np.packbits([value is not None for value in column.to_pylist()], bitorder="little").tobytes()
+        column = pa.Array.from_buffers(pa.string(), len(column), [pa.py_buffer(valid), *values.buffers()[1:]])
+    return column.slice(1, len(rows))
+
+
+@pytest.mark.parametrize("nulls", [frozenset(), NULLS, frozenset({"", "\u00e9", "12", "z" * 40})])
+def test_texts_are_told_apart_as_one_by_one(nulls: frozenset[str]) -> None:
+    for seed in range(400):
+        column = draw_texts(seed)
+        values = column.to_pylist()
+        assert find_null_values(column, nulls).tolist() == [value in nulls for value in values]
+        kept = [None if not value or value in nulls else value for value in values]
+        assert drop_null_values(column, nulls).to_pylist() == kept
+        lengths = view_texts(column)[0].tolist()
+        expected = [None if value is None else len(value.encode()) for value in values]
+        assert [None if value is None else length for value, length in zip(values, lengths, strict=True)] == expected
+        texts, reasons = take_ids(column, "user", nulls)
+        assert texts.to_pylist() == values
+        assert {reason: mask.tolist() for reason, mask in reasons.items()} == {
+            "no user": [value is None or value in nulls for value in values],
+            "empty user": [value == "" for value in values],
+            "invalid UTF-8": [False] * len(values),
+            "NUL character": ["\0" in (value or "") for value in values],
+        }
+        field, of_field = take_field(column, nulls)
+        assert field.to_pylist() == kept
+        assert of_field["NUL character"].tolist() == ["\0" in (value or "") for value in kept]
+
+
+@pytest.mark.parametrize("values", [[b"ab", b"\xff"], [b"\xe9", b"\xc3\xa9"], [b"a\xc3", b"\xa9b"], [b"plain", b"7"]])
+def test_bytes_that_are_no_text_are_found(values: list[bytes]) -> None:
+    texts, broken = take_text(pa.array(values))
+    assert texts.to_pylist() == [value.decode(errors="replace") for value in values]
+    assert broken.tolist() == [value.decode(errors="replace").encode() != value for value in values]

@@ -287,3 +287,10 @@ def test_a_format_has_its_unit_whatever_comes_first(
     assert got.report.rejected == {"timestamp in milliseconds, not seconds": 1}
     with pytest.raises(DataError, match=r"mixed units of time .*; convert the timestamps to one unit, or check data.s"):
         runner.source(source, **{key: content, **more}, max_bad_share=0.09)
+
+
+@pytest.mark.parametrize("other", ["7", "+7", " 7", "007", "7.5", "", None, "NULL", "9" * 18, "9" * 19, "9" * 20, "x"])
+def test_a_number_is_the_same_beside_any_other(other: str | None) -> None:
+    alone = read([other], [str(SECOND)], time_unit="seconds")
+    assert read([other, str(SECOND)], time_unit="seconds") == alone
+    assert read(pa.array(["x", other, str(SECOND), "x"])[1:3], time_unit="seconds") == alone
