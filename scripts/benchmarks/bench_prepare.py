@@ -3,6 +3,7 @@
     python scripts/benchmarks/bench_prepare.py electronics --folder /tmp/bench               Amazon Electronics, 2014
     python scripts/benchmarks/bench_prepare.py taobao --folder /tmp/bench --events 100000000 Taobao's UserBehavior.csv
     python scripts/benchmarks/bench_prepare.py read --folder /tmp/bench                      batches of that data set
+    python scripts/benchmarks/bench_prepare.py rows --folder /tmp/bench --rows 10000000      rows with lists of 50
     python scripts/benchmarks/bench_prepare.py all --folder /tmp/bench --json figures.jsonl
 
 Logs that the folder lacks are generated in the shape of the real ones. What is measured runs in a
@@ -26,6 +27,7 @@ from typing import Any
 import click
 import numpy as np
 from child_process import MB, run_child
+from feature_rows import DATA, write_feature_rows
 from numpy.typing import NDArray
 from work_folder import work_folder
 
@@ -46,6 +48,8 @@ USERS_AT_A_TIME = 5_000
 
 # Free disk that a taobao run needs an event: the CSV, the normalised log, DuckDB's tables and spill, the store.
 DISK_BYTES_AN_EVENT = 260
+# And that a rows run needs per row of 50 behaviours: the Parquet file, the normalised rows, their lists, the store.
+DISK_BYTES_PER_ROW = 2_700
 
 
 # What runs in a process of its own.
@@ -224,15 +228,7 @@ def measure_electronics(folder: Path, preset: str) -> Figures:
 def measure_taobao(folder: Path, events: int, memory_limit: str) -> Figures:
     """`din-train prepare` of a log of many events in bounded memory."""
     log, prepared = folder / f"taobao-{events}" / "UserBehavior.csv", folder / f"prepared-taobao-{events}"
-    free, needed = shutil.disk_usage(folder).free, events * DISK_BYTES_AN_EVENT
-    say(f"free disk in {folder}: {free / MB:,.0f} MB; about {needed / MB:,.0f} MB are needed")
-    if free < needed and not log.exists():
-        raise click.ClickException(f"too little disk for {events:,} events; pass --events, or another --folder")
-    if not log.exists():
-        log.parent.mkdir(parents=True, exist_ok=True)
-        say(f"generating {log}")
-        made = run_child([sys.executable, __file__, "run", "write-taobao", log, events], folder)
-        say(f"  {made['seconds']:.1f} s, {log.stat().st_size / MB:,.0f} MB, peak {made['peak_mb']:,.0f} MB")
+    _write_once(log, events * DISK_BYTES_AN_EVENT, "write-taobao", events)
     ours = prepare(
         {
             "source": "taobao",
@@ -263,6 +259,48 @@ def measure_taobao(folder: Path, events: int, memory_limit: str) -> Figures:
     say(f"  peak {ours['peak_mb']:,.0f} MB with data.memory_limit {memory_limit}; store {figures['store_mb']:,.1f} MB")
     judge(figures, "peak below 4 GB", ours["peak_mb"] < 4_000)
     return figures
+
+
+def measure_rows(folder: Path, rows: int, memory_limit: str) -> Figures:
+    """`din-train prepare` of generated feature rows, each with its own list of 50 behaviours."""
+    file, prepared = folder / f"rows-{rows}" / "train.parquet", folder / f"prepared-rows-{rows}"
+    _write_once(file, rows * DISK_BYTES_PER_ROW, "write-rows", rows)
+    ours = prepare({**DATA, "train": file, "prepared": prepared, "memory_limit": memory_limit}, folder)
+    counts = json.loads((prepared / "manifest.json").read_bytes())["counts"]
+    figures = {
+        "part": "rows",
+        "rows": rows,
+        "samples": counts["samples"],
+        "events": counts["events"],
+        "file_mb": file.stat().st_size / MB,
+        "memory_limit": memory_limit,
+        "seconds": ours["seconds"],
+        "rows_per_second": rows / ours["seconds"],
+        "peak_mb": ours["peak_mb"],
+        "store_mb": measure_folder(prepared),
+    }
+    say(f"rows: {rows:,} rows, {counts['events']:,} stored behaviours")
+    say(f"  din-train prepare       {ours['seconds']:.1f} s ({figures['rows_per_second']:,.0f} rows/s)")
+    say(f"  peak {ours['peak_mb']:,.0f} MB with data.memory_limit {memory_limit}; store {figures['store_mb']:,.1f} MB")
+    return figures
+
+
+def _write_once(path: Path, needed: int, kind: str, size: int) -> None:
+    """Generate a log in a process of its own, unless it is there.
+
+    Raises:
+        ClickException: if the disk has less free than `needed` bytes.
+    """
+    free = shutil.disk_usage(path.parents[1]).free
+    say(f"free disk in {path.parents[1]}: {free / MB:,.0f} MB; about {needed / MB:,.0f} MB are needed")
+    if path.exists():
+        return
+    if free < needed:
+        raise click.ClickException(f"too little disk for {size:,}; generate fewer, or pass another --folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    say(f"generating {path}")
+    made = run_child([sys.executable, __file__, "run", kind, path, size], path.parents[1])
+    say(f"  {made['seconds']:.1f} s, {path.stat().st_size / MB:,.0f} MB, peak {made['peak_mb']:,.0f} MB")
 
 
 def measure_reading(prepared: Path, batch_size: int, max_history_length: int) -> Figures:
@@ -349,7 +387,7 @@ EVENTS = click.option(
     help="Of the Taobao log; users and items are in the real one's proportion to them.",
 )
 MEMORY = click.option(
-    "--memory-limit", default="1500MB", show_default=True, help="`data.memory_limit` of the taobao part."
+    "--memory-limit", default="1500MB", show_default=True, help="`data.memory_limit` of the parts taobao and rows."
 )
 BATCH = click.option("--batch-size", type=click.IntRange(min=1), default=1024, show_default=True)
 LENGTH = click.option("--max-history-length", type=click.IntRange(min=1), default=100, show_default=True)
@@ -379,6 +417,17 @@ def taobao(folder: Path | None, json_path: Path | None, events: int, memory_limi
     """Prepare a log of the size of Taobao's UserBehavior.csv in bounded memory."""
     with work_folder(folder) as work:
         report([measure_taobao(work, events, memory_limit)], json_path)
+
+
+@main.command()
+@FOLDER
+@JSON
+@click.option("--rows", type=click.IntRange(min=1_000), default=1_000_000, show_default=True)
+@MEMORY
+def rows(folder: Path | None, json_path: Path | None, rows: int, memory_limit: str) -> None:
+    """Prepare rows that are samples and hold lists of 50 behaviours, as a feature store writes them."""
+    with work_folder(folder) as work:
+        report([measure_rows(work, rows, memory_limit)], json_path)
 
 
 @main.command()
@@ -420,7 +469,7 @@ def run_all(
     batch_size: int,
     max_history_length: int,
 ) -> None:
-    """Run all three parts: electronics, read, taobao."""
+    """Run the parts electronics, read and taobao."""
     with work_folder(folder) as work:
         parts = [
             measure_electronics(work, preset),
@@ -431,7 +480,7 @@ def run_all(
 
 
 @main.command("run", hidden=True)
-@click.argument("what", type=click.Choice(["plain", "read", "write-taobao"]))
+@click.argument("what", type=click.Choice(["plain", "read", "write-taobao", "write-rows"]))
 @click.argument("arguments", nargs=-1)
 def run_here(what: str, arguments: tuple[str, ...]) -> None:
     """What is measured, in this process; prints its result as JSON."""
@@ -442,6 +491,8 @@ def run_here(what: str, arguments: tuple[str, ...]) -> None:
             result = read_batches(Path(prepared), int(batch_size), int(max_history_length))
         case "write-taobao", (path, events):
             result = write_user_behavior(Path(path), int(events))
+        case "write-rows", (path, size):
+            result = write_feature_rows(Path(path), int(size))
         case _:
             raise click.UsageError(f"received {len(arguments)} arguments for {what}")
     click.echo(json.dumps(result))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from scripts_factory import REPOSITORY, SCRIPTS
 
@@ -31,6 +32,16 @@ def test_electronics_counts_the_same_both_ways(tmp_path: Path) -> None:
     assert figures["store_mb"] == pytest.approx(stored / 1e6, abs=0.001)
     assert figures["speed_ratio"] == pytest.approx(figures["plain_seconds"] / figures["seconds"], abs=0.01)
     assert figures["peak_ratio"] == pytest.approx(figures["plain_peak_mb"] / figures["peak_mb"], abs=0.001)
+
+
+def test_feature_rows_keep_their_lists(tmp_path: Path) -> None:
+    done = run("rows", "--folder", tmp_path, "--rows=1000", "--json", tmp_path / "figures.jsonl")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.jsonl").read_text())
+    assert (figures["samples"], figures["rows"]) == (1000, 1000)
+    lists = pq.read_table(tmp_path / "rows-1000" / "train.parquet", columns=["user_id", "clicked_items"]).to_pylist()
+    different = {(row["user_id"], *row["clicked_items"]) for row in lists}
+    assert figures["events"] == 50 * len(different)
 
 
 def test_nothing_to_read_ends_in_one_line(tmp_path: Path) -> None:
