@@ -6,6 +6,7 @@ their items, times and behaviour fields are. The lists of further sequences foll
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from ibis import Table
 from numpy.typing import NDArray
 
 from din_train.dataset.column_file import ColumnWriter, map_columns
@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 
 NO_TIME = -1
 _BLOCK_ROWS = 1 << 15
+_FILE_ROWS, _MOST_FILES = 1 << 17, 256
 
 
 @dataclass
@@ -64,19 +65,18 @@ class ListBlock:
         return ends - self.lengths
 
 
-def place_histories(raw: RawSamples, lines: Table, scratch: Path) -> GivenHistories:
+def place_histories(raw: RawSamples, user_ids: NDArray[np.int32], scratch: Path) -> GivenHistories:
     """Store the lists.
 
     Args:
-        lines: the rows of `raw.histories` with a column user_id.
+        user_ids: [lines] of the rows of `raw.histories`; 0 for one that has no sample.
     """
     sequences = len(raw.layout.sequences)
     fields = [name for name in raw.values if name != "category"]
-    has_times = any(f"timestamp {place}" in lines.columns for place in range(sequences))
+    columns_there = pq.read_schema(raw.histories).names
+    has_times = any(f"timestamp {place}" in columns_there for place in range(sequences))
     optional = {"timestamp": has_times, "category": "category" in raw.values}
     names = ["item", *(name for name, is_there in optional.items() if is_there), *fields]
-    ordered = scratch / "ordered_histories.parquet"
-    lines.drop("user").order_by("user_id", "history").to_parquet(ordered)
     types = {"timestamp": pa.int64()}
     schema = pa.schema([("user_id", pa.int32()), *((name, types.get(name, pa.int32())) for name in names)])
     found = GivenHistories({}, scratch / "places.parquet")
@@ -85,7 +85,7 @@ def place_histories(raw: RawSamples, lines: Table, scratch: Path) -> GivenHistor
         ColumnWriter(scratch / "given_events.arrow", schema, scratch) as writer,
         pq.ParquetWriter(found.places, _build_places_schema(sequences)) as places,
     ):
-        for table in _read_users(ordered):
+        for table in _read_users(raw.histories, user_ids, scratch):
             users = table["user_id"].to_numpy().astype(np.int64)
             block, order = _join_sequences(table, users, names, raw)
             compared = {name: values for name, values in block.columns.items() if name != "category"}
@@ -117,20 +117,43 @@ def _build_places_schema(sequences: int) -> pa.Schema:
 _PLACE = {"start": pa.int64(), "length": pa.int32()}
 
 
-def _read_users(path: Path) -> Iterator[Any]:
-    """Tables of whole users, about `_BLOCK_ROWS` lines each."""
-    waiting: Any = None
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BLOCK_ROWS):
-            table = pa.Table.from_batches([batch])
-            waiting = table if waiting is None else pa.concat_tables([waiting, table])
-            users = waiting["user_id"].to_numpy()
-            last = int(np.searchsorted(users, users[-1]))  # where the last user, who may go on, begins
-            if last:
-                yield waiting.slice(0, last).combine_chunks()
-                waiting = waiting.slice(last)
-    if waiting is not None and waiting.num_rows:
-        yield waiting.combine_chunks()
+def _read_users(path: Path, user_ids: NDArray[np.int32], scratch: Path) -> Iterator[Any]:
+    """The lines of `path` in order of user and line, with their user_id: tables of whole users, of `_BLOCK_ROWS` lines.
+
+    The lines are first dealt to files of some users each, of which one is sorted in memory at a time: sorting lists in
+    the engine takes several times as long, and its memory too.
+    """
+    lines_per_user = np.bincount(user_ids)
+    lines_per_user[:1] = 0
+    num_files = min(_MOST_FILES, 1 + int(lines_per_user.sum()) // _FILE_ROWS)
+    file_of_user = (np.cumsum(lines_per_user) - 1) * num_files // max(1, int(lines_per_user.sum()))
+    paths = [scratch / f"histories_of_users.{number}.arrow" for number in range(num_files)]
+    with pq.ParquetFile(path) as source, ExitStack() as stack:
+        schema = source.schema_arrow.remove(source.schema_arrow.get_field_index("user"))
+        files = [stack.enter_context(pa.ipc.new_stream(each, schema)) for each in map(str, paths)]
+        done = 0
+        for batch in source.iter_batches(_BLOCK_ROWS, columns=schema.names):
+            users = user_ids[done : done + len(batch)]
+            done += len(batch)
+            number = np.where(users > 0, file_of_user[users], num_files)
+            order = np.argsort(number, kind="stable")
+            ends = np.searchsorted(number[order], np.arange(num_files + 1))
+            for file, start, end in zip(files, ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+                if start < end:
+                    file.write_batch(batch.take(pa.array(order[start:end])))
+    for each in paths:
+        with pa.ipc.open_stream(str(each)) as reader:
+            table = reader.read_all().combine_chunks()
+        each.unlink()
+        users = user_ids[table["history"].to_numpy()]
+        order = np.argsort(users, kind="stable")
+        users = users[order]
+        table = table.take(pa.array(order)).append_column("user_id", pa.array(users))
+        end = 0
+        while end < len(users):
+            start, last = end, users[min(end + _BLOCK_ROWS, len(users)) - 1]
+            end = int(np.searchsorted(users, last, "right"))
+            yield table.slice(start, end - start)
 
 
 def _join_sequences(table: Any, users: Ints, names: Sequence[str], raw: RawSamples) -> tuple[ListBlock, Ints]:
@@ -143,11 +166,11 @@ def _join_sequences(table: Any, users: Ints, names: Sequence[str], raw: RawSampl
         for place, length in enumerate(lengths):
             column = f"{name} {place}"
             if column in table.column_names:
-                values = pc.fill_null(pc.list_flatten(table[column]), -1).to_numpy().astype(np.int64)
+                values = pc.fill_null(pc.list_flatten(table[column]), -1).to_numpy()
                 parts.append(values // (raw.ticks[place] or 1) if name == "timestamp" else values)
             else:
-                parts.append(np.full(int(length.sum()), -1))
-        columns[name] = np.concatenate(parts)
+                parts.append(np.full(int(length.sum()), -1, np.int64 if name == "timestamp" else np.int32))
+        columns[name] = parts[0] if sequences == 1 else np.concatenate(parts)
     groups = np.concatenate([users * sequences + place for place in range(sequences)])
     joined = ListBlock(groups, np.concatenate(lengths), columns)
     if sequences == 1:

@@ -76,8 +76,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             pa.table({"item": raw.items, "item_code": np.arange(len(raw.items), dtype=np.int32)}),
         )
         user_ids = users.select("user", user_id=(users.user_code + FIRST_REAL_ID).cast("int32"))
-        lines = connection.read_parquet(raw.histories, table_name="lines").inner_join(user_ids, "user")
-        given = place_histories(raw, lines, scratch)
+        given = place_histories(raw, _find_users_of_lines(connection, raw, user_ids), scratch)
         samples = _place_samples(connection, raw, rows, user_ids, given)
         samples = connection.create_table("samples", split_rows(connection, samples, data))
         counts = _count_items(raw, given, samples)
@@ -168,6 +167,15 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         describe_histories=lambda: histories,
         account=account,
     )
+
+
+def _find_users_of_lines(connection: ibis.BaseBackend, raw: RawSamples, user_ids: Table) -> NDArray[np.int32]:
+    """[lines] the user of each history; 0 for one without a sample."""
+    lines = connection.read_parquet(raw.histories, table_name="lines").select("history", "user")
+    users_of_lines = np.zeros(count_rows(lines), np.int32)
+    found = lines.inner_join(user_ids, "user").select("history", "user_id").to_pyarrow()
+    users_of_lines[found["history"].to_numpy()] = found["user_id"].to_numpy()
+    return users_of_lines
 
 
 def _count_up(size: int) -> NDArray[np.int32]:
@@ -380,9 +388,11 @@ def _pair_categories(raw: RawSamples, given: GivenHistories) -> pa.Table:
     """item, category, ordinal (after all rows) of the behaviours, each pair once."""
     kinds = len(raw.values["category"])
     keys, first = np.zeros((2, 0), np.int64)
+    latest = np.full(len(raw.items), -1, np.int32)  # the category that an item had last
     for start in range(0, len(given.events["item"]), BLOCK_ROWS):
         items, categories = (given.events[name][start : start + BLOCK_ROWS] for name in ("item", "category"))
-        places = np.flatnonzero(categories >= 0)
+        places = np.flatnonzero((categories >= 0) & (categories != latest[items]))  # others are known pairs
+        latest[items[places]] = categories[places]
         keys = np.concatenate([keys, items[places].astype(np.int64) * kinds + categories[places]])
         first = np.concatenate([first, start + places])
         keys, at = np.unique(keys, return_index=True)

@@ -17,6 +17,11 @@ EventRow = tuple[Any, ...]
 EventColumns = Sequence[Any]
 
 
+def list_numbers(schema: pa.Schema) -> list[str]:
+    """The columns of numbers: of those a file says the range, in which preparation looks for times, labels, weights."""
+    return [each.name for each in schema if pa.types.is_primitive(each.type)]
+
+
 class EventWriter:
     """Numbers events 0, 1, ... as they come and writes them; the bytes depend on the events only.
 
@@ -40,7 +45,7 @@ class EventWriter:
             path,
             self._schema,
             use_dictionary=texts,
-            write_statistics=list(_STEADY),
+            write_statistics=list_numbers(self._schema),
             column_encoding=dict.fromkeys(_STEADY, "DELTA_BINARY_PACKED"),
         )
         self._batches: list[Any] = []

@@ -24,6 +24,7 @@ from din_train.config.rows import SequenceConfig
 from din_train.logs.bad_rows import BadRows
 from din_train.logs.columns import check_roles_differ, check_types, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
+from din_train.logs.event_writer import list_numbers
 from din_train.logs.expressions import (
     Mask,
     Reasons,
@@ -45,6 +46,7 @@ from din_train.logs.side_table import choose_side_fields, read_side_table
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
+_NORMALISED = ("rows.parquet", "histories.parquet")
 _CHUNK_ROWS = 20_000  # fewer than of a log, since a row holds a history
 # Role -> the kind that its column must be of; other columns are fields.
 _KINDS = {"user": "id", "item": "id", "impressions": "id", "timestamp": "time", "label": "label", "weight": "weight"}
@@ -104,11 +106,18 @@ class _Codes:
     codes: dict[str, int] = field(default_factory=dict)
 
     def encode(self, texts: Any) -> Any:
-        """Int32 codes; null stays null."""
-        encoded = texts.dictionary_encode()
-        values, codes = encoded.dictionary.to_pylist(), self.codes
-        found = pa.array([codes.setdefault(value, len(codes)) for value in values], pa.int32())
-        return found.take(encoded.indices)
+        """Int32 codes of a column, or of a dictionary array; null stays null."""
+        distinct = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+        size, codes = len(distinct.dictionary), self.codes
+        places = pc.fill_null(distinct.indices, size).to_numpy(zero_copy_only=False)
+        first = np.full(size + 1, -1)
+        first[places[::-1]] = np.arange(len(places))[::-1]  # of several values for a place the last one stays
+        used = np.flatnonzero(first[:size] >= 0)
+        used = used[np.argsort(first[used])]
+        found = np.zeros(size + 1, np.int32)
+        values = distinct.dictionary.take(pa.array(used)).to_pylist()
+        found[used] = [codes.setdefault(value, len(codes)) for value in values]
+        return pa.array(found[places], mask=places == size if distinct.null_count else None)
 
     @property
     def texts(self) -> Any:
@@ -189,11 +198,12 @@ class _Reader:
         self._lists = {name: separator for name, separator in separators.items() if name in self._texts}
         self._rows_written = self._histories_written = 0
         self._schemas = self._build_schemas()
+        dictionaries = (["split", *self._texts], False)
         self._samples, self._histories = (
-            stack.enter_context(pq.ParquetWriter(folder / name, schema, use_dictionary=dictionary))
-            for name, schema, dictionary in zip(
-                ("rows.parquet", "histories.parquet"), self._schemas, (["split", *self._texts], False), strict=True
+            stack.enter_context(
+                pq.ParquetWriter(folder / name, schema, use_dictionary=texts, write_statistics=list_numbers(schema))
             )
+            for name, schema, texts in zip(_NORMALISED, self._schemas, dictionaries, strict=True)
         )
 
     def _name_texts(self) -> dict[str, tuple[str, Column]]:
@@ -345,7 +355,9 @@ class _Reader:
         columns |= {} if self.times is None else {"timestamp": rows["timestamp"].filter(pa.array(good))}
         for place, lists in enumerate(histories):
             for role, each in lists.items():
-                kept = Lists(each.values.filter(pa.array(np.repeat(good, each.lengths))), each.lengths[good])
+                kept = each
+                if not good.all():
+                    kept = Lists(each.values.filter(pa.array(np.repeat(good, each.lengths))), each.lengths[good])
                 if role == "item" and place == 0 and self.layout.impressions is None:
                     separators.look_at(rows["item"].filter(pa.array(good)), kept)
                 values = kept.values if role == "timestamp" else self._codes_of(role).encode(kept.values)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
-from din_train.logs.expressions import Mask, Reasons, flatten, is_list, take_field, take_text, to_mask
+from din_train.logs.expressions import Mask, Reasons, find_nulls, flatten, is_list, take_field, take_text, to_mask
 from din_train.logs.history_text import BROKEN_LIST, HistoryFormat
 from din_train.logs.log import FileReport
+from din_train.logs.records import NullValues
 from din_train.logs.rejects import count_allowed
 from din_train.logs.times import TimeReader
 
@@ -35,7 +36,10 @@ def find_sequence_columns(column: str, names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Lists:
-    """A list per row: values: [N] of all rows, one after the other. lengths: [rows]."""
+    """A list per row: values: [N] of all rows, one after the other. lengths: [rows].
+
+    Texts may be a dictionary array whose nulls are nulls of its indices.
+    """
 
     values: Any
     lengths: Ints
@@ -47,6 +51,8 @@ class Lists:
 
     def find_rows(self, where: Mask) -> Mask:
         """[rows] whether any of a row's values is marked. where: [N]."""
+        if not where.any():
+            return np.zeros(len(self.lengths), bool)
         rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
         found: Mask = np.bincount(rows[where], minlength=len(self.lengths)) > 0
         return found
@@ -88,14 +94,14 @@ class SequenceReader:
                 lists[role] = Lists(pa.array(seconds), raw.lengths)
                 of_values = {f"{reason} in {self._show(role)}": mask for reason, mask in of_values.items()}
             else:
-                texts, of_values = take_field(raw.values, self.form.nulls)
+                texts, of_values = _take_distinct(raw.values, self.form.nulls)
                 lists[role] = Lists(texts, raw.lengths)
             found = {reason: raw.find_rows(mask) for reason, mask in of_values.items()}
             for reason, mask in {BROKEN_LIST: broken, **found}.items():
                 reasons[reason] = reasons.get(reason, np.zeros(size, bool)) | mask
         items = lists["item"]
-        keep = ~to_mask(pc.equal(items.values, self.config.padding or ""))
-        missing = to_mask(pc.is_null(items.values))
+        keep = ~_look_up(items.values, to_mask(pc.equal(items.values.dictionary, self.config.padding or "")))
+        missing = find_nulls(items.values)
         if self.is_numbered:
             keep &= ~missing
         else:
@@ -107,6 +113,8 @@ class SequenceReader:
 
     def _arrange(self, each: Lists, items: Lists, keep: Mask) -> Lists:
         """A role's values, aligned with the items that are kept, oldest first; of a bad row anything."""
+        if self.config.order == "oldest_first" and keep.all() and np.array_equal(each.lengths, items.lengths):
+            return each
         rows = np.repeat(np.arange(len(items.lengths)), items.lengths)
         step = np.arange(len(rows)) - items.offsets[rows]
         if self.config.order == "newest_first":
@@ -125,6 +133,25 @@ class SequenceReader:
 def _is_single_missing(items: Lists, each: Lists) -> Mask:
     """[rows] of one behaviour whose value is empty, as a text of one value is then."""
     found: Mask = (items.lengths == 1) & (each.lengths == 0)
+    return found
+
+
+def _take_distinct(column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
+    """The same as `take_field` of the column, each different value looked at once; as a dictionary array."""
+    distinct = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    texts, reasons = take_field(distinct.dictionary, nulls)
+    is_null = _look_up(distinct, find_nulls(texts)) | find_nulls(distinct)
+    indices = pc.fill_null(distinct.indices, 0).to_numpy().astype(np.int32)
+    values = pa.DictionaryArray.from_arrays(pa.array(indices, mask=is_null), texts)
+    return values, {reason: _look_up(distinct, mask) for reason, mask in reasons.items()}
+
+
+def _look_up(values: Any, of_dictionary: Mask) -> Mask:
+    """[N] what holds for the text of each value of a dictionary array; False for null."""
+    if not of_dictionary.any():
+        return np.zeros(len(values), bool)
+    places = pc.fill_null(values.indices, len(of_dictionary)).to_numpy(zero_copy_only=False)
+    found: Mask = np.append(of_dictionary, False)[places]
     return found
 
 
@@ -165,7 +192,7 @@ class Separators:
         """
         self._of_items |= set("".join(pc.unique(items).to_pylist()))
         self._histories += int(np.sum(histories.lengths > 0))
-        single = histories.values.take(pa.array(histories.offsets[histories.lengths == 1]))
+        single = flatten(histories.values.take(pa.array(histories.offsets[histories.lengths == 1])))
         texts = single.filter(pc.invert(pc.match_substring_regex(single, _ONE_NUMBER)))
         for letter in set("".join(pc.unique(texts).to_pylist())) - self._of_items:
             if not letter.isalnum():
