@@ -8,7 +8,7 @@ Every good row is kept, in order. A row of `data.impressions` (`N1-0 N2-1`) is a
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.sequences import Lists, Separators, SequenceReader, find_sequence_columns
 from din_train.logs.side_table import choose_side_fields, read_side_table
+from din_train.logs.text_codes import TextCodes
 from din_train.logs.times import TimeReader
 
 ROW_SPLITS = ("train", "validation", "test")
@@ -97,32 +98,6 @@ class RawSamples:
     items: Any
     values: Mapping[str, Any]
     ticks: Mapping[int, int | None]
-
-
-@dataclass
-class _Codes:
-    """Texts -> codes by first appearance."""
-
-    codes: dict[str, int] = field(default_factory=dict)
-
-    def encode(self, texts: Any) -> Any:
-        """Int32 codes of a column, or of a dictionary array; null stays null."""
-        distinct = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
-        size, codes = len(distinct.dictionary), self.codes
-        places = pc.fill_null(distinct.indices, size).to_numpy(zero_copy_only=False)
-        first = np.full(size + 1, -1)
-        first[places[::-1]] = np.arange(len(places))[::-1]  # of several values for a place the last one stays
-        used = np.flatnonzero(first[:size] >= 0)
-        used = used[np.argsort(first[used])]
-        found = np.zeros(size + 1, np.int32)
-        values = distinct.dictionary.take(pa.array(used)).to_pylist()
-        found[used] = [codes.setdefault(value, len(codes)) for value in values]
-        return pa.array(found[places], mask=places == size if distinct.null_count else None)
-
-    @property
-    def texts(self) -> Any:
-        """By code."""
-        return pa.array(list(self.codes), pa.string())
 
 
 def read_sample_files(
@@ -189,8 +164,8 @@ class _Reader:
         self._nulls = frozenset(data.null_values)
         self._labels = LabelRule(self.layout.columns.label_at_least)
         columns, sequences = self.layout.columns, self.layout.sequences.values()
-        self.items = _Codes()
-        self.values: dict[str, _Codes] = {}
+        self.items = TextCodes()
+        self.values: dict[str, TextCodes] = {}
         self.times = None if columns.timestamp is None else TimeReader(columns, self._nulls)
         self.behaviour_times = [TimeReader(columns, self._nulls) if each.timestamp else None for each in sequences]
         self._texts = self._name_texts()
@@ -392,8 +367,8 @@ class _Reader:
         self._samples.write_table(pa.table(taken).select(self._schemas[0].names).cast(self._schemas[0]))
         self._rows_written += size
 
-    def _codes_of(self, role: str) -> _Codes:
-        return self.items if role == "item" else self.values.setdefault(role, _Codes())
+    def _codes_of(self, role: str) -> TextCodes:
+        return self.items if role == "item" else self.values.setdefault(role, TextCodes())
 
 
 def _take_impressions(column: Any) -> tuple[Lists, Any, Reasons]:

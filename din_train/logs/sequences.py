@@ -140,10 +140,12 @@ def _take_distinct(column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
     """The same as `take_field` of the column, each different value looked at once; as a dictionary array."""
     distinct = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     texts, reasons = take_field(distinct.dictionary, nulls)
-    is_null = _look_up(distinct, find_nulls(texts)) | find_nulls(distinct)
-    indices = pc.fill_null(distinct.indices, 0).to_numpy().astype(np.int32)
-    values = pa.DictionaryArray.from_arrays(pa.array(indices, mask=is_null), texts)
-    return values, {reason: _look_up(distinct, mask) for reason, mask in reasons.items()}
+    reasons = {reason: _look_up(distinct, mask) for reason, mask in reasons.items()}
+    places = pa.array(np.arange(len(texts), dtype=np.int32), mask=find_nulls(texts))
+    if pa.types.is_floating(column.type):  # 0.0 and -0.0 are one text
+        again = texts.dictionary_encode()
+        places, texts = again.indices, again.dictionary
+    return pa.DictionaryArray.from_arrays(places.take(distinct.indices), texts), reasons
 
 
 def _look_up(values: Any, of_dictionary: Mask) -> Mask:
