@@ -94,7 +94,7 @@ class SequenceReader:
                 lists[role] = Lists(pa.array(seconds), raw.lengths)
                 of_values = {f"{reason} in {self._show(role)}": mask for reason, mask in of_values.items()}
             else:
-                texts, of_values = _take_distinct(raw.values, self.form.nulls)
+                texts, of_values = take_distinct(raw.values, self.form.nulls)
                 lists[role] = Lists(texts, raw.lengths)
             found = {reason: raw.find_rows(mask) for reason, mask in of_values.items()}
             for reason, mask in {BROKEN_LIST: broken, **found}.items():
@@ -136,7 +136,7 @@ def _is_single_missing(items: Lists, each: Lists) -> Mask:
     return found
 
 
-def _take_distinct(column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
+def take_distinct(column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
     """The same as `take_field` of the column, each different value looked at once; as a dictionary array."""
     distinct = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     texts, reasons = take_field(distinct.dictionary, nulls)

@@ -327,3 +327,30 @@ def test_histories_of_other_ids_than_the_rows_are_refused(tmp_path: Path) -> Non
     ):
         prepare(tmp_path, {"train": rows}, row_split=split)
     prepare(tmp_path, {"train": rows}, row_split=split, unmatched="allow")
+
+
+def test_blocks_of_any_size_give_the_same_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Histories are read some users at a time, from files of some users each, and looked at some values at a time."""
+    draw = np.random.default_rng(5)
+    lines = ["label,user_id,item_id,cate_id,item_history,cate_history"]
+    for number in range(60):
+        items = draw.integers(0, 9, draw.integers(0, 6))
+        categories = [items[place] % 3 + (place % 4 == 3) for place in range(len(items))]
+        user, target = draw.integers(0, 9) if number % 3 else 4, draw.integers(0, 12)
+        histories = ("^".join(map(str, each)) for each in (items, categories))
+        lines.append(f"{number % 2},u{user},{target},{target % 3},{','.join(histories)}")
+    for name in ("train", "test"):
+        more = ["1,w,1,1,2,2"] if name == "test" else []
+        (tmp_path / f"{name}.csv").write_text("\n".join([*lines, *more, ""]))
+    files: dict[str, Any] = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
+    config = make_config(tmp_path, data={"events": None, "source": "x1", "columns": None, **files})
+    found = []
+    for file_rows, block_rows, values in ((1 << 17, 1 << 15, 10**6), (7, 3, 4), (1, 1, 1), (20, 1000, 11)):
+        monkeypatch.setattr("din_train.dataset.given_histories._FILE_ROWS", file_rows)
+        monkeypatch.setattr("din_train.dataset.given_histories._BLOCK_ROWS", block_rows)
+        monkeypatch.setattr("din_train.dataset.presampled.BLOCK_ROWS", values)
+        monkeypatch.setattr("din_train.dataset.row_blocks.BLOCK_ROWS", values)
+        found.append(prepare_data(config, force=True, progress=lambda _: None).manifest)
+    assert {each.fingerprint for each in found} == {found[0].fingerprint}
+    assert found[0].counts["items_with_several_categories"]
+    assert [each.counts for each in found] == [found[0].counts] * 4
