@@ -2,7 +2,7 @@
 
 import io
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -113,12 +113,35 @@ def _close(mapped: mmap.mmap) -> None:
         mapped.close()
 
 
+class MappedColumns(dict[str, Any]):
+    """The columns of a file as `map_columns` gives them, read some rows at a time.
+
+    Args:
+        path: of the Arrow file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        super().__init__(_read_columns(pa.BufferReader(pa.py_buffer(self._mapped))))
+
+    def read_blocks(self, rows: int, *names: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The first row, and the named columns (all if none is named) of so many rows; memory does not keep them."""
+        for first in range(0, len(next(iter(self.values()))), rows):
+            yield first, {name: self[name][first : first + rows] for name in names or self}
+            self._mapped.madvise(mmap.MADV_DONTNEED)
+
+
 def map_columns(path: Path) -> dict[str, Any]:
     """The columns as read-only NumPy arrays over the mapped file; nothing is read until it is used.
 
     A column of lists is [rows, V].
     """
-    with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+    return _read_columns(pa.memory_map(str(path)))
+
+
+def _read_columns(source: Any) -> dict[str, Any]:
+    with pa.ipc.open_file(source) as file:
         batch = file.get_batch(0)
     return {name: _to_numpy(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
 

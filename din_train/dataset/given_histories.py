@@ -7,7 +7,7 @@ their items, times and behaviour fields are. The lists of further sequences foll
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from din_train.dataset.column_file import ColumnWriter, map_columns
+from din_train.dataset.column_file import ColumnWriter, MappedColumns
 from din_train.dataset.negatives import mix
 from din_train.logs.sample_rows import RawSamples
 
@@ -40,7 +40,7 @@ class GivenHistories:
     unordered: those whose behaviours are not in order of time.
     """
 
-    events: Mapping[str, Any]
+    events: MappedColumns = field(init=False)
     places: Path
     lines: int = 0
     later: int = 0
@@ -79,7 +79,7 @@ def place_histories(raw: RawSamples, user_ids: NDArray[np.int32], scratch: Path)
     names = ["item", *(name for name, is_there in optional.items() if is_there), *fields]
     types = {"timestamp": pa.int64()}
     schema = pa.schema([("user_id", pa.int32()), *((name, types.get(name, pa.int32())) for name in names)])
-    found = GivenHistories({}, scratch / "places.parquet")
+    found = GivenHistories(scratch / "places.parquet")
     written = 0
     with (
         ColumnWriter(scratch / "given_events.arrow", schema, scratch) as writer,
@@ -105,7 +105,7 @@ def place_histories(raw: RawSamples, user_ids: NDArray[np.int32], scratch: Path)
             places.write_table(pa.table(columns))
             found.lines += len(users)
             written += len(source)
-    found.events = map_columns(scratch / "given_events.arrow")
+    found.events = MappedColumns(scratch / "given_events.arrow")
     return found
 
 

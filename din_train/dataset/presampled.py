@@ -246,13 +246,12 @@ def _count_items(raw: RawSamples, given: GivenHistories, samples: Table) -> _Cou
     names = [name for name in raw.values if name != "category"]
     fields = {name: np.zeros(len(raw.values[name]), np.int64) for name in names}
     training_fields = {name: np.zeros(len(raw.values[name]), np.int64) for name in names}
-    for first, is_seen in zip(range(0, len(given.events["item"]), BLOCK_ROWS), covered, strict=True):
-        inside = slice(first, first + BLOCK_ROWS)
-        codes = given.events["item"][inside]
+    for (_first, events), is_seen in zip(given.events.read_blocks(BLOCK_ROWS, "item", *names), covered, strict=True):
+        codes = events["item"]
         total += np.bincount(codes, minlength=size)
         training += np.bincount(codes[is_seen], minlength=size)
         for name in names:
-            codes = given.events[name][inside]
+            codes = events[name]
             fields[name] += np.bincount(codes[codes >= 0], minlength=len(fields[name]))
             codes = codes[is_seen]
             training_fields[name] += np.bincount(codes[codes >= 0], minlength=len(fields[name]))
@@ -314,8 +313,8 @@ def _compare_behaviours(data: DataConfig, raw: RawSamples, samples: Table, given
         DataError: if no behaviour is of an item that a row has.
     """
     counts = np.zeros(len(raw.items), np.int64)
-    for first in range(0, len(given.events["item"]), BLOCK_ROWS):
-        counts += np.bincount(given.events["item"][first : first + BLOCK_ROWS], minlength=len(counts))
+    for _first, events in given.events.read_blocks(BLOCK_ROWS, "item"):
+        counts += np.bincount(events["item"], minlength=len(counts))
     is_of_row = np.zeros(len(counts), bool)
     is_of_row[samples.select("item_code").distinct().to_pyarrow()["item_code"].to_numpy()] = True
     if min(np.count_nonzero(counts), np.count_nonzero(is_of_row)) < _LEAST_COMPARED:
@@ -389,8 +388,8 @@ def _pair_categories(raw: RawSamples, given: GivenHistories) -> pa.Table:
     kinds = len(raw.values["category"])
     keys, first = np.zeros((2, 0), np.int64)
     latest = np.full(len(raw.items), -1, np.int32)  # the category that an item had last
-    for start in range(0, len(given.events["item"]), BLOCK_ROWS):
-        items, categories = (given.events[name][start : start + BLOCK_ROWS] for name in ("item", "category"))
+    for start, events in given.events.read_blocks(BLOCK_ROWS, "item", "category"):
+        items, categories = events["item"], events["category"]
         places = np.flatnonzero((categories >= 0) & (categories != latest[items]))  # others are known pairs
         latest[items[places]] = categories[places]
         keys = np.concatenate([keys, items[places].astype(np.int64) * kinds + categories[places]])

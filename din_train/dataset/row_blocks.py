@@ -71,13 +71,11 @@ class RowBlocks:
         no_rows = {name: self.context[name][:0] if name in self.context else none for name in self.sample_columns}
         no_samples = dict.fromkeys(SPLITS, no_rows)
         no_events = dict.fromkeys(("user_id", "item_id", *self.event_columns), none)
-        events = self.given.events
-        for first in range(0, len(events["item"]), BLOCK_ROWS):
-            inside = slice(first, first + BLOCK_ROWS)
-            columns = {"user_id": events["user_id"][inside], "item_id": self.items[events["item"][inside]]}
-            columns |= {"timestamp": events["timestamp"][inside]} if "timestamp" in events else {}
+        for _first, events in self.given.events.read_blocks(BLOCK_ROWS):
+            columns = {"user_id": events["user_id"], "item_id": self.items[events["item"]]}
+            columns |= {"timestamp": events["timestamp"]} if "timestamp" in events else {}
             for name, numbering in self.behaviours.items():
-                columns[name] = take_ids(numbering.ids, events[name][inside])
+                columns[name] = take_ids(numbering.ids, events[name])
             yield Block(columns, no_samples)
         with pq.ParquetFile(self.samples) as file:
             for batch in file.iter_batches(BLOCK_ROWS):
