@@ -77,7 +77,10 @@ def to_mask(column: Any) -> Mask:
 
 
 def take_text(column: Any) -> tuple[Any, Mask]:
-    """A column as strings (a double that is whole as a whole number, NaN as null), and where bytes are not UTF-8."""
+    """A column as strings (a float that is whole as a whole number, NaN as null), and where bytes are not UTF-8.
+
+    A float that may be the rounding of several whole numbers keeps a point or an exponent: it is no id.
+    """
     column = flatten(column)
     if pa.types.is_floating(column.type):
         column = _write_floats(column)
@@ -102,7 +105,8 @@ def _write_floats(column: Any) -> Any:
     column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT[bits]))
     numbers = pc.if_else(whole, column, pa.scalar(0, column.type)).cast(pa.int64()).cast(pa.string())
-    return pc.if_else(whole, numbers, column.cast(pa.string()))
+    others = pc.replace_substring_regex(column.cast(pa.string()), r"^(-?[0-9]+)$", r"\1.0")
+    return pc.if_else(whole, numbers, others)
 
 
 def take_ids(column: Any, role: str, nulls: NullValues) -> tuple[Any, Reasons]:
