@@ -27,13 +27,15 @@ NUL = "NUL character"
 _STRING = (pa.types.is_string, pa.types.is_large_string)
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 _NUMBER = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+_TIME = (
+    (*_STRING, *_BINARY, *_NUMBER, pa.types.is_timestamp, pa.types.is_date),
+    "numbers, timestamps, dates, or text",
+)
 # What a column is read as -> checks of which one must hold, and what to tell.
 _KINDS: Mapping[str, tuple[tuple[Callable[[Any], bool], ...], str]] = {
     "id": ((*_STRING, *_BINARY, *_NUMBER), "text or whole numbers"),
-    "time": (
-        (*_STRING, *_BINARY, *_NUMBER, pa.types.is_timestamp, pa.types.is_date),
-        "numbers, timestamps, dates, or text",
-    ),
+    "time": _TIME,
+    "times": _TIME,
     "label": ((*_STRING, *_BINARY, *_NUMBER, pa.types.is_boolean), "numbers, true and false, or text"),
     "field": ((*_STRING, *_BINARY, *_NUMBER, pa.types.is_boolean), "text, numbers, or true and false"),
     "weight": ((*_STRING, *_NUMBER), "numbers"),
@@ -48,10 +50,10 @@ def describe_type_problem(kind: str, column: pa.Field) -> str | None:
     """What is wrong with a column's type; None if it can be read.
 
     Args:
-        kind: `id`, `time`, `label`, `weight`, `field`, `list` (a field of several values) or `history`.
+        kind: `id`, `time`, `label`, `weight`, `field`, `list` (a field of several values), `times` or `history`.
     """
     found = column.type
-    if kind in ("list", "history") and is_list(found):
+    if kind in ("list", "times", "history") and is_list(found):
         found = found.value_type
     found = found.value_type if pa.types.is_dictionary(found) else found
     checks, expected = _KINDS["field" if kind == "list" else kind]
@@ -109,6 +111,13 @@ def _write_floats(column: Any) -> Any:
     return pc.if_else(whole, numbers, others)
 
 
+def shorten_decimals(column: Any) -> Any:
+    """A column of ids, in which decimals that are whole are written as whole numbers."""
+    if pa.types.is_decimal(column.type) and column.type.scale > 0:
+        return pc.replace_substring_regex(column.cast(pa.string()), r"\.0*$", "")
+    return column
+
+
 def take_ids(column: Any, role: str, nulls: NullValues) -> tuple[Any, Reasons]:
     """Ids as text, and where a row has none.
 
@@ -117,10 +126,8 @@ def take_ids(column: Any, role: str, nulls: NullValues) -> tuple[Any, Reasons]:
         nulls: `data.null_values`.
     """
     column = flatten(column)
-    texts, broken = take_text(column)
-    is_inexact = pa.types.is_floating(column.type)
-    if pa.types.is_decimal(column.type) and column.type.scale > 0:
-        texts, is_inexact = pc.replace_substring_regex(texts, r"\.0*$", ""), True
+    is_inexact = pa.types.is_floating(column.type) or (pa.types.is_decimal(column.type) and column.type.scale > 0)
+    texts, broken = take_text(shorten_decimals(column))
     reasons = {
         f"no {role}": to_mask(pc.or_kleene(pc.is_null(texts), find_null_values(texts, nulls))),
         f"empty {role}": to_mask(pc.equal(texts, "")),
