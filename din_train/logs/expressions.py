@@ -42,7 +42,7 @@ _KINDS: Mapping[str, tuple[tuple[Callable[[Any], bool], ...], str]] = {
     "history": ((*_STRING, *_BINARY, *_NUMBER), "ids joined by a separator, or a list of them"),
 }
 # Whole numbers up to here are exact in a float of so many bits.
-_EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
+EXACT_IN_FLOAT = {16: 2**11, 32: 2**24, 64: 2**53}
 _PLAIN_NUMBER = r"^ *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})? *$"
 
 
@@ -105,7 +105,7 @@ def _write_floats(column: Any) -> Any:
     bits = column.type.bit_width
     column = column.cast(pa.float32()) if bits == 16 else column
     column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT[bits]))
+    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), EXACT_IN_FLOAT[bits]))
     numbers = pc.if_else(whole, column, pa.scalar(0, column.type)).cast(pa.int64()).cast(pa.string())
     others = pc.replace_substring_regex(column.cast(pa.string()), r"^(-?[0-9]+)$", r"\1.0")
     return pc.if_else(whole, numbers, others)
