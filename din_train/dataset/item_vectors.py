@@ -14,7 +14,7 @@ from din_train.dataset.matching import Account, Join
 from din_train.dataset.vocabulary import FIRST_REAL_ID, RawIds
 from din_train.errors import DataError
 from din_train.logs.columns import find_columns
-from din_train.logs.expressions import is_list, take_text
+from din_train.logs.expressions import is_list, shorten_decimals, take_text
 from din_train.logs.row_files import parquet_source
 
 _ROWS_AT_ONCE = 10_000
@@ -70,7 +70,7 @@ class _VectorReader:
         vectors, has_vector, repeated, first_row = np.zeros((num_items, 0), np.float32), np.zeros(num_items, bool), 0, 1
         example: str | None = None
         for batch in self._file.iter_batches(_ROWS_AT_ONCE, columns=[self._item_column, self._vector_column]):
-            raw, _ = take_text(batch.column(self._item_column))
+            raw, _ = take_text(shorten_decimals(batch.column(self._item_column)))
             values = self._take_vectors(batch.column(self._vector_column), first_row)
             if first_row == 1:
                 vectors, example = np.zeros((num_items, values.shape[1]), np.float32), raw[0].as_py()

@@ -1,6 +1,6 @@
 """What is wrong with a log as a whole: labels of one class only, rows that are there twice, targets seen before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,35 +95,43 @@ def count_repeats(connection: ibis.BaseBackend, ordered: Path) -> int:
     return int(groups.agg(repeats=(groups.rows - 1).sum()).to_pyarrow()["repeats"][0].as_py() or 0)
 
 
-def count_seen_targets(events: Mapping[str, Any], samples: Mapping[str, Any], user_starts: NDArray[np.int64]) -> int:
-    """How many clicked samples have their target in their history; the unknown item is none.
+def count_seen_targets(
+    events: Mapping[str, Any], splits: Sequence[Mapping[str, Any]], user_starts: NDArray[np.int64]
+) -> list[int]:
+    """How many clicked samples of each split have their target in their history; the unknown item is none.
 
-    Memory holds a block of whole users' events, and a number a clicked sample.
+    Memory holds a block of whole users' events, and two numbers for each clicked sample.
 
     Args:
         events: columns `user_id` (sorted) and `item_id`, such as those of `events.arrow`.
-        samples: columns of one split.
+        splits: the columns of each split's samples.
         user_starts: [num_users + 2] first event row of each user id.
     """
-    rows = np.flatnonzero((samples["label"] == 1) & (samples["target_item_id"] != UNKNOWN_ID))
-    starts = samples["history_start"][rows] if "history_start" in samples else user_starts[samples["user_id"][rows]]
-    lengths = samples["history_length"][rows].astype(np.int64)
-    rows, starts, lengths = (each[lengths > 0] for each in (rows, starts, lengths))
-    order = np.argsort(starts, kind="stable")
-    rows, starts, lengths = rows[order], starts[order], lengths[order]
+    clicked = [_find_clicked(samples, user_starts) for samples in splits]
     users, items = events["user_id"], events["item_id"]
-    found = first = 0
+    found, first = [0] * len(splits), 0
     while first < len(users):
         last = min(first + _BLOCK_EVENTS, len(users))
         last = int(np.searchsorted(users, users[last - 1], "right"))
-        inside = slice(*np.searchsorted(starts, (first, last)))
-        if inside.start < inside.stop:
-            size = last - first + 1
-            keys = np.sort(items[first:last].astype(np.int64) * size + np.arange(last - first))  # item, then place
-            targets = samples["target_item_id"][rows[inside]].astype(np.int64)
+        size = last - first + 1
+        keys = np.sort(items[first:last].astype(np.int64) * size + np.arange(last - first))  # item, then place
+        for split, (rows, starts) in enumerate(clicked):
+            inside = slice(*np.searchsorted(starts, (first, last)))
+            targets = splits[split]["target_item_id"][rows[inside]].astype(np.int64)
             begin = starts[inside] - first
-            newest = np.searchsorted(keys, targets * size + begin + lengths[inside]) - 1  # before the history's end
-            keys = keys[np.maximum(newest, 0)]
-            found += int(np.sum((newest >= 0) & (keys // size == targets) & (keys % size >= begin)))
+            ends = begin + splits[split]["history_length"][rows[inside]]
+            newest = np.searchsorted(keys, targets * size + ends) - 1  # before the history's end
+            places = keys[np.maximum(newest, 0)]
+            found[split] += int(np.sum((newest >= 0) & (places // size == targets) & (places % size >= begin)))
         first = last
     return found
+
+
+def _find_clicked(samples: Mapping[str, Any], user_starts: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Clicked samples of a known item with a history, and where each history starts, in order of that."""
+    rows = np.flatnonzero((samples["label"] == 1) & (samples["target_item_id"] != UNKNOWN_ID))
+    starts = samples["history_start"][rows] if "history_start" in samples else user_starts[samples["user_id"][rows]]
+    has_history = samples["history_length"][rows] > 0
+    rows, starts = rows[has_history], starts[has_history]
+    order = np.argsort(starts, kind="stable")
+    return rows[order], starts[order]

@@ -352,7 +352,8 @@ def _count(parts: StoreParts, totals: Totals) -> dict[str, int]:
         "positives": sum(totals.positives.values()),
         **({} if account.moments is None else {"rows_equal_in_user_item_and_time": account.repeated_rows}),
         "test_targets": totals.positives[Split.TEST],
-        "test_targets_in_their_history": totals.seen_test_targets,
+        "test_targets_in_their_history": totals.seen_targets[Split.TEST],
+        **({"targets_in_their_history": sum(totals.seen_targets.values())} if len(totals.seen_targets) > 1 else {}),
     }
 
 

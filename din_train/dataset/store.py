@@ -248,7 +248,7 @@ class Totals:
     samples: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     positives: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     unknown_test_targets: int = 0  # positives whose item is unknown
-    seen_test_targets: int = 0  # positives whose item is in their history
+    seen_targets: dict[Split, int] = field(default_factory=dict)  # positives of a split whose item is in their history
     samples_by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def add(self, block: Block) -> None:
@@ -345,11 +345,13 @@ def write_store(
                     samples[split].append(columns)
                 totals.add(block)
         written_events = map_columns(temporary / "events.arrow")
-        totals.seen_test_targets = count_seen_targets(
+        looked_at = SPLITS if "history_start" in sample_columns else (Split.TEST,)  # of rows with their histories all
+        seen = count_seen_targets(
             written_events,
-            map_columns(temporary / _samples_file(Split.TEST)),
+            [map_columns(temporary / _samples_file(split)) for split in looked_at],
             _start_rows(written_events["user_id"], tables["users"].num_rows + FIRST_REAL_ID),
         )
+        totals.seen_targets = dict(zip(looked_at, seen, strict=True))
         for name in TABLES:
             pq.write_table(tables[name], temporary / f"{name}.parquet", compression="zstd")
         shutil.copyfile(rejected, temporary / REJECTED)

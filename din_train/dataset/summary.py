@@ -27,7 +27,8 @@ def build_preparation_table(manifest: Manifest) -> Table:
             table.add_row(f"dropped: {name.replace('_', ' ')}", f"{count:,}")
     counts = manifest.counts
     for name, count in counts.items():
-        share = f" ({count / counts['test_targets']:.1%})" if name == "test_targets_in_their_history" and count else ""
+        of = {"test_targets_in_their_history": "test_targets", "targets_in_their_history": "positives"}.get(name)
+        share = f" ({count / counts[of]:.1%})" if of is not None and count else ""
         table.add_row(name.replace("_", " "), f"{count:,}{share}")
     for name, count in manifest.samples.items():
         positive = manifest.positives_share[name]
@@ -78,3 +79,13 @@ def describe_histories(histories: Mapping[str, Any]) -> Iterator[tuple[str, str]
         yield "requests", f"{histories['requests']:,}"
         if histories["requests"] and histories.get("requests_at_midnight") == histories["requests"]:
             yield "all times are whole days", "a request is a user's day"
+    for key, what in _FAULTS_OF_HISTORIES.items():
+        if histories.get(key):
+            yield f"{what}: audit fails", f"{histories[key]:,}"
+
+
+# Of rows that came with their histories: key of the manifest -> what is wrong.
+_FAULTS_OF_HISTORIES = {
+    "requests_of_several_histories": "requests whose rows have different histories",
+    "rows_of_later_behaviours": "rows with a behaviour at or after their own time",
+}

@@ -318,11 +318,16 @@ def _count_fields(reader: RecordReader, place: int, stop: int) -> tuple[int, int
 
 
 def _is_row(names: Sequence[str], lines: Sequence[bytes], dialect: Dialect) -> bool:
-    """Whether a first line is a row like those below it: numbers and times wherever all of them have one."""
+    """Whether a first line is a row like those below it: numbers and times wherever all of them have one.
+
+    An only line is a row if it has a number or a time at all.
+    """
     places = [str(place) for place in range(len(names) + 1)]
     if list(names) in (places[:-1], places[1:]):  # as pandas names columns without names
         return False
-    rows = islice((row for row in _read_rows(lines, dialect) if len(row) == len(names)), _TYPED_ROWS)
+    rows = list(islice((row for row in _read_rows(lines, dialect) if len(row) == len(names)), _TYPED_ROWS))
+    if not rows:
+        return any(map(_NUMBER_OR_TIME.fullmatch, names))
     columns = [[value for value in column if value] for column in zip(*rows, strict=True)]
     typed = [all(map(_NUMBER_OR_TIME.fullmatch, column)) and bool(column) for column in columns]
     first = [name for name, is_typed in zip(names, typed, strict=False) if is_typed]

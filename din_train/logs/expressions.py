@@ -27,20 +27,22 @@ NUL = "NUL character"
 _STRING = (pa.types.is_string, pa.types.is_large_string)
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 _NUMBER = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+_TIME = (
+    (*_STRING, *_BINARY, *_NUMBER, pa.types.is_timestamp, pa.types.is_date),
+    "numbers, timestamps, dates, or text",
+)
 # What a column is read as -> checks of which one must hold, and what to tell.
 _KINDS: Mapping[str, tuple[tuple[Callable[[Any], bool], ...], str]] = {
     "id": ((*_STRING, *_BINARY, *_NUMBER), "text or whole numbers"),
-    "time": (
-        (*_STRING, *_BINARY, *_NUMBER, pa.types.is_timestamp, pa.types.is_date),
-        "numbers, timestamps, dates, or text",
-    ),
+    "time": _TIME,
+    "times": _TIME,
     "label": ((*_STRING, *_BINARY, *_NUMBER, pa.types.is_boolean), "numbers, true and false, or text"),
     "field": ((*_STRING, *_BINARY, *_NUMBER, pa.types.is_boolean), "text, numbers, or true and false"),
     "weight": ((*_STRING, *_NUMBER), "numbers"),
     "history": ((*_STRING, *_BINARY, *_NUMBER), "ids joined by a separator, or a list of them"),
 }
 # Whole numbers up to here are exact in a float of so many bits.
-_EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
+EXACT_IN_FLOAT = {16: 2**11, 32: 2**24, 64: 2**53}
 _PLAIN_NUMBER = r"^ *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})? *$"
 
 
@@ -48,10 +50,10 @@ def describe_type_problem(kind: str, column: pa.Field) -> str | None:
     """What is wrong with a column's type; None if it can be read.
 
     Args:
-        kind: `id`, `time`, `label`, `weight`, `field`, `list` (a field of several values) or `history`.
+        kind: `id`, `time`, `label`, `weight`, `field`, `list` (a field of several values), `times` or `history`.
     """
     found = column.type
-    if kind in ("list", "history") and is_list(found):
+    if kind in ("list", "times", "history") and is_list(found):
         found = found.value_type
     found = found.value_type if pa.types.is_dictionary(found) else found
     checks, expected = _KINDS["field" if kind == "list" else kind]
@@ -90,7 +92,10 @@ def _find_nul_characters(texts: Any) -> Mask:
 
 
 def take_text(column: Any) -> tuple[Any, Mask]:
-    """A column as strings (a double that is whole as a whole number, NaN as null), and where bytes are not UTF-8."""
+    """A column as strings (a float that is whole as a whole number, NaN as null), and where bytes are not UTF-8.
+
+    A float that may be the rounding of several whole numbers keeps a point or an exponent: it is no id.
+    """
     column = flatten(column)
     if pa.types.is_floating(column.type):
         column = _write_floats(column)
@@ -116,9 +121,17 @@ def _write_floats(column: Any) -> Any:
     bits = column.type.bit_width
     column = column.cast(pa.float32()) if bits == 16 else column
     column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT[bits]))
+    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), EXACT_IN_FLOAT[bits]))
     numbers = pc.if_else(whole, column, pa.scalar(0, column.type)).cast(pa.int64()).cast(pa.string())
-    return pc.if_else(whole, numbers, column.cast(pa.string()))
+    others = pc.replace_substring_regex(column.cast(pa.string()), r"^(-?[0-9]+)$", r"\1.0")
+    return pc.if_else(whole, numbers, others)
+
+
+def shorten_decimals(column: Any) -> Any:
+    """A column of ids, in which decimals that are whole are written as whole numbers."""
+    if pa.types.is_decimal(column.type) and column.type.scale > 0:
+        return pc.replace_substring_regex(column.cast(pa.string()), r"\.0*$", "")
+    return column
 
 
 def take_ids(column: Any, role: str, nulls: NullValues) -> tuple[Any, Reasons]:
@@ -129,10 +142,8 @@ def take_ids(column: Any, role: str, nulls: NullValues) -> tuple[Any, Reasons]:
         nulls: `data.null_values`.
     """
     column = flatten(column)
-    texts, broken = take_text(column)
-    is_inexact = pa.types.is_floating(column.type)
-    if pa.types.is_decimal(column.type) and column.type.scale > 0:
-        texts, is_inexact = pc.replace_substring_regex(texts, r"\.0*$", ""), True
+    is_inexact = pa.types.is_floating(column.type) or (pa.types.is_decimal(column.type) and column.type.scale > 0)
+    texts, broken = take_text(shorten_decimals(column))
     reasons = {
         f"no {role}": find_null_values(texts, nulls) | find_nulls(texts),
         f"empty {role}": (view_texts(texts)[0] == 0) & ~find_nulls(texts),

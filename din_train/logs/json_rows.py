@@ -1,12 +1,14 @@
 """JSON as rows: an object a line, or one array of objects.
 
-A value becomes its text (5 and 5.0 are the same one), a list a list of texts, an object its JSON; null is no value.
+A value becomes its text (5 and 5.0 are the same one, and a whole number keeps all its digits), a list a list of texts,
+an object its JSON; null is no value.
 """
 
 import codecs
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from din_train.printable import make_printable
 
 _CHUNK_ROWS = 5000
 _EXACT_IN_FLOAT = 2.0**53
+_MOST_DIGITS = 60  # of a number with an exponent that is written out
 
 # Line in which an object begins, and its bytes.
 Record = tuple[int, bytes]
@@ -170,25 +173,66 @@ def _take_values(text: bytes, keys: Sequence[str], are_lists: Sequence[bool]) ->
         BadLine: if it is none, has a key twice, or no list where one must be.
     """
     record = parse_json_object(text, keys)
-    values: list[Any] = []
-    for key, is_list in zip(keys, are_lists, strict=True):
-        value = record.get(key)
-        if is_list and value is not None:
-            if not isinstance(value, list):
-                raise BadLine(f"{key} not a list")
-            values.append([_to_text(each) for each in value])
-        else:
-            values.append(_to_text(value))
-    return values
+    try:
+        return [_to_texts(record.get(key), key, is_list) for key, is_list in zip(keys, are_lists, strict=True)]
+    except _InexactError:
+        exact = _read_digits(text)
+    values = [_restore_digits(record.get(key), exact.get(key)) for key in keys]
+    return [_to_texts(*each) for each in zip(values, keys, are_lists, strict=True)]
+
+
+class _InexactError(Exception):
+    """A number is too large for a float, as which orjson reads whole numbers beyond 64 bits."""
+
+
+class _Digits(str):
+    """A number as it is written in JSON."""
+
+    __slots__ = ()
+
+
+def _read_digits(text: bytes) -> dict[str, Any]:
+    try:
+        exact: dict[str, Any] = json.loads(text, parse_int=_Digits, parse_float=_Digits)
+    except RecursionError:
+        raise BadLine("nested too deeply") from None
+    return exact
+
+
+def _restore_digits(value: Any, exact: Any) -> Any:
+    """The value, numbers that are floats as they are written."""
+    if isinstance(value, list):
+        return [_restore_digits(*each) for each in zip(value, exact, strict=True)]
+    return exact if isinstance(value, float) else value
+
+
+def _to_texts(value: Any, key: str, is_list: bool) -> str | list[str | None] | None:
+    if not is_list or value is None:
+        return _to_text(value)
+    if not isinstance(value, list):
+        raise BadLine(f"{key} not a list")
+    return [_to_text(each) for each in value]
 
 
 def _to_text(value: object) -> str | None:
+    if isinstance(value, _Digits):
+        return _write_number(value)
     if isinstance(value, str):
         if "\0" in value:
             raise BadLine("NUL character")
         return value
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_IN_FLOAT:
+    if isinstance(value, float) and value.is_integer():
+        if abs(value) >= _EXACT_IN_FLOAT:
+            raise _InexactError
         return str(int(value))
     return orjson.dumps(value).decode()
+
+
+def _write_number(digits: str) -> str:
+    """A whole number in decimals, unless it has very many; any other number as a float."""
+    number = Decimal(digits)
+    if number == number.to_integral_value() and number.adjusted() < _MOST_DIGITS:
+        return str(int(number))
+    return orjson.dumps(float(digits)).decode()

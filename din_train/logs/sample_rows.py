@@ -265,7 +265,10 @@ class _Reader:
         found = resolve_columns(dict(roles.values()) | single, file)
         check_roles_differ({role: (key, found[key]) for role, (key, _) in roles.items()}, file.path)
         kinds = {key: (_KINDS.get(role, self._kind_of(role)), [found[key]]) for role, (key, _) in roles.items()}
-        kinds |= {key: ("list", [found[key]] if key in found else names) for key, names in numbered.items()}
+        kinds |= {
+            key: ("times" if key.endswith(".timestamp") else "list", [found[key]] if key in found else names)
+            for key, names in numbered.items()
+        }
         check_types(((key, kind, name) for key, (kind, names) in kinds.items() for name in names), file)
         readers = []
         for name, of_sequence in parallel.items():

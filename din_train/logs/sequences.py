@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from din_train.config.rows import SequenceConfig
 from din_train.errors import DataError
-from din_train.logs.expressions import Mask, Reasons, find_nulls, flatten, is_list, take_field, take_text, to_mask
+from din_train.logs.expressions import (
+    Mask,
+    Reasons,
+    find_nulls,
+    flatten,
+    is_list,
+    shorten_decimals,
+    take_field,
+    take_text,
+    to_mask,
+)
 from din_train.logs.history_text import BROKEN_LIST, HistoryFormat
 from din_train.logs.log import FileReport
 from din_train.logs.records import NullValues
@@ -94,7 +104,8 @@ class SequenceReader:
                 lists[role] = Lists(pa.array(seconds), raw.lengths)
                 of_values = {f"{reason} in {self._show(role)}": mask for reason, mask in of_values.items()}
             else:
-                texts, of_values = take_distinct(raw.values, self.form.nulls)
+                values = shorten_decimals(raw.values) if role == "item" else raw.values
+                texts, of_values = take_distinct(values, self.form.nulls)
                 lists[role] = Lists(texts, raw.lengths)
             found = {reason: raw.find_rows(mask) for reason, mask in of_values.items()}
             for reason, mask in {BROKEN_LIST: broken, **found}.items():
@@ -162,7 +173,7 @@ def _read_lists(table: Any, columns: Sequence[str], form: HistoryFormat) -> tupl
     size = table.num_rows
     good = np.zeros(size, bool)
     if len(columns) > 1:
-        cells = pa.concat_arrays([take_text(table[name])[0] for name in columns])
+        cells = pa.concat_arrays([take_text(shorten_decimals(flatten(table[name])))[0] for name in columns])
         order = np.arange(size * len(columns)).reshape(len(columns), size).T.ravel()
         return Lists(cells.take(pa.array(order)), np.full(size, len(columns))), good
     column = flatten(table[columns[0]])

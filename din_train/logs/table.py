@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
@@ -31,6 +32,7 @@ from din_train.logs.expressions import (
     take_ids,
     take_list,
     take_weights,
+    to_mask,
 )
 from din_train.logs.labels import LabelRule
 from din_train.logs.log import FileReport, Progress, RawLog, field_column
@@ -186,6 +188,8 @@ class _EventReader:
         for chunk in file.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(names.values()))):
             bad = BadRows(chunk)
             columns, wanted = self._type_rows(chunk, names, bad, report)
+            if file.has_header and file.dialect is not None and "timestamp" not in names:
+                bad.add({"the header again": _find_header(columns, names)})
             bad.reject(chunk, rejects)
             kept = wanted & bad.usable
             if not kept.all():
@@ -254,3 +258,11 @@ class _EventReader:
             return self.times.read(column, usable)
         except DataError as error:
             raise DataError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def _find_header(events: Mapping[str, Any], names: Mapping[str, str]) -> Mask:
+    """[rows] whether a row of text is the header, as in the middle of files that were joined.
+
+    In a log with times such a row is bad anyway.
+    """
+    return to_mask(pc.and_(pc.equal(events["user"], names["user"]), pc.equal(events["item"], names["item"])))

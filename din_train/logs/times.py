@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from din_train.config import ColumnsConfig
 from din_train.config.column_roles import FILE_ORDER
 from din_train.errors import DataError
-from din_train.logs.expressions import Mask, Reasons, find_nulls, flatten, take_text, to_mask
+from din_train.logs.expressions import EXACT_IN_FLOAT, Mask, Reasons, find_nulls, flatten, take_text, to_mask
 from din_train.logs.records import MAX_TIMESTAMP, NullValues, drop_null_values, view_texts
 from din_train.logs.rejects import INVALID_UTF8, OTHER_UNIT
 from din_train.logs.time_unit import TICKS, find_unix_times, in_range, to_unix_seconds
@@ -36,6 +36,7 @@ _MICROSECONDS = TICKS["microseconds"]
 _NOT_WHOLE, _NO_TIME, _NO_DATE = "timestamp not a whole number", "timestamp not a number or a date", "no such date"
 _BY_PATTERN = "timestamp not as data.columns.time_format says"
 _NEGATIVE, _TOO_LARGE = "negative timestamp", "timestamp too large"
+_ROUNDED = "timestamp rounded to a float of few bits"  # unix seconds in 32 bits: to two minutes
 
 _PLAIN_DIGITS = 18  # always fit int64
 _NUMBER = r"^ *(?P<sign>[+-]?)0*(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]*))? *$"
@@ -245,7 +246,8 @@ def _take_values(column: Any, nulls: NullValues) -> _Values:
         missing = np.isnan(floats)
         too_large = floats >= float(2**63)
         floor = np.floor(np.where(missing | too_large | (floats < 0), 0, floats))
-        reasons = {"no timestamp": missing, _TOO_LARGE: too_large, _NEGATIVE: floats < 0}
+        is_rounded = np.abs(floats) >= EXACT_IN_FLOAT[column.type.bit_width] if column.type.bit_width < 64 else no
+        reasons = {"no timestamp": missing, _TOO_LARGE: too_large, _ROUNDED: is_rounded, _NEGATIVE: floats < 0}
         with np.errstate(invalid="ignore"):
             return _Values(
                 floor.astype(np.int64), ~missing & ~too_large, floats != np.floor(floats), no, missing, reasons

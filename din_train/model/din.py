@@ -35,13 +35,23 @@ class DIN(DeepModel):
         self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """[B, E], zero for an empty sequence."""
-        unit = self.sequence_units[place - 1] if place else self.local_activation_unit
-        weights = unit(candidate, behaviours, positions=sequence.positions, training=training)  # [N]
+        weights = self._weigh(place, sequence, candidate, behaviours, training)  # [N]
         return sequence.positions.sum(weights[:, None] * behaviours)
 
-    def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weight of every valid behaviour [N] of a batch's histories, and its row [N]."""
+    def compute_activation_weights(self, inputs: Inputs, place: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weight of every valid behaviour [N] of a batch's histories, and its row [N].
+
+        Args:
+            place: of a sequence: 0 is the history.
+        """
         batch = self.locate(inputs)
-        candidate, (behaviours, *_) = self.embed(batch)
-        weights = self.local_activation_unit(candidate, behaviours, positions=batch.history.positions)
-        return weights, tf.repeat(tf.range(tf.shape(inputs["history_length"])[0]), inputs["history_length"])
+        candidate, behaviours = self.embed(batch)
+        sequence = batch.sequences[place]
+        weights = self._weigh(place, sequence, candidate, behaviours[place])
+        return weights, tf.repeat(tf.range(tf.shape(sequence.length)[0]), sequence.length)
+
+    def _weigh(
+        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        unit = self.sequence_units[place - 1] if place else self.local_activation_unit
+        return unit(candidate, behaviours, positions=sequence.positions, training=training)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from log_factory import make_config, read_raw_ids, read_samples
+from rich.console import Console
 
 from din_train.config import Config
 from din_train.dataset.column_file import map_columns
@@ -18,6 +19,7 @@ from din_train.dataset.manifest import Manifest
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import PreparedData, open_store
+from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.training_rows import redraw_training_negatives
 from din_train.errors import DataError
 
@@ -158,6 +160,27 @@ def test_what_is_wrong_with_histories_is_counted(tmp_path: Path) -> None:
         "example_of_later_behaviours": "user 'v', 1970-01-01 00:01:40",
     }  # fmt: skip
     assert any(each.startswith("1 of 6 histories are not in order of time: ") for each in manifest.remarks)
+    console = Console(width=250)
+    with console.capture() as capture:
+        console.print(build_preparation_table(manifest))
+    shown = [[cell.strip() for cell in line.strip("│").split("│")] for line in capture.get().splitlines()]
+    assert ["requests whose rows have different histories: audit fails", "1"] in shown
+    assert ["rows with a behaviour at or after their own time: audit fails", "1"] in shown
+
+
+def test_targets_in_their_own_history_are_counted_in_every_split(tmp_path: Path) -> None:
+    train = [
+        row("u", "b", "ab"),
+        row("u", "c", "ab", 0),
+        row("u", "a", "ab", 0),
+        row("v", "x", "ab"),
+        row("w", "a", "a"),
+    ]
+    _, manifest = prepare(
+        tmp_path, {"train": train, "validation": [*PAIR, row("v", "a", "xa")], "test": [*PAIR, row("u", "b", "bb")]}
+    )
+    assert manifest.counts["targets_in_their_history"] == 4
+    assert manifest.counts["test_targets_in_their_history"] == 1
 
 
 def test_fields_of_rows(tmp_path: Path) -> None:

@@ -39,7 +39,10 @@ def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, wi
         target = samples["target_item_id"][row]
         expected += bool(samples["label"][row] and target != 1 and target in history)
     assert expected > 20
-    assert count_seen_targets(events, samples, starts) == expected
+    first, rest = ({name: column[part] for name, column in samples.items()} for part in (slice(80), slice(80, 200)))
+    of_first, of_rest = count_seen_targets(events, [first, rest], starts)
+    assert of_first + of_rest == expected
+    assert count_seen_targets(events, [samples], starts) == [expected]
 
 
 def test_weights_that_are_all_0(tmp_path: Path) -> None:

@@ -141,6 +141,8 @@ def test_utf_16_that_ends_inside_a_letter_is_a_bad_row(tmp_path: Path) -> None:
         ("user,item,5\nu,i,5\n", False),
         ("0,1,2\n5,6,7\n8,9,9\n", True),  # pandas' names
         ("user,item,t\n", True),
+        ("b,y,1600000000\n", False),  # a part of one row
+        ("b,2020-01-01 10:00\n", False),
         ("1,2,3\n", True),
     ],
 )

@@ -37,6 +37,22 @@ def test_values_are_texts_and_lists_stay_lists(tmp_path: Path) -> None:
     assert chunk.show(2) == text.encode().split(b"\n\n")[2]
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("18446744073709551621", "18446744073709551621"),  # beyond 64 bits, where orjson reads a float
+        ("-9223372036854775809", "-9223372036854775809"),
+        ("9007199254740993.0", "9007199254740993"),
+        ("1e20", "1" + 20 * "0"),
+        ("1.5e300", "1.5e+300"),
+    ],
+)
+def test_whole_numbers_keep_their_digits(tmp_path: Path, number: str, text: str) -> None:
+    content = f'{{"u": {number}, "h": [{number}, 1.5, 2.0, "a", null], "o": {{"x": [{number}, 7]}}, "t": 8}}\n'
+    (values,) = read(tmp_path / "log.jsonl", content, "u", "h", "t").table.to_pylist()
+    assert values == {"u": text, "h": [text, "1.5", "2", "a", None], "t": "8"}
+
+
 def test_bad_lines_have_a_reason_and_only_wanted_keys_count(tmp_path: Path) -> None:
     text = '{"u": 1, "h": ["a"], "x": "\\u0000"}\n{"u": 0, "h": []}\n{"u": 2, "h": 5}\nno\n[1]\n'
     text += '{"u": 3, "u": 4}\n{"u": "a\\u0000"}\n{"u": 6, "x": "\\ud800"}\n{"u": 7}\n'

@@ -1,6 +1,7 @@
 """Rows that hold their histories: the public layouts, kinds of sequences, and what is wrong with a row."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,37 @@ def test_lists_of_a_feature_store(runner: Runner, kind: str) -> None:
     assert show_sequence(raw, "category") == [[], ["1", None]]
     assert show_sequence(raw, "dwell") == [[], ["long", None]]
     assert set(raw.values) == {"category", "dwell"}
+
+
+@pytest.mark.parametrize("unit", ["ms", "us"])
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+def test_lists_of_timestamps_and_of_decimals(runner: Runner, unit: str, zone: str | None) -> None:
+    path, kind = runner.folder / "given.parquet", pa.timestamp(unit, zone)
+    ticks = {"ms": 1_000, "us": 1_000_000}[unit]
+    times = [[1_600_000_000 * ticks, 1_600_000_007 * ticks], [], None]
+    ids = [Decimal("7.00"), Decimal("8.00"), Decimal("9.00")]
+    numbers = pa.decimal128(9, 2)
+    table = {
+        "u": ["a", "b", "c"],
+        "i": pa.array(ids, numbers),
+        "y": [True, False, True],
+        "at": pa.array([1_600_000_100 * ticks] * 3, kind),
+        "h": pa.array([ids[1:], [], None], pa.list_(numbers)),
+        "t": pa.array(times, pa.list_(pa.int64())).cast(pa.list_(kind)),
+        "x_1": pa.array([None, *ids[:2]], numbers),
+        "x_2": pa.array(ids, numbers),
+    }
+    pq.write_table(pa.table(table), path)
+    raw = read(
+        runner,
+        train=path,
+        columns={"user": "u", "item": "i", "label": "y", "timestamp": "at"},
+        sequences={"clicks": {"item": "h", "timestamp": "t"}, "others": {"item": "x_*"}},
+    )
+    assert show(raw, "user", "item", "label") == [("a", "7", 1, ["8", "9"]), ("b", "8", 0, []), ("c", "9", 1, [])]
+    assert show_sequence(raw, "item", 1) == [["7"], ["7", "8"], ["8", "9"]]
+    assert show_sequence(raw, "timestamp") == [times[0], [], []]
+    assert (raw.log.ticks, raw.ticks[0]) == (ticks, ticks)
 
 
 def test_sequences_are_turned_round_with_all_that_is_parallel(runner: Runner) -> None:

@@ -165,6 +165,13 @@ def test_numbers_of_other_types(kind: pa.DataType) -> None:
     assert read(pa.array(numbers).cast(kind)) == ([SECOND, 7], {})
 
 
+def test_floats_that_cannot_hold_unix_times() -> None:
+    """Unix seconds in 32 bits are whole multiples of 128, so the order of events is lost."""
+    reason = "timestamp rounded to a float of few bits"
+    column = pa.array([float(SECOND + 1), 2.0**24, 2.0**24 - 1, 7.0], pa.float32())
+    assert read(column)[1] == {0: reason, 1: reason}
+
+
 def test_dates() -> None:
     assert read(pa.array([16_167, None], pa.date32())) == ([NOON - 43_200, 0], {1: "no timestamp"})
     assert read(pa.array([NOON * 1000 - 43_200_000], pa.date64()))[0] == [NOON - 43_200]
@@ -212,6 +219,14 @@ def test_a_log_without_times_is_in_the_order_of_its_files(runner: Runner) -> Non
     got = read_files(runner, b"u,a,x\nu,,x\nu,b,x\n", b"v,c,x\n", columns=columns)
     assert [event[:3] for event in got.events] == [("u", "a", 0), ("u", "b", 2), ("v", "c", 3)]
     assert got.log.ticks is None
+
+
+def test_a_header_in_the_middle_of_a_log_without_times(runner: Runner) -> None:
+    got = runner.table(
+        b"user,item\na,1\nuser,item\nb,2\n", ColumnsConfig(user="user", item="item", timestamp="file-order")
+    )
+    assert got.events == [("a", "1", 0, 0), ("b", "2", 2, 1)]
+    assert got.report.rejected == {"the header again": 1}
 
 
 def test_days_of_a_log_are_unix_seconds(runner: Runner) -> None:

@@ -1,5 +1,7 @@
 """Rows to score become samples: ids, histories and context as preparation would have made them; bad rows say why."""
 
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,93 @@ def test_ready_made_samples_have_the_longest_history(tmp_path: Path) -> None:
     assert read_histories(data, given) == ["abc", ""]
     with pytest.raises(ConfigError, match="has no times, so no history ends before one"):
         parse(data, tmp_path, "user_id,item_id,at\nann,a,3\n", "timestamp=at", changes=changes)
+
+
+def read_sequence(data: PreparedData, parsed: InputRows, name: str) -> list[list[str | None]]:
+    """The raw ids of each row."""
+    names = read_names(data).items.to_pylist()
+    starts, lengths = parsed.samples.sequences[name]
+    return [
+        [names[each] for each in parsed.event_item_ids[start : start + length]]
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+
+
+CLICKS, CARTS = [["7", "8"], [], ["9"]], [["8", "9"], ["7"], []]
+AS_GIVEN = [(clicks, [*reversed(carts), "0"]) for clicks, carts in zip(CLICKS, CARTS, strict=True)]
+# Of a Parquet list: what its values are made by.
+LISTS: dict[Any, Any] = {
+    pa.list_(pa.string()): str,
+    pa.list_(pa.int64()): int,
+    pa.list_(pa.float64()): float,
+    pa.large_list(pa.decimal128(9, 1)): Decimal,
+    pa.list_(pa.dictionary(pa.int32(), pa.string())): str,
+}
+
+
+def write_lists(kind: Any) -> pa.Table:
+    clicks, carts = (pa.array([[LISTS[kind](x) for x in row[n]] for row in AS_GIVEN], kind) for n in (0, 1))
+    return pa.table({"u": ["1"] * 3, "i": ["7"] * 3, "h": clicks, "c": carts})
+
+
+def write_text(click: str, cart: str, form: str = '1,7,"{}","{}"') -> str:
+    return "u,i,h,c\n" + "".join(form.format(click.join(h), cart.join(c)) + "\n" for h, c in AS_GIVEN)
+
+
+def write_json(write: Any) -> str:
+    return "".join(json.dumps({"u": 1, "i": 7, "h": write(h, "^"), "c": write(c, "|")}) + "\n" for h, c in AS_GIVEN)
+
+
+SEQUENCE_FORMS: dict[str, Any] = {
+    **{str(kind): write_lists(kind) for kind in LISTS},
+    "separators": write_text("^", "|"),
+    "blanks beside separators": write_text(" ^ ", " | "),
+    "brackets": write_text(" ", ", ", '1,7,"[{}]","[{}]"'),
+    "JSON lists": write_json(lambda ids, _: [int(each) for each in ids]),
+    "texts in JSON": write_json(lambda ids, sign: sign.join(ids)),
+}
+
+
+@pytest.fixture(scope="module")
+def two_sequences(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedData, dict[str, Any]]:
+    """A data set of rows with clicks and carts, and the changes of its config."""
+    folder = tmp_path_factory.mktemp("rows")
+    rows = [{"u": "1", "i": "7", "y": label, "h": ["7", "8", "9"], "c": ["9", "8", "0"]} for label in (0, 1)]
+    files = {}
+    for name, user in (("train", "1"), ("test", "2")):
+        path = folder / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({**row, "u": user}) + "\n" for row in rows))
+        files[name] = str(path)
+    carts = {"item": "c", "separator": "|", "padding": "0", "order": "newest_first"}
+    columns = {"user": "u", "item": "i", "label": "y"}
+    sequences = {"clicks": {"item": "h"}, "carts": carts}
+    changes = {"data": {"source": "rows", "events": None, "columns": columns, "sequences": sequences, **files}}
+    config = make_config(folder, **changes)
+    prepare_data(config, force=False, progress=lambda _: None)
+    return open_store(config.data.prepared), changes
+
+
+@pytest.mark.parametrize("form", SEQUENCE_FORMS)
+def test_every_form_of_a_further_sequence(two_sequences: Any, tmp_path: Path, form: str) -> None:
+    (data, changes), rows = two_sequences, SEQUENCE_FORMS[form]
+    parsed = parse(data, tmp_path, rows, changes=changes)
+    assert parsed.bad == {}
+    assert read_histories(data, parsed) == ["".join(each) for each in CLICKS]
+    assert read_sequence(data, parsed, "carts") == CARTS
+    newest = parse(data, tmp_path, rows, changes=changes, most=1)
+    assert read_histories(data, newest) == ["8", "", "9"]
+    assert read_sequence(data, newest, "carts") == [["9"], ["7"], []]
+
+
+def test_further_sequences_by_position(two_sequences: Any, tmp_path: Path) -> None:
+    data, changes = two_sequences
+    carts = {**changes["data"]["sequences"]["carts"], "item": 4}
+    by_position = {"columns": {"user": 1, "item": 2, "label": 5}, "sequences": {"clicks": {"item": 3}, "carts": carts}}
+    lines = SEQUENCE_FORMS["brackets"].splitlines(keepends=True)
+    for rows in ("".join(lines), "".join(lines[1:])):
+        parsed = parse(data, tmp_path, rows, changes={"data": {**changes["data"], **by_position}})
+        assert read_histories(data, parsed) == ["".join(each) for each in CLICKS]
+        assert read_sequence(data, parsed, "carts") == CARTS
 
 
 def test_histories_and_further_sequences_are_read_as_those_of_the_run_s_rows(tmp_path: Path) -> None:
