@@ -111,6 +111,34 @@ def test_hashed_items_have_the_row_of_their_hash(tmp_path: Path) -> None:
     assert new.category_ids.tolist() == [*hash_values(pa.array(["y"]), 5), 1, *hash_values(pa.array(["nowhere"]), 5)]
 
 
+def test_a_new_item_like_a_known_one_scores_as_that_one_with_a_hidden_id(tmp_path: Path) -> None:
+    """Training hides ids as `predict` meets new items: as candidates and in histories, in either form of a batch."""
+    data = prepare(tmp_path)
+    config = make_config(tmp_path, data=LOG, model={"name": "wide_deep", "item_bias": True})
+    model = build_model(config.model, data, seed=1, fields=config.data)
+    for weight in model.trainable_weights:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape) / 10)
+    size = len(data.training_events)
+    b = {name: values[3:4] for name, values in data.item_fields.items() if name != "category"}  # a is 2 and b is 3
+    model.add_items(NewItems(data.item_category_ids[3:4], np.array([1], np.int32), b))
+
+    def score(item: int, *, padded: bool) -> list[float]:
+        inputs = {
+            "target_item_id": np.array([item, 2], np.int32),
+            "user_id": np.array([2, 3], np.int32),
+            "history_item_ids": np.array([[2, 0], [item, 5]], np.int32),
+            "history_length": np.array([1, 2], np.int32),
+            "tags": np.array([[2, 0], [3, 2]], np.int32),
+        }
+        logits: list[float] = model.compute_logits(model.locate(inputs, padded=padded), training=False).numpy().tolist()
+        return logits
+
+    new = score(size, padded=False)
+    assert min(abs(np.subtract(new, score(3, padded=False)))) > 1e-3
+    for padded in (False, True):
+        assert score(-3, padded=padded) == pytest.approx(new, abs=1e-5)
+
+
 def test_a_new_item_like_a_known_one_scores_as_that_one_with_the_unknown_row(tmp_path: Path) -> None:
     data = prepare(tmp_path)
     config = make_config(
