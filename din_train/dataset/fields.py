@@ -66,7 +66,10 @@ class NewItems:
 
 
 class IdFinder(Protocol):
-    """Finds the ids of texts: `RawIds` in a vocabulary, `HashedIds` by their hash, `ListIds` of several in one text."""
+    """Finds the ids of texts.
+
+    `RawIds` finds them in a vocabulary, `HashedIds` by their hash, `BucketIds` of numbers, `ListIds` of several values.
+    """
 
     @property
     def first(self) -> str | None:
@@ -97,6 +100,29 @@ class ListIds:
         """[n] texts or lists -> [n, V] ids, padded with 0."""
         lists, _ = split_values(raw, self._spec, self._nulls)
         return pad_lists(lists.value_lengths().to_numpy(), self._ids.find(lists.flatten()))
+
+
+class BucketIds:
+    """Finds the buckets of numbers.
+
+    Args:
+        buckets: by id from `FIRST_REAL_ID`, such as `[5, 9.5)`, as `number_buckets` names them.
+    """
+
+    def __init__(self, buckets: Sequence[str]) -> None:
+        self._buckets = buckets
+        self._edges = np.array([float(each[1:].partition(",")[0]) for each in buckets[1:]], np.float64)
+
+    @property
+    def first(self) -> str | None:
+        """A bucket, as an example."""
+        return self._buckets[0] if self._buckets else None
+
+    def find(self, raw: Any) -> Ids:
+        """[n] strings or nulls -> [n] ids; unknown if there is no number."""
+        numbers = parse_numbers(raw.cast(pa.string()).to_pylist())
+        ids = FIRST_REAL_ID + np.searchsorted(self._edges, numbers, side="right")
+        return np.where(np.isnan(numbers) | (not self._buckets), UNKNOWN_ID, ids).astype(np.int32)
 
 
 def split_values(column: Any, spec: ListFieldConfig, nulls: Sequence[str]) -> tuple[Any, NDArray[np.bool_]]:
