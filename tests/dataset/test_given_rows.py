@@ -327,3 +327,30 @@ def test_histories_of_other_ids_than_the_rows_are_refused(tmp_path: Path) -> Non
     ):
         prepare(tmp_path, {"train": rows}, row_split=split)
     prepare(tmp_path, {"train": rows}, row_split=split, unmatched="allow")
+
+
+def test_numbers_of_a_side_sequence_are_cut_where_training_behaviours_are(tmp_path: Path) -> None:
+    """Training sees dwell times 1, 2 and 30 of `clicks`, and 4 of `carts`; 99 and 100 are of the test split alone."""
+    rows = [
+        row("u", "x", "abc", d=["1", "2", "30"], carts=["d"], e=[4]),
+        row("u", "y", "ab", 0, d=[1, 2], carts=[], e=[]),
+    ]
+    test = [row("v", "x", "abd", d=[99, "?", None], carts=["c"], e=[100]), row("v", "y", "abd", 0, d=[99, "?", None],
+            carts=["c"], e=[100])]  # fmt: skip
+    options: dict[str, Any] = {
+        "sequences": {
+            "clicks": {"item": "h", "fields": {"dwell": "d"}},
+            "carts": {"item": "carts", "fields": {"dwell": "e"}},
+        },
+        "behaviour_fields": ["dwell"],
+        "numeric_fields": ["dwell"],
+        "num_buckets": 2,
+    }
+    data, manifest = prepare(tmp_path, {"train": rows, "validation": test[::-1], "test": test}, **options)
+    names = pq.read_table(data.folder / "vocabularies.parquet").to_pylist()
+    assert [(each["id"], each["value"]) for each in names if each["field"] == "dwell"] == [
+        (2, "[-inf, 2)"), (3, "[2, inf)"),
+    ]  # fmt: skip
+    assert data.event_fields["dwell"].tolist() == [2, 3, 3, 3, 3, 1, 1, 3]
+    values = manifest.field_values["dwell"]
+    assert (values.kind, values.size, values.missing, values.unread) == ("behaviours", 8, 1, 1)
