@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.training_rows import redraw_training_negatives
+from din_train.dataset.vocabulary import hash_values
 from din_train.errors import DataError
 
 DAY = 86_400
@@ -354,3 +356,17 @@ def test_numbers_of_a_side_sequence_are_cut_where_training_behaviours_are(tmp_pa
     assert data.event_fields["dwell"].tolist() == [2, 3, 3, 3, 3, 1, 1, 3]
     values = manifest.field_values["dwell"]
     assert (values.kind, values.size, values.missing, values.unread) == ("behaviours", 8, 1, 1)
+
+
+def test_values_of_a_side_sequence_are_hashed_if_the_config_says_so(tmp_path: Path) -> None:
+    rows = [row("u", "x", "ab", k=["pc", "tv"]), row("u", "y", "ab", 0, k=["pc", "tv"])]
+    test = [row("v", "x", "a", k=["tv"]), row("v", "y", "a", 0, k=["tv"])]
+    data, _ = prepare(
+        tmp_path,
+        {"train": rows, "validation": test[::-1], "test": test},
+        sequences={"clicks": {"item": "h", "fields": {"device": "k"}}},
+        behaviour_fields=["device"],
+        vocabulary={"hash_buckets": {"device": 1000}},
+    )
+    assert data.event_fields["device"].tolist() == hash_values(pa.array(["pc", "tv", "tv"]), 1000).tolist()
+    assert data.num_values["device"] == 1002
