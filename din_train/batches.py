@@ -3,7 +3,8 @@
 A batch (B rows, T positions):
 
     target_item_id    [B]     int32
-    history_item_ids  [B, T]  int32, oldest first, padded with 0 on the right
+    history_item_ids  [B, T]  int32, oldest first, padded with 0 on the right; in training a negative id, -i, is item i
+                              with its id hidden (see `ItemEmbedding`), here as in target_item_id
     history_length    [B]     int32
     user_id           [B]     int32
     <context field>   [B]     int32, one a field of `data.context_fields`; [B, V] padded with 0 if it has several values
@@ -226,13 +227,13 @@ class EvaluationBatches:
 class TrainingBatches:
     """The training split, shuffled anew every epoch; batches are built while earlier ones train.
 
-    Order and replaced ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
+    Order and hidden ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
 
     Args:
         resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
         padded: batches as `cut_into_blocks` gives them.
-        unknown_rate: share of target ids, and of ids in each sequence, replaced by the unknown id, so that its row is
-            trained.
+        unknown_rate: share of target ids, and of ids in each sequence, that are hidden: the item is looked up as the
+            unknown one, and keeps its category and other fields. So training prepares for items that come after it.
         behaviour_fields: those that the model takes.
     """
 
@@ -338,7 +339,7 @@ class TrainingBatches:
         targets = self._samples.target_item_ids[rows]
         histories = read_histories(self._data, self._samples, rows, self._behaviour_fields)
         for item_ids in (targets, *(each["item_ids"] for each in histories.values())):
-            _replace_by_unknown(item_ids, self._unknown_rate, random)
+            _hide_ids(item_ids, self._unknown_rate, random)
         inputs = _build_inputs(self._samples, rows, targets, histories, self._max_history_length)
         labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
@@ -349,6 +350,7 @@ class TrainingBatches:
         return batch
 
 
-def _replace_by_unknown(item_ids: NDArray[np.int32], rate: float, random: np.random.Generator) -> None:
-    """In place: each id becomes `UNKNOWN_ID` with probability `rate` (places drawn with replacement)."""
-    item_ids[random.integers(0, len(item_ids), random.binomial(len(item_ids), rate))] = UNKNOWN_ID
+def _hide_ids(item_ids: NDArray[np.int32], rate: float, random: np.random.Generator) -> None:
+    """In place: each id becomes negative with probability `rate` (places drawn with replacement)."""
+    places = random.integers(0, len(item_ids), random.binomial(len(item_ids), rate))
+    item_ids[places] = -np.abs(item_ids[places])

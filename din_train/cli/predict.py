@@ -31,6 +31,12 @@ from din_train.cli.options import InputPath, run_dir_option, set_option
     help="Which column is which: user, item, history, timestamp, event (the log's row); an empty name: not used.",
 )
 @click.option(
+    "--items",
+    metavar="FILE",
+    type=InputPath(),
+    help="Items that came after training, with category and fields: a file as data.items may name one.",
+)
+@click.option(
     "--history-separator",
     metavar="TEXT",
     help="What joins the ids of a history; else data.history_separator of the run, else '^'. Lists are read as well.",
@@ -62,6 +68,7 @@ def command(
     source: Path,
     output: Path,
     columns: tuple[str, ...],
+    items: Path | None,
     history_separator: str | None,
     allow_unmatched: tuple[str, ...],
     positive_share: float | None,
@@ -82,6 +89,7 @@ def command(
         source,
         output,
         columns=columns,
+        items=items,
         history_separator=history_separator,
         allow_unmatched=allow_unmatched,
         positive_share=positive_share,

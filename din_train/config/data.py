@@ -198,7 +198,8 @@ class DataConfig(Section):
         Field(description="hour, weekday, days_since_last, or columns of the log known when the item is shown"),
     ] = ()
     numeric_fields: Annotated[
-        Names, Field(description="those item and user fields that are numbers; they are cut into quantile buckets")
+        Names,
+        Field(description="those item, user and behaviour fields that are numbers; they are cut into quantile buckets"),
     ] = ()
     standardized_fields: Annotated[
         Names, Field(description="which of the item and user fields are numbers that enter the model as such")
@@ -349,19 +350,23 @@ class DataConfig(Section):
         yield from _find_field_problems(self)
         yield from _find_role_problems(self)
         fields = {
-            "numeric_fields": (self.numeric_fields, (*self.item_fields, *self.user_fields)),
+            "numeric_fields": (
+                self.numeric_fields,
+                (*self.item_fields, *self.user_fields, *(set(self.behaviour_fields) - {TIME_GAP})),
+            ),
             "standardized_fields": (self.standardized_fields, (*self.item_fields, *self.user_fields)),
             "list_fields": (
                 self.list_fields or (),
                 (*self.item_fields, *self.user_fields, *(set(self.context_fields) - set(TIME_FIELDS))),
             ),
         }
+        kinds = {"list_fields": "item, user or context", "numeric_fields": "item, user or behaviour"}
         forms: dict[str, str] = {}
         for key, (names, known) in fields.items():
-            kinds = "item, user or context" if key == "list_fields" else "item or user"
             for name in names:
                 if name not in known:
-                    yield key, f"received '{name}', which is no {kinds} field; name it in one of those"
+                    kind = kinds.get(key, "item or user")
+                    yield key, f"received '{name}', which is no {kind} field; name it in one of those"
                 if forms.setdefault(name, key) != key:
                     yield key, f"received '{name}', which is in data.{forms[name]} already; a field has one form"
         taken = {*RESERVED_EVENT_FIELDS, *self.item_fields, *self.user_fields, *(self.list_fields or ()), *TIME_FIELDS}

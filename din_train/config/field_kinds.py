@@ -21,7 +21,9 @@ class ListFieldConfig(Section):
 class ItemVectorsConfig(Section):
     """`data.item_vectors.<name>`: a given dense vector per item, such as a text or image embedding."""
 
-    path: Annotated[FilePath, Field(description="a Parquet file of one row per item: its id, and a list of floats")]
+    path: Annotated[
+        FilePath, Field(description="a Parquet or Arrow file of one row per item: its id, and a list of floats")
+    ]
     key: Annotated[Column | None, Field(description="the column of item ids; that of data.columns if left out")] = None
     column: Annotated[Column, Field(description="the column of lists")] = "vector"
     units: Annotated[int, Field(ge=1, description="width of the linear layer that the vectors go through")] = 16

@@ -47,7 +47,8 @@ class VocabularyConfig(Section):
         Field(
             ge=0,
             lt=1,
-            description="share of training ids replaced by 'unknown', so that its row is trained, too",
+            description="share of the item ids in training that are hidden: such an item has the unknown row and keeps "
+            "its category and other fields, as items that come after training",
         ),
     ] = 0.001
     min_count: Annotated[

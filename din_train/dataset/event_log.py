@@ -11,10 +11,10 @@ from din_train.config import Config
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.database import connect
 from din_train.dataset.events import OrderedLog, describe_items, describe_users, order_log
-from din_train.dataset.fields import Rows, add_hashed_rows, number_context, number_fields
+from din_train.dataset.fields import Rows, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_labels, check_weights, count_repeats
-from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
+from din_train.dataset.matching import Account, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import assign_users, least_clicks
 from din_train.dataset.samples import SampleBuilder
@@ -74,9 +74,14 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             builder.user_splits[user_codes] = assign_users(user_codes, data.user_split)
         counts = builder.count()
         items = number_codes(counts.items, counts.training_items, config.vocabulary.min_count)
+        events = int(counts.items.sum())
         context = {
-            name: number_context(
-                ordered.context[name]["value"], name, Rows("events", total, counts.training_context[name]), config
+            name: number_coded(
+                ordered.context[name]["value"],
+                name,
+                Rows("events", total, counts.training_context[name]),
+                events,
+                config,
             )
             for name, total in counts.context.items()
         }
@@ -89,15 +94,14 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
     item_table = add_hashed_rows(add_vectors(item_table, data, account), config)
     user_rows = Rows("users", np.ones(user_table.num_rows, np.int64), counts.training_users[user_codes])
     user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account)
-    events = int(counts.items.sum())
-    for name, total in counts.context.items():
-        account.add_field(name, FieldValues("events", events, events - int(total.sum())), data)
+    for name, each in context.items():
+        account.add_field(name, each.account, data)
     of_context = {
         name: vocabulary
         for name in dict.fromkeys(of_events)
-        if (vocabulary := context[name][1] if name in context else VALUES[name]) is not None
+        if (vocabulary := context[name].values if name in context else VALUES[name]) is not None
     }
-    context_ids = {name: ids for name, (ids, _) in context.items()}
+    context_ids = {name: each.ids for name, each in context.items()}
     event_fields = [name for name in data.behaviour_fields if name != TIME_GAP]
     unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
     distribution = build_distribution(config.negatives, training_events, unknown_items)

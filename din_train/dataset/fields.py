@@ -66,7 +66,10 @@ class NewItems:
 
 
 class IdFinder(Protocol):
-    """Finds the ids of texts: `RawIds` in a vocabulary, `HashedIds` by their hash, `ListIds` of several in one text."""
+    """Finds the ids of texts.
+
+    `RawIds` finds them in a vocabulary, `HashedIds` by their hash, `BucketIds` of numbers, `ListIds` of several values.
+    """
 
     @property
     def first(self) -> str | None:
@@ -97,6 +100,29 @@ class ListIds:
         """[n] texts or lists -> [n, V] ids, padded with 0."""
         lists, _ = split_values(raw, self._spec, self._nulls)
         return pad_lists(lists.value_lengths().to_numpy(), self._ids.find(lists.flatten()))
+
+
+class BucketIds:
+    """Finds the buckets of numbers.
+
+    Args:
+        buckets: by id from `FIRST_REAL_ID`, such as `[5, 9.5)`, as `number_buckets` names them.
+    """
+
+    def __init__(self, buckets: Sequence[str]) -> None:
+        self._buckets = buckets
+        self._edges = np.array([float(each[1:].partition(",")[0]) for each in buckets[1:]], np.float64)
+
+    @property
+    def first(self) -> str | None:
+        """A bucket, as an example."""
+        return self._buckets[0] if self._buckets else None
+
+    def find(self, raw: Any) -> Ids:
+        """[n] strings or nulls -> [n] ids; unknown if there is no number."""
+        numbers = parse_numbers(raw.cast(pa.string()).to_pylist())
+        ids = FIRST_REAL_ID + np.searchsorted(self._edges, numbers, side="right")
+        return np.where(np.isnan(numbers) | (not self._buckets), UNKNOWN_ID, ids).astype(np.int32)
 
 
 def split_values(column: Any, spec: ListFieldConfig, nulls: Sequence[str]) -> tuple[Any, NDArray[np.bool_]]:
@@ -215,24 +241,43 @@ def _encode(
     return (f"{name}_id", pa.array(ids, pa.int32())), vocabulary, account
 
 
-def number_context(values: Any, name: str, rows: Rows, config: Config) -> tuple[Ids, list[str] | None]:
-    """The ids of a context field's distinct values: [codes], or [codes, V] of a list field.
+@dataclass(frozen=True)
+class CodedField:
+    """A field of samples or behaviours, of which each distinct value has a code.
+
+    ids: [codes], or [codes, V] of a list field. values: by id from `FIRST_REAL_ID`; None if they are hashed.
+    """
+
+    ids: Ids
+    values: list[str] | None
+    account: FieldValues
+
+
+def number_coded(values: Any, name: str, rows: Rows, size: int, config: Config) -> CodedField:
+    """The ids of a field's distinct values.
 
     Args:
         values: [codes] what each code stands for.
-        rows: how often each code occurs.
+        rows: how often each code occurs; a numeric field's buckets hold about equally many in training.
+        size: how many samples or behaviours there are, with a value or without.
     """
     data, buckets = config.data, config.vocabulary.hash_buckets.get(name)
     min_count, lists = config.vocabulary.min_count, data.list_fields or {}
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    missing = size - int(rows.weights.sum())
+    account = FieldValues(rows.kind, size, missing)
     if name in lists:
-        return number_lists(
-            split_values(values, lists[name], data.null_values)[0], rows, min_count=min_count, buckets=buckets
-        )
+        value_lists, _ = split_values(values, lists[name], data.null_values)
+        return CodedField(*number_lists(value_lists, rows, min_count=min_count, buckets=buckets), account)
+    if name in data.numeric_fields:
+        numbers, of_codes = _read_numbers(values, rows.kind)
+        unread = int(rows.weights[np.isnan(numbers)].sum())
+        account = FieldValues(rows.kind, size, missing, unread, of_codes.example)
+        return CodedField(*number_buckets(numbers, data.num_buckets, rows.training), account)
     if buckets is not None:
-        return hash_values(values, buckets), None
+        return CodedField(hash_values(values, buckets), None, account)
     numbering = number_codes(rows.weights, rows.training, min_count)
-    return numbering.ids, values.take(pa.array(numbering.codes)).to_pylist()
+    return CodedField(numbering.ids, values.take(pa.array(numbering.codes)).to_pylist(), account)
 
 
 def standardize(texts: Any, mean: float, deviation: float) -> NDArray[np.float32]:

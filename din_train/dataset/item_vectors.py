@@ -1,11 +1,10 @@
-"""Given vectors of items (text or image embeddings), from Parquet files to columns of the table of items."""
+"""Given vectors of items (text or image embeddings), from files of lists to columns of the table of items."""
 
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from din_train.config import DataConfig
@@ -13,9 +12,9 @@ from din_train.config.field_kinds import ItemVectorsConfig
 from din_train.dataset.matching import Account, Join
 from din_train.dataset.vocabulary import FIRST_REAL_ID, RawIds
 from din_train.errors import DataError
-from din_train.logs.columns import find_columns
-from din_train.logs.expressions import is_list, shorten_decimals, take_text
-from din_train.logs.row_files import parquet_source
+from din_train.logs.columns import resolve_columns
+from din_train.logs.expressions import flatten, is_list, shorten_decimals, take_text
+from din_train.logs.row_files import open_row_file
 
 _ROWS_AT_ONCE = 10_000
 
@@ -28,7 +27,7 @@ def add_vectors(items: pa.Table, data: DataConfig, account: Account) -> pa.Table
         account: counts the items that have a vector, and ids that a file has twice (the first one is kept).
 
     Raises:
-        DataError: if a file is no Parquet file, lacks a column, has vectors of several widths or with something else
+        DataError: if a file cannot be read, lacks a column, has vectors of several widths or with something else
             than finite numbers, or matches no item while `data.unmatched` is not `allow`.
     """
     ids = RawIds([None] * FIRST_REAL_ID + items["item"].to_pylist())
@@ -49,29 +48,19 @@ class _VectorReader:
 
     def __init__(self, key: str, given: ItemVectorsConfig, default_key: str | int) -> None:
         self._key, self._path = key, given.path
-        try:
-            self._file = pq.ParquetFile(parquet_source(self._path))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(
-                f"{key}.path: {self._path}: no Parquet file ({str(error).splitlines()[0]}); write the vectors as one"
-            ) from None
-        names = self._file.schema_arrow.names
-        wanted = {"key": default_key if given.key is None else given.key, "column": given.column}
-        named = {
-            f"{key}.{role}": names[name - 1] if isinstance(name, int) and 0 < name <= len(names) else str(name)
-            for role, name in wanted.items()
-        }
-        find_columns(named, names, self._path, "Parquet")
-        self._item_column, self._vector_column = named.values()
+        self._file = open_row_file(self._path)
+        wanted = {f"{key}.key": default_key if given.key is None else given.key, f"{key}.column": given.column}
+        self._item_column, self._vector_column = resolve_columns(wanted, self._file).values()
         self._width: int | None = None
 
     def read(self, ids: RawIds, num_items: int, data: DataConfig, account: Account) -> Any:
         """[num_items] lists of fixed size, null for an item that the file does not have."""
         vectors, has_vector, repeated, first_row = np.zeros((num_items, 0), np.float32), np.zeros(num_items, bool), 0, 1
         example: str | None = None
-        for batch in self._file.iter_batches(_ROWS_AT_ONCE, columns=[self._item_column, self._vector_column]):
-            raw, _ = take_text(shorten_decimals(batch.column(self._item_column)))
-            values = self._take_vectors(batch.column(self._vector_column), first_row)
+        columns = [self._item_column, self._vector_column]
+        for chunk in self._file.read_chunks(_ROWS_AT_ONCE, lambda _: None, columns):
+            raw, _ = take_text(shorten_decimals(flatten(chunk.table[self._item_column])))
+            values = self._take_vectors(flatten(chunk.table[self._vector_column]), first_row)
             if first_row == 1:
                 vectors, example = np.zeros((num_items, values.shape[1]), np.float32), raw[0].as_py()
             first_row += len(raw)
@@ -100,8 +89,8 @@ class _VectorReader:
         kind = column.type
         if not is_list(kind) or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
             raise DataError(
-                f"{self._path}: {self._key}.column: column '{self._vector_column}' is of type {kind}, expected lists "
-                "of floats; convert it"
+                f"{self._path}: {self._key}.column: column '{self._vector_column}' is of type {kind} (read as "
+                f"{self._file.form}), expected lists of floats; write the vectors as Parquet or Arrow"
             )
         lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False).astype(np.int64)
         self._width = int(lengths[0]) if self._width is None else self._width

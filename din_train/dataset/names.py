@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from din_train.config.field_kinds import ListFieldConfig
 from din_train.dataset.column_file import map_columns
-from din_train.dataset.fields import IdFinder, ListIds
+from din_train.dataset.fields import BucketIds, IdFinder, ListIds
 from din_train.dataset.manifest import read_manifest
 from din_train.dataset.store import TABLES, PreparedData, Samples
 from din_train.dataset.vocabulary import FIRST_REAL_ID, HashedIds, RawIds
@@ -69,9 +69,11 @@ def read_names(data: PreparedData) -> Names:
 
 def build_id_finder(data: PreparedData, names: Names, field: str) -> IdFinder:
     """What gives texts, or lists, the ids that a field's values have in a prepared data set."""
+    recipe = data.manifest.recipe
+    if field in recipe["data.numeric_fields"]:
+        return BucketIds([str(each) for each in names.values(field)[FIRST_REAL_ID:]])
     buckets = _find_hashed(data).get(field)
     ids: IdFinder = RawIds(names.values(field)) if buckets is None else HashedIds(buckets)
-    recipe = data.manifest.recipe
     lists = recipe.get("data.list_fields", {})
     return ids if field not in lists else ListIds(ids, ListFieldConfig(**lists[field]), recipe["data.null_values"])
 

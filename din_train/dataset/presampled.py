@@ -29,11 +29,11 @@ from din_train.config import Config, DataConfig
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.database import connect, count_rows, load_table
 from din_train.dataset.events import describe_items, describe_users
-from din_train.dataset.fields import Rows, add_hashed_rows, number_context, number_fields
+from din_train.dataset.fields import CodedField, Rows, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
 from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_sample_labels, check_weights
-from din_train.dataset.matching import Account, FieldValues, count_joins, count_odd_ids
+from din_train.dataset.matching import Account, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import Split
 from din_train.dataset.row_blocks import RowBlocks
@@ -121,12 +121,20 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     user_rows = Rows("users", np.ones(user_table.num_rows, np.int64), training_rows)
     user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account)
     behaviours = {
-        name: number_codes(counts.fields[name], counts.training_fields[name], config.vocabulary.min_count)
-        for name in counts.fields
+        name: number_coded(
+            raw.values[name],
+            name,
+            Rows("behaviours", total, counts.training_fields[name]),
+            len(given.events["item"]),
+            config,
+        )
+        for name, total in counts.fields.items()
     }
-    of_behaviours = {name: raw.values[name].take(pa.array(each.codes)).to_pylist() for name, each in behaviours.items()}
+    for name, each in behaviours.items():
+        account.add_field(name, each.account, data)
     of_context = {name: VALUES[name] for name in (*data.context_fields, *data.behaviour_fields) if name in VALUES}
-    of_context |= {name: each.values for name, each in context.items() if each.values is not None}
+    coded = {name: each.field for name, each in context.items()} | behaviours
+    of_context |= {name: each.values for name, each in coded.items() if each.values is not None}
     unknown_items = UnknownItems.of(ids == UNKNOWN_ID, counts.training)
     negatives = None
     if not log.labelled:
@@ -141,8 +149,8 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             target_users=targets["user_id"].to_numpy(),
             target_item_ids=ids[targets["item_code"].to_numpy()],
         )
-    context_ids = {name: each.ids for name, each in context.items()}
-    blocks = RowBlocks(data, raw, given, path, ids, behaviours, context_ids, negatives)
+    of_rows, of_behaviours = ({name: coded[name].ids for name in names} for names in (context, behaviours))
+    blocks = RowBlocks(data, raw, given, path, ids, of_behaviours, of_rows, negatives)
     return StoreParts(
         event_columns=("user_id", "item_id", *blocks.event_columns),
         sample_columns=blocks.sample_columns,
@@ -151,7 +159,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         tables={
             "items": item_table.append_column("training_events", pa.array(training_events)),
             "users": user_table,
-            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context, **of_behaviours}),
+            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context}),
         },
         rejected=log.rejected,
         reports=log.reports,
@@ -260,11 +268,10 @@ def _count_items(raw: RawSamples, given: GivenHistories, samples: Table) -> _Cou
 
 @dataclass(frozen=True)
 class _ContextField:
-    """table: value, code. ids: [codes] or [codes, V]. values: by id from `FIRST_REAL_ID`; None if they are hashed."""
+    """table: value, code."""
 
     table: Table
-    ids: NDArray[np.int32]
-    values: list[str] | None
+    field: CodedField
 
 
 def _number_context(
@@ -282,10 +289,10 @@ def _number_context(
         )
         counts = counted.order_by("first").to_pyarrow()
         occurrences = Rows("rows", counts["total"].to_numpy(), counts["training"].to_numpy())
-        ids, values = number_context(counts["value"], name, occurrences, config)
+        coded = number_coded(counts["value"], name, occurrences, size, config)
         table = pa.table({"value": counts["value"], "code": np.arange(len(counts), dtype=np.int32)})
-        found[name] = _ContextField(load_table(connection, f"context_{place}", table), ids, values)
-        account.add_field(name, FieldValues("rows", size, size - int(occurrences.weights.sum())), config.data)
+        found[name] = _ContextField(load_table(connection, f"context_{place}", table), coded)
+        account.add_field(name, coded.account, config.data)
     return found
 
 

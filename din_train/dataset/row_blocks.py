@@ -17,7 +17,6 @@ from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.row_negatives import RowNegatives
 from din_train.dataset.samples import BLOCK_ROWS, Block, take_ids
 from din_train.dataset.time_fields import compute_time_field
-from din_train.dataset.vocabulary import Numbering
 from din_train.logs import RawSamples
 
 Ids = NDArray[np.int32]
@@ -27,8 +26,8 @@ Ids = NDArray[np.int32]
 class RowBlocks:
     """Builds the store's blocks of events, then of samples.
 
-    samples: Parquet, sorted by split and row; context fields are codes in it. items: code -> item id. behaviours: of
-        fields of behaviours. context: field -> [codes] or [codes, V] ids.
+    samples: Parquet, sorted by split and row; context fields are codes in it. items: code -> item id. behaviours,
+        context: field -> [codes] or, of a context field of several values, [codes, V] ids.
     """
 
     data: DataConfig
@@ -36,7 +35,7 @@ class RowBlocks:
     given: GivenHistories
     samples: Path
     items: NDArray[np.int32]
-    behaviours: Mapping[str, Numbering]
+    behaviours: Mapping[str, Ids]
     context: Mapping[str, Ids]
     negatives: RowNegatives | None
     positives_without_a_negative: int = 0
@@ -74,8 +73,8 @@ class RowBlocks:
         for _first, events in self.given.events.read_blocks(BLOCK_ROWS):
             columns = {"user_id": events["user_id"], "item_id": self.items[events["item"]]}
             columns |= {"timestamp": events["timestamp"]} if "timestamp" in events else {}
-            for name, numbering in self.behaviours.items():
-                columns[name] = take_ids(numbering.ids, events[name])
+            for name, ids in self.behaviours.items():
+                columns[name] = take_ids(ids, events[name])
             yield Block(columns, no_samples)
         with pq.ParquetFile(self.samples) as file:
             for batch in file.iter_batches(BLOCK_ROWS):

@@ -32,7 +32,8 @@ Columns = dict[str, Any]
 class EventCounts:
     """How often each code occurs among the kept events, and among training events alone.
 
-    Training events are those that are a training sample or in the history of one.
+    Training events are those that are a training sample or in the history of one. Of a numeric field, which only
+    behaviours have, `training_context` counts the latter alone.
     """
 
     items: Ints
@@ -93,14 +94,15 @@ class SampleBuilder:
             training_context={name: np.zeros(size, np.int64) for name, size in names.items()},
         )
         for rows, events, targets in self._read_blocks():
-            training = _find_training_events(events, targets)
+            in_training, seen = _find_training_events(events, targets)
+            training = in_training | seen
             counts.items += np.bincount(rows["item_code"], minlength=len(counts.items))
             counts.training_items += np.bincount(rows["item_code"][training], minlength=len(counts.items))
             counts.training_users += np.bincount(rows["user_code"][training], minlength=len(counts.training_users))
             for name, size in names.items():
                 codes = rows[field_column(name)]
                 counts.context[name] += np.bincount(codes[codes >= 0], minlength=size)
-                codes = codes[training]
+                codes = codes[seen if name in self.data.numeric_fields else training]
                 counts.training_context[name] += np.bincount(codes[codes >= 0], minlength=size)
         return counts
 
@@ -248,15 +250,13 @@ class SampleBuilder:
         ).reshape(-1, count)
 
 
-def _find_training_events(events: UserEvents, targets: Targets) -> NDArray[np.bool_]:
-    """[E] events that are training samples, and clicks that are in the history of one."""
+def _find_training_events(events: UserEvents, targets: Targets) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """[E] events that are training samples, and [E] clicks that are in the history of one."""
     in_training = targets.splits == Split.TRAIN
     longest = np.zeros(len(events.num_clicks), np.int64)  # [users] clicks that some training sample sees
     np.maximum.at(longest, events.user_rows[in_training], targets.history_length[in_training])
     is_behaviour = events.positions >= 0
-    seen: NDArray[np.bool_] = is_behaviour & (events.positions < longest[events.user_rows])
-    training: NDArray[np.bool_] = in_training | seen
-    return training
+    return in_training, is_behaviour & (events.positions < longest[events.user_rows])
 
 
 def take_ids(ids: NDArray[np.int32], codes: NDArray[np.int32]) -> NDArray[np.int32]:

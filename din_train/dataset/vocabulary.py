@@ -78,10 +78,15 @@ def hash_values(values: Any, buckets: int) -> NDArray[np.int32]:
     return hashed
 
 
-def number_buckets(numbers: NDArray[np.float64], num_buckets: int) -> tuple[NDArray[np.int32], list[str]]:
+def number_buckets(
+    numbers: NDArray[np.float64], num_buckets: int, weights: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int32], list[str]]:
     """Ids of quantile buckets of numbers, the smallest first; NaN is unknown.
 
-    Buckets hold about equally many items or users; where one value fills several, they are one.
+    Buckets hold about equally many items or users, or the same weight; where one value fills several, they are one.
+
+    Args:
+        weights: [n] how much each number counts (its behaviours in training); None: once. If none counts, all do.
 
     Returns:
         [n] ids, and the buckets by id from 2, such as `[5, 9.5)`.
@@ -89,12 +94,14 @@ def number_buckets(numbers: NDArray[np.float64], num_buckets: int) -> tuple[NDAr
     present = np.isfinite(numbers)
     if not present.any():
         return np.full(len(numbers), UNKNOWN_ID, np.int32), []
+    weights = present.astype(np.int64) if weights is None or not weights[present].any() else weights
+    counted = present & (weights > 0)
     quantiles = np.linspace(0, 1, num_buckets + 1)[1:-1]
-    edges = np.unique(np.quantile(numbers[present], quantiles, method="inverted_cdf"))
-    edges = edges[edges > numbers[present].min()]
+    edges = np.unique(np.quantile(numbers[counted], quantiles, method="inverted_cdf", weights=weights[counted]))
+    edges = edges[edges > numbers[counted].min()]
     ids = np.full(len(numbers), UNKNOWN_ID, np.int32)
     ids[present] = FIRST_REAL_ID + np.searchsorted(edges, numbers[present], side="right")
-    bounds = ["-inf", *(f"{edge:g}" for edge in edges), "inf"]
+    bounds = ["-inf", *(short if float(short := f"{edge:g}") == edge else repr(float(edge)) for edge in edges), "inf"]
     return ids, [f"[{low}, {high})" for low, high in pairwise(bounds)]
 
 

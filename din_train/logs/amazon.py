@@ -1,9 +1,10 @@
 """Amazon review logs, 2014, 2018 and 2023 releases: reviews as JSON lines or ratings as CSV, and metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
@@ -63,17 +64,24 @@ def read_amazon(
         return log
     metadata, report, path = data.items.path, FileReport(data.items.path), folder / "items.parquet"
     with log.rejected.open("ab") as rejected:
-        items = read_metadata(release, mentioned, Rejects(rejected, report, data), progress, fields=data.item_fields)
-    if not items and data.unmatched == "refuse":
+        items = read_items(data, release, mentioned, Rejects(rejected, report, data), progress)
+    if not items.num_rows and data.unmatched == "refuse":
         raise DataError(
             f"{metadata}: no item of {data.reviews} is in its {report.lines:,} lines; the reviews have "
             f"{min(mentioned)!r}, the metadata has {find_first_item(release, metadata)!r}; do the two files belong "
             "together? check data.reviews and data.items, or set data.unmatched to allow"
         )
-    rows = {item.asin: (item.category, item.title, *item.fields) for item in items.values()}
-    table = build_side_table("item", rows, category=True, title=True, fields=data.item_fields)
-    pq.write_table(table, path)
+    pq.write_table(items, path)
     return replace(log, items=path, reports=(*log.reports, report))
+
+
+def read_items(
+    data: DataConfig, release: Release, mentioned: Container[str], rejects: Rejects, progress: Progress
+) -> pa.Table:
+    """The mentioned items of the metadata `rejects.report.path`: item, category, title and `data.item_fields`."""
+    items = read_metadata(release, mentioned, rejects, progress, fields=data.item_fields)
+    rows = {item.asin: (item.category, item.title, *item.fields) for item in items.values()}
+    return build_side_table("item", rows, category=True, title=True, fields=data.item_fields)
 
 
 def is_ratings_file(path: Path) -> bool:

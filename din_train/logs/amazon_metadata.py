@@ -8,7 +8,7 @@ one that has none on any line falls back on its `main_cat` (2018) or `main_categ
 import contextlib
 import html
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Item:
 
 def read_metadata(
     release: Release,
-    mentioned: Collection[str],
+    mentioned: Container[str],
     rejects: Rejects,
     progress: Progress,
     *,
@@ -93,7 +93,8 @@ def read_metadata(
             report.note("category from " + ("main_category" if release == "amazon-2023" else "main_cat"), 1)
             items[asin] = replace(item, category=item.main_category)
     report.note("no category", sum(item.category is None for item in items.values()))
-    report.note("reviewed items without metadata", len(mentioned) - len(items))
+    if isinstance(mentioned, Collection):
+        report.note("reviewed items without metadata", len(mentioned) - len(items))
     return items
 
 
@@ -211,7 +212,7 @@ def _merge(earlier: Item, later: Item) -> Item:
     )
 
 
-def _may_mention(line: bytes, mentioned: Collection[str]) -> bool:
+def _may_mention(line: bytes, mentioned: Container[str]) -> bool:
     """Whether a line is worth its slow parse: it names a mentioned asin, or none that can be told cheaply."""
     asins = [match[1] for match in _ASIN.findall(line)]
     return not asins or any(b"\\" in asin or asin.decode(errors="replace") in mentioned for asin in asins)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from din_train.config import ColumnsConfig, DataConfig
@@ -51,9 +52,7 @@ def read_movielens(data: DataConfig, ratings: Sequence[Path], folder: Path, prog
     with log.rejected.open("ab") as rejected:
         if data.items is not None:
             report, path = FileReport(data.items.path), folder / "items.parquet"
-            rows = dict(_read_movies(Rejects(rejected, report, data), progress, with_year="year" in data.item_fields))
-            table = build_side_table("item", rows, category=True, fields=data.item_fields, title=True)
-            pq.write_table(table, path)
+            pq.write_table(read_movies(data, Rejects(rejected, report, data), progress), path)
             log = replace(log, items=path, reports=(*log.reports, report))
         if data.users is not None:
             report, path = FileReport(data.users.path), folder / "users.parquet"
@@ -61,6 +60,12 @@ def read_movielens(data: DataConfig, ratings: Sequence[Path], folder: Path, prog
             pq.write_table(build_side_table("user", people, category=False, fields=data.user_fields), path)
             log = replace(log, users=path, reports=(*log.reports, report))
     return log
+
+
+def read_movies(data: DataConfig, rejects: Rejects, progress: Progress) -> pa.Table:
+    """The movies of `rejects.report.path`: item, category, title and, if `data.item_fields` has it, year."""
+    rows = dict(_read_movies(rejects, progress, with_year="year" in data.item_fields))
+    return build_side_table("item", rows, category=True, fields=data.item_fields, title=True)
 
 
 def _describe_ratings(paths: Sequence[Path], click_rating: float) -> TableSource:

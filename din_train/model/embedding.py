@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.dataset.fields import NewItems
-from din_train.dataset.vocabulary import PAD_ID
+from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 
 class _LookUp:
@@ -170,7 +170,8 @@ def pool_rows(rows: tf.Tensor, valid: tf.Tensor, pooling: str) -> tf.Tensor:
 class GivenVectors(keras.layers.Layer):
     """Item ids -> W v, v the item's given vector (a text or image embedding): a linear layer without a bias.
 
-    Without a bias the zero vector of an item that has none stays zero.
+    Without a bias the zero vector of an item that has none stays zero. A vector belongs to the id: an item whose id is
+    hidden (negative), or that came after training, has that of the unknown item: zero unless training moves it.
 
     Args:
         shape: items (the reserved ids included) and width of the vectors.
@@ -201,9 +202,10 @@ class GivenVectors(keras.layers.Layer):
         self.built = True
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """[n] -> [n, units]; of an item that came after training, zeros."""
-        known = tf.where(item_ids < self.vectors.shape[0], item_ids, PAD_ID)  # padding has no vector either
-        return tf.matmul(tf.gather(self.vectors.value, known), self.projection.value)
+        """[n] -> [n, units]."""
+        is_known = (item_ids >= 0) & (item_ids < self.vectors.shape[0])
+        vectors = tf.gather(self.vectors.value, tf.where(is_known, item_ids, UNKNOWN_ID))
+        return tf.matmul(vectors, self.projection.value)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._config}
@@ -215,6 +217,9 @@ class ItemEmbedding(keras.layers.Layer):
 
     Candidate and history share the tables. An item's category and fields are looked up here, so a batch carries item
     ids only. The gradient of a table is `tf.IndexedSlices`, a row an id looked up; optimisers sum those of one id.
+
+    A negative id, -i, is item i with its id hidden, as training has some (`vocabulary.unknown_rate`): it has the
+    unknown item's row, and the category and other fields of item i. An item that came after training is scored so, too.
 
     Args:
         num_items: items, the reserved ids 0 (padding) and 1 (unknown) included.
@@ -296,12 +301,13 @@ class ItemEmbedding(keras.layers.Layer):
         rows = tf.gather(self.items.value, self.find_rows(item_ids))
         parts = [rows, tf.gather(self.categories.value, category_ids)]
         if self.other_fields is not None:
-            parts.append(self.other_fields(item_ids))
+            parts.append(self.other_fields(tf.abs(item_ids)))
         parts += [vectors(item_ids) for vectors in self.given_vectors]
         return tf.concat(parts, axis=1)
 
     def find_rows(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Item ids -> the rows that they have in a table of items."""
+        item_ids = tf.where(item_ids < 0, UNKNOWN_ID, item_ids)
         if self._new_rows is None:
             return item_ids if self.item_row_ids is None else tf.gather(self.item_row_ids.value, item_ids)
         count = self.item_category_ids.shape[0]
@@ -311,7 +317,7 @@ class ItemEmbedding(keras.layers.Layer):
 
     def find_categories(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Item ids -> the ids of their categories."""
-        return self._categories.find(item_ids)
+        return self._categories.find(tf.abs(item_ids))
 
     def sum_by_row(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """[num_items] counts of item ids -> [num_rows] of the rows."""

@@ -27,7 +27,7 @@ from din_train.logs.sequences import Lists, SequenceReader
 from din_train.logs.time_unit import FIRST_UNIX_SECOND, find_unix_times
 from din_train.logs.times import read_numbers, read_unix_seconds
 from din_train.predict.input_columns import SEPARATOR, SEQUENCE, InputColumns
-from din_train.predict.new_items import NewItemReader, take_rows
+from din_train.predict.new_items import ItemsFile, NewItemReader, fill_in, join_items, take_rows
 
 # A counter that is this many times the log's last one counts something else.
 _FAR_BEYOND = 100
@@ -46,7 +46,9 @@ class InputRows:
     matches: what is known of the good rows, by role (`user`, `item`, `history`, `timestamp`, or a context field).
     at_stored_time: good rows whose user has a stored event at the row's own time, which is in no history.
     new_items: items that the data set does not know, whose ids follow those that it knows; None if there are none, or
-    nothing is said of any. described_items: good rows of new items of which something is known.
+    nothing is said of any. described_items, described_behaviours: good rows, and ids in the histories of good rows, of
+    new items of which something is known. item_values: item field -> how many values the good rows of new items have in
+    columns of their own, and how many of these are unknown.
     """
 
     rows: Ints
@@ -57,6 +59,8 @@ class InputRows:
     at_stored_time: int
     new_items: NewItems | None
     described_items: int
+    described_behaviours: int
+    item_values: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,14 @@ class _Findings:
 
     reasons: reason -> [S] the rows that cannot be used; of several reasons a row has the first.
     counted: role -> [S] a column, how many values each of its rows has, and how many of these are unknown.
+    item_values: item field -> [S] whether a row of a new item has a value, and [S] one that is unknown.
+    described_behaviours: of each sequence [S] how many of its ids are new items of which something is known.
     """
 
     reasons: dict[str, Mask] = field(default_factory=dict)
     counted: dict[str, tuple[Any, NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+    item_values: dict[str, tuple[Mask, Mask]] = field(default_factory=dict)
+    described_behaviours: list[NDArray[Any]] = field(default_factory=list)
 
     def list_bad(self, broken: Mapping[int, str]) -> dict[int, str]:
         """Place -> reason, for rows that were broken before, too."""
@@ -101,11 +109,20 @@ class _Findings:
 class InputParser:
     """Knows a data set's raw ids and its users' events; built once for a file.
 
+    Args:
+        items_file: describes items that the data set does not know; their ids follow those that it knows.
+
     Raises:
         ConfigError: if histories are to end at a time, and the data set has no times.
     """
 
-    def __init__(self, data: PreparedData, columns: InputColumns, max_history_length: int) -> None:
+    def __init__(
+        self,
+        data: PreparedData,
+        columns: InputColumns,
+        max_history_length: int,
+        items_file: ItemsFile | None = None,
+    ) -> None:
         stored = StoredHistories.of(data)
         if columns.timestamp is not None and columns.history is None and stored.times is None:
             raise ConfigError(
@@ -116,10 +133,11 @@ class InputParser:
         self.data, self.columns, self.max_history_length = data, columns, max_history_length
         self._known: dict[str, IdFinder] = {
             "user": RawIds(names.users.to_pylist()),
-            "item": RawIds(names.items.to_pylist()),
+            "item": RawIds([*names.items.to_pylist(), *(items_file.names if items_file else ())]),
             **{name: build_id_finder(data, names, name) for name in columns.context},
         }
         self._new_items = NewItemReader(data, names, tuple(columns.item_fields))
+        self._items_file = items_file.items if items_file and items_file.names else None
         self._stored = stored
         self._log_rows = None if columns.event is None else _list_log_rows(data, max_history_length)
         self._nulls: NullValues = columns.history_reader.form.nulls
@@ -174,6 +192,11 @@ class InputParser:
             at_stored_time=at_stored_time,
             new_items=new_items,
             described_items=int(is_described[rows].sum()),
+            described_behaviours=sum(int(each[rows].sum()) for each in found.described_behaviours),
+            item_values={
+                name: (int(given[rows].sum()), int(unknown[rows].sum()))
+                for name, (given, unknown) in found.item_values.items()
+            },
         )
 
     def describe_unmatched(self, role: str, given: int, unknown: int, example: str | None) -> tuple[str, str]:
@@ -219,17 +242,30 @@ class InputParser:
     def _take_new_items(
         self, chunk: Chunk, item_ids: NDArray[np.int32], found: _Findings
     ) -> tuple[NewItems | None, Mask]:
-        """What the file says of unknown items, and [S] of which rows something is known; they get ids in `item_ids`."""
+        """What is said of unknown items, and [S] of which rows something is known; they get ids in `item_ids`.
+
+        A row's own columns come before the file of items.
+        """
         texts, valid, unknown = found.counted["item"]
-        rows, is_described = np.flatnonzero(unknown), np.zeros(len(item_ids), bool)
+        first, of_file = len(self.data.training_events), self._items_file
+        is_described = item_ids >= first
+        rows = np.flatnonzero(unknown | is_described)
         if not len(rows) or not self._new_items.has_facts:
-            return None, is_described
+            return of_file, is_described
         columns = {
             name: take_rows(self._take_field(chunk, column), rows) for name, column in self.columns.item_fields.items()
         }
-        items, is_described[rows] = self._new_items.read(take_rows(texts, rows), columns)
-        item_ids[rows] = len(self.data.training_events) + np.arange(len(rows), dtype=np.int32)
+        described = self._new_items.read(take_rows(texts, rows), columns)
+        items = described.items
+        if of_file is not None:
+            items = join_items(of_file, fill_in(items, of_file, np.where(is_described, item_ids - first, -1)[rows]))
+        is_described[rows] |= described.is_known
+        item_ids[rows] = first + len(items.rows) - len(rows) + np.arange(len(rows), dtype=np.int32)
         found.counted["item"] = (texts, valid, unknown & ~is_described)
+        for name, masks in described.counted.items():
+            found.item_values[name] = (np.zeros(len(item_ids), bool), np.zeros(len(item_ids), bool))
+            for mask, of_rows in zip(found.item_values[name], masks, strict=True):
+                mask[rows] = of_rows
         return items, is_described
 
     def _take_field(self, chunk: Chunk, name: str) -> Any:
@@ -333,6 +369,8 @@ class InputParser:
         rows = np.repeat(np.arange(len(raw.lengths)), raw.lengths)
         unknown = np.bincount(rows[ids == UNKNOWN_ID], minlength=len(raw.lengths))
         found.counted[role] = (_take_column(chunk, reader.columns["item"][0]), raw.lengths, unknown)
+        is_new = ids >= len(self.data.training_events)
+        found.described_behaviours.append(np.bincount(rows[is_new], minlength=len(raw.lengths)))
         kept = np.minimum(raw.lengths, self.max_history_length)
         return raw, (np.cumsum(raw.lengths) - kept, kept.astype(np.int32)), ids
 

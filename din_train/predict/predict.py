@@ -5,7 +5,7 @@ file -> chunks of rows -> samples (`input_rows.py`) -> logits -> kept chunks (`u
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from din_train import terminal
 from din_train.config import Config
+from din_train.dataset.names import read_names
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, follow_links
 from din_train.logs.delta import hash_input, measure_input
+from din_train.logs.items_file import read_items_file
 from din_train.logs.rejects import count_allowed
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.predict.input_columns import (
@@ -31,6 +33,7 @@ from din_train.predict.input_columns import (
     parse_columns,
 )
 from din_train.predict.input_rows import InputParser, Match
+from din_train.predict.new_items import ItemsFile, describe_items_file
 from din_train.predict.unfinished_table import (
     MADE_FROM,
     UnfinishedTable,
@@ -68,6 +71,7 @@ def predict(
     overrides: Sequence[str] = (),
     history_separator: str | None = None,
     allow_unmatched: Collection[str] = (),
+    items: Path | None = None,
 ) -> None:
     """Score a file's rows; go on if the same request was stopped before.
 
@@ -77,10 +81,13 @@ def predict(
         overrides: see `open_run`.
         history_separator: see `find_input_columns`.
         allow_unmatched: roles of which no value needs to be known; `context` stands for every context field.
+        items: a file that describes items that the data set does not know.
 
     Raises:
-        ConfigError: see `find_input_columns`; if the output is there, or another request was begun for it.
-        DataError: if the input cannot be read, changes meanwhile, has too many bad rows, or nothing of a role is known.
+        ConfigError: see `find_input_columns` and `read_items_file`; if the output is there, or another request was
+            begun for it.
+        DataError: if a file cannot be read, the input changes meanwhile, has too many bad rows, or nothing of a role is
+            known.
     """
     output = follow_links(output)
     was_begun = unfinished_folder(output).exists()
@@ -96,8 +103,11 @@ def predict(
     if positive_share is not None:
         shift = compute_prior_shift(share=positive_share, training_share=training_share)
     _say_how_rows_are_scored(opened, found, training_share, positive_share)
-    scorer = RowScorer(opened, file, InputParser(opened.data, found, opened.config.data.max_history_length), shift)
+    items_file = None if items is None else _read_items(items, opened)
+    parser = InputParser(opened.data, found, opened.config.data.max_history_length, items_file)
+    scorer = RowScorer(opened, file, parser, shift)
     request = _describe_request(opened, file, found, shift, chunk_rows)
+    request |= {} if items is None else {"items": hash_input(items)}
     made_from = orjson.dumps({**request, "run": str(opened.run.path)}, option=orjson.OPT_SORT_KEYS)
     before = source.stat()
     with open_unfinished(output, request, overwrite=overwrite) as unfinished:
@@ -116,6 +126,23 @@ def predict(
         schema = schema.with_metadata({**(schema.metadata or {}), MADE_FROM: made_from})
         unfinished.publish(output, schema, chunks)
     _say_summary(output, summary)
+
+
+def _read_items(path: Path, opened: OpenedRun) -> ItemsFile:
+    """Read a file of items, and say what of it can be used."""
+    names = read_names(opened.data)
+    table, report = read_items_file(opened.config.data, path, set(names.items.to_pylist()))
+    described = describe_items_file(opened.data, names, table)
+    terminal.say(
+        f"{path}: the data set does not know {table.num_rows:,} of its items, of which {len(described.names):,} can be "
+        "described"
+    )
+    for reason, count in sorted(report.rejected.items()):
+        terminal.say(f"{path}: {count:,} of {report.lines:,} lines cannot be read: {reason}")
+    for name, (given, unknown) in described.counted.items():
+        if unknown:
+            terminal.say(f"{path}: {unknown:,} of {given:,} values of '{name}' are unknown")
+    return described
 
 
 def _check_output_path(output: Path, source: Path, *, overwrite: bool) -> None:
@@ -162,7 +189,7 @@ class ChunkSummary:
     """How many rows were scored, and why others were not; summaries of chunks add up.
 
     at_stored_time: rows whose user has a stored event at the row's own time, which is not in the history.
-    described_items: rows of items that are unknown by their ids, of which the file says something that is known.
+    described_items, described_behaviours, item_values: see `InputRows`.
     bad: reason -> how many, and the number of the first one, from 1. matches: see `InputRows`.
     """
 
@@ -171,9 +198,11 @@ class ChunkSummary:
     without_history: int = 0
     at_stored_time: int = 0
     described_items: int = 0
+    described_behaviours: int = 0
     probabilities: float = 0.0
     bad: dict[str, list[int]] = field(default_factory=dict)
     matches: dict[str, Match] = field(default_factory=dict)
+    item_values: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, other: Self) -> None:
         """Count the rows that follow."""
@@ -182,8 +211,12 @@ class ChunkSummary:
         for role, match in other.matches.items():
             (given, unknown, example), before = match, self.matches.get(role, _NO_VALUES)
             self.matches[role] = (before[0] + given, before[1] + unknown, before[2] or example)
-        for name in ("rows", "scored", "without_history", "at_stored_time", "described_items", "probabilities"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, (given, unknown) in other.item_values.items():
+            given_before, unknown_before = self.item_values.get(name, (0, 0))
+            self.item_values[name] = (given_before + given, unknown_before + unknown)
+        for each in fields(self):
+            if each.type in (int, float):
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def count_unknown(self, role: str) -> int:
         """How many values of a role are not in the data set."""
@@ -230,6 +263,8 @@ class RowScorer:
             without_history=int(np.sum(parsed.samples.history_length == 0)),
             at_stored_time=parsed.at_stored_time,
             described_items=parsed.described_items,
+            described_behaviours=parsed.described_behaviours,
+            item_values=parsed.item_values,
             probabilities=float(probabilities.sum()),
             matches=parsed.matches,
         )
@@ -394,6 +429,14 @@ def _say_summary(output: Path, summary: ChunkSummary) -> None:
             f"{summary.described_items:,} rows are of items that came after training; they are scored by the category "
             "and fields that the file gives them"
         )
+    if summary.described_behaviours:
+        terminal.say(
+            f"{summary.described_behaviours:,} ids in histories are of such items; they stand for the category and "
+            "fields that --items gives them"
+        )
+    for name, (given, unknown) in summary.item_values.items():
+        if unknown:
+            terminal.say(f"{unknown:,} of {given:,} values of '{name}' of such items are unknown")
     if summary.at_stored_time:
         terminal.say(
             f"{summary.at_stored_time:,} rows have stored events of their user at their own time; a history ends "

@@ -72,7 +72,7 @@ def build_regularizer(
 
     Args:
         samples: those to train on.
-        unknown_rate: share of their item ids that training replaces by the unknown id.
+        unknown_rate: share of their item ids that training hides.
     """
     if config.name == "none":
         return None
@@ -86,13 +86,12 @@ def count_table_rows(
     """How often every id of every embedding table occurs in the training samples: n_j.
 
     An id occurs as often as it is looked up. An item that is twice in a history counts twice. In a table that only
-    candidates use, an item counts only as a candidate. The unknown item counts as often as it is expected to take
-    another item's place, by `unknown_rate`.
+    candidates use, an item counts only as a candidate. The unknown item's row counts as often as it is expected to be
+    looked up for items whose ids are hidden, by `unknown_rate`; these keep their category and other fields.
     """
     num_items = len(data.item_category_ids)
     targets = np.bincount(samples.target_item_ids, minlength=num_items)
     behaviours = count_behaviours(data, samples)
-    targets, behaviours = (_replace_by_unknown(each, unknown_rate) for each in (targets, behaviours))
     users = np.bincount(samples.user_ids, minlength=len(data.user_starts))
     linear, behaviour_embedding = getattr(model, "linear", None), getattr(model, "behaviour_embedding", None)
     counts: dict[str, NDArray[np.int64]] = {}
@@ -100,11 +99,12 @@ def count_table_rows(
         items = targets + behaviours
         if linear is not None:
             items = targets if layer is linear.candidate else behaviours if layer is linear.behaviours else items
-        counts[layer.items.path] = layer.sum_by_row(items)
+        rows = _hide_ids(items, unknown_rate)
+        counts[layer.items.path] = layer.sum_by_row(rows)
         counts[layer.categories.path] = _count_values(data.item_category_ids, items, layer.categories.shape[0])
         if layer.other_fields is not None:
             counts |= _count_field_rows(layer.other_fields, data.item_fields, items)
-        counts |= {each.vectors.path: items for each in layer.given_vectors if each.vectors.trainable}
+        counts |= {each.vectors.path: rows for each in layer.given_vectors if each.vectors.trainable}
     for layer in _find_layers(model, FieldEmbedding):
         if layer.tables[0].path in counts:
             continue  # an item's
@@ -146,8 +146,8 @@ def _count_visits(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
     return visits
 
 
-def _replace_by_unknown(counts: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
-    """The expected counts if each occurrence becomes the unknown item's with probability `rate`."""
+def _hide_ids(counts: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
+    """The expected counts of rows if each occurrence looks up the unknown item's with probability `rate`."""
     expected = (1.0 - rate) * counts
     expected[UNKNOWN_ID] += rate * counts.sum()
     rounded: NDArray[np.int64] = np.rint(expected).astype(np.int64)

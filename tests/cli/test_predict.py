@@ -144,6 +144,28 @@ def test_a_signal_keeps_finished_chunks(fitted: Workplace, number: int, exit_cod
     assert not Path("out.parquet").exists()
 
 
+def test_an_items_file_says_what_new_items_are(fitted: Workplace) -> None:
+    Path("new.csv").write_text("user,item,time\nu1,i1,900\nu1,brand-new,900\nu2,other,900\n")
+    Path("items.jsonl").write_text(
+        '{"item": "brand-new", "category": "c1"}\n{"item": "i1", "category": "c9"}\n{"item": "x", "category": "c9"}\n'
+    )
+    plain = predict(fitted)["logit"].to_pylist()
+    command = ("predict", "--input", "new.csv", "--output", "out.parquet", "--overwrite", "--items")
+    result = fitted.run(*command, "items.jsonl")
+    assert result.exit_code == 0, result.output
+    logits = pq.read_table("out.parquet")["logit"].to_pylist()
+    assert plain[1] != logits[1]
+    assert (plain[0], plain[2]) == pytest.approx((logits[0], logits[2]), abs=1e-6)
+    said = result.stderr.splitlines()
+    assert "items.jsonl: the data set does not know 2 of its items, of which 1 can be described" in said
+    assert "items.jsonl: 1 of 2 values of 'category' are unknown" in said
+    assert "1 of unknown items" in result.stderr
+    assert any(line.startswith("1 rows are of items that came after training") for line in said)
+    missing = fitted.run(*command, "nowhere.csv")
+    assert missing.exit_code == 1
+    assert missing.stderr.splitlines()[-1].startswith("error: nowhere.csv: ")
+
+
 def test_the_corrected_mean_is_the_real_share(workplace: Workplace) -> None:
     """Impressions of which every click and one other in ten were kept for training; then all of them are scored."""
     random = np.random.default_rng(1)

@@ -139,7 +139,10 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
         ),
         (
             f"{TABLE}, numeric_fields: [price]",
-            ["data.numeric_fields: received 'price', which is no item or user field; name it in one of those"],
+            [
+                "data.numeric_fields: received 'price', which is no item, user or behaviour field; name it in one of "
+                "those"
+            ],
         ),
         (
             "source: amazon-2023, train: t.csv",

@@ -77,6 +77,27 @@ def test_a_column_may_be_context_and_behaviour_field(tmp_path: Path) -> None:
     assert data.event_fields["type"].tolist() == [2, 3, 1, 4, 2, 2]
 
 
+def test_numbers_are_cut_where_training_behaviours_are(tmp_path: Path) -> None:
+    """Training sees a and b of u: 3 and 50, the first and the second third; 7, 9 and 4 have no say."""
+    data = prepare(tmp_path, numeric_fields=["dwell"], num_buckets=3)
+    assert read_values(data, "dwell") == {2: "[-inf, 50)", 3: "[50, inf)"}
+    assert data.event_fields["dwell"].tolist() == [2, 3, 2, 2, 1, 2]
+    assert data.num_values["dwell"] == 4
+    inputs, _ = build_batch(data, data.samples(Split.TEST, 9), np.arange(1), 9, ["dwell"])
+    assert inputs["history_dwell"][0, :3].tolist() == [2, 3, 2]
+    values = data.manifest.field_values["dwell"]
+    assert (values.kind, values.size, values.missing, values.unread) == ("events", 6, 1, 0)
+
+
+def test_numbers_of_behaviours_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    rows = [[*row[:4], {"50": "long", "9": "short"}.get(row[4], row[4])] for row in ROWS]
+    with pytest.raises(DataError, match=r"data\.numeric_fields: dwell: 2 of 5 values are no numbers, such as 'long'"):
+        prepare(tmp_path, rows, numeric_fields=["dwell"])
+    data = prepare(tmp_path, rows, numeric_fields=["dwell"], max_unread_share=0.4)
+    assert data.event_fields["dwell"].tolist()[1] == 1
+    assert data.manifest.field_values["dwell"].unread == 2
+
+
 def test_gaps_need_unix_times(tmp_path: Path) -> None:
     rows = [[*row[:2], place, *row[3:]] for place, row in enumerate(ROWS)]
     with pytest.raises(DataError, match=r"data\.behaviour_fields: time_gap: needs unix times"):

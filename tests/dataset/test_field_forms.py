@@ -167,7 +167,7 @@ def test_given_vectors_by_item(tmp_path: Path) -> None:
         (["a", "b"], [[1.0, 2.0], [2.0]], r"row 2: column 'vector' has 1 numbers, expected 2 as in row 1"),
         (["a", "b"], [[1.0], None], r"row 2: column 'vector' has no vector, expected 1"),
         (["a", "b"], [[1.0], [float("nan")]], r"row 2: column 'vector' has a value that is no finite number"),
-        (["a"], ["0.5 0.2"], r"column 'vector' is of type string, expected lists of floats"),
+        (["a"], ["0.5 0.2"], r"column 'vector' is of type string \(read as Parquet\), expected lists of floats"),
     ],
 )
 def test_vectors_that_cannot_be_used(tmp_path: Path, items: list[str], vectors: Any, message: str) -> None:
@@ -176,8 +176,8 @@ def test_vectors_that_cannot_be_used(tmp_path: Path, items: list[str], vectors: 
 
 
 def test_a_file_of_vectors_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "image.parquet").write_text("no Parquet")
-    with pytest.raises(DataError, match=r"data\.item_vectors\.image\.path: .*no Parquet file"):
+    (tmp_path / "image.parquet").write_text("1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"none of the columns item, vector is in its header"):
         prepare(tmp_path, data={"item_vectors": {"image": {"path": str(tmp_path / "image.parquet")}}})
     (tmp_path / "image.parquet").unlink()
     with pytest.raises(DataError, match=r"data\.item_vectors\.image: .*no such file"):

@@ -9,6 +9,7 @@ import pytest
 from log_factory import make_config, read_samples, read_values, write_table
 
 from din_train.batches import EvaluationBatches, build_batch
+from din_train.dataset.fields import BucketIds
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
@@ -149,3 +150,20 @@ def test_buckets_hold_equal_shares_and_junk_is_unknown() -> None:
     ids, values = number_buckets(np.array([5.0, 5, 5]), 4)
     assert (ids.tolist(), values) == ([2, 2, 2], ["[-inf, inf)"])
     assert number_buckets(np.array([np.nan]), 4)[1] == []
+
+
+def test_buckets_hold_equal_shares_of_the_weight() -> None:
+    numbers = np.array([9.0, 1, 5, 2, 3, np.nan])
+    ids, values = number_buckets(numbers, 2, np.array([0, 1, 3, 1, 1, 7]))  # of 1, 2, 3, 5, 5, 5 half are at most 3
+    assert values == ["[-inf, 3)", "[3, inf)"]
+    assert ids.tolist() == [3, 2, 3, 2, 3, 1]
+    assert number_buckets(numbers, 2, np.zeros(6, np.int64))[1] == ["[-inf, 3)", "[3, inf)"]
+
+
+def test_a_bucket_is_found_again_by_its_name() -> None:
+    numbers = np.array([1234567.0, 1234568.0, 0.1, 12.99])
+    ids, values = number_buckets(numbers, 4)
+    assert values == ["[-inf, 12.99)", "[12.99, 1234567.0)", "[1234567.0, inf)"]
+    found = BucketIds(values).find(pa.array(["1234567", "1,234,566", "12.99", "x", None]))
+    assert found.tolist() == [4, 3, 3, 1, 1]
+    assert ids.tolist() == [4, 4, 2, 3]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,7 @@ from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.training_rows import redraw_training_negatives
+from din_train.dataset.vocabulary import hash_values
 from din_train.errors import DataError
 
 DAY = 86_400
@@ -377,3 +379,44 @@ def test_blocks_of_any_size_give_the_same_data_set(tmp_path: Path, monkeypatch: 
     assert {each.fingerprint for each in found} == {found[0].fingerprint}
     assert found[0].counts["items_with_several_categories"]
     assert [each.counts for each in found] == [found[0].counts] * 4
+
+
+def test_numbers_of_a_side_sequence_are_cut_where_training_behaviours_are(tmp_path: Path) -> None:
+    """Training sees dwell times 1, 2 and 30 of `clicks`, and 4 of `carts`; 99 and 100 are of the test split alone."""
+    rows = [
+        row("u", "x", "abc", d=["1", "2", "30"], carts=["d"], e=[4]),
+        row("u", "y", "ab", 0, d=[1, 2], carts=[], e=[]),
+    ]
+    test = [row("v", "x", "abd", d=[99, "?", None], carts=["c"], e=[100]), row("v", "y", "abd", 0, d=[99, "?", None],
+            carts=["c"], e=[100])]  # fmt: skip
+    options: dict[str, Any] = {
+        "sequences": {
+            "clicks": {"item": "h", "fields": {"dwell": "d"}},
+            "carts": {"item": "carts", "fields": {"dwell": "e"}},
+        },
+        "behaviour_fields": ["dwell"],
+        "numeric_fields": ["dwell"],
+        "num_buckets": 2,
+    }
+    data, manifest = prepare(tmp_path, {"train": rows, "validation": test[::-1], "test": test}, **options)
+    names = pq.read_table(data.folder / "vocabularies.parquet").to_pylist()
+    assert [(each["id"], each["value"]) for each in names if each["field"] == "dwell"] == [
+        (2, "[-inf, 2)"), (3, "[2, inf)"),
+    ]  # fmt: skip
+    assert data.event_fields["dwell"].tolist() == [2, 3, 3, 3, 3, 1, 1, 3]
+    values = manifest.field_values["dwell"]
+    assert (values.kind, values.size, values.missing, values.unread) == ("behaviours", 8, 1, 1)
+
+
+def test_values_of_a_side_sequence_are_hashed_if_the_config_says_so(tmp_path: Path) -> None:
+    rows = [row("u", "x", "ab", k=["pc", "tv"]), row("u", "y", "ab", 0, k=["pc", "tv"])]
+    test = [row("v", "x", "a", k=["tv"]), row("v", "y", "a", 0, k=["tv"])]
+    data, _ = prepare(
+        tmp_path,
+        {"train": rows, "validation": test[::-1], "test": test},
+        sequences={"clicks": {"item": "h", "fields": {"device": "k"}}},
+        behaviour_fields=["device"],
+        vocabulary={"hash_buckets": {"device": 1000}},
+    )
+    assert data.event_fields["device"].tolist() == hash_values(pa.array(["pc", "tv", "tv"]), 1000).tolist()
+    assert data.num_values["device"] == 1002

@@ -88,14 +88,14 @@ def test_evaluation_keeps_the_stored_order(data: PreparedData) -> None:
     assert len(batches) == len(list(batches)) == -(-len(samples) // 5)
 
 
-def test_a_share_of_training_ids_is_unknown_and_padding_stays(data: PreparedData) -> None:
+def test_a_share_of_training_ids_is_hidden_and_padding_stays(data: PreparedData) -> None:
     for key in ("target_item_id", "history_item_ids"):
         before, after = (
             np.concatenate([inputs[key].ravel() for inputs, _ in make_training(data, unknown_rate=rate)])
             for rate in (0.0, 0.2)
         )
         changed = before != after
-        assert set(after[changed].tolist()) == {1}
+        assert after[changed].tolist() == (-before[changed]).tolist()
         assert (after[before == 0] == 0).all()
         assert changed.sum() / (before != 0).sum() == pytest.approx(0.18, abs=0.06)
 
@@ -123,7 +123,7 @@ def test_a_pass_may_begin_inside_its_epoch_and_the_next_does_not(data: PreparedD
 
 
 def test_padded_batches_hold_the_rows_of_the_flat_ones(data: PreparedData) -> None:
-    """Each row once, with its own label, history and replaced ids, by length; as a data set, too."""
+    """Each row once, with its own label, history and hidden ids, by length; as a data set, too."""
     options = {"batch_size": 32, "max_history_length": 100, "unknown_rate": 0.1, "seed": 1}
     flat, padded = (TrainingBatches(data, data.samples(Split.TRAIN, 100), padded=each, **options) for each in (0, 1))
     dataset = padded.to_dataset()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from din_train.model.embedding import FieldEmbedding, ItemEmbedding
+from din_train.model.embedding import FieldEmbedding, GivenVectors, ItemEmbedding
 
 
 def make() -> ItemEmbedding:
@@ -28,6 +28,31 @@ def test_the_gradient_is_rows() -> None:
     assert isinstance(gradient, tf.IndexedSlices)
     assert gradient.indices.numpy().tolist() == [3, 5, 3]
     assert gradient.values.numpy().tolist() == [[1, 1], [10, 10], [100, 100]]
+
+
+def test_a_hidden_id_has_the_unknown_row_and_keeps_category_and_fields() -> None:
+    vectors = GivenVectors(shape=[4, 1], units=1, trained=True, vectors=np.array([[0], [5], [6], [7]], np.float32))
+    vectors.projection.assign([[10]])
+    options = {"num_items": 4, "num_categories": 3, "item_size": 1, "category_size": 1, "num_rows": 6}
+    layer = ItemEmbedding(
+        **options,
+        item_category_ids=np.array([0, 1, 2, 2]),
+        item_row_ids=np.array([0, 1, 5, 4]),
+        other_fields=make_lookup(),
+        given_vectors=[vectors],
+    )
+    layer.items.assign([[0], [10], [20], [30], [40], [50]])
+    layer.categories.assign([[100], [101], [102]])
+    with tf.GradientTape() as tape:
+        rows = layer(tf.constant([3, -3, -2, 0]))
+    assert rows.numpy().tolist() == [
+        [40, 102, 4, 5, 104, 105, 70],
+        [10, 102, 4, 5, 104, 105, 50],
+        [10, 102, 4, 5, 106, 107, 50],
+        [0, 100, 0, 1, 100, 101, 0],
+    ]
+    gradients = tape.gradient(rows, [layer.items.value, layer.categories.value, vectors.vectors.value])
+    assert [each.indices.numpy().tolist() for each in gradients] == [[4, 1, 1, 0], [2, 2, 2, 0], [3, 1, 1, 0]]
 
 
 def make_lookup() -> FieldEmbedding:

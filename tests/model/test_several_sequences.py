@@ -183,16 +183,16 @@ def test_padded_batches_give_the_same(data: PreparedData) -> None:
     assert padded(blocks, training=True).numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def test_ids_of_all_sequences_are_replaced_and_counted(data: PreparedData) -> None:
+def test_ids_of_all_sequences_are_hidden_and_counted(data: PreparedData) -> None:
     samples = data.samples(Split.TRAIN, 9)
 
-    def count_unknown(rate: float) -> dict[str, int]:
+    def count_hidden(rate: float) -> dict[str, int]:
         options: dict[str, Any] = {"batch_size": 64, "max_history_length": 9, "seed": 1}
         ((inputs, _),) = TrainingBatches(data, samples, unknown_rate=rate, **options)
-        return {name: int(np.sum(inputs[f"{name}_item_ids"] == 1)) for name in ("history", *data.sequences)}
+        return {name: int(np.sum(inputs[f"{name}_item_ids"] < 0)) for name in ("history", *data.sequences)}
 
-    assert set(count_unknown(0).values()) == {0}
-    assert min(count_unknown(0.8).values()) > 0
+    assert set(count_hidden(0).values()) == {0}
+    assert min(count_hidden(0.8).values()) > 0
     model = build(data, name="din", behaviour_fields=FIELDS)
     counts = count_table_rows(model, data, samples)
     lengths = sum(int(length.sum()) for _, length in samples.all_sequences.values())

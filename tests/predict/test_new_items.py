@@ -11,6 +11,7 @@ from log_factory import make_config, read_values, write_table
 
 from din_train.batches import EvaluationBatches
 from din_train.dataset.fields import NewItems
+from din_train.dataset.names import read_names
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.vocabulary import hash_values
@@ -19,6 +20,7 @@ from din_train.logs.row_files import open_row_file
 from din_train.model.build import build_model
 from din_train.predict.input_columns import find_input_columns, parse_columns
 from din_train.predict.input_rows import InputParser, InputRows
+from din_train.predict.new_items import ItemsFile, describe_items_file
 
 START = 1_600_000_000
 HEADER = ["user", "item", "cat", "time", "genres", "price", "level", "tags", "type"]
@@ -62,12 +64,18 @@ def prepare(folder: Path, **changes: Any) -> PreparedData:
     return open_store(config.data.prepared)
 
 
-def parse(data: PreparedData, folder: Path, table: pa.Table, *columns: str) -> InputRows:
+def parse(
+    data: PreparedData, folder: Path, table: pa.Table, *columns: str, items_file: ItemsFile | None = None
+) -> InputRows:
     pq.write_table(table, folder / "rows.parquet")
     file = open_row_file(folder / "rows.parquet")
     found = find_input_columns(file, make_config(folder, data=LOG).data, parse_columns(columns))
     (chunk,) = file.read_chunks(1_000, lambda _: None)
-    return InputParser(data, found, 100).parse(chunk)
+    return InputParser(data, found, 100, items_file).parse(chunk)
+
+
+def find_ids(data: PreparedData, field: str) -> dict[str | None, int]:
+    return {value: each for each, value in read_values(data, field).items()}
 
 
 def test_what_a_file_says_of_new_items(tmp_path: Path) -> None:
@@ -75,9 +83,7 @@ def test_what_a_file_says_of_new_items(tmp_path: Path) -> None:
     parsed = parse(data, tmp_path, REQUESTS)
     new = parsed.new_items
     assert new is not None
-    categories, genres, tags = (
-        {value: each for each, value in read_values(data, name).items()} for name in ("category", "genres", "tags")
-    )
+    categories, genres, tags = (find_ids(data, name) for name in ("category", "genres", "tags"))
     # a is known, so that its category and fields are those of the data set
     assert parsed.samples.target_item_ids.tolist() == [6, 2, 7, 8]
     assert new.category_ids.tolist() == [categories["y"], 1, 1]
@@ -103,12 +109,97 @@ def test_without_columns_new_items_are_unknown(tmp_path: Path) -> None:
     assert again.category_ids[0] > 1
 
 
+ITEMS = pa.table(
+    {
+        "item": ["new1", "nothing", "new2", "late"],
+        "category": ["x", "nowhere", None, "z"],
+        "field genres": pa.array([["drama", "war", "unheard"], None, ["comedy"], ["other"]]),
+        "field level": ["1", None, "much", "4"],
+    }
+)
+
+
+def test_an_items_file_describes_candidates_and_histories(tmp_path: Path) -> None:
+    data = prepare(tmp_path)
+    of_file = describe_items_file(data, read_names(data), ITEMS)
+    assert of_file.names == ["new1", "new2", "late"]
+    assert of_file.counted == {"category": (3, 1), "genres": (3, 1), "level": (3, 1)}
+    categories, genres = (find_ids(data, name) for name in ("category", "genres"))
+    requests = pa.table(
+        {
+            "user": ["u", "u", "v", "v"],
+            "item": ["new1", "new3", "b", "late"],
+            "history": [["a", "late", "new1"], ["gone"], ["new2"], []],
+            "tags": ["hot"] * 4,
+            "time": [START + 50] * 4,
+        }
+    )
+    parsed = parse(data, tmp_path, requests, items_file=of_file)
+    assert parsed.samples.target_item_ids.tolist() == [6, 1, 3, 8]
+    assert parsed.event_item_ids.tolist() == [2, 8, 6, 1, 7]
+    assert (parsed.described_items, parsed.described_behaviours) == (2, 3)
+    assert parsed.matches["item"][:2] == (4, 1)
+    assert parsed.matches["history"][:2] == (5, 1)
+    new = parsed.new_items
+    assert new is not None
+    assert new.category_ids.tolist() == [categories["x"], 1, categories["z"]]
+    assert new.rows.tolist() == [1, 1, 1]
+    assert new.fields["genres"].tolist() == [[genres["drama"], genres["war"]], [genres["comedy"], 0], [1, 0]]
+    assert new.fields["level"].tolist() == [2, 1, 3]
+    assert new.fields["price"].tolist() == [[0, 1]] * 3
+
+
+def test_a_row_s_own_columns_come_before_the_items_file(tmp_path: Path) -> None:
+    data = prepare(tmp_path)
+    of_file = describe_items_file(data, read_names(data), ITEMS)
+    categories, genres = (find_ids(data, name) for name in ("category", "genres"))
+    parsed = parse(data, tmp_path, REQUESTS, items_file=of_file)
+    # the file's three items are 6 to 8; each row of a new item is one of its own after these
+    assert parsed.samples.target_item_ids.tolist() == [9, 2, 10, 11]
+    new = parsed.new_items
+    assert new is not None
+    assert new.category_ids[3:].tolist() == [categories["y"], 1, 1]  # new1 is y by its row, and x by the file
+    assert new.fields["genres"][3:].tolist() == [[genres["war"], 0], [genres["comedy"], 0], [1, 0]]
+    assert new.fields["level"][3:].tolist() == [3, 1, 1]
+    assert parsed.described_items == 2
+    assert parsed.matches["item"][:2] == (4, 1)
+    assert parsed.item_values == {"category": (2, 1), "genres": (1, 0), "price": (1, 0), "level": (1, 0)}
+
+
 def test_hashed_items_have_the_row_of_their_hash(tmp_path: Path) -> None:
     data = prepare(tmp_path, vocabulary={"hash_buckets": {"item": 9, "category": 5}})
     new = parse(data, tmp_path, REQUESTS).new_items
     assert new is not None
     assert new.rows.tolist() == hash_values(pa.array(["new1", "new2", "new3"]), 9).tolist()
     assert new.category_ids.tolist() == [*hash_values(pa.array(["y"]), 5), 1, *hash_values(pa.array(["nowhere"]), 5)]
+
+
+def test_a_new_item_like_a_known_one_scores_as_that_one_with_a_hidden_id(tmp_path: Path) -> None:
+    """Training hides ids as `predict` meets new items: as candidates and in histories, in either form of a batch."""
+    data = prepare(tmp_path)
+    config = make_config(tmp_path, data=LOG, model={"name": "wide_deep", "item_bias": True})
+    model = build_model(config.model, data, seed=1, fields=config.data)
+    for weight in model.trainable_weights:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape) / 10)
+    size = len(data.training_events)
+    b = {name: values[3:4] for name, values in data.item_fields.items() if name != "category"}  # a is 2 and b is 3
+    model.add_items(NewItems(data.item_category_ids[3:4], np.array([1], np.int32), b))
+
+    def score(item: int, *, padded: bool) -> list[float]:
+        inputs = {
+            "target_item_id": np.array([item, 2], np.int32),
+            "user_id": np.array([2, 3], np.int32),
+            "history_item_ids": np.array([[2, 0], [item, 5]], np.int32),
+            "history_length": np.array([1, 2], np.int32),
+            "tags": np.array([[2, 0], [3, 2]], np.int32),
+        }
+        logits: list[float] = model.compute_logits(model.locate(inputs, padded=padded), training=False).numpy().tolist()
+        return logits
+
+    new = score(size, padded=False)
+    assert min(abs(np.subtract(new, score(3, padded=False)))) > 1e-3
+    for padded in (False, True):
+        assert score(-3, padded=padded) == pytest.approx(new, abs=1e-5)
 
 
 def test_a_new_item_like_a_known_one_scores_as_that_one_with_the_unknown_row(tmp_path: Path) -> None:
