@@ -151,7 +151,7 @@ def _describe_rows(
 
 def _describe_dialect(dialect: Dialect) -> dict[str, Any]:
     """Keys of `data.format`, of what is not as in most files."""
-    quote = '"' if dialect.delimiter in ",;" else ""
+    quote = '"' if dialect.delimiter in ",; " else ""
     found = {
         "delimiter": (dialect.delimiter, dialect.delimiter in ",\t"),
         "quote": (dialect.quote, dialect.quote == quote),

@@ -304,7 +304,7 @@ def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
         ({"click": [1, 0, -1, 1]}, "column 'click' holds -1 and 0 and 1 (50.0% are 1)"),
         ({"x": [1, 2, 3, 4, 5]}, "column 'x' holds 1 to 5 (40.0% are 4 or more)"),
         ({"watch_time": [5, 125, 0, 300]}, "column 'watch_time' holds 0 to 300 (median 65)"),
-        ({"behavior_type": [1, 1, 4, 1]}, "column 'behavior_type' holds 1 15, 4 5"),
+        ({"behavior_type": [1, 1, 9, 1]}, "column 'behavior_type' holds 1 15, 9 5"),
         ({"typ": ["a", "b", "a", "c"]}, "column 'typ' holds a 10, b 5, c 5"),
         (
             {"state": ["clicked", "not clicked", "clicked", "clicked"]},

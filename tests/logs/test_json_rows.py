@@ -29,9 +29,9 @@ def test_values_are_texts_and_lists_stay_lists(tmp_path: Path) -> None:
     assert open_row_file(path).form == "JSON lines"
     assert chunk.table.schema.field("h").type == pa.list_(pa.string())
     assert chunk.table.to_pylist() == [
-        {"u": "5", "t": "1.5", "b": "true", "h": ["a", "2", None, "3"], "o": '{"x":[1]}', "m": "s"},
-        {"u": "5", "t": "1e+300", "b": "false", "h": [], "o": None, "m": '[1,"é"]'},
-        {"u": "5", "t": "12345678901234567", "b": None, "h": None, "o": None, "m": None},
+        {"u": "5", "t": "1.5", "b": "true", "h": ["a", "2", None, "3"], "o": '{"x":[1]}', "m": "s", "o.x": ["1"]},
+        {"u": "5", "t": "1e+300", "b": "false", "h": [], "o": None, "m": '[1,"é"]', "o.x": None},
+        {"u": "5", "t": "12345678901234567", "b": None, "h": None, "o": None, "m": None, "o.x": None},
     ]
     assert chunk.lines.tolist() == [1, 3, 5]
     assert chunk.show(2) == text.encode().split(b"\n\n")[2]
