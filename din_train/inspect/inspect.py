@@ -134,8 +134,8 @@ def _describe_rows(
     if files == (path,) and not guess.missing:
         tables, of_tables = find_side_tables(path, rows, columns, guess.items, taken)
         category = tables.pop("category", None)
-        if category in columns.values():
-            given["item_fields"] = [*given.get("item_fields", []), str(category)]
+        if isinstance(category, str) and category in columns.values():
+            given["item_fields"] = [*given.get("item_fields", []), category]
         elif category is not None:
             columns["category"] = category
         files_of_log |= tables

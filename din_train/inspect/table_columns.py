@@ -206,13 +206,8 @@ def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str
         if role in chosen or (role == "item" and has_items):
             continue
         of_others = {name for other, known in COLUMN_NAMES.items() if other != role for name in known.split()}
-        candidates = [
-            name
-            for name in rows.values
-            if _may_be_ids(rows, name)
-            and name not in (*chosen.values(), *used)
-            and simplify_name(name) not in of_others
-        ]
+        free = [name for name in rows.values if name not in (*chosen.values(), *used)]
+        candidates = [name for name in free if simplify_name(name) not in of_others and _may_be_ids(rows, name)]
         candidates.sort(key=lambda name: _MEASURE.search(name.lower()) is not None)
         repeated = [name for name in candidates if count_distinct(rows.values[name]) < rows.rows]
         if len(repeated) > (role == "user" and not has_items and "item" not in chosen):

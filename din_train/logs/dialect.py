@@ -175,12 +175,8 @@ def find_dialect(path: Path, given: FormatConfig) -> tuple[Dialect, list[str]]:
 def _complete_header(names: list[str], lines: Sequence[bytes], dialect: Dialect) -> list[str]:
     """The names of a header that lacks one: of R's row names, the first column, or of nothing, after the last sign."""
     rows = list(islice(_read_rows(lines, dialect), _TYPED_ROWS))
-    if (
-        len(names) < 2
-        or len(rows) < 2
-        or any(len(row) != len(names) + 1 for row in rows)
-        or any(map(_NUMBER_OR_TIME.fullmatch, names))
-    ):
+    widths = {len(row) for row in rows}
+    if min(len(names), len(rows)) < 2 or widths != {len(names) + 1} or any(map(_NUMBER_OR_TIME.fullmatch, names)):
         return names
     if not any(row[-1] for row in rows):
         return [*names, ""]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from din_train.cli import cli
-from din_train.config import Config, load_config
+from din_train.config import ColumnsConfig, Config, load_config
 from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.rows import SequenceConfig
 
@@ -368,6 +369,25 @@ def test_types_of_events_are_clicks_and_impressions(
     assert f"{kinds[-1]} 15" in Path("din-train.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("types", "click", "said"),
+    [
+        ([0, 0, 2, 3], "0", "0 click, 1 cart, 2 buy, 3 favourite (Tmall's order)"),
+        ([1, 4, 1, 1], "1", "1 click, 2 favourite, 3 cart, 4 buy (Tianchi's order)"),
+    ],
+)
+def test_numbers_as_types_are_taken_in_the_order_of_published_logs(types: list[int], click: str, said: str) -> None:
+    write_columns("log.csv", action_type=types * 5)
+    findings, config = inspect("log.csv")
+    assert f"the types in 'action_type' are taken for {said}" in findings
+    assert config.data.columns is not None
+    events = config.data.columns.events
+    assert events is not None
+    assert (events.column, events.click, events.impression) == ("action_type", (click,), ())
+    assert_rows(findings, ("kept", str(5 * types.count(int(click)))))
+    assert f"# {click} {5 * types.count(int(click))}, " in Path("din-train.yaml").read_text()
+
+
 def test_types_whose_clicks_match_no_impression_are_clicks_alone() -> None:
     write_columns("log.csv", event=["view", "view", "addtocart", "view"] * 5)
     findings, config = inspect("log.csv")
@@ -390,6 +410,27 @@ def test_other_columns_are_not_remarked_on(columns: dict[str, list[Any]]) -> Non
     findings, _ = inspect("log.csv")
     assert "not used" not in findings
     assert "taken as clicks" not in prepare()
+
+
+def test_a_column_whose_ones_are_no_clicks_is_not_offered_as_the_label() -> None:
+    write_columns("log.csv", skipped=[0, 1, 1, 1] * 5)
+    findings, _ = inspect("log.csv")
+    assert "write a column of its opposite, whose 1s are clicks, and name that in data.columns.label" in findings
+
+
+def test_a_rating_that_may_be_none_is_said() -> None:
+    write_columns("log.csv", rating=[-1, 8, 10, 3] * 5)
+    findings, _ = inspect("log.csv")
+    assert "'rating' is -1 in 5 rows, which may mean that there is no rating" in findings
+
+
+def test_what_is_not_used_is_looked_for_in_several_files() -> None:
+    for part in range(2):
+        write(f"log/{part}.csv", "user,item,time,is_new", *(f"u{n},i{n + part},{part},{part}" for n in range(20)))
+    inspect("log")
+    text = Path("din-train.yaml").read_text().replace("protocol: holdout", "protocol: user")
+    Path("din-train.yaml").write_text(text)
+    assert "column 'is_new' holds 0 and 1 (50.0% are 1) (of 40 rows of 2 of its 2 files)" in prepare()
 
 
 def test_columns_that_the_config_names_are_used() -> None:
@@ -733,6 +774,105 @@ def test_parquet() -> None:
     assert (config.data.columns.user, config.data.columns.item) == ("customer", "productId")
 
 
+def test_columns_that_number_the_rows_are_left_out_with_a_word() -> None:
+    write("log.csv", "index,Unnamed: 0,user,item,time", *(f"{n + 1},{n},u{n % 3},i{n % 7},{n}" for n in range(20)))
+    write("users.csv", ",user,age", *(f"{n},u{n},5" for n in range(3)))
+    findings, config = inspect("log.csv")
+    assert "not used, since it numbers the rows: 'index', 'Unnamed: 0'" in findings
+    assert config.data.path_of("users") == Path("users.csv")
+    assert "data.user_fields may be: age (of users.csv)" in findings
+    pq.write_table(pa.table({"uid": ["u", "v"], "item": ["i", "i"], "ts": [5, 6], "__index_level_0__": [7, 3]}), "p")
+    assert "it numbers the rows: '__index_level_0__'" in inspect("p")[0]
+
+
+def test_lists_of_unequal_lengths_are_parallel_if_most_are_not() -> None:
+    rows = [f"u{n % 5},{n % 9},{n % 2},1|2|3,{'1|1' if n == 7 else '4|1|1'}" for n in range(40)]
+    write("log.csv", "user,item,label,item_seq,cate_seq", *rows)
+    findings, config = inspect("log.csv")
+    assert config.data.sequences is not None
+    assert config.data.sequences == {
+        "history": SequenceConfig(item="item_seq", category="cate_seq", separator="|"),
+    }
+    assert "'cate_seq' is taken to be parallel to 'item_seq', though its list has another length in 1 of 40" in findings
+    assert_rows(findings, ("rejected", "item_seq and cate_seq of different lengths: 1"))
+
+
+def test_events_inside_the_lines_of_users_are_rows() -> None:
+    lines = [{"uid": n, "hits": [{"sku": f"i{k}", "ts": START + n + k} for k in range(4)]} for n in range(9)]
+    write("log.jsonl", *map(json.dumps, lines))
+    findings, config = inspect("log.jsonl")
+    assert "JSON lines, a row for each object of its lists 'hits'" in findings
+    assert config.data.columns is not None
+    assert (config.data.columns.user, config.data.columns.item) == ("uid", "hits.sku")
+    assert config.data.columns.timestamp == "hits.ts"
+    assert_rows(findings, ("lines", "36"), ("kept", "36"), ("users", "9"), ("items", "4"))
+
+
+def test_objects_hold_columns() -> None:
+    lines = [
+        {"user": {"id": n % 3, "age": n}, "product": {"sku": n % 4}, "at": {"$date": f"2014-05-{n + 10}"}}
+        for n in range(9)
+    ]
+    write("log.jsonl", *map(json.dumps, lines))
+    findings, config = inspect("log.jsonl")
+    assert config.data.columns is not None
+    assert (config.data.columns.user, config.data.columns.item) == ("user.id", "product.sku")
+    assert config.data.columns.timestamp == "at.$date"
+    assert_rows(findings, ("users", "3"), ("items", "4"), ("last event", "2014-05-18 (UTC)"))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_lists_that_are_not_read_as_rows_come_with_a_query_that_makes_them_so(form: str) -> None:
+    lines = [{"it's": n, "items": ["a", "b"], "times": [1, 2]} for n in range(3)]
+    write("log.jsonl", *map(json.dumps, lines))
+    if form == "parquet":
+        structs = [{"uid": n, "events": [{"item": "a", "ts": 1}, {"item": "b", "ts": 2}]} for n in range(3)]
+        pq.write_table(pa.Table.from_pylist(structs), "log.parquet")
+    query = fail(f"log.{form}").partition("COPY (")[2].partition(") TO 'events.parquet'")[0]
+    rows = duckdb.sql(query).fetchall()
+    assert sorted(rows) == [(n, *pair) for n in range(3) for pair in (("a", 1), ("b", 2))]
+
+
+def test_times_after_now_are_counted() -> None:
+    write("log.csv", "user,item,time", *(f"u{n},i,{START + 3_000_000_000 * (n == 3)}" for n in range(5)))
+    findings, _ = inspect("log.csv")
+    assert_rows(findings, ("after now", "1 events; check the times and their unit"))
+
+
+@pytest.mark.parametrize(
+    ("header", "times", "said"),
+    [
+        ("order_date", ["42861.25", "42862.5"], "'42861.25', days since 1900, as a spreadsheet has them, it seems"),
+        ("date,time", ["2014-05-13,08:15:00", "2014-05-14,09:00:00"], "'08:15:00', a time of day: join it with the"),
+    ],
+)
+def test_what_is_no_time_is_explained(header: str, times: list[str], said: str) -> None:
+    write("log.csv", f"user,item,{header}", *(f"u{n % 3},i{n % 4},{times[n % 2]}" for n in range(12)))
+    findings, _ = inspect("log.csv")
+    assert f"is not taken for the timestamp: it has {said}" in findings
+
+
+def test_measures_and_names_of_other_roles_are_no_items() -> None:
+    rows = (f"u{n % 3},s{n % 3},{n % 2},/p/{n % 4},{n}" for n in range(12))
+    write("log.csv", "user_id,session_id,active_time,url,timestamp", *rows)
+    _, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert config.data.columns.item == "url"
+
+
+def test_a_category_by_position_is_of_the_log_or_of_its_items() -> None:
+    write("log.tsv", *(f"u{n % 5}\tN{n % 6}\t{START + n}" for n in range(30)))
+    write("news.tsv", *(f"N{n}\tc{n % 2}\tTitle {n}" for n in range(6)))
+    findings, config = inspect("log.tsv")
+    assert config.data.columns is not None
+    assert (config.data.columns.item, config.data.columns.category) == (2, 2)
+    assert_rows(findings, ("categories", "2"))
+    write("log.tsv", *(f"u{n % 5}\tN{n % 6}\t{START + n}\tk{n % 3}" for n in range(30)))
+    _, config = inspect("log.tsv")
+    assert config.data.items is None  # whose position 4 would be taken for the category
+    assert config.data.columns == ColumnsConfig(user=1, item=2, timestamp=3, category=4)
+
+
 @pytest.mark.parametrize("path", ["my: log's", "my: log's/part-*.csv.gz", "."])
 def test_a_folder_or_a_glob_is_one_table(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in range(3):
@@ -771,6 +911,10 @@ def test_a_column_of_an_odd_name_stays_what_it_is(name: str) -> None:
         ("header.csv", b"user,item,time\n", "no event in its 0 lines"),
         ("log.csv.xz", b"\xfd7zXZ\0\0\0", "packed with xz"),
         ("log.zip", b"PK\x03\x04abc", "packed with zip"),
+        ("log.xlsx", b"PK\x03\x04abc", "a spreadsheet, which is not read; save its sheet as CSV"),
+        ("comments.csv", b"# by me\nuser,item\nu,i\nu,j\n", "it begins with a comment, '#...'; remove such lines"),
+        ("rows.libsvm", b"1 3:1 7:0.5\n0 2:1\n", "no behaviour log: LIBSVM features"),
+        ("seq.txt", b"u1 3 4 5\nu2 3\nu3 5 6\n", "its lines have several lengths; if each holds a user's items"),
         ("cut.csv.gz", gzip.compress(b"user,item,time\n" * 99)[:-12], "ends early"),
         ("wide.csv", "user,item,time\n".encode("utf-16"), "no event in its 0 lines"),
     ],
