@@ -24,6 +24,7 @@ ReadStarter = Callable[[str], str]
 
 _MOST_SHORT_USERS = 0.9
 _MOST_LOOKED_AT = 1000  # files of a folder or a glob
+_MOST_GUESSED_FROM = 8
 
 # Of the keys of `data.columns`.
 _ORDER = [
@@ -45,7 +46,8 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     path = _name_path(path)
     files = _find_log_files(path)
     first = max(files[:_MOST_LOOKED_AT], key=lambda each: each.stat().st_size)  # the largest: it says most
-    found = recognise(first)
+    others = [each for each in files[:: -(-len(files) // _MOST_GUESSED_FROM)] if each != first]
+    found = recognise(first, others)
     if found.guess is None and files != (path,):
         raise DataError(f"{path}: one of its files, {first}, is {found.what}; give the path of that file itself")
     source, data, comments, missing = _describe_files(path, files, found)

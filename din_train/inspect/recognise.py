@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -15,7 +16,7 @@ from din_train.inspect.guess import Guess, list_names
 from din_train.inspect.table_columns import NoBehavioursError, guess_columns
 from din_train.logs.amazon_reviews import KEYS
 from din_train.logs.delta import is_delta_table
-from din_train.logs.first_rows import FirstRows, read_first_rows
+from din_train.logs.first_rows import FirstRows, join_rows, read_first_rows
 from din_train.logs.lines import read_blocks, read_magic
 from din_train.logs.records import parse_json_object, parse_literal_object
 from din_train.logs.rejects import BadLine
@@ -62,7 +63,15 @@ _LINE_FORMS: tuple[tuple[str, Recognised], ...] = (
     (r"\d+\|.*(?:\|[01]){19}", Recognised("movielens", "MovieLens movies (u.item), not the ratings", "items")),
 )
 _WORDS = re.compile(r"\w+(?:[ ,\t][\w-]+)+")
-_LIBSVM = re.compile(r"\S+(?: [0-9]+:\S+)+ *")
+# What the first line, or all lines, of files look like that are no log -> what they are and what to do.
+_NO_LOGS = (
+    (r"version https://git-lfs\.", "the pointer of Git LFS to the file, and not the file; get it with `git lfs pull`"),
+    (r"(?i:<!doctype html|<html)", "a web page, and not the file; fetch it again"),
+)
+_NO_TABLES = (
+    (r"[-+]?[0-9.]+(?: [0-9]+:[-+0-9.eE]+)+ *$", "LIBSVM features; write the log that they were made of as a table"),
+    (r'\S+ \S+ \S+ \[[^\]]+\] "', "a web server's log; write the user, item and time of each line as a table"),
+)
 # Names of a header -> what has them.
 _HEADERS: tuple[tuple[Sequence[str], Recognised], ...] = (
     (
@@ -73,8 +82,11 @@ _HEADERS: tuple[tuple[Sequence[str], Recognised], ...] = (
 )
 
 
-def recognise(path: Path) -> Recognised:
+def recognise(path: Path, others: Sequence[Path] = ()) -> Recognised:
     """Tell what one file is.
+
+    Args:
+        others: some more files of the same log, whose rows tell what differs from file to file.
 
     Raises:
         DataError: if it cannot be read, or is no log.
@@ -91,12 +103,11 @@ def recognise(path: Path) -> Recognised:
             alike = [re.fullmatch(form, text) is not None for text in texts]
             if alike[0] and sum(alike) * 2 > len(texts):
                 return recognised
-        if all(map(_LIBSVM.fullmatch, texts)):
-            raise DataError(
-                f"{path}: no behaviour log: LIBSVM features, which name no user, item or time; write the log that they "
-                "were made of as a table"
-            )
-    rows = read_rows(path)
+        what = next((what for form, what in _NO_LOGS if re.match(form, texts[0])), None)
+        what = what or next((what for form, what in _NO_TABLES if all(re.match(form, text) for text in texts)), None)
+        if what is not None:
+            raise DataError(f"{path}: {what}")
+    rows = join_rows([read_rows(path), *_read_others(others)])
     for names, recognised in _HEADERS:
         if set(names) == set(rows.names):
             return recognised
@@ -104,7 +115,7 @@ def recognise(path: Path) -> Recognised:
         guess = guess_columns(rows)
         inside = None
         for name in rows.lists if guess.missing else ():
-            inner = read_rows(path, name)
+            inner = join_rows([read_rows(path, name), *_read_others(others, name)])
             of_inner = guess_columns(inner)
             if not of_inner.missing:
                 rows, guess, inside = inner, of_inner, name
@@ -136,6 +147,12 @@ def read_rows(path: Path, inside: str | None = None) -> FirstRows:
     if rows.dialect is not None and rows.has_header and rows.rows and is_row(rows.names, columns):
         return read_first_rows(path, FormatConfig(header=False))
     return rows
+
+
+def _read_others(paths: Sequence[Path], inside: str | None = None) -> Iterator[FirstRows]:
+    for path in paths:
+        with suppress(DataError):  # said when the whole log is read
+            yield read_rows(path, inside)
 
 
 def _describe_lines(lines: Sequence[str]) -> str | None:

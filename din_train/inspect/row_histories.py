@@ -22,6 +22,7 @@ _NUMBERED = re.compile(r"(.*[^0-9])([0-9]+)")
 _LEAST_NUMBERED = 3
 _CHECKED = 2_000
 _LEAST_PARALLEL = 0.8  # of the rows with behaviours
+_LEAST_GROWN = 2
 _LEAST_SHARE = 0.3  # of the behaviours of a column, whose items are the rows' items
 
 # [rows] the behaviours of each row.
@@ -76,7 +77,8 @@ def find_histories(
                 )
         sequence |= _describe_parallel(rows, parallel, lists, chosen)
         times = [each for each in parallel if "timestamp" in sequence and str(sequence["timestamp"]) == each]
-        if times and _are_newest_first(lists[times[0]][1]):
+        of_users = rows.values.get(chosen.get("user", ""), ())
+        if _are_newest_first(lists[times[0]][1]) if times else _grow_in_front(of_users, values, padding):
             sequence["order"] = "newest_first"
         left = [each for each in left if each not in (name, *parallel)]
         if not sequences:
@@ -143,6 +145,19 @@ def _are_newest_first(times: Lists) -> bool:
     are_numbers = all(is_number(each) for pair in ends for each in pair)
     falling = sum(float(first) > float(last) if are_numbers else first > last for first, last in ends)
     return 2 * falling > len(ends)
+
+
+def _grow_in_front(users: Sequence[str], lists: Lists, padding: str | None) -> bool:
+    """Whether a user's longer lists mostly end like the shorter one before or after them, instead of beginning so."""
+    last: dict[str, list[str]] = {}
+    in_front = 0
+    for user, row in zip(users, lists, strict=False):
+        ids = [each for each in row if each != padding]
+        short, long = sorted((last.get(user, []), ids), key=len)
+        if 0 < len(short) < len(long):
+            in_front += (long[-len(short) :] == short) - (long[: len(short)] == short)
+        last[user] = ids
+    return in_front > _LEAST_GROWN
 
 
 def _describe_parallel(

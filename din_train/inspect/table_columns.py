@@ -1,6 +1,7 @@
 """The columns of a file of rows: what each is for, by its name and its values, as keys of `data`."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from din_train.inspect.column_values import (
     count_distinct,
     depends_on,
     find_list_separator,
+    find_shape,
     find_time_form,
     is_number,
 )
@@ -44,6 +46,7 @@ _LIST_FIELD = re.compile(r"genre|categor|tag|topic|keyword|class|feat|token")
 _ROW_NUMBERS = ("", "index", "unnamed0", "indexlevel0", "id", "rowid", "rownames", "rownumber", "row", "x", "no")
 _MANY = 10  # columns
 _LONGEST_ID = 64
+_LEAST_USUAL = 0.02
 _TIME_NAME = re.compile("time|date|_at$|_ts$|when|day")
 # What is no time -> what to do.
 _ODD_TIMES = (
@@ -167,7 +170,7 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
         filled = take_filled(values)
         is_named = simplify_name(name) in COLUMN_NAMES["timestamp"].split()
         if name not in chosen.values() and filled and len(filled) >= (0.5 if is_named else 0.95) * rows.rows:
-            forms[name] = find_time_form(filled)
+            forms[name] = find_time_form(_drop_odd_ones(filled) if is_named else filled)
     known = COLUMN_NAMES["timestamp"].split()
     named = sorted(
         (name for name in forms if simplify_name(name) in known), key=lambda name: known.index(simplify_name(name))
@@ -198,6 +201,14 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
         guess.columns["time_format"] = form
         others = [name for name in times if name != best]
         guess.comments["columns.timestamp"] = f"other times: {list_names(others)}" if others else "by its values"
+
+
+def _drop_odd_ones(values: Sequence[str]) -> list[str]:
+    """The values without those that are written like hardly any other one, if they are few: units, a total."""
+    shapes = list(map(find_shape, values))
+    counts = Counter(shapes)
+    usual = [value for value, shape in zip(values, shapes, strict=True) if counts[shape] >= _LEAST_USUAL * len(values)]
+    return usual if len(usual) >= (1 - _LEAST_USUAL) * len(values) else list(values)
 
 
 def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str], *, has_items: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from din_train.config.file_formats import FormatConfig
 from din_train.logs.dialect import Dialect
@@ -47,7 +48,7 @@ class FirstRows:
 
 
 def read_first_rows(path: Path, format: FormatConfig | None = None, inside: str | None = None) -> FirstRows:
-    """Of a file of rows in any format; broken rows are left out.
+    """Of a file of rows in any format; broken rows are left out, and headers that come again.
 
     Args:
         inside: a list of objects, which are the rows.
@@ -62,8 +63,9 @@ def read_first_rows(path: Path, format: FormatConfig | None = None, inside: str 
     table = schema.empty_table() if chunk is None else chunk.table
     is_all = table.num_rows <= _MOST_ROWS
     broken = 0 if chunk is None else len(chunk.broken)
-    if chunk is not None and chunk.broken:
-        whole = [row for row in range(table.num_rows) if row not in chunk.broken]
+    odd = set() if chunk is None else {*chunk.broken, *_find_headers(table)}
+    if odd:
+        whole = [row for row in range(table.num_rows) if row not in odd]
         table = table.take(pa.array(whole, pa.int64()))
     table = table.slice(0, _MOST_ROWS)
     is_json = file.dialect is None and not file.is_typed
@@ -81,6 +83,14 @@ def read_first_rows(path: Path, format: FormatConfig | None = None, inside: str 
         file.has_header,
         file.dialect,
     )
+
+
+def _find_headers(table: Any) -> list[int]:
+    """Rows that hold the names of the columns, as files that are put together have them."""
+    if not table.num_columns or not pa.types.is_string(table.schema[0].type):
+        return []
+    rows = pc.indices_nonzero(pc.fill_null(pc.equal(table.column(0), table.column_names[0]), False)).to_pylist()
+    return [row for row in rows if list(table.slice(row, 1).to_pylist()[0].values()) == table.column_names]
 
 
 def join_rows(parts: Sequence[FirstRows]) -> FirstRows:

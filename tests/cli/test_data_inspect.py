@@ -785,6 +785,40 @@ def test_columns_that_number_the_rows_are_left_out_with_a_word() -> None:
     assert "it numbers the rows: '__index_level_0__'" in inspect("p")[0]
 
 
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+def test_lists_that_grow_in_front_begin_with_the_newest(order: str) -> None:
+    rows = []
+    for n in range(40):
+        history = [str(each) for each in range(n // 4)]
+        rows.append(f"u{n % 4},{n // 4},{n % 3 % 2},{'|'.join(history if order == 'oldest_first' else history[::-1])}")
+    write("log.csv", "user,item,label,item_seq", *rows)
+    _, config = inspect("log.csv")
+    assert config.data.sequences is not None
+    assert config.data.sequences["history"].order == order
+
+
+def test_a_line_of_units_and_headers_that_come_again_are_bad_lines() -> None:
+    rows = [f"u{n % 3},i{n % 7},{START + n},{n % 5 + 1}" for n in range(120)]
+    header = "user,item,time,stars"
+    write("log.csv", header, "(id),(id),(s),", *rows[:60], header, *rows[60:])
+    findings, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert (config.data.columns.timestamp, config.data.columns.label) == ("time", "stars")
+    assert_rows(findings, ("kept", "120"), ("users", "3"))
+    assert all(f"  line {line}: " in findings for line in (2, 63))
+
+
+def test_what_differs_between_files_is_told_by_several() -> None:
+    for kind, step in (("view", 0), ("purchase", 9)):
+        rows = (f"u{n % 4},i{n % 9},{START + 60 * n + step}" for n in range(40))
+        write(f"log/event_type={kind}/part.csv", "user,item,time", *rows)
+    findings, config = inspect("log")
+    assert config.data.columns is not None
+    assert config.data.columns.events is not None
+    assert (config.data.columns.events.click, config.data.columns.events.impression) == (("purchase",), ("view",))
+    assert_rows(findings, ("impressions", "40"), ("clicks", "40 (100.0%)"))
+
+
 def test_lists_of_unequal_lengths_are_parallel_if_most_are_not() -> None:
     rows = [f"u{n % 5},{n % 9},{n % 2},1|2|3,{'1|1' if n == 7 else '4|1|1'}" for n in range(40)]
     write("log.csv", "user,item,label,item_seq,cate_seq", *rows)
@@ -913,7 +947,14 @@ def test_a_column_of_an_odd_name_stays_what_it_is(name: str) -> None:
         ("log.zip", b"PK\x03\x04abc", "packed with zip"),
         ("log.xlsx", b"PK\x03\x04abc", "a spreadsheet, which is not read; save its sheet as CSV"),
         ("comments.csv", b"# by me\nuser,item\nu,i\nu,j\n", "it begins with a comment, '#...'; remove such lines"),
-        ("rows.libsvm", b"1 3:1 7:0.5\n0 2:1\n", "no behaviour log: LIBSVM features"),
+        ("rows.libsvm", b"1 3:1 7:0.5\n0 2:1\n", "LIBSVM features; write the log that they were made of"),
+        (
+            "access.log",
+            b'1.2.3.4 - u1 [13/May/2014:00:00:00 +0000] "GET /p/1" 200 5\n' * 3,
+            "a web server's log",
+        ),
+        ("lfs.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "get it with `git lfs pull`"),
+        ("page.csv", b"<!DOCTYPE html>\n<p>Not found</p>\n", "a web page, and not the file; fetch it again"),
         ("seq.txt", b"u1 3 4 5\nu2 3\nu3 5 6\n", "its lines have several lengths; if each holds a user's items"),
         ("cut.csv.gz", gzip.compress(b"user,item,time\n" * 99)[:-12], "ends early"),
         ("wide.csv", "user,item,time\n".encode("utf-16"), "no event in its 0 lines"),
