@@ -28,7 +28,7 @@ from din_train.printable import make_printable
 _CHUNK_ROWS = 5000
 _EXACT_IN_FLOAT = 2.0**53
 _MOST_INSIDE, _DEEPEST = 50, 4  # columns inside an object, and objects in each other
-_LIST = b"list"
+_INSIDE, _LIST = b"inside", b"list"  # of a field's metadata: the key that it is inside of
 
 # Line in which an object begins, and its bytes.
 Record = tuple[int, bytes]
@@ -79,7 +79,7 @@ class JsonText:
         for key, names in inside.items():
             if len(names) > _MOST_INSIDE:
                 continue  # a dictionary, whose keys are values
-            metadata = {_LIST: key} if key in lists else None
+            metadata = {_INSIDE: key} | ({_LIST: key} if key in lists else {})
             fields += [
                 pa.field(n, _choose_type(are), metadata=metadata) for n, are in names.items() if n not in are_lists
             ]
@@ -104,9 +104,10 @@ class JsonText:
                 "name those of one, whose objects are the rows"
             )
         rows_key = lists[0] if lists else None
+        outer = list(dict.fromkeys(_find_metadata(each, _INSIDE) or each.name for each in schema))
 
         for line, text in self._read_records(progress):
-            for values, own in _take_rows(text, keys, are_lists, rows_key):
+            for values, own in _take_rows(text, outer, keys, are_lists, rows_key):
                 if isinstance(values, str):
                     broken[len(lines)] = values
                     values = nothing
@@ -189,8 +190,12 @@ def _find_end(scan: Callable[[str, int], tuple[Any, int]], text: str, place: int
 
 def list_of(field: pa.Field) -> str | None:
     """The list of objects that a column is inside of; None if it is in none."""
-    name = (field.metadata or {}).get(_LIST)
-    return None if name is None else name.decode()
+    return _find_metadata(field, _LIST)
+
+
+def _find_metadata(field: pa.Field, key: bytes) -> str | None:
+    value = (field.metadata or {}).get(key)
+    return None if value is None else str(value, "utf-8")
 
 
 def _walk(value: object, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -208,15 +213,16 @@ def _choose_type(are_lists: Sequence[bool]) -> pa.DataType:
 
 
 def _take_rows(
-    text: bytes, keys: Sequence[str], are_lists: Sequence[bool], rows_key: str | None
+    text: bytes, outer: Sequence[str], keys: Sequence[str], are_lists: Sequence[bool], rows_key: str | None
 ) -> Iterator[tuple[list[Any] | str, bytes]]:
     """The values of each row of an object, or why it is broken; and its text.
 
     Args:
+        outer: the keys of the object itself that hold what is wanted.
         rows_key: the list whose objects are rows; None if the object itself is the row.
     """
     try:
-        record = parse_json_object(text, list(dict.fromkeys(key.partition(".")[0] for key in keys)))
+        record = parse_json_object(text, outer)
         rows = [record] if rows_key is None else record.get(rows_key) or []
         if not isinstance(rows, list):
             raise BadLine(f"{rows_key} not a list")

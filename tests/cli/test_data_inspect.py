@@ -1,68 +1,26 @@
 """`din-train data inspect`: every source is recognised, counted, and given a config that loads."""
 
-import gzip
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
+from log_inspector import START, assert_rows, edits, fail, inspect, write
 
 from din_train.cli import cli
-from din_train.config import ColumnsConfig, Config, load_config
 from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.rows import SequenceConfig
-
-START = 1_400_000_000  # 2014-05-13
 
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def write(name: str, *lines: str) -> None:
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    data = "".join(f"{line}\n" for line in lines).encode()
-    Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-
-
-def inspect(path: str) -> tuple[str, Config]:
-    """The comments, without their marks, and the config that stdout is."""
-    result = CliRunner().invoke(cli, ["data", "inspect", path])
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert isinstance(yaml.safe_load(result.stdout), dict)
-    Path("din-train.yaml").write_bytes(result.stdout_bytes)
-    findings = result.stdout.partition("\n\n")[0].splitlines()
-    assert all(line.startswith("#") for line in findings)
-    return "\n".join(line[2:] for line in findings), load_config(Path("din-train.yaml"))
-
-
-def edits() -> list[str]:
-    """The keys that the config marks EDIT."""
-    lines = Path("din-train.yaml").read_text(encoding="utf-8").partition("\nname:")[2].splitlines()
-    return [line.partition(":")[0].strip() for line in lines if "# EDIT" in line]
-
-
-def fail(path: str) -> str:
-    """The one line that it ends with."""
-    result = CliRunner().invoke(cli, ["data", "inspect", path])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
-
-
-def assert_rows(findings: str, *rows: tuple[str, str]) -> None:
-    """That the findings have these rows, whatever their alignment."""
-    found = [" ".join(line.split()) for line in findings.splitlines()]
-    assert [row for row in rows if " ".join(row) not in found] == [], findings
 
 
 def review(user: str, item: str, day: int, **others: Any) -> str:
@@ -249,219 +207,6 @@ def test_columns_that_nothing_tells_are_marked() -> None:
     assert config.data.columns is not None
     assert (config.data.columns.item, config.data.columns.label) == ("item", None)
     assert edits() == ["user", "timestamp"]
-
-
-def times(rows: int) -> list[int]:
-    return [START + 60 * n for n in range(rows)]
-
-
-def write_columns(name: str, **columns: Sequence[object]) -> None:
-    """A CSV of users, items and times, and these columns."""
-    count = len(next(iter(columns.values())))
-    every = {"user": [f"u{n % 5}" for n in range(count)], "item": [f"i{n}" for n in range(count)], "time": times(count)}
-    rows = zip(*{**every, **columns}.values(), strict=True)
-    write(name, ",".join({**every, **columns}), *(",".join(map(str, row)) for row in rows))
-
-
-def prepare() -> str:
-    """What `prepare` says on stderr."""
-    result = CliRunner().invoke(cli, ["prepare", "--config", "din-train.yaml"])
-    assert result.exit_code == 0, result.stderr
-    return result.stderr
-
-
-@pytest.mark.parametrize(
-    ("columns", "label", "share"),
-    [
-        ({"nonclk": [1, 1, 0, 1], "clk": [0, 0, 1, 0]}, "clk", "25.0%"),
-        ({"converted": [0, 1, 1, 0], "clicked_ad": [0, 1, 1, 1]}, "converted", "50.0%"),
-        ({"is_mobile": [0, 1, 1, 0], "ad_click_flag": [1, 1, 1, 0]}, "ad_click_flag", "75.0%"),
-        ({"a: #": [0, 1, 1, 1], "b": [1, 0, 0, 0]}, "b", "25.0%"),  # opposites: the rarer is the click
-        ({"b": [1.0, 0.0, 0.0, 0.0], "a: #": [0, 1, 1, 1]}, "b", "25.0%"),
-        ({"isread": [1, 0, 0, 0], "rating": [5, 3, 4, 1]}, "isread", "25.0%"),
-        ({"label": ["True", "False", "True", "True"]}, "label", "75.0%"),
-        ({"click": [1, -1, 1, 1]}, "click", "75.0%"),
-    ],
-)
-def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
-    columns: dict[str, list[Any]], label: str, share: str
-) -> None:
-    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.label == label
-    text = Path("din-train.yaml").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("    label:"))
-    assert f"({share} are " in line
-    assert line.endswith(") of 20 rows")
-    assert "negatives:" not in text
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ({"is_mobile": [0, 1, 1, 1]}, "column 'is_mobile' holds 0 and 1 (75.0% are 1)"),
-        ({"unclicked": [0, 1, 1, 1]}, "column 'unclicked' holds 0 and 1 (75.0% are 1)"),
-        ({"click": [1, 0, -1, 1]}, "column 'click' holds -1 and 0 and 1 (50.0% are 1)"),
-        ({"x": [1, 2, 3, 4, 5]}, "column 'x' holds 1 to 5 (40.0% are 4 or more)"),
-        ({"watch_time": [5, 125, 0, 300]}, "column 'watch_time' holds 0 to 300 (median 65)"),
-        ({"behavior_type": [1, 1, 9, 1]}, "column 'behavior_type' holds 1 15, 9 5"),
-        ({"typ": ["a", "b", "a", "c"]}, "column 'typ' holds a 10, b 5, c 5"),
-        (
-            {"state": ["clicked", "not clicked", "clicked", "clicked"]},
-            "column 'state' holds clicked and not clicked (75.0% are clicked)",
-        ),
-    ],
-)
-def test_what_may_tell_clicks_is_never_left_out_without_a_word(columns: dict[str, list[Any]], said: str) -> None:
-    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
-    findings, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.label is None
-    rows = 5 * len(next(iter(columns.values())))
-    line = next(line for line in findings.splitlines() if said in line)
-    assert f"of {rows} rows, and is not used: all rows are taken as clicks; " in line
-    lines = [line for line in prepare().splitlines() if "all rows are taken as clicks" in line]
-    assert len(lines) == 1
-    assert said.removeprefix("column ") in lines[0]
-    assert lines[0].startswith("log.csv: ")
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "at_least", "said"),
-    [
-        ("rating", [5, 3, 4, 1], 4, "1 to 5 (50.0% are 4 or more) of 20 rows"),
-        ("Book-Rating", [10, 0, 8, 5], 8, "0 to 10 (50.0% are 8 or more) of 20 rows"),
-        ("label", [1, 2, 3, 5], 4, "1 to 5 (25.0% are 4 or more)"),
-        ("watch_ratio", [0.5, 1.25, 0, 3], 1, "0 to 3 (median 0.875), 50.0% are 1 or more of 20 rows"),
-    ],
-)
-def test_a_rating_is_a_label_from_a_threshold_on(column: str, values: list[Any], at_least: float, said: str) -> None:
-    write_columns("log.csv", **{column: values * 5, "x": [1, 2, 3, 4, 5] * 4})
-    findings, config = inspect("log.csv")
-    columns = config.data.columns
-    assert columns is not None
-    assert said in Path("din-train.yaml").read_text()
-    assert (columns.label, columns.label_at_least) == (column, at_least)
-    assert_rows(findings, ("impressions", "20"))
-
-
-@pytest.mark.parametrize(
-    ("kinds", "click", "impression"),
-    [
-        (["view", "view", "addtocart", "transaction"], ("addtocart", "transaction"), ("view",)),
-        (["Page View", "page view", "add_to_cart", "x"], ("add_to_cart",), ("Page View", "page view")),
-        (["show", "click", "detail", "dislike"], ("detail", "click"), ("show",)),
-        (["click", "buy"], ("click", "buy"), ()),
-        (["pv", "share_page"], ("share_page",), ("pv",)),
-    ],
-)
-def test_types_of_events_are_clicks_and_impressions(
-    kinds: Sequence[str], click: Sequence[str], impression: Sequence[str]
-) -> None:
-    rows = [(f"u{n % 5}", f"i{n % 3}", START + 60 * n, kind) for n, kind in enumerate(kinds * 15)]
-    write("log.csv", "user,item,time,what", *(",".join(map(str, row)) for row in rows))
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    events = config.data.columns.events
-    assert events is not None
-    assert (events.column, set(events.click), set(events.impression)) == ("what", set(click), set(impression))
-    assert f"{kinds[-1]} 15" in Path("din-train.yaml").read_text()
-
-
-@pytest.mark.parametrize(
-    ("types", "click", "said"),
-    [
-        ([0, 0, 2, 3], "0", "0 click, 1 cart, 2 buy, 3 favourite (Tmall's order)"),
-        ([1, 4, 1, 1], "1", "1 click, 2 favourite, 3 cart, 4 buy (Tianchi's order)"),
-    ],
-)
-def test_numbers_as_types_are_taken_in_the_order_of_published_logs(types: list[int], click: str, said: str) -> None:
-    write_columns("log.csv", action_type=types * 5)
-    findings, config = inspect("log.csv")
-    assert f"the types in 'action_type' are taken for {said}" in findings
-    assert config.data.columns is not None
-    events = config.data.columns.events
-    assert events is not None
-    assert (events.column, events.click, events.impression) == ("action_type", (click,), ())
-    assert_rows(findings, ("kept", str(5 * types.count(int(click)))))
-    assert f"# {click} {5 * types.count(int(click))}, " in Path("din-train.yaml").read_text()
-
-
-def test_types_whose_clicks_match_no_impression_are_clicks_alone() -> None:
-    write_columns("log.csv", event=["view", "view", "addtocart", "view"] * 5)
-    findings, config = inspect("log.csv")
-    assert "no view has a click of its user and item; left out" in findings
-    assert config.data.columns is not None
-    assert config.data.columns.events is not None
-    assert (config.data.columns.events.click, config.data.columns.events.impression) == (("addtocart",), ())
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"device": ["tv", "phone", "tv", ""], "price": [3, 5, 9, 12]},
-        {"hour": [0, 1, 2, 23], "genre": ["Watches", "Books", "Play", "Toys"]},
-        {"event": ["view"] * 4},
-    ],
-)
-def test_other_columns_are_not_remarked_on(columns: dict[str, list[Any]]) -> None:
-    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
-    findings, _ = inspect("log.csv")
-    assert "not used" not in findings
-    assert "taken as clicks" not in prepare()
-
-
-def test_a_column_whose_ones_are_no_clicks_is_not_offered_as_the_label() -> None:
-    write_columns("log.csv", skipped=[0, 1, 1, 1] * 5)
-    findings, _ = inspect("log.csv")
-    assert "write a column of its opposite, whose 1s are clicks, and name that in data.columns.label" in findings
-
-
-def test_a_rating_that_may_be_none_is_said() -> None:
-    write_columns("log.csv", rating=[-1, 8, 10, 3] * 5)
-    findings, _ = inspect("log.csv")
-    assert "'rating' is -1 in 5 rows, which may mean that there is no rating" in findings
-
-
-def test_what_is_not_used_is_looked_for_in_several_files() -> None:
-    for part in range(2):
-        write(f"log/{part}.csv", "user,item,time,is_new", *(f"u{n},i{n + part},{part},{part}" for n in range(20)))
-    inspect("log")
-    text = Path("din-train.yaml").read_text().replace("protocol: holdout", "protocol: user")
-    Path("din-train.yaml").write_text(text)
-    assert "column 'is_new' holds 0 and 1 (50.0% are 1) (of 40 rows of 2 of its 2 files)" in prepare()
-
-
-def test_columns_that_the_config_names_are_used() -> None:
-    write_columns("log.csv", kind=["a", "b"] * 10, p=[1, 2, 3, 4, 5] * 4, q=[1, 2, 3, 4, 5] * 4)
-    inspect("log.csv")
-    fields = "  context_fields: [p]\n  prepared"
-    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields, 1))
-    assert "column 'q' holds 1 to 5" in (said := prepare())
-    assert "'p'" not in said
-
-
-@pytest.mark.parametrize(("label", "request_column"), [("clk", "req_id"), ("plays", None)])
-def test_a_column_of_request_ids_is_named_in_a_log_of_impressions(label: str, request_column: str | None) -> None:
-    write_columns("log.csv", **{label: [0, 1, 0, 0], "req_id": ["a", "a", "b", "b"]})
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.request == request_column
-
-
-def test_a_label_that_is_always_1_is_no_label() -> None:
-    write_columns("log.csv", label=[1] * 20)
-    findings, config = inspect("log.csv")
-    assert "column 'label' is not taken for the label: it holds nothing but 1" in findings
-    assert config.data.columns is not None
-    assert config.data.columns.label is None
-
-
-def test_only_the_first_rows_are_looked_at_and_that_is_said() -> None:
-    write_columns("log.csv", rating=[1, 5] * 6_000)
-    inspect("log.csv")
-    assert "1 to 5 (50.0% are 4 or more) of the first 10,000 rows" in Path("din-train.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -774,139 +519,6 @@ def test_parquet() -> None:
     assert (config.data.columns.user, config.data.columns.item) == ("customer", "productId")
 
 
-def test_columns_that_number_the_rows_are_left_out_with_a_word() -> None:
-    write("log.csv", "index,Unnamed: 0,user,item,time", *(f"{n + 1},{n},u{n % 3},i{n % 7},{n}" for n in range(20)))
-    write("users.csv", ",user,age", *(f"{n},u{n},5" for n in range(3)))
-    findings, config = inspect("log.csv")
-    assert "not used, since it numbers the rows: 'index', 'Unnamed: 0'" in findings
-    assert config.data.path_of("users") == Path("users.csv")
-    assert "data.user_fields may be: age (of users.csv)" in findings
-    pq.write_table(pa.table({"uid": ["u", "v"], "item": ["i", "i"], "ts": [5, 6], "__index_level_0__": [7, 3]}), "p")
-    assert "it numbers the rows: '__index_level_0__'" in inspect("p")[0]
-
-
-@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
-def test_lists_that_grow_in_front_begin_with_the_newest(order: str) -> None:
-    rows = []
-    for n in range(40):
-        history = [str(each) for each in range(n // 4)]
-        rows.append(f"u{n % 4},{n // 4},{n % 3 % 2},{'|'.join(history if order == 'oldest_first' else history[::-1])}")
-    write("log.csv", "user,item,label,item_seq", *rows)
-    _, config = inspect("log.csv")
-    assert config.data.sequences is not None
-    assert config.data.sequences["history"].order == order
-
-
-def test_a_line_of_units_and_headers_that_come_again_are_bad_lines() -> None:
-    rows = [f"u{n % 3},i{n % 7},{START + n},{n % 5 + 1}" for n in range(120)]
-    header = "user,item,time,stars"
-    write("log.csv", header, "(id),(id),(s),", *rows[:60], header, *rows[60:])
-    findings, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert (config.data.columns.timestamp, config.data.columns.label) == ("time", "stars")
-    assert_rows(findings, ("kept", "120"), ("users", "3"))
-    assert all(f"  line {line}: " in findings for line in (2, 63))
-
-
-def test_what_differs_between_files_is_told_by_several() -> None:
-    for kind, step in (("view", 0), ("purchase", 9)):
-        rows = (f"u{n % 4},i{n % 9},{START + 60 * n + step}" for n in range(40))
-        write(f"log/event_type={kind}/part.csv", "user,item,time", *rows)
-    findings, config = inspect("log")
-    assert config.data.columns is not None
-    assert config.data.columns.events is not None
-    assert (config.data.columns.events.click, config.data.columns.events.impression) == (("purchase",), ("view",))
-    assert_rows(findings, ("impressions", "40"), ("clicks", "40 (100.0%)"))
-
-
-def test_lists_of_unequal_lengths_are_parallel_if_most_are_not() -> None:
-    rows = [f"u{n % 5},{n % 9},{n % 2},1|2|3,{'1|1' if n == 7 else '4|1|1'}" for n in range(40)]
-    write("log.csv", "user,item,label,item_seq,cate_seq", *rows)
-    findings, config = inspect("log.csv")
-    assert config.data.sequences is not None
-    assert config.data.sequences == {
-        "history": SequenceConfig(item="item_seq", category="cate_seq", separator="|"),
-    }
-    assert "'cate_seq' is taken to be parallel to 'item_seq', though its list has another length in 1 of 40" in findings
-    assert_rows(findings, ("rejected", "item_seq and cate_seq of different lengths: 1"))
-
-
-def test_events_inside_the_lines_of_users_are_rows() -> None:
-    lines = [{"uid": n, "hits": [{"sku": f"i{k}", "ts": START + n + k} for k in range(4)]} for n in range(9)]
-    write("log.jsonl", *map(json.dumps, lines))
-    findings, config = inspect("log.jsonl")
-    assert "JSON lines, a row for each object of its lists 'hits'" in findings
-    assert config.data.columns is not None
-    assert (config.data.columns.user, config.data.columns.item) == ("uid", "hits.sku")
-    assert config.data.columns.timestamp == "hits.ts"
-    assert_rows(findings, ("lines", "36"), ("kept", "36"), ("users", "9"), ("items", "4"))
-
-
-def test_objects_hold_columns() -> None:
-    lines = [
-        {"user": {"id": n % 3, "age": n}, "product": {"sku": n % 4}, "at": {"$date": f"2014-05-{n + 10}"}}
-        for n in range(9)
-    ]
-    write("log.jsonl", *map(json.dumps, lines))
-    findings, config = inspect("log.jsonl")
-    assert config.data.columns is not None
-    assert (config.data.columns.user, config.data.columns.item) == ("user.id", "product.sku")
-    assert config.data.columns.timestamp == "at.$date"
-    assert_rows(findings, ("users", "3"), ("items", "4"), ("last event", "2014-05-18 (UTC)"))
-
-
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_lists_that_are_not_read_as_rows_come_with_a_query_that_makes_them_so(form: str) -> None:
-    lines = [{"it's": n, "items": ["a", "b"], "times": [1, 2]} for n in range(3)]
-    write("log.jsonl", *map(json.dumps, lines))
-    if form == "parquet":
-        structs = [{"uid": n, "events": [{"item": "a", "ts": 1}, {"item": "b", "ts": 2}]} for n in range(3)]
-        pq.write_table(pa.Table.from_pylist(structs), "log.parquet")
-    query = fail(f"log.{form}").partition("COPY (")[2].partition(") TO 'events.parquet'")[0]
-    rows = duckdb.sql(query).fetchall()
-    assert sorted(rows) == [(n, *pair) for n in range(3) for pair in (("a", 1), ("b", 2))]
-
-
-def test_times_after_now_are_counted() -> None:
-    write("log.csv", "user,item,time", *(f"u{n},i,{START + 3_000_000_000 * (n == 3)}" for n in range(5)))
-    findings, _ = inspect("log.csv")
-    assert_rows(findings, ("after now", "1 events; check the times and their unit"))
-
-
-@pytest.mark.parametrize(
-    ("header", "times", "said"),
-    [
-        ("order_date", ["42861.25", "42862.5"], "'42861.25', days since 1900, as a spreadsheet has them, it seems"),
-        ("date,time", ["2014-05-13,08:15:00", "2014-05-14,09:00:00"], "'08:15:00', a time of day: join it with the"),
-    ],
-)
-def test_what_is_no_time_is_explained(header: str, times: list[str], said: str) -> None:
-    write("log.csv", f"user,item,{header}", *(f"u{n % 3},i{n % 4},{times[n % 2]}" for n in range(12)))
-    findings, _ = inspect("log.csv")
-    assert f"is not taken for the timestamp: it has {said}" in findings
-
-
-def test_measures_and_names_of_other_roles_are_no_items() -> None:
-    rows = (f"u{n % 3},s{n % 3},{n % 2},/p/{n % 4},{n}" for n in range(12))
-    write("log.csv", "user_id,session_id,active_time,url,timestamp", *rows)
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.item == "url"
-
-
-def test_a_category_by_position_is_of_the_log_or_of_its_items() -> None:
-    write("log.tsv", *(f"u{n % 5}\tN{n % 6}\t{START + n}" for n in range(30)))
-    write("news.tsv", *(f"N{n}\tc{n % 2}\tTitle {n}" for n in range(6)))
-    findings, config = inspect("log.tsv")
-    assert config.data.columns is not None
-    assert (config.data.columns.item, config.data.columns.category) == (2, 2)
-    assert_rows(findings, ("categories", "2"))
-    write("log.tsv", *(f"u{n % 5}\tN{n % 6}\t{START + n}\tk{n % 3}" for n in range(30)))
-    _, config = inspect("log.tsv")
-    assert config.data.items is None  # whose position 4 would be taken for the category
-    assert config.data.columns == ColumnsConfig(user=1, item=2, timestamp=3, category=4)
-
-
 @pytest.mark.parametrize("path", ["my: log's", "my: log's/part-*.csv.gz", "."])
 def test_a_folder_or_a_glob_is_one_table(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in range(3):
@@ -927,62 +539,13 @@ def test_a_column_of_an_odd_name_stays_what_it_is(name: str) -> None:
     assert config.data.columns.user == name
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("empty.csv", b"", "is empty"),
-        ("blank.csv", b"\n \n", "nothing in it but blank lines"),
-        ("junk", bytes(range(256)) * 9, "its first line is no header (NUL character)"),
-        ("noise.parquet", b"PAR1" + bytes(99), "cannot be read as Parquet"),
-        (
-            "prose.txt",
-            b"Dear all, thank you\nfor, well, your, letter\nYours\n",
-            "of no known format: its columns are Dear all,  thank you; expected a log",
-        ),
-        ("numbers.csv", b"1,2,3\n4,5,6\n", "of no known format: its columns are 1, 2, 3"),
-        ("other.json", b'{"a": 1, "b": 2}\n', "its columns are a, b"),
-        ("broken.json", b"{\n{\n", "begins like JSON, but has no JSON object"),
-        ("header.csv", b"user,item,time\n", "no event in its 0 lines"),
-        ("log.csv.xz", b"\xfd7zXZ\0\0\0", "packed with xz"),
-        ("log.zip", b"PK\x03\x04abc", "packed with zip"),
-        ("log.xlsx", b"PK\x03\x04abc", "a spreadsheet, which is not read; save its sheet as CSV"),
-        ("comments.csv", b"# by me\nuser,item\nu,i\nu,j\n", "it begins with a comment, '#...'; remove such lines"),
-        ("rows.libsvm", b"1 3:1 7:0.5\n0 2:1\n", "LIBSVM features; write the log that they were made of"),
-        (
-            "access.log",
-            b'1.2.3.4 - u1 [13/May/2014:00:00:00 +0000] "GET /p/1" 200 5\n' * 3,
-            "a web server's log",
-        ),
-        ("lfs.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "get it with `git lfs pull`"),
-        ("page.csv", b"<!DOCTYPE html>\n<p>Not found</p>\n", "a web page, and not the file; fetch it again"),
-        ("seq.txt", b"u1 3 4 5\nu2 3\nu3 5 6\n", "its lines have several lengths; if each holds a user's items"),
-        ("cut.csv.gz", gzip.compress(b"user,item,time\n" * 99)[:-12], "ends early"),
-        ("wide.csv", "user,item,time\n".encode("utf-16"), "no event in its 0 lines"),
-    ],
-    ids=lambda value: value if isinstance(value, str) and "." in value else "",
-)
-def test_what_is_no_log_ends_with_one_line(name: str, content: bytes, said: str) -> None:
-    Path(name).write_bytes(content)
-    line = fail(name)
-    assert name in line
-    assert said in line
-
-
-def test_what_is_not_there_ends_with_one_line() -> None:
-    Path("folder").mkdir()
-    assert "no such file" in fail("none.csv")
-    assert "no file there matches" in fail("folder")
-    assert "no file there matches" in fail("*.csv")
-    assert "is a device or a pipe" in fail("/dev/null")
-
-
-def test_a_folder_of_another_source_is_sent_to_its_file() -> None:
-    write("logs/reviews.json", *(review(*each) for each in REVIEWS))
-    assert "one of its files, logs/reviews.json, is Amazon reviews, 2018 release" in fail("logs")
-
-
 def test_nothing_is_left_in_the_folder() -> None:
     write("log.csv", "user,item,time", "u,i,1")
     before = sorted(Path().iterdir())
     assert CliRunner().invoke(cli, ["data", "inspect", "log.csv"]).exit_code == 0
     assert sorted(Path().iterdir()) == before
+
+
+def test_a_folder_of_another_source_is_sent_to_its_file() -> None:
+    write("logs/reviews.json", *(review(*each) for each in REVIEWS))
+    assert "one of its files, logs/reviews.json, is Amazon reviews, 2018 release" in fail("logs")
