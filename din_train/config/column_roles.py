@@ -127,9 +127,17 @@ class ColumnsConfig(Section):
             )
         if problem := _find_zone_problem(self.time_zone):
             yield "time_zone", problem
+        yield from self.find_equal(is_category_of_items=isinstance(self.category, int))
+
+    def find_equal(self, *, is_category_of_items: bool) -> Iterator[tuple[str, str]]:
+        """Roles that name one column.
+
+        Args:
+            is_category_of_items: whether the category may be a column of data.items, and not of the log.
+        """
         columns: dict[str | int, str] = {}
         for role, name in {
-            **{role: getattr(self, role) for role in ROLES},
+            **{role: getattr(self, role) for role in ROLES if role != "category" or not is_category_of_items},
             "events.column": None if self.events is None else self.events.column,
         }.items():
             if name is not None and name != FILE_ORDER and columns.setdefault(name, role) != role:

@@ -476,6 +476,9 @@ def _find_role_problems(data: DataConfig) -> Iterator[tuple[str, str]]:
     """No field may be a column that has a role: a label among the context fields would give the answer away."""
     if data.columns is None:
         return
+    if data.items is None and isinstance(data.columns.category, int):
+        for role, problem in data.columns.find_equal(is_category_of_items=False):
+            yield f"columns.{role}", problem
     every = ROLES
     # A separate table of items has the columns of item id and category, one of users that of the user id.
     roles_of = {

@@ -66,7 +66,12 @@ class FormatConfig(Section):
     """`data.format`: the dialect of text files; what is left out is told by the content of each file."""
 
     delimiter: Annotated[
-        str | None, Field(min_length=1, max_length=4, description="what separates fields: ',', a tab, ';', '|', '::'")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="what separates fields: ',', a tab, ';', '|', '::', or ' ' for one blank or more",
+        ),
     ] = None
     quote: Annotated[
         str | None, Field(max_length=1, description="what fields may stand in; '' for none, so that quotes are text")

@@ -35,7 +35,7 @@ from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import DataError, DinTrainError
 from din_train.files import check_can_be_folder, compute_sha256, follow_links, hold, recover, scratch_folder
-from din_train.logs import FILE_KEYS, FileReport, Progress, find_missing, input_files, readable_files
+from din_train.logs import FILE_KEYS, FileReport, Progress, find_files, find_missing, input_files
 from din_train.logs.feedback import describe_unused_feedback
 from din_train.printable import make_printable
 
@@ -372,7 +372,7 @@ def prepare(config: Config, *, force: bool = False) -> Manifest:
     else:
         terminal.say(f"{config.data.prepared}: prepared, because {preparation.reason}")
         terminal.show_table(build_preparation_table(preparation.manifest))
-        unused = describe_unused_feedback(config.data, readable_files(config.data)[0])
+        unused = describe_unused_feedback(config.data, find_files(config.data).get("events", ()))
         if unused is not None:
             terminal.say(unused)
     return preparation.manifest

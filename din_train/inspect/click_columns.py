@@ -34,11 +34,15 @@ def choose_clicks(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> tupl
     if label.click:
         guess.columns["events"] = {"column": column, **_choose_types(rows, guess, chosen, label)}
         guess.comments["columns.events"] = f"{label.holds}, {rows.describe_rows()}"
+        if label.note:
+            guess.comments["columns.events.click"] = "of the types taken for clicks; name others too if they are"
+            guess.remarks.append(f"the types in '{label.column}' are taken for {label.note}")
         return label, left
     guess.columns["label"] = column
     guess.comments["columns.label"] = f"{label.holds} {rows.describe_rows()}"
     if label.at_least is not None:
         guess.columns["label_at_least"] = int(label.at_least) if label.at_least.is_integer() else label.at_least
+    guess.remarks += [label.note] if label.note else []
     if opposite is not None:
         guess.remarks.append(f"'{opposite}' is the opposite of '{label.column}', whose 1s are taken for the clicks")
     return label, left

@@ -26,6 +26,7 @@ TIME_FORMATS = (
     *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d"),
     *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC"),
     *("%b %d, %Y", "%B %d, %Y", "%m %d, %Y", "%d %b %Y", "%d-%b-%Y", "%Y-%m-%d-%H:%M:%S", "%Y%m%d %H:%M:%S"),
+    "%Y-%m-%d %H",
 )
 
 _SEPARATORS = ("^", "|", ";", ",", " ", "#", "\x01", "\t")

@@ -1,5 +1,7 @@
 """What a raw log holds: read with the product's own reader, counted with Ibis on DuckDB."""
 
+import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from din_train.config.data import PRESAMPLED
 from din_train.dataset.database import connect
 from din_train.dataset.store import QUANTILES
 from din_train.inspect.recognise import recognise
-from din_train.logs import ROW_SPLITS, FileReport, RawLog, RawSamples, input_files, read_log, read_samples
+from din_train.logs import ROW_SPLITS, FileReport, RawLog, RawSamples, find_files, input_files, read_log, read_samples
 from din_train.logs.delta import is_delta_table, open_delta
 from din_train.logs.lines import read_lines, read_magic
 from din_train.logs.row_files import parquet_source
@@ -56,7 +58,9 @@ def read_contents(data: DataConfig) -> Contents:
         reports = list(log.reports)
         beside = (data.path_of("items"), data.path_of("users"))
         logs = [report for report in reports if report.path not in beside]
-        groups = [logs] if samples is None else [[report] for report in logs]
+        files = find_files(data)
+        groups = [logs] if samples is None else [[each for each in logs if each.path in files[key]] for key in files]
+        groups = [group for group in groups if group]
         rows = _count_by_file([*groups, *([report] for report in reports if report.path in beside)])
         short_users = 0.0
         with connect(data, folder) as connection:
@@ -73,7 +77,7 @@ def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, st
     rows = []
     for reports in groups:
         if len(groups) > 1:
-            rows.append(("file", reports[0].path.name))
+            rows.append(("file", _name_files([report.path for report in reports])))
         rejected, skipped, notes = (
             sum((Counter(getattr(report, kind)) for report in reports), Counter[str]())
             for kind in ("rejected", "skipped", "notes")
@@ -86,6 +90,14 @@ def _count_by_file(groups: Sequence[Sequence[FileReport]]) -> list[tuple[str, st
             *([("noted", _show_counts(notes))] if notes else []),
         ]
     return [*rows, ("", "")]
+
+
+def _name_files(paths: Sequence[Path]) -> str:
+    """The name of a file, or what folder several are in, and how many they are."""
+    if len(paths) == 1:
+        return paths[0].name
+    folder = os.path.commonpath([path.parent for path in paths])
+    return f"{len(paths):,} files in {Path(folder).name or folder}/"
 
 
 def _show_counts(counts: Counter[str]) -> str:
@@ -118,6 +130,8 @@ def _summarise_log(connection: Any, log: RawLog) -> list[tuple[str, str]]:
     for key in ("first", "last"):
         rows.append((f"{key} event", _show_time(totals[key], log.ticks)))
     rows.append(("time unit", unit or "none that is known; only the order of the timestamps matters"))
+    later = 0 if log.ticks is None else _count(events.filter(_.timestamp > int(time.time()) * log.ticks))
+    rows += [("after now", f"{later:,} events; check the times and their unit")] if later else []
     rows += _count_odd_events(events)
     per_user = events.group_by("user").aggregate(n=_.count())
     return [*rows, ("events a user", _show_quantiles(per_user, "n"))]
@@ -134,18 +148,22 @@ def _count_short_users(connection: Any, log: RawLog) -> float:
 
 def _count_odd_events(events: Table) -> list[tuple[str, str]]:
     """Count events that are there more than once, and ids that look like no id."""
-    distinct = events.select("user", "item", "timestamp").distinct().count().to_pyarrow().as_py()
-    rows = [("equal events", f"{events.count().to_pyarrow().as_py() - distinct:,} (user, item and time of another)")]
+    distinct = _count(events.select("user", "item", "timestamp").distinct())
+    rows = [("equal events", f"{_count(events) - distinct:,} (user, item and time of another)")]
     for key in ("user", "item"):
         ids = events[key]
         words = events.filter(ids.lower().isin(_NULL_WORDS)).group_by(id=ids).aggregate(n=_.count())
         counts = {row["id"]: row["n"] for row in words.order_by(["id"]).to_pyarrow().to_pylist()}
         if counts:
             rows.append((f"{key} ids", f"that may stand for none: {_show_counts(Counter(counts))}"))
-        quoted = events.filter(ids.startswith('"') & ids.endswith('"')).count().to_pyarrow().as_py()
+        quoted = _count(events.filter(ids.startswith('"') & ids.endswith('"')))
         if quoted:
             rows.append((f"{key} ids", f"in quotes, which are kept as a part of them: {quoted:,}"))
     return rows
+
+
+def _count(table: Table) -> int:
+    return int(table.count().to_pyarrow().as_py())
 
 
 def _summarise_samples(connection: Any, samples: RawSamples) -> list[tuple[str, str]]:

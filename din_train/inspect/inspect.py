@@ -24,6 +24,7 @@ ReadStarter = Callable[[str], str]
 
 _MOST_SHORT_USERS = 0.9
 _MOST_LOOKED_AT = 1000  # files of a folder or a glob
+_MOST_GUESSED_FROM = 8
 
 # Of the keys of `data.columns`.
 _ORDER = [
@@ -45,7 +46,8 @@ def inspect_log(path: Path, read_starter: ReadStarter) -> str:
     path = _name_path(path)
     files = _find_log_files(path)
     first = max(files[:_MOST_LOOKED_AT], key=lambda each: each.stat().st_size)  # the largest: it says most
-    found = recognise(first)
+    others = [each for each in files[:: -(-len(files) // _MOST_GUESSED_FROM)] if each != first]
+    found = recognise(first, others)
     if found.guess is None and files != (path,):
         raise DataError(f"{path}: one of its files, {first}, is {found.what}; give the path of that file itself")
     source, data, comments, missing = _describe_files(path, files, found)
@@ -134,8 +136,8 @@ def _describe_rows(
     if files == (path,) and not guess.missing:
         tables, of_tables = find_side_tables(path, rows, columns, guess.items, taken)
         category = tables.pop("category", None)
-        if category in columns.values():
-            given["item_fields"] = [*given.get("item_fields", []), str(category)]
+        if isinstance(category, str) and category in columns.values():
+            given["item_fields"] = [*given.get("item_fields", []), category]
         elif category is not None:
             columns["category"] = category
         files_of_log |= tables
@@ -151,7 +153,7 @@ def _describe_rows(
 
 def _describe_dialect(dialect: Dialect) -> dict[str, Any]:
     """Keys of `data.format`, of what is not as in most files."""
-    quote = '"' if dialect.delimiter in ",;" else ""
+    quote = '"' if dialect.delimiter in ",; " else ""
     found = {
         "delimiter": (dialect.delimiter, dialect.delimiter in ",\t"),
         "quote": (dialect.quote, dialect.quote == quote),

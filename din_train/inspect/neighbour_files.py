@@ -9,7 +9,7 @@ from din_train.config.data import AMAZON_SOURCES
 from din_train.errors import DataError
 from din_train.inspect.column_values import find_list_separator, is_null
 from din_train.inspect.recognise import Recognised, are_amazon, read_rows, recognise
-from din_train.inspect.table_columns import COLUMN_NAMES
+from din_train.inspect.table_columns import COLUMN_NAMES, find_row_numbers
 from din_train.logs.feedback import simplify_name
 from din_train.logs.first_rows import FirstRows
 from din_train.remote_path import is_remote
@@ -89,13 +89,16 @@ def find_side_tables(
     data: dict[str, Any] = {}
     comments: dict[str, str] = {}
     for role, (share, candidate, key, side) in best.items():
+        is_given = role == "item" and isinstance(columns.get("category"), int)  # else it would be one of this table's
         name = key if side.has_header else int(key)
         table: dict[str, Any] = {"path": str(candidate)}
         table |= {} if name == columns.get(role) else {"key": name}
         table |= {} if side.has_header else {"format": {"header": False}}
-        data[f"{role}s"] = table if len(table) > 1 else table["path"]
+        if not is_given:
+            data[f"{role}s"] = table if len(table) > 1 else table["path"]
         comments[f"{role}s"] = f"{share:.0%} of the {role}s in the first rows are there"
-        others = [each for each in side.names if each != key]
+        numbers = find_row_numbers(side)
+        others = [each for each in side.names if each != key and each not in numbers]
         category = _find_category(side, others) if role == "item" and "category" not in columns else None
         if category is not None:
             data["category"] = category if side.has_header else int(category)

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -15,7 +16,7 @@ from din_train.inspect.guess import Guess, list_names
 from din_train.inspect.table_columns import NoBehavioursError, guess_columns
 from din_train.logs.amazon_reviews import KEYS
 from din_train.logs.delta import is_delta_table
-from din_train.logs.first_rows import FirstRows, read_first_rows
+from din_train.logs.first_rows import FirstRows, join_rows, read_first_rows
 from din_train.logs.lines import read_blocks, read_magic
 from din_train.logs.records import parse_json_object, parse_literal_object
 from din_train.logs.rejects import BadLine
@@ -61,6 +62,16 @@ _LINE_FORMS: tuple[tuple[str, Recognised], ...] = (
     (r"\d+::(?:(?!::).)+::(?:(?!::).)*", Recognised("movielens", "MovieLens movies, not the ratings", "items")),
     (r"\d+\|.*(?:\|[01]){19}", Recognised("movielens", "MovieLens movies (u.item), not the ratings", "items")),
 )
+_WORDS = re.compile(r"\w+(?:[ ,\t][\w-]+)+")
+# What the first line, or all lines, of files look like that are no log -> what they are and what to do.
+_NO_LOGS = (
+    (r"version https://git-lfs\.", "the pointer of Git LFS to the file, and not the file; get it with `git lfs pull`"),
+    (r"(?i:<!doctype html|<html)", "a web page, and not the file; fetch it again"),
+)
+_NO_TABLES = (
+    (r"[-+]?[0-9.]+(?: [0-9]+:[-+0-9.eE]+)+ *$", "LIBSVM features; write the log that they were made of as a table"),
+    (r'\S+ \S+ \S+ \[[^\]]+\] "', "a web server's log; write the user, item and time of each line as a table"),
+)
 # Names of a header -> what has them.
 _HEADERS: tuple[tuple[Sequence[str], Recognised], ...] = (
     (
@@ -71,12 +82,16 @@ _HEADERS: tuple[tuple[Sequence[str], Recognised], ...] = (
 )
 
 
-def recognise(path: Path) -> Recognised:
+def recognise(path: Path, others: Sequence[Path] = ()) -> Recognised:
     """Tell what one file is.
+
+    Args:
+        others: some more files of the same log, whose rows tell what differs from file to file.
 
     Raises:
         DataError: if it cannot be read, or is no log.
     """
+    texts: list[str] = []
     if not is_delta_table(path) and not read_magic(path).startswith((b"PAR1", b"ARROW1")):
         lines = _read_head(path)
         if sum(line.lstrip().startswith(b"{") for line in lines) * 2 > len(lines):
@@ -88,31 +103,80 @@ def recognise(path: Path) -> Recognised:
             alike = [re.fullmatch(form, text) is not None for text in texts]
             if alike[0] and sum(alike) * 2 > len(texts):
                 return recognised
-    rows = read_rows(path)
+        what = next((what for form, what in _NO_LOGS if re.match(form, texts[0])), None)
+        what = what or next((what for form, what in _NO_TABLES if all(re.match(form, text) for text in texts)), None)
+        if what is not None:
+            raise DataError(f"{path}: {what}")
+    rows = join_rows([read_rows(path), *_read_others(others)])
     for names, recognised in _HEADERS:
         if set(names) == set(rows.names):
             return recognised
     try:
         guess = guess_columns(rows)
+        inside = None
+        for name in rows.lists if guess.missing else ():
+            inner = join_rows([read_rows(path, name), *_read_others(others, name)])
+            of_inner = guess_columns(inner)
+            if not of_inner.missing:
+                rows, guess, inside = inner, of_inner, name
+                break
     except NoBehavioursError as error:
         raise DataError(f"{path}: {error}") from None
+    nested = _explain_nested(path, rows, guess)
+    if nested is not None:
+        raise DataError(f"{path}: {nested}")
     if not guess.is_named and (guess.missing or rows.broken > rows.rows):
-        raise DataError(f"{path}: of no known format: its columns are {list_names(rows.names)}; {_EXPECTED}")
+        why = _describe_lines(texts) or f"its columns are {list_names(rows.names)}; {_EXPECTED}"
+        raise DataError(f"{path}: of no known format: {why}")
     what = "rows with their histories" if guess.data["source"] == "rows" else "a table"
-    return Recognised(guess.data["source"], f"{what}, {rows.form}", "events", rows=rows, guess=guess)
+    of_list = "" if inside is None else f", a row for each object of its lists '{inside}'"
+    return Recognised(guess.data["source"], f"{what}, {rows.form}{of_list}", "events", rows=rows, guess=guess)
 
 
-def read_rows(path: Path) -> FirstRows:
+def read_rows(path: Path, inside: str | None = None) -> FirstRows:
     """Read the first rows of a file; a first line that looks like the others is a row and no header.
+
+    Args:
+        inside: a list of objects, which are the rows.
 
     Raises:
         DataError: if it cannot be read.
     """
-    rows = read_first_rows(path)
+    rows = read_first_rows(path, inside=inside)
     columns = [rows.values.get(name, ()) for name in rows.names]
     if rows.dialect is not None and rows.has_header and rows.rows and is_row(rows.names, columns):
         return read_first_rows(path, FormatConfig(header=False))
     return rows
+
+
+def _read_others(paths: Sequence[Path], inside: str | None = None) -> Iterator[FirstRows]:
+    for path in paths:
+        with suppress(DataError):  # said when the whole log is read
+            yield read_rows(path, inside)
+
+
+def _describe_lines(lines: Sequence[str]) -> str | None:
+    """What keeps lines from being rows, and what to do; None if nothing is known."""
+    if lines and lines[0].startswith("#"):
+        return "it begins with a comment, '#...'; remove such lines"
+    if all(map(_WORDS.fullmatch, lines)) and len({len(re.split(r"[ ,\t]", line)) for line in lines}) > 2:
+        return "its lines have several lengths; if each holds a user's items, write a line for each item"
+    return None
+
+
+def _explain_nested(path: Path, rows: FirstRows, guess: Guess) -> str | None:
+    """What to do if a file's items are inside lists or objects that cannot be rows; None if it is no such file."""
+    nested = [name for name in rows.nested if not any(each.startswith(f"{name}.") for each in rows.names)]
+    if "columns.item" not in guess.missing or not nested:
+        return None
+    names = ['"{}"'.format(name.replace('"', '""')) for name in nested]
+    parts = [f"unnest({name}) AS {name}" for name in names] if names[1:] else [f"unnest({names[0]}, recursive := true)"]
+    file = "'{}'".format(str(path).replace("'", "''"))
+    return (
+        f"no column names an item, and each row holds lists or objects ({', '.join(nested)}): if these are the user's "
+        "events, write a row for each and inspect that, as by DuckDB's "
+        f"COPY (FROM {file} SELECT * EXCLUDE ({', '.join(names)}), {', '.join(parts)}) TO 'events.parquet'"
+    )
 
 
 def _read_head(path: Path) -> list[bytes]:

@@ -21,6 +21,8 @@ _SURE_HISTORY = re.compile(r"hist|_seq(?:uence)?s?$")
 _NUMBERED = re.compile(r"(.*[^0-9])([0-9]+)")
 _LEAST_NUMBERED = 3
 _CHECKED = 2_000
+_LEAST_PARALLEL = 0.8  # of the rows with behaviours
+_LEAST_GROWN = 2
 _LEAST_SHARE = 0.3  # of the behaviours of a column, whose items are the rows' items
 
 # [rows] the behaviours of each row.
@@ -29,14 +31,15 @@ Lists = Sequence[Sequence[str]]
 
 def find_histories(
     rows: FirstRows, items: Collection[str], chosen: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Any]], str, list[str]]:
+) -> tuple[dict[str, dict[str, Any]], str, list[str], list[str]]:
     """Find `data.sequences`.
 
     Args:
         items: the ids of the items of the rows. chosen: role -> column.
 
     Returns:
-        Name -> sequence, the history first; counts in words; and the columns in use. All are empty if there is none.
+        Name -> sequence, the history first; counts in words; the columns in use; and remarks. All are empty if there
+        is none.
     """
     lists = {name: found for name in rows.values if name not in chosen.values() and (found := _take_lists(rows, name))}
     numbered = _find_numbered(rows)
@@ -52,7 +55,7 @@ def find_histories(
     histories = sorted(of_items, key=lambda name: -shares[name]) or named[:1]
     left = list(lists)
     sequences: dict[str, dict[str, Any]] = {}
-    counts = ""
+    counts, remarks = "", list[str]()
     for name in histories:
         if name not in left:
             continue  # parallel to another one
@@ -64,9 +67,18 @@ def find_histories(
         if padding is not None:
             sequence["padding"] = padding
         parallel = [each for each in left if each != name and _are_parallel(values, lists[each][1])]
+        for each in parallel:
+            differing = sum(len(one) != len(other) for one, other in zip(values, lists[each][1], strict=True))
+            if differing:
+                remarks.append(
+                    f"'{each}' is taken to be parallel to '{name}', though its list has another length in "
+                    f"{differing:,} of {len(values):,} rows, which are bad rows: write lists of one length, or remove "
+                    f"'{each}' from data.sequences"
+                )
         sequence |= _describe_parallel(rows, parallel, lists, chosen)
         times = [each for each in parallel if "timestamp" in sequence and str(sequence["timestamp"]) == each]
-        if times and _are_newest_first(lists[times[0]][1]):
+        of_users = rows.values.get(chosen.get("user", ""), ())
+        if _are_newest_first(lists[times[0]][1]) if times else _grow_in_front(of_users, values, padding):
             sequence["order"] = "newest_first"
         left = [each for each in left if each not in (name, *parallel)]
         if not sequences:
@@ -74,7 +86,7 @@ def find_histories(
             counts = f"{shares[name]:.0%} of its ids are items of rows, median length {lengths[len(lengths) // 2]}"
         sequences[name.rstrip("_*") if sequences else "history"] = sequence
     used = [each for name in lists if name not in left for each in numbered.get(name.removesuffix("*"), [name])]
-    return sequences, counts, used
+    return sequences, counts, used, remarks
 
 
 def _take_lists(rows: FirstRows, name: str) -> tuple[str | None, Lists] | None:
@@ -122,8 +134,9 @@ def _find_padding(lists: Lists, items: Collection[str]) -> str | None:
 
 
 def _are_parallel(one: Lists, other: Lists) -> bool:
-    equal = sum(len(first) == len(second) for first, second in zip(one, other, strict=True))
-    return 100 * equal >= 99 * len(one) and any(len(row) > 1 for row in one)
+    pairs = [(len(first), len(second)) for first, second in zip(one, other, strict=True) if first or second]
+    equal = sum(first == second for first, second in pairs)
+    return equal >= _LEAST_PARALLEL * len(pairs) and any(len(row) > 1 for row in one)
 
 
 def _are_newest_first(times: Lists) -> bool:
@@ -132,6 +145,19 @@ def _are_newest_first(times: Lists) -> bool:
     are_numbers = all(is_number(each) for pair in ends for each in pair)
     falling = sum(float(first) > float(last) if are_numbers else first > last for first, last in ends)
     return 2 * falling > len(ends)
+
+
+def _grow_in_front(users: Sequence[str], lists: Lists, padding: str | None) -> bool:
+    """Whether a user's longer lists mostly end like the shorter one before or after them, instead of beginning so."""
+    last: dict[str, list[str]] = {}
+    in_front = 0
+    for user, row in zip(users, lists, strict=False):
+        ids = [each for each in row if each != padding]
+        short, long = sorted((last.get(user, []), ids), key=len)
+        if 0 < len(short) < len(long):
+            in_front += (long[-len(short) :] == short) - (long[: len(short)] == short)
+        last[user] = ids
+    return in_front > _LEAST_GROWN
 
 
 def _describe_parallel(

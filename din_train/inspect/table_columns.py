@@ -1,7 +1,9 @@
 """The columns of a file of rows: what each is for, by its name and its values, as keys of `data`."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from din_train.config.column_roles import FILE_ORDER
 from din_train.inspect.click_columns import choose_clicks, remark_on_clicks
@@ -12,6 +14,7 @@ from din_train.inspect.column_values import (
     count_distinct,
     depends_on,
     find_list_separator,
+    find_shape,
     find_time_form,
     is_number,
 )
@@ -23,7 +26,7 @@ from din_train.logs.first_rows import FirstRows
 # Role -> names that a column of it has, in lower case without what is no letter or digit; the first one is taken.
 COLUMN_NAMES = {
     "user": "userid user uid reviewerid visitorid customerid custid customer memberid member buyerid accountid account "
-    "personid profileid viewerid listenerid cookieid deviceuserid msno sessionid session",
+    "personid profileid viewerid listenerid cookieid deviceuserid userpseudoid fullvisitorid msno sessionid session",
     "item": "itemid item iid parentasin asin productid product movieid movie skuid sku goodsid goods articleid article "
     "videoid newsid songid trackid artistid bookid isbn animeid gameid venueid locationid poiid businessid documentid "
     "contentid postid photoid jobid recipeid beerid creativeid adgroupid adid aid stockcode targetitem targetitemid "
@@ -38,9 +41,18 @@ COLUMN_NAMES = {
 }
 NEEDED = ("user", "item", "timestamp")
 
+_MEASURE = re.compile(r"time|duration|dwell|price|amount|count|quantity|qty|score|rank|position|(?:^|_)(?:age|lat|lon)")
 _LIST_FIELD = re.compile(r"genre|categor|tag|topic|keyword|class|feat|token")
+_ROW_NUMBERS = ("", "index", "unnamed0", "indexlevel0", "id", "rowid", "rownames", "rownumber", "row", "x", "no")
 _MANY = 10  # columns
 _LONGEST_ID = 64
+_LEAST_USUAL = 0.02
+_TIME_NAME = re.compile("time|date|_at$|_ts$|when|day")
+# What is no time -> what to do.
+_ODD_TIMES = (
+    (r"[0-9]{1,2}:[0-9]{2}.*", ", a time of day: join it with the day in one column, or a day's events have no order"),
+    (r"[1-6][0-9]{4}(?:\.[0-9]+)?", ", days since 1900, as a spreadsheet has them, it seems: write them as dates"),
+)
 
 
 class NoBehavioursError(Exception):
@@ -50,6 +62,10 @@ class NoBehavioursError(Exception):
 def guess_columns(rows: FirstRows) -> Guess:
     """Guess the keys of `data` that say what the columns are for."""
     guess = Guess({"source": "table", "columns": {}})
+    numbers = find_row_numbers(rows)
+    if numbers:
+        guess.remarks.append(f"not used, since it numbers the rows: {', '.join(map(repr, numbers))}")
+        rows = replace(rows, values={name: values for name, values in rows.values.items() if name not in numbers})
     chosen = _choose_byname_column(rows, guess)
     items = _choose_impressions(rows, guess, chosen)
     _choose_time(rows, guess, chosen)
@@ -61,7 +77,8 @@ def guess_columns(rows: FirstRows) -> Guess:
     if items is None:
         items = set(rows.values[chosen["item"]]) if "item" in chosen else set()
     guess.items = items
-    sequences, counts, lists = find_histories(rows, items, chosen)
+    sequences, counts, lists, of_lists = find_histories(rows, items, chosen)
+    guess.remarks += of_lists
     if sequences:
         guess.data |= {"source": "rows", "sequences": sequences}
         guess.comments["sequences"] = counts
@@ -86,6 +103,13 @@ def guess_columns(rows: FirstRows) -> Guess:
     return guess
 
 
+def find_row_numbers(rows: FirstRows) -> list[str]:
+    """Columns that programs add to number the rows: pandas' index, R's row names."""
+    named = (name for name in rows.values if simplify_name(name) in _ROW_NUMBERS and rows.has_header)
+    runs = [tuple(map(str, range(first, first + rows.rows))) for first in (0, 1)]
+    return [name for name in named if name.startswith("__index_level_") or tuple(rows.values[name]) in runs]
+
+
 def _refuse_without_users(rows: FirstRows, chosen: Mapping[str, str], label: Feedback | None) -> None:
     """Refuse a table of features for click prediction without users, such as Criteo's and Avazu's.
 
@@ -107,7 +131,8 @@ def _refuse_without_users(rows: FirstRows, chosen: Mapping[str, str], label: Fee
 
 def _choose_byname_column(rows: FirstRows, guess: Guess) -> dict[str, str]:
     """Role -> column, if a column has one of its names and such values; times are chosen apart."""
-    plain = {simplify_name(name): name for name in reversed(list(rows.values))}
+    names = list(reversed(list(rows.values)))
+    plain = {simplify_name(name.rpartition(".")[2]): name for name in names} | {simplify_name(n): n for n in names}
     chosen: dict[str, str] = {}
     for role, known in COLUMN_NAMES.items():
         for column in (plain[each] for each in known.split() if each in plain and role != "timestamp"):
@@ -145,13 +170,13 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
         filled = take_filled(values)
         is_named = simplify_name(name) in COLUMN_NAMES["timestamp"].split()
         if name not in chosen.values() and filled and len(filled) >= (0.5 if is_named else 0.95) * rows.rows:
-            forms[name] = find_time_form(filled)
+            forms[name] = find_time_form(_drop_odd_ones(filled) if is_named else filled)
     known = COLUMN_NAMES["timestamp"].split()
     named = sorted(
         (name for name in forms if simplify_name(name) in known), key=lambda name: known.index(simplify_name(name))
     )
     times = [name for name, form in forms.items() if form is not None]
-    hinted = [name for name in times if re.search("time|date|_at$|_ts$|when|day", name.lower())]
+    hinted = [name for name in times if _TIME_NAME.search(name.lower())]
     best = next((name for name in named if forms[name]), None)
     if best is None and (hinted or times):
         best = max(hinted or times, key=lambda name: len(set(rows.values[name])))
@@ -160,10 +185,13 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
             name for name in named if all(re.fullmatch("[0-9]+", each) for each in take_filled(rows.values[name]))
         )
         best = next(counters, None)
+    if best is None:
+        named = [name for name in forms if name in named or _TIME_NAME.search(name.lower())]
     for name in named:
         if name != best and forms[name] is None:
             odd = next((each for each in take_filled(rows.values[name]) if find_time_form([each]) is None), "")
-            guess.remarks.append(f"column '{name}' is not taken for the timestamp: it has '{odd[:40]}'")
+            what = f"column '{name}' is not taken for the timestamp: it has '{odd[:40]}'"
+            guess.remarks.append(what + next((hint for form, hint in _ODD_TIMES if re.fullmatch(form, odd)), ""))
     if best is None:
         return
     chosen["timestamp"] = best
@@ -175,12 +203,23 @@ def _choose_time(rows: FirstRows, guess: Guess, chosen: dict[str, str]) -> None:
         guess.comments["columns.timestamp"] = f"other times: {list_names(others)}" if others else "by its values"
 
 
+def _drop_odd_ones(values: Sequence[str]) -> list[str]:
+    """The values without those that are written like hardly any other one, if they are few: units, a total."""
+    shapes = list(map(find_shape, values))
+    counts = Counter(shapes)
+    usual = [value for value, shape in zip(values, shapes, strict=True) if counts[shape] >= _LEAST_USUAL * len(values)]
+    return usual if len(usual) >= (1 - _LEAST_USUAL) * len(values) else list(values)
+
+
 def _choose_by_value(rows: FirstRows, chosen: dict[str, str], used: Sequence[str], *, has_items: bool) -> None:
     """Users and items that no name tells: the first columns of short texts that are there more than once."""
     for role in ("user", "item"):
         if role in chosen or (role == "item" and has_items):
             continue
-        candidates = [name for name in rows.values if _may_be_ids(rows, name) and name not in (*chosen.values(), *used)]
+        of_others = {name for other, known in COLUMN_NAMES.items() if other != role for name in known.split()}
+        free = [name for name in rows.values if name not in (*chosen.values(), *used)]
+        candidates = [name for name in free if simplify_name(name) not in of_others and _may_be_ids(rows, name)]
+        candidates.sort(key=lambda name: _MEASURE.search(name.lower()) is not None)
         repeated = [name for name in candidates if count_distinct(rows.values[name]) < rows.rows]
         if len(repeated) > (role == "user" and not has_items and "item" not in chosen):
             candidates = repeated

@@ -27,6 +27,7 @@ __all__ = [
     "RawLog",
     "RawSamples",
     "field_column",
+    "find_files",
     "find_missing",
     "input_files",
     "list_file_keys",
@@ -56,7 +57,7 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
     Raises:
         DataError: where a file is missing, damaged, of another format, or has too many bad lines or no event.
     """
-    files = _find_files(data)
+    files = find_files(data)
     match data.source:
         case "table" if data.columns is not None:
             return read_table(data, data.columns, files["events"], folder, progress)
@@ -76,7 +77,7 @@ def list_file_keys(data: DataConfig) -> tuple[str, ...]:
 
 def read_samples(data: DataConfig, folder: Path, progress: Progress) -> RawSamples:
     """Read the rows that `data` names, which hold their histories, as `read_log` reads a log."""
-    files = _find_files(data)
+    files = find_files(data)
     return read_sample_files(data, {split: files[split] for split in ROW_SPLITS if split in files}, folder, progress)
 
 
@@ -93,7 +94,7 @@ def input_files(data: DataConfig) -> tuple[Path, ...]:
 
 def readable_files(data: DataConfig) -> tuple[Path, ...]:
     """The same, a Delta table as its folder."""
-    return tuple(path for paths in _find_files(data).values() for path in paths)
+    return tuple(path for paths in find_files(data).values() for path in paths)
 
 
 def find_missing(data: DataConfig) -> list[Path]:
@@ -106,7 +107,7 @@ def _exists(path: Path) -> bool:
     return path.exists() if is_remote(path) else os.path.exists(path)  # noqa: PTH110 - raises nothing
 
 
-def _find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
+def find_files(data: DataConfig) -> dict[str, tuple[Path, ...]]:
     """Config key -> its files: one, or those of a glob or a folder, by name."""
     files: dict[str, tuple[Path, ...]] = {}
     problems = []

@@ -15,8 +15,8 @@ from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.logs.lines import read_head, split_lines
 
-_FORMS = {"\t": "tab-separated", ",": "comma-separated"}
-_OTHER_DELIMITERS = (";", "|", "::")
+_FORMS = {"\t": "tab-separated", ",": "comma-separated", " ": "separated by blanks"}
+_OTHER_DELIMITERS = (";", "|", "::", " ")
 _BACKSLASH = "\\"
 _TYPED_ROWS = 200
 # What another way of quoting must read beside the plain one: this share of the lines that speak for it, and so many
@@ -24,6 +24,10 @@ _TYPED_ROWS = 200
 _LEAST_GAIN, _LEAST_GAIN_TO_LOSS = 0.25, 10
 # What stands for a delimiter of several characters while Python's csv cuts a line; no log has it.
 _STAND_IN = "\uffff"
+
+# Between blanks, several of them are as one, and those at the ends of a line are none.
+_NEEDLESS_BLANKS = re.compile(rb"^ +| +(?=\r?$)|(?<= ) +", re.MULTILINE)
+_END_BLANKS = re.compile(r" +(?=\r?$)", re.MULTILINE)
 
 # A record over several lines has at most this many.
 MAX_RECORD_LINES = 1000
@@ -82,6 +86,7 @@ class RecordReader:
             quotechar=dialect.quote or None,
             quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
             escapechar=escape or None,
+            skipinitialspace=dialect.delimiter == " ",
             strict=True,
         )
 
@@ -101,6 +106,8 @@ class RecordReader:
         shown = text.decode(errors="surrogateescape")
         if self._escaped is not None and self._escape in shown:
             shown = self._escaped.sub(lambda found: found[0] if found[1] else 2 * self._escape, shown)
+        if self._delimiter == " ":
+            shown = _END_BLANKS.sub("", shown)
         return shown if len(self._delimiter) == 1 else shown.replace(self._delimiter, _STAND_IN)
 
     def _restore(self, fields: list[str]) -> list[str]:
@@ -154,6 +161,8 @@ def find_dialect(path: Path, given: FormatConfig) -> tuple[Dialect, list[str]]:
     except csv.Error:
         has_return = b"\r" in lines[0].rstrip(b"\r")
         raise _no_header(path, "carriage return inside the line" if has_return else "broken quotes") from None
+    if given.header is not False:
+        names = _complete_header(names, lines, dialect)
     has_header = not _is_row(names, lines, dialect) if given.header is None else given.header
     if has_header and not _are_utf_8(names):
         raise _no_header(path, "invalid UTF-8")
@@ -161,6 +170,17 @@ def find_dialect(path: Path, given: FormatConfig) -> tuple[Dialect, list[str]]:
         raise _no_header(path, "NUL character")
     dialect = replace(dialect, has_header=has_header)
     return dialect, names if has_header else [str(place) for place in range(1, len(names) + 1)]
+
+
+def _complete_header(names: list[str], lines: Sequence[bytes], dialect: Dialect) -> list[str]:
+    """The names of a header that lacks one: of R's row names, the first column, or of nothing, after the last sign."""
+    rows = list(islice(_read_rows(lines, dialect), _TYPED_ROWS))
+    widths = {len(row) for row in rows}
+    if min(len(names), len(rows)) < 2 or widths != {len(names) + 1} or any(map(_NUMBER_OR_TIME.fullmatch, names)):
+        return names
+    if not any(row[-1] for row in rows):
+        return [*names, ""]
+    return ["", *names] if len({row[0] for row in rows}) == len(rows) else names
 
 
 def _are_utf_8(names: Sequence[str]) -> bool:
@@ -217,12 +237,33 @@ def _find_signs(lines: Sequence[bytes], given: FormatConfig, encoding: str) -> D
         delimiters = [given.delimiter]
     is_only = len(delimiters) == 1
     unquoted = [Dialect(each, "", "", encoding, has_header=True, is_multiline=False) for each in delimiters]
-    found = [_find_quotes(lines, given, each, is_only=is_only) for each in unquoted]
+    found = [_find_quotes(_mend_header(lines, each), given, each, is_only=is_only) for each in unquoted]
     best, most = found[0]
     for other, score in found[1:]:
         if score > 1.2 * most and score > 0.9 * len(lines):
             best, most = other, score
     return best
+
+
+def _mend_header(lines: Sequence[bytes], unquoted: Dialect) -> Sequence[bytes]:
+    """The lines with one sign between fields, and with a name for each column."""
+    if unquoted.delimiter == " ":
+        lines = split_lines(drop_needless_blanks(b"\n".join(lines)))
+    quoted = replace(unquoted, quote='"')
+    try:
+        names, _ = RecordReader(lines, quoted).read(0, 1)
+    except csv.Error:
+        return lines
+    all_names = _complete_header(names, lines, quoted)
+    if all_names == names:
+        return lines
+    added = [lines[0], b"-"] if all_names[:-1] == names else [b"-", lines[0]]
+    return [unquoted.delimiter.encode().join(added), *lines[1:]]
+
+
+def drop_needless_blanks(content: bytes) -> bytes:
+    """Lines between blanks with one blank between fields, and none at their ends."""
+    return _NEEDLESS_BLANKS.sub(b"", content)
 
 
 def _find_quotes(
@@ -240,7 +281,7 @@ def _find_quotes(
     some = sign.encode() in head
     if given.quote == "":
         candidates = [unquoted]
-    elif given.quote is not None or unquoted.delimiter in (",", ";"):
+    elif given.quote is not None or unquoted.delimiter in (",", ";", " "):
         candidates = [quoted]
     else:
         candidates = [unquoted, quoted] if some else [unquoted]

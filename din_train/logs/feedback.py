@@ -16,7 +16,7 @@ from typing import Literal
 from din_train.config import DataConfig
 from din_train.config.column_roles import ROLES
 from din_train.errors import DataError
-from din_train.logs.first_rows import FirstRows, read_first_rows
+from din_train.logs.first_rows import FirstRows, join_rows, read_first_rows
 from din_train.logs.labels import LabelRule
 from din_train.logs.rejects import BadLine
 from din_train.printable import make_printable
@@ -24,16 +24,21 @@ from din_train.printable import make_printable
 _MOST_TYPES = 20
 _TYPES_SHOWN = 8
 _COLUMNS_SHOWN = 5
+_MOST_FILES = 8  # looked at
 _VALUE_SHOWN = 40
 _OPPOSITE_SHARE = 0.99
 
 # Names in lower case without what is no letter or digit. Of labels those of clicks come first; the first one is taken.
 _LABEL_NAMES = (
     "label click clicked isclick isclicked clk isclk hasclicked wasclicked clickflag target y conversion converted "
-    "isconverted purchase purchased buy bought isbuy order ordered install installed like liked islike positive "
+    "isconverted purchase purchased buy bought isbuy booked isbooked isbooking order ordered install "
+    "installed like liked islike positive "
     "ispositive interaction interacted feedback response reward engaged isread read rating"
 )
 _OPPOSITE_NAME = re.compile(r"^(?:non?|not|un|neg|dis|skip|miss)")
+_NO_CLICK_NAME = re.compile(
+    r"^(?:is|has|was)?(?:(?:non?|not|un|dis)(?:cli?c?k|lik|buy|purchas|order|read|rated)|skip|hate)"
+)
 _RATING_NAME = re.compile(r"^(?:rating|rate|score|star|overall|grade|vote)s?(?:value)?$|(?:rating|stars)$")
 _STRENGTH_NAME = re.compile(
     r"^(?:watch|play|view|dwell|read|listen)(?:ing|ed)?(?:ratio|duration|times?|ms|s|count)$|^plays$"
@@ -48,7 +53,13 @@ _VIEWED = "view views viewed pageview pv detail visit open ansicht angesehen auf
 _CLICKED = (
     "click clicks clicked clk cart carts addtocart add2cart basket buy bought purchase purchased transaction order "
     "orders checkout pay payment fav favorite favourite wish wishlist collect like share comment follow play listen "
-    "watch finish download install read bookmark save rate subscribe klick geklickt kauf gekauft warenkorb bestellung"
+    "watch finish download install read bookmark save rate subscribe clickout select klick geklickt "
+    "kauf gekauft warenkorb bestellung"
+)
+# Numbers as types -> what they are in the logs that are published; the first is the click, and is part of the others.
+_CODES = (
+    ({"0", "1", "2", "3"}, "0 click, 1 cart, 2 buy, 3 favourite (Tmall's order)"),
+    ({"1", "2", "3", "4"}, "1 click, 2 favourite, 3 cart, 4 buy (Tianchi's order)"),
 )
 _NEITHER = "dislike skip remove removed delete search unfollow unlike return refund"
 # Scales by which a column is taken for a rating whatever its name.
@@ -70,6 +81,8 @@ class Feedback:
     is_readable: whether `data.columns.label` may name it.
     at_least: of a rating, what may be a click; None if nothing tells.
     click, impression: of events, the types that may be clicks and those that show an item; none if nothing tells.
+    note: what numbers are taken for, as types; or what a rating may mean that is no rating.
+    is_opposite: of a label, whether its name says that its 1s are no clicks.
     """
 
     column: str
@@ -80,10 +93,14 @@ class Feedback:
     at_least: float | None = None
     click: Sequence[str] = ()
     impression: Sequence[str] = ()
+    note: str = ""
+    is_opposite: bool = False
 
     @property
     def advice(self) -> str:
         """What to do if it tells which rows are clicks."""
+        if self.is_opposite:
+            return "write a column of its opposite, whose 1s are clicks, and name that in data.columns.label"
         if self.kind == "label" and not self.is_readable:
             return "write it as 0 and 1 and name it in data.columns.label"
         return f"name it in data.columns.{_KEYS[self.kind]}"
@@ -119,14 +136,19 @@ def choose_label(found: Sequence[Feedback]) -> tuple[Feedback | None, str | None
     return chosen, other.column if other else None
 
 
-def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
-    """One line about the columns of a table without labels that say which of its rows are clicks; None if none does."""
+def describe_unused_feedback(data: DataConfig, paths: Sequence[Path]) -> str | None:
+    """One line about the columns of a table without labels that say which of its rows are clicks; None if none does.
+
+    Args:
+        paths: the files of the log; some of them are looked at.
+    """
     columns = data.columns
     if data.source != "table" or columns is None or columns.label is not None or columns.events is not None:
         return None
     used = {*(getattr(columns, role) for role in ROLES), *data.item_fields, *data.user_fields, *data.context_fields}
+    looked_at = paths[:: -(-len(paths) // _MOST_FILES)]
     try:
-        rows = read_first_rows(path, data.format)
+        rows = join_rows([read_first_rows(path, data.format) for path in looked_at])
     except DataError:
         return None  # said by the reader itself
     found = find_feedback(rows, used)
@@ -135,9 +157,10 @@ def describe_unused_feedback(data: DataConfig, path: Path) -> str | None:
     shown = "; ".join(f"column '{_shorten(each.column)}' holds {each.holds}" for each in found[:_COLUMNS_SHOWN])
     more = f"; and {len(found) - _COLUMNS_SHOWN} columns more" if len(found) > _COLUMNS_SHOWN else ""
     advice = f"if it tells which rows are clicks, {', or '.join({each.advice: None for each in found})}"
+    files = f" of {len(looked_at)} of its {len(paths)} files" if len(paths) > 1 else ""
     return (
-        f"{path}: all rows are taken as clicks, though what is not used may tell which are: {shown}{more} "
-        f"({rows.describe_rows()}); {advice}"
+        f"{data.events}: all rows are taken as clicks, though what is not used may tell which are: {shown}{more} "
+        f"({rows.describe_rows()}{files}); {advice}"
     )
 
 
@@ -166,6 +189,9 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
             denied := {found[1] for each in lower if (found := _NEGATION.fullmatch(each))} & lower
         ):
             return _describe_label(name, texts, counts, denied)
+        codes = next((each for each in _CODES if counts.keys() <= each[0]), None)
+        if _EVENT_NAME.search(plain) and codes is not None:
+            return Feedback(name, "events", _list_counts(counts) + missing, click=[min(codes[0])], note=codes[1])
         click, impression, known = _sort_types([each for each, _ in counts.most_common()])
         if _EVENT_NAME.search(plain) or (known >= 2 and 2 * known > len(counts)):
             return Feedback(name, "events", _list_counts(counts) + missing, click=click, impression=impression)
@@ -214,7 +240,8 @@ def _describe_label(name: str, texts: Sequence[str], counts: Counter[str], yes: 
     values = " and ".join(sorted(_shorten(value) for value in counts))
     holds = f"{values} ({sum(shares[each] for each in ones):.1%} are {' or '.join(sorted(ones))})"
     missing = f", none in {texts.count(''):,}" if "" in texts else ""
-    return Feedback(name, "label", holds + missing, positive, _are_readable(counts))
+    is_opposite = _NO_CLICK_NAME.search(simplify_name(name)) is not None
+    return Feedback(name, "label", holds + missing, positive, _are_readable(counts), is_opposite=is_opposite)
 
 
 def _are_readable(values: Collection[str]) -> bool:
@@ -235,7 +262,10 @@ def _describe_ratings(name: str, numbers: Counter[float], missing: str, *, is_su
         enough = min(number for number in numbers if number >= enough)
     share = sum(count for number, count in numbers.items() if number >= enough) / numbers.total()
     holds = f"{min(numbers):g} to {high:g} ({share:.1%} are {enough:g} or more){missing}"
-    return Feedback(name, "rating", holds, at_least=enough if is_sure and 0 < share < 1 else None)
+    low = min(numbers)
+    is_none = low in (-1, 0) and all(number >= 1 for number in numbers if number != low)
+    note = f"'{name}' is {low:g} in {numbers[low]:,} rows, which may mean that there is no rating" if is_none else ""
+    return Feedback(name, "rating", holds, at_least=enough if is_sure and 0 < share < 1 else None, note=note)
 
 
 def _list_counts(counts: Counter[str]) -> str:

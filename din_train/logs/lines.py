@@ -21,6 +21,7 @@ _BOMB_BYTES, _BOMB_RATIO = 1 << 24, 200
 
 _BOM = b"\xef\xbb\xbf"
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SHEETS = (".xlsx", ".xlsm", ".xlsb", ".ods")
 _OTHER_PACKINGS = {
     "zip": re.compile(rb"PK\x03\x04"),
     "bzip2": re.compile(rb"BZh\d1AY&SY"),
@@ -155,6 +156,8 @@ def _find_packing(path: Path) -> str:
     magic = read_magic(path)
     for name, pattern in _OTHER_PACKINGS.items():
         if pattern.match(magic):
+            if path.suffix.lower() in _SHEETS:
+                raise DataError(f"{path}: a spreadsheet, which is not read; save its sheet as CSV and give that file")
             raise DataError(
                 f"{path}: packed with {name}, expected plain text, gzip or zstd; unpack it, or pack it with gzip"
             )

@@ -21,7 +21,7 @@ from din_train.logs.chunks import Chunk, regroup
 from din_train.logs.columns import find_columns
 from din_train.logs.delta import is_delta_table, measure_input, open_delta, read_delta_schema
 from din_train.logs.dialect import Dialect, find_dialect, read_decoded_head
-from din_train.logs.json_rows import JsonText
+from din_train.logs.json_rows import JsonText, list_of
 from din_train.logs.lines import read_magic
 from din_train.logs.log import Progress
 from din_train.logs.text_columns import read_text_rows
@@ -43,7 +43,7 @@ class RowFile:
 
     schema: of text and JSON, strings (or lists of them). Folders such as `day=2020-01-01` are columns, the last ones.
     form: what it was read as, for messages. has_header: whether its columns have names; else they are '1', '2', ...
-    dialect: of delimited text, else None.
+    dialect: of delimited text, else None. is_typed: whether columns have types, which text and JSON have not.
     """
 
     path: Path
@@ -51,6 +51,7 @@ class RowFile:
     form: str
     has_header: bool
     dialect: Dialect | None
+    is_typed: bool
     _partitions: Mapping[str, str | None]
     _read: _Read = field(repr=False)
 
@@ -84,12 +85,13 @@ class RowFile:
         """Chunks of `rows` rows, the last one shorter; where they begin depends on the rows alone.
 
         Args:
-            columns: the names of those that are wanted, in the order they come; all if left out.
+            columns: the names of those that are wanted, in the order they come; if left out, all that are not inside a
+                list of objects.
 
         Raises:
             DataError: where the file cannot be read to its end, or has two columns of a name.
         """
-        wanted = list(self.schema.names if columns is None else columns)
+        wanted = list(self.list_columns() if columns is None else columns)
         self.check_names_differ(wanted)
         own = [name for name in self.schema.names if name not in self._partitions]
         taken = [name for name in wanted if name in own] or own[:1]
@@ -100,6 +102,22 @@ class RowFile:
                     value = pa.repeat(pa.scalar(self._partitions[name], pa.string()), table.num_rows)
                     table = table.append_column(name, value)
             yield Chunk(table.select(wanted), chunk.lines, chunk.broken, chunk.texts)
+
+    def list_columns(self, inside: str | None = None) -> list[str]:
+        """The names of the columns of a row: those that are in no list of objects.
+
+        Args:
+            inside: a list of objects that are the rows, whose columns come too; lists beside it do not.
+        """
+        if inside is None:
+            return [each.name for each in self.schema if list_of(each) is None]
+        around = [each.name for each in self.schema if list_of(each) is None and not pa.types.is_list(each.type)]
+        return [*around, *(each.name for each in self.schema if list_of(each) == inside)]
+
+    @property
+    def lists_of_objects(self) -> tuple[str, ...]:
+        """The lists whose objects may be rows."""
+        return tuple(dict.fromkeys(name for each in self.schema if (name := list_of(each)) is not None))
 
     def check_names_differ(self, columns: Sequence[str]) -> None:
         """Refuse a column that is there more than once.
@@ -124,7 +142,7 @@ def open_row_file(path: Path, format: FormatConfig | None = None) -> RowFile:
         DataError: where the file cannot be read, or is text without a first line that can be read.
     """
     given = FormatConfig() if format is None else format
-    dialect = None
+    dialect = text = None
     is_delta = is_delta_table(path)
     magic = b"" if is_delta else read_magic(path)
     read: _Read
@@ -144,7 +162,8 @@ def open_row_file(path: Path, format: FormatConfig | None = None) -> RowFile:
     partitions = {name: value for name, value in find_partitions(path).items() if name not in schema.names}
     for name in partitions:
         schema = schema.append(pa.field(name, pa.string()))
-    return RowFile(path, schema, form, dialect is None or dialect.has_header, dialect, partitions, read)
+    is_typed = dialect is None and text is None
+    return RowFile(path, schema, form, dialect is None or dialect.has_header, dialect, is_typed, partitions, read)
 
 
 def find_partitions(path: Path) -> dict[str, str | None]:

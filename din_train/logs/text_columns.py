@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from din_train.logs.chunks import Chunk
-from din_train.logs.dialect import MAX_RECORD_LINES, Dialect, RecordReader
+from din_train.logs.dialect import MAX_RECORD_LINES, Dialect, RecordReader, drop_needless_blanks
 from din_train.logs.expressions import flatten
 from din_train.logs.lines import MAX_LINE_BYTES, read_blocks
 from din_train.logs.log import Progress
@@ -111,6 +111,7 @@ class _Cutter:
         self._schema = pa.schema([(name, pa.string()) for name in wanted])
         self._quote, self._delimiter = dialect.quote.encode(), dialect.delimiter.encode()
         self._is_simple = len(self._delimiter) == 1
+        self._field_sign = self._delimiter.strip(b" ") or b"\0"  # on a line that is not blank though it has no field
         self._mender = _Mender(dialect)
 
     def cut_blocks(self, blocks: Iterator[tuple[int, bytes]]) -> Iterator[Chunk]:
@@ -132,7 +133,7 @@ class _Cutter:
         end = len(block) if odd.rest is None else odd.rest
         is_plain = np.ones(end, bool)
         is_plain[odd.taken] = False
-        is_plain[[line for line in block.find_blank_lines(self._delimiter) if line < end]] = False
+        is_plain[[line for line in block.find_blank_lines(self._field_sign) if line < end]] = False
         plain_lines = np.flatnonzero(is_plain)
         columns, bad = self._cut_plain_lines(block, is_plain, len(plain_lines))
         broken = odd.broken | dict.fromkeys(plain_lines[bad].tolist(), _WRONG_WIDTH)
@@ -157,6 +158,8 @@ class _Cutter:
         content, delimiter = block.content, self._dialect.delimiter
         if count < len(is_plain) or count < len(block):
             content = block.join(np.flatnonzero(is_plain))
+        if delimiter == " ":
+            content = drop_needless_blanks(content)
         if not self._is_simple:
             content, delimiter = content.replace(self._delimiter, _STAND_IN.encode()), _STAND_IN
         try:
@@ -222,7 +225,7 @@ class _Cutter:
                 continue
             after = line + 1
             raw = block[line]
-            if not raw.strip() and self._delimiter not in raw:
+            if not raw.strip() and self._field_sign not in raw:
                 odd.taken.append(line)
                 continue
             fields, has_return = None, b"\r" in raw.removesuffix(b"\n").removesuffix(b"\r")

@@ -1,6 +1,5 @@
 """`din-train data inspect`: every source is recognised, counted, and given a config that loads."""
 
-import gzip
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,56 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
+from log_inspector import START, assert_rows, edits, fail, inspect, write
 
 from din_train.cli import cli
-from din_train.config import Config, load_config
 from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.rows import SequenceConfig
-
-START = 1_400_000_000  # 2014-05-13
 
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def write(name: str, *lines: str) -> None:
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    data = "".join(f"{line}\n" for line in lines).encode()
-    Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-
-
-def inspect(path: str) -> tuple[str, Config]:
-    """The comments, without their marks, and the config that stdout is."""
-    result = CliRunner().invoke(cli, ["data", "inspect", path])
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert isinstance(yaml.safe_load(result.stdout), dict)
-    Path("din-train.yaml").write_bytes(result.stdout_bytes)
-    findings = result.stdout.partition("\n\n")[0].splitlines()
-    assert all(line.startswith("#") for line in findings)
-    return "\n".join(line[2:] for line in findings), load_config(Path("din-train.yaml"))
-
-
-def edits() -> list[str]:
-    """The keys that the config marks EDIT."""
-    lines = Path("din-train.yaml").read_text(encoding="utf-8").partition("\nname:")[2].splitlines()
-    return [line.partition(":")[0].strip() for line in lines if "# EDIT" in line]
-
-
-def fail(path: str) -> str:
-    """The one line that it ends with."""
-    result = CliRunner().invoke(cli, ["data", "inspect", path])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
-
-
-def assert_rows(findings: str, *rows: tuple[str, str]) -> None:
-    """That the findings have these rows, whatever their alignment."""
-    found = [" ".join(line.split()) for line in findings.splitlines()]
-    assert [row for row in rows if " ".join(row) not in found] == [], findings
 
 
 def review(user: str, item: str, day: int, **others: Any) -> str:
@@ -248,179 +207,6 @@ def test_columns_that_nothing_tells_are_marked() -> None:
     assert config.data.columns is not None
     assert (config.data.columns.item, config.data.columns.label) == ("item", None)
     assert edits() == ["user", "timestamp"]
-
-
-def times(rows: int) -> list[int]:
-    return [START + 60 * n for n in range(rows)]
-
-
-def write_columns(name: str, **columns: Sequence[object]) -> None:
-    """A CSV of users, items and times, and these columns."""
-    count = len(next(iter(columns.values())))
-    every = {"user": [f"u{n % 5}" for n in range(count)], "item": [f"i{n}" for n in range(count)], "time": times(count)}
-    rows = zip(*{**every, **columns}.values(), strict=True)
-    write(name, ",".join({**every, **columns}), *(",".join(map(str, row)) for row in rows))
-
-
-def prepare() -> str:
-    """What `prepare` says on stderr."""
-    result = CliRunner().invoke(cli, ["prepare", "--config", "din-train.yaml"])
-    assert result.exit_code == 0, result.stderr
-    return result.stderr
-
-
-@pytest.mark.parametrize(
-    ("columns", "label", "share"),
-    [
-        ({"nonclk": [1, 1, 0, 1], "clk": [0, 0, 1, 0]}, "clk", "25.0%"),
-        ({"converted": [0, 1, 1, 0], "clicked_ad": [0, 1, 1, 1]}, "converted", "50.0%"),
-        ({"is_mobile": [0, 1, 1, 0], "ad_click_flag": [1, 1, 1, 0]}, "ad_click_flag", "75.0%"),
-        ({"a: #": [0, 1, 1, 1], "b": [1, 0, 0, 0]}, "b", "25.0%"),  # opposites: the rarer is the click
-        ({"b": [1.0, 0.0, 0.0, 0.0], "a: #": [0, 1, 1, 1]}, "b", "25.0%"),
-        ({"isread": [1, 0, 0, 0], "rating": [5, 3, 4, 1]}, "isread", "25.0%"),
-        ({"label": ["True", "False", "True", "True"]}, "label", "75.0%"),
-        ({"click": [1, -1, 1, 1]}, "click", "75.0%"),
-    ],
-)
-def test_a_column_of_0_and_1_is_the_label_if_its_name_or_its_opposite_tells(
-    columns: dict[str, list[Any]], label: str, share: str
-) -> None:
-    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.label == label
-    text = Path("din-train.yaml").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("    label:"))
-    assert f"({share} are " in line
-    assert line.endswith(") of 20 rows")
-    assert "negatives:" not in text
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ({"is_mobile": [0, 1, 1, 1]}, "column 'is_mobile' holds 0 and 1 (75.0% are 1)"),
-        ({"unclicked": [0, 1, 1, 1]}, "column 'unclicked' holds 0 and 1 (75.0% are 1)"),
-        ({"click": [1, 0, -1, 1]}, "column 'click' holds -1 and 0 and 1 (50.0% are 1)"),
-        ({"x": [1, 2, 3, 4, 5]}, "column 'x' holds 1 to 5 (40.0% are 4 or more)"),
-        ({"watch_time": [5, 125, 0, 300]}, "column 'watch_time' holds 0 to 300 (median 65)"),
-        ({"behavior_type": [1, 1, 4, 1]}, "column 'behavior_type' holds 1 15, 4 5"),
-        ({"typ": ["a", "b", "a", "c"]}, "column 'typ' holds a 10, b 5, c 5"),
-        (
-            {"state": ["clicked", "not clicked", "clicked", "clicked"]},
-            "column 'state' holds clicked and not clicked (75.0% are clicked)",
-        ),
-    ],
-)
-def test_what_may_tell_clicks_is_never_left_out_without_a_word(columns: dict[str, list[Any]], said: str) -> None:
-    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
-    findings, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.label is None
-    rows = 5 * len(next(iter(columns.values())))
-    line = next(line for line in findings.splitlines() if said in line)
-    assert f"of {rows} rows, and is not used: all rows are taken as clicks; " in line
-    lines = [line for line in prepare().splitlines() if "all rows are taken as clicks" in line]
-    assert len(lines) == 1
-    assert said.removeprefix("column ") in lines[0]
-    assert lines[0].startswith("log.csv: ")
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "at_least", "said"),
-    [
-        ("rating", [5, 3, 4, 1], 4, "1 to 5 (50.0% are 4 or more) of 20 rows"),
-        ("Book-Rating", [10, 0, 8, 5], 8, "0 to 10 (50.0% are 8 or more) of 20 rows"),
-        ("label", [1, 2, 3, 5], 4, "1 to 5 (25.0% are 4 or more)"),
-        ("watch_ratio", [0.5, 1.25, 0, 3], 1, "0 to 3 (median 0.875), 50.0% are 1 or more of 20 rows"),
-    ],
-)
-def test_a_rating_is_a_label_from_a_threshold_on(column: str, values: list[Any], at_least: float, said: str) -> None:
-    write_columns("log.csv", **{column: values * 5, "x": [1, 2, 3, 4, 5] * 4})
-    findings, config = inspect("log.csv")
-    columns = config.data.columns
-    assert columns is not None
-    assert said in Path("din-train.yaml").read_text()
-    assert (columns.label, columns.label_at_least) == (column, at_least)
-    assert_rows(findings, ("impressions", "20"))
-
-
-@pytest.mark.parametrize(
-    ("kinds", "click", "impression"),
-    [
-        (["view", "view", "addtocart", "transaction"], ("addtocart", "transaction"), ("view",)),
-        (["Page View", "page view", "add_to_cart", "x"], ("add_to_cart",), ("Page View", "page view")),
-        (["show", "click", "detail", "dislike"], ("detail", "click"), ("show",)),
-        (["click", "buy"], ("click", "buy"), ()),
-        (["pv", "share_page"], ("share_page",), ("pv",)),
-    ],
-)
-def test_types_of_events_are_clicks_and_impressions(
-    kinds: Sequence[str], click: Sequence[str], impression: Sequence[str]
-) -> None:
-    rows = [(f"u{n % 5}", f"i{n % 3}", START + 60 * n, kind) for n, kind in enumerate(kinds * 15)]
-    write("log.csv", "user,item,time,what", *(",".join(map(str, row)) for row in rows))
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    events = config.data.columns.events
-    assert events is not None
-    assert (events.column, set(events.click), set(events.impression)) == ("what", set(click), set(impression))
-    assert f"{kinds[-1]} 15" in Path("din-train.yaml").read_text()
-
-
-def test_types_whose_clicks_match_no_impression_are_clicks_alone() -> None:
-    write_columns("log.csv", event=["view", "view", "addtocart", "view"] * 5)
-    findings, config = inspect("log.csv")
-    assert "no view has a click of its user and item; left out" in findings
-    assert config.data.columns is not None
-    assert config.data.columns.events is not None
-    assert (config.data.columns.events.click, config.data.columns.events.impression) == (("addtocart",), ())
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"device": ["tv", "phone", "tv", ""], "price": [3, 5, 9, 12]},
-        {"hour": [0, 1, 2, 23], "genre": ["Watches", "Books", "Play", "Toys"]},
-        {"event": ["view"] * 4},
-    ],
-)
-def test_other_columns_are_not_remarked_on(columns: dict[str, list[Any]]) -> None:
-    write_columns("log.csv", **{name: values * 5 for name, values in columns.items()})
-    findings, _ = inspect("log.csv")
-    assert "not used" not in findings
-    assert "taken as clicks" not in prepare()
-
-
-def test_columns_that_the_config_names_are_used() -> None:
-    write_columns("log.csv", kind=["a", "b"] * 10, p=[1, 2, 3, 4, 5] * 4, q=[1, 2, 3, 4, 5] * 4)
-    inspect("log.csv")
-    fields = "  context_fields: [p]\n  prepared"
-    Path("din-train.yaml").write_text(Path("din-train.yaml").read_text().replace("  prepared", fields, 1))
-    assert "column 'q' holds 1 to 5" in (said := prepare())
-    assert "'p'" not in said
-
-
-@pytest.mark.parametrize(("label", "request_column"), [("clk", "req_id"), ("plays", None)])
-def test_a_column_of_request_ids_is_named_in_a_log_of_impressions(label: str, request_column: str | None) -> None:
-    write_columns("log.csv", **{label: [0, 1, 0, 0], "req_id": ["a", "a", "b", "b"]})
-    _, config = inspect("log.csv")
-    assert config.data.columns is not None
-    assert config.data.columns.request == request_column
-
-
-def test_a_label_that_is_always_1_is_no_label() -> None:
-    write_columns("log.csv", label=[1] * 20)
-    findings, config = inspect("log.csv")
-    assert "column 'label' is not taken for the label: it holds nothing but 1" in findings
-    assert config.data.columns is not None
-    assert config.data.columns.label is None
-
-
-def test_only_the_first_rows_are_looked_at_and_that_is_said() -> None:
-    write_columns("log.csv", rating=[1, 5] * 6_000)
-    inspect("log.csv")
-    assert "1 to 5 (50.0% are 4 or more) of the first 10,000 rows" in Path("din-train.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -753,51 +539,13 @@ def test_a_column_of_an_odd_name_stays_what_it_is(name: str) -> None:
     assert config.data.columns.user == name
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("empty.csv", b"", "is empty"),
-        ("blank.csv", b"\n \n", "nothing in it but blank lines"),
-        ("junk", bytes(range(256)) * 9, "its first line is no header (NUL character)"),
-        ("noise.parquet", b"PAR1" + bytes(99), "cannot be read as Parquet"),
-        (
-            "prose.txt",
-            b"Dear all, thank you\nfor, well, your, letter\nYours\n",
-            "of no known format: its columns are Dear all,  thank you; expected a log",
-        ),
-        ("numbers.csv", b"1,2,3\n4,5,6\n", "of no known format: its columns are 1, 2, 3"),
-        ("other.json", b'{"a": 1, "b": 2}\n', "its columns are a, b"),
-        ("broken.json", b"{\n{\n", "begins like JSON, but has no JSON object"),
-        ("header.csv", b"user,item,time\n", "no event in its 0 lines"),
-        ("log.csv.xz", b"\xfd7zXZ\0\0\0", "packed with xz"),
-        ("log.zip", b"PK\x03\x04abc", "packed with zip"),
-        ("cut.csv.gz", gzip.compress(b"user,item,time\n" * 99)[:-12], "ends early"),
-        ("wide.csv", "user,item,time\n".encode("utf-16"), "no event in its 0 lines"),
-    ],
-    ids=lambda value: value if isinstance(value, str) and "." in value else "",
-)
-def test_what_is_no_log_ends_with_one_line(name: str, content: bytes, said: str) -> None:
-    Path(name).write_bytes(content)
-    line = fail(name)
-    assert name in line
-    assert said in line
-
-
-def test_what_is_not_there_ends_with_one_line() -> None:
-    Path("folder").mkdir()
-    assert "no such file" in fail("none.csv")
-    assert "no file there matches" in fail("folder")
-    assert "no file there matches" in fail("*.csv")
-    assert "is a device or a pipe" in fail("/dev/null")
-
-
-def test_a_folder_of_another_source_is_sent_to_its_file() -> None:
-    write("logs/reviews.json", *(review(*each) for each in REVIEWS))
-    assert "one of its files, logs/reviews.json, is Amazon reviews, 2018 release" in fail("logs")
-
-
 def test_nothing_is_left_in_the_folder() -> None:
     write("log.csv", "user,item,time", "u,i,1")
     before = sorted(Path().iterdir())
     assert CliRunner().invoke(cli, ["data", "inspect", "log.csv"]).exit_code == 0
     assert sorted(Path().iterdir()) == before
+
+
+def test_a_folder_of_another_source_is_sent_to_its_file() -> None:
+    write("logs/reviews.json", *(review(*each) for each in REVIEWS))
+    assert "one of its files, logs/reviews.json, is Amazon reviews, 2018 release" in fail("logs")

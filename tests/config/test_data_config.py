@@ -271,6 +271,17 @@ def test_every_role_has_a_column_of_its_own(problems: Problems, role: str) -> No
     ]
 
 
+def test_a_category_by_position_is_a_column_of_the_items_if_they_are_given(
+    problems: Problems, config_file: Path
+) -> None:
+    positions = "source: table, events: e.csv, columns: {user: 2, item: 1, timestamp: 3, category: 2}"
+    assert problems(text=text_of(positions)) == [
+        "data.columns.category: received '2', the column of data.columns.user already; name another one"
+    ]
+    config_file.write_text(text_of(f"{positions}, items: {{path: i.csv, key: 1}}"))
+    assert load_config(config_file).data.columns.category == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [

@@ -24,6 +24,46 @@ def read(path: Path, **given: Any) -> list[tuple[str | None, ...]]:
     return [tuple(row.values()) for chunk in chunks for row in chunk.table.to_pylist()]
 
 
+BLANKS = {"delimiter": " "}
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "names", "rows"),
+    [
+        ("user item t\nu i 5\n\nv j 6\n", BLANKS, ["user", "item", "t"], [("u", "i", "5"), ("v", "j", "6")]),
+        ("1 2 5\n3 4 6\n", {**BLANKS, "has_header": False}, ["1", "2", "3"], [("1", "2", "5"), ("3", "4", "6")]),
+        # In columns of one width, with Windows' line ends and a line of blanks.
+        ("  user item\r\n    u    i \r\n   \r\n   vv   jj\r\n", BLANKS, ["user", "item"], [("u", "i"), ("vv", "jj")]),
+        ('user item\n"a  b"  i\n  c "j ""k"" "  \n', BLANKS, ["user", "item"], [("a  b", "i"), ("c", 'j "k" ')]),
+        # R's write.table: a header without a name for the row names.
+        ('"user" "t"\n"1" "u" 5\n"2" "v" 6\n', BLANKS, ["", "user", "t"], [("1", "u", "5"), ("2", "v", "6")]),
+        ("user\tt\n1\tu\t5\n2\tv\t6\n", vars(TSV), ["", "user", "t"], [("1", "u", "5"), ("2", "v", "6")]),
+        # A delimiter after the last field, but not in the header.
+        ("user,t\nu,5,\nu,6,\n", {}, ["user", "t", ""], [("u", "5", ""), ("u", "6", "")]),
+        # Neither: an id that comes again, and numbers instead of names.
+        ("user,t\nu,1,5\nu,2,6\n", {}, ["user", "t"], [(None, None), (None, None)]),
+        # Blanks in the header and in all values, between commas.
+        ("user id,at day\nu 1,2 a\nv 2,3 b\n", {}, ["user id", "at day"], [("u 1", "2 a"), ("v 2", "3 b")]),
+    ],
+)
+def test_blanks_and_headers_that_lack_a_name(
+    tmp_path: Path, content: str, changes: dict[str, Any], names: list[str], rows: list[tuple[str | None, ...]]
+) -> None:
+    found, columns = find(tmp_path / "log", content.encode())
+    assert (found, columns) == (Dialect(**(vars(CSV) | changes)), names)
+    assert read(tmp_path / "log") == rows
+
+
+def test_a_line_between_blanks_may_have_too_few_fields(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("user item t\n" + "u i   5\n" * 20 + "v j\n" + " w  k 7\n")
+    (chunk,) = open_row_file(path).read_chunks(1000, lambda _: None)
+    assert chunk.broken == {20: "wrong number of fields"}
+    assert chunk.lines[-2:].tolist() == [22, 23]
+    assert chunk.show(20) == b"v j"
+    assert chunk.table.to_pylist()[-1] == {"user": "w", "item": "k", "t": "7"}
+
+
 @pytest.mark.parametrize(
     ("content", "changes", "rows"),
     [

@@ -29,9 +29,9 @@ def test_values_are_texts_and_lists_stay_lists(tmp_path: Path) -> None:
     assert open_row_file(path).form == "JSON lines"
     assert chunk.table.schema.field("h").type == pa.list_(pa.string())
     assert chunk.table.to_pylist() == [
-        {"u": "5", "t": "1.5", "b": "true", "h": ["a", "2", None, "3"], "o": '{"x":[1]}', "m": "s"},
-        {"u": "5", "t": "1e+300", "b": "false", "h": [], "o": None, "m": '[1,"é"]'},
-        {"u": "5", "t": "12345678901234567", "b": None, "h": None, "o": None, "m": None},
+        {"u": "5", "t": "1.5", "b": "true", "h": ["a", "2", None, "3"], "o": '{"x":[1]}', "m": "s", "o.x": ["1"]},
+        {"u": "5", "t": "1e+300", "b": "false", "h": [], "o": None, "m": '[1,"é"]', "o.x": None},
+        {"u": "5", "t": "12345678901234567", "b": None, "h": None, "o": None, "m": None, "o.x": None},
     ]
     assert chunk.lines.tolist() == [1, 3, 5]
     assert chunk.show(2) == text.encode().split(b"\n\n")[2]
@@ -51,6 +51,59 @@ def test_whole_numbers_keep_their_digits(tmp_path: Path, number: str, text: str)
     content = f'{{"u": {number}, "h": [{number}, 1.5, 2.0, "a", null], "o": {{"x": [{number}, 7]}}, "t": 8}}\n'
     (values,) = read(tmp_path / "log.jsonl", content, "u", "h", "t").table.to_pylist()
     assert values == {"u": text, "h": [text, "1.5", "2", "a", None], "t": "8"}
+
+
+def test_whole_numbers_inside_objects_keep_their_digits(tmp_path: Path) -> None:
+    first, second = 18446744073709551621, 18446744073709551623
+    content = f'{{"u": {{"id": {first}}}, "e": [{{"i": {second}}}, {{"i": [{first}, 2.0]}}, {{"i": 7}}]}}'
+    chunk = read(tmp_path / "log", content, "u.id", "e.i")
+    assert chunk.table["u.id"].to_pylist() == [str(first)] * 3
+    assert chunk.table["e.i"].to_pylist()[0] == str(second)
+    assert chunk.table["e.i"].to_pylist()[2] == "7"
+
+
+NESTED: list[dict[str, Any]] = [
+    {"user": {"id": 7, "home": {"city": "x"}}, "events": [{"item": 1, "tags": ["a"]}, {"item": "b", "tags": []}]},
+    {"user": {"id": 8}, "events": None},
+    {"user": {"id": 9}, "events": 3},
+    {"user": None, "events": [{"item": 2}, 4, {"item": 3, "tags": 1}]},
+]
+
+
+def test_objects_in_objects_are_columns_with_dots(tmp_path: Path) -> None:
+    path, text = tmp_path / "log", "\n".join(map(json.dumps, NESTED))
+    chunk = read(path, text)  # all columns of the lines, and none inside a list of objects
+    assert chunk.table.schema.names == ["user", "events", "user.id", "user.home.city"]
+    assert chunk.table["user.id"].to_pylist() == ["7", "8", None, None]  # `events` of the third one is no list
+    assert read(path, text, "user.home.city").table.to_pylist() == [
+        {"user.home.city": "x"},
+        *[{"user.home.city": None}] * 3,
+    ]
+    dotted = '{"a.b": 1, "a": {"b": 2, "c": 3}}'
+    assert read(path, dotted, "a.b", "a.c").table.to_pylist() == [{"a.b": "1", "a.c": "3"}]
+
+
+def test_the_objects_of_a_list_are_rows_if_their_columns_are_wanted(tmp_path: Path) -> None:
+    path, text = tmp_path / "log", "\n".join(map(json.dumps, NESTED))
+    chunk = read(path, text, "user.id", "events.item", "events.tags")
+    assert open_row_file(path).lists_of_objects == ("events",)
+    assert [tuple(row.values()) for row in chunk.table.to_pylist()] == [
+        *(("7", "1", ["a"]), ("7", "b", []), (None, None, None)),
+        *((None, "2", None), (None, None, None), (None, None, None)),
+    ]
+    assert chunk.broken == {2: "events not a list", 4: "no object in events", 5: "events.tags not a list"}
+    assert chunk.lines.tolist() == [1, 1, 3, 4, 4, 4]
+    assert (chunk.show(1), chunk.show(2)) == (b'{"item":"b","tags":[]}', text.encode().split(b"\n")[2])
+
+
+def test_rows_are_those_of_one_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"columns of several lists of objects are named \(a, b\)"):
+        read(tmp_path / "log", '{"a": [{"x": 1}], "b": [{"y": 1}]}', "a.x", "b.y")
+
+
+def test_the_keys_of_a_dictionary_are_no_columns(tmp_path: Path) -> None:
+    chunk = read(tmp_path / "log", json.dumps({"u": 1, "counts": {f"k{n}": n for n in range(51)}}))
+    assert chunk.table.schema.names == ["u", "counts"]
 
 
 def test_bad_lines_have_a_reason_and_only_wanted_keys_count(tmp_path: Path) -> None:
