@@ -67,9 +67,7 @@ def _find_own(data: PreparedData, positives: Samples, start: Ints) -> Ints:
     """
     if not data.manifest.histories.get("given"):
         return find_rows(map_columns(data.folder / "events.arrow")["ordinal"], positives.events)
-    list_ends = np.zeros(
-        len(data.event_item_ids) + 1, np.int64
-    )  # by its first row: of its longest history
+    list_ends = np.zeros(len(data.event_item_ids) + 1, np.int64)  # by its first row: of its longest history
     for split in SPLITS:
         samples = data.samples(split, NO_CAP)
         np.maximum.at(list_ends, samples.history_start, samples.history_ends)
