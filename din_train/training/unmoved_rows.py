@@ -64,7 +64,7 @@ def find_moved(model: RankingModel, data: PreparedData, samples: Samples, *, unk
 def fill_unmoved(model: RankingModel, data: PreparedData, moved: Mapping[str, Flags]) -> None:
     """Give each row that was not moved the mean of the table's moved rows, of an item those of its category if any was.
 
-    The row of padding stays as it is.
+    The row of padding stays as it is, and so do rows that no item has because it shares another one.
     """
     items = [layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding)]
     of_items = {layer.items.path for layer in items}
@@ -77,25 +77,32 @@ def fill_unmoved(model: RankingModel, data: PreparedData, moved: Mapping[str, Fl
             continue
         unmoved = ~is_moved
         unmoved[PAD_ID] = False
+        groups = np.zeros(len(is_moved), np.int64)
+        if table.path in of_items:
+            groups = _find_categories(items[0], data)
+            unmoved &= groups >= 0
         if unmoved.any():
-            groups = _find_categories(items[0], data) if table.path in of_items else np.zeros(len(is_moved), np.int64)
             rows = keras.ops.convert_to_numpy(table).copy()
             rows[unmoved] = compute_means(rows, is_moved, groups)[groups[unmoved]]
             table.assign(rows)
 
 
 def _find_categories(items: ItemEmbedding, data: PreparedData) -> NDArray[np.int64]:
-    """[rows] the category of each row of a table of items; of a row that items share, the first one's."""
+    """[rows] the category of each row of a table of items: of its first item; -1 if no item has the row."""
     categories = data.item_category_ids.astype(np.int64)
     if items.item_row_ids is None:
         return categories
-    of_rows = np.zeros(items.num_rows, np.int64)
+    of_rows = np.full(items.num_rows, -1)
     of_rows[items.item_row_ids.numpy()[::-1]] = categories[::-1]
     return of_rows
 
 
 def compute_means(rows: NDArray[np.float32], counted: Flags, groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[groups, width] the mean of the counted rows of each group; of all counted rows if a group has none."""
+    """[groups, width] the mean of the counted rows of each group, 0, 1, ...; of all counted rows if a group has none.
+
+    Rows without a group (-1) count for none.
+    """
+    counted = counted & (groups >= 0)
     order = np.flatnonzero(counted)[np.argsort(groups[counted], kind="stable")]
     present, starts = np.unique(groups[order], return_index=True)
     sums = np.add.reduceat(rows[order].astype(np.float64), starts)

@@ -127,3 +127,11 @@ def test_the_weights_of_a_run_have_them(tmp_path: Path) -> None:
     for table in (opened.model.item_embedding.items.numpy(), opened.model.item_bias.numpy()):
         np.testing.assert_allclose(table[late], table[others].mean(axis=0), rtol=1e-5, atol=1e-9)
         assert np.abs(table[late]).max() > 1e-4
+
+
+def test_rows_that_no_item_has_stay_as_they_began(data: PreparedData, tmp_path: Path) -> None:
+    config = make_config(tmp_path, model={"name": "base", "min_item_count": 3, "item_bias": True, **SIZES})
+    model = build_model(config.model, data, seed=1)
+    before = model.item_embedding.items.numpy()
+    fill_unmoved(model, data, find_moved(model, data, data.samples(Split.TRAIN, 100), unknown_rate=0.01))
+    assert np.array_equal(model.item_embedding.items.numpy(), before)  # items without an event have the unknown row
