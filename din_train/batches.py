@@ -23,9 +23,8 @@ all others: see `cut_into_blocks`. Further sequences are not cut.
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -33,11 +32,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.config import NegativesConfig
 from din_train.config.data import TIME_GAP
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.time_fields import compute_time_gap
-from din_train.dataset.training_rows import redraw_training_negatives
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -130,6 +127,9 @@ def read_histories(
         length = lengths[rows]  # [B]
         before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
         events = np.repeat(starts[rows] - before, length) + np.arange(int(length.sum()))  # [N]
+        if sequence == "history" and samples.skipped is not None:
+            skipped = np.repeat(samples.skipped[rows], length)
+            events += (skipped >= 0) & (events >= skipped)
         ids = {"item_ids": data.event_item_ids[events]}
         for name in behaviour_fields:
             if name != TIME_GAP:
@@ -227,10 +227,10 @@ class EvaluationBatches:
 class TrainingBatches:
     """The training split, shuffled anew every epoch; batches are built while earlier ones train.
 
-    Order and hidden ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
+    Order and hidden ids are functions of (seed, epoch) alone; so are the samples of an epoch.
 
     Args:
-        resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
+        draw_epoch: epoch -> its samples, as many in every epoch, where they change; None keeps those that are given.
         padded: batches as `cut_into_blocks` gives them.
         unknown_rate: share of target ids, and of ids in each sequence, that are hidden: the item is looked up as the
             unknown one, and keeps its category and other fields. So training prepares for items that come after it.
@@ -246,21 +246,21 @@ class TrainingBatches:
         max_history_length: int,
         unknown_rate: float,
         seed: int,
-        resampled: NegativesConfig | None = None,
+        draw_epoch: Callable[[int], Samples] | None = None,
         padded: bool = False,
         behaviour_fields: Sequence[str] = (),
     ) -> None:
         self._data = data
         self._behaviour_fields = behaviour_fields
-        self._samples = samples
-        self._resampled = resampled
+        self._samples = samples if draw_epoch is None else draw_epoch(0)
+        self._draw_epoch = draw_epoch
         self._batch_size = batch_size
         self._max_history_length = max_history_length
         self._unknown_rate = unknown_rate
         self._seed = seed
         self._padded = padded
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the sequences so far
-        self._drawn_for: int | None = None  # the epoch whose negatives the samples have
+        self._drawn_for = 0  # the epoch whose samples these are
         self.epoch = 0
         self.first_step = 0
         self.wait_seconds = 0.0
@@ -270,11 +270,17 @@ class TrainingBatches:
         self.epoch = epoch
         self.first_step = first_step
         self.wait_seconds = 0.0
-        if self._resampled is not None and epoch != self._drawn_for:
-            self._drawn_for = epoch
-            targets = redraw_training_negatives(self._data, self._resampled, epoch)
-            others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
-            self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))
+        self._samples = self.draw(epoch)
+        self._drawn_for = epoch
+
+    @property
+    def changes(self) -> bool:
+        """Whether epochs have different samples."""
+        return self._draw_epoch is not None
+
+    def draw(self, epoch: int) -> Samples:
+        """An epoch's samples."""
+        return self._samples if self._draw_epoch is None or epoch == self._drawn_for else self._draw_epoch(epoch)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         epoch = self.epoch

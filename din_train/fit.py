@@ -274,20 +274,27 @@ def _train_once(
     state: "State | None",
 ) -> "RankingModel":
     """A new model, fitted to the samples. It has the last epoch's weights; the run's checkpoints have the best ones."""
+    from din_train.model.spectral import initialize_spectral
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
+    from din_train.training.unmoved_rows import UnmovedRows
 
     model = build_configured_model(config, data)
+    if config.model.embedding_initializer == "spectral" and state is None:
+        initialize_spectral(model.item_embedding, data, samples)
+    batches = build_training_batches(config, data, samples)
+    unknown_rate = config.vocabulary.unknown_rate
     fit_model(
         model,
-        build_training_batches(config, data, samples),
+        batches,
         config,
         run,
         watched=None if refit else _watch(model, config, data),
         data_fingerprint=data.fingerprint,
         regularizer=build_regularizer(
-            config.training.regularization, model, data, samples, unknown_rate=config.vocabulary.unknown_rate
+            config.training.regularization, model, data, batches.draw(0), unknown_rate=unknown_rate
         ),
+        unmoved_rows=UnmovedRows(data, batches, unknown_rate=unknown_rate),
         refit=refit,
         state=state,
     )
