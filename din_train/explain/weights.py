@@ -169,4 +169,5 @@ def _leave_out(inputs: Inputs, sequence: str, places: NDArray[np.int64], histori
         **repeated,
         **{name: inputs[name][0][kept] for name in histories},
         f"{sequence}_length": np.full(len(places), length - 1, np.int32),
+        "history_row": np.arange(len(places), dtype=np.int32),
     }

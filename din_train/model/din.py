@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.ranking_model import Inputs, LocatedSequence
+from din_train.model.ranking_model import Inputs, LocatedBatch, LocatedSequence
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -32,14 +32,16 @@ class DIN(DeepModel):
         self.sequence_units = list(sequence_units)
 
     def pool(
-        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+        self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """[B, E], zero for an empty sequence."""
-        weights = self._weigh(place, sequence, candidate, behaviours, training)  # [N]
-        return sequence.positions.sum(weights[:, None] * behaviours)
+        """[M, E], zero for an empty sequence."""
+        sequence = batch.sequences[place]
+        of_pairs = sequence.to_pairs(behaviours)  # [P, E]
+        weights = self._weigh(place, sequence, candidate, behaviours, training, of_pairs=of_pairs)  # [P]
+        return sequence.pairs.sum(weights[:, None] * of_pairs)
 
     def compute_activation_weights(self, inputs: Inputs, place: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weight of every valid behaviour [N] of a batch's histories, and its row [N].
+        """The weight [P] of every pair of a candidate and a behaviour of its history, and the candidate's row [P].
 
         Args:
             place: of a sequence: 0 is the history.
@@ -48,10 +50,25 @@ class DIN(DeepModel):
         candidate, behaviours = self.embed(batch)
         sequence = batch.sequences[place]
         weights = self._weigh(place, sequence, candidate, behaviours[place])
-        return weights, tf.repeat(tf.range(tf.shape(sequence.length)[0]), sequence.length)
+        lengths = sequence.length
+        lengths = tf.gather(lengths, inputs["history_row"]) if "history_row" in inputs else lengths  # [M]
+        return weights, tf.repeat(tf.range(tf.shape(lengths)[0]), lengths)
 
     def _weigh(
-        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool = False
+        self,
+        place: int,
+        sequence: LocatedSequence,
+        candidate: tf.Tensor,
+        behaviours: tf.Tensor,
+        training: bool = False,
+        of_pairs: tf.Tensor | None = None,
     ) -> tf.Tensor:
         unit = self.sequence_units[place - 1] if place else self.local_activation_unit
-        return unit(candidate, behaviours, positions=sequence.positions, training=training)
+        return unit(
+            candidate,
+            behaviours,
+            positions=sequence.pairs,
+            to_pairs=sequence.to_pairs,
+            of_pairs=of_pairs,
+            training=training,
+        )
