@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from din_train.config.schema import Config, Preset
 from din_train.config.section import describe_problems
+from din_train.config.training import SCHEDULE_CUTS
 from din_train.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, dump_yaml, parse_yaml
 from din_train.errors import ConfigError
 from din_train.printable import shorten
@@ -57,7 +58,21 @@ def _with_preset(values: dict[str, Any]) -> dict[str, Any]:
     if name not in get_args(Preset) or not path.is_file():
         return values
     preset = parse_yaml(path.read_text(encoding="utf-8"))
-    return _merge(preset, values)
+    return _merge(_without_replaced_cuts(preset, values), values)
+
+
+def _without_replaced_cuts(preset: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The preset without its learning rate's cuts if the config has another schedule, or cuts of its own."""
+    own: Any = values
+    for key in ("training", "optimizer", "schedule"):
+        own = own.get(key) if isinstance(own, dict) else None
+    below = preset.get("training", {}).get("optimizer", {})
+    if not isinstance(own, dict) or "schedule" not in below:
+        return preset
+    schedule = below["schedule"]
+    if own.get("name", schedule["name"]) != schedule["name"] or own.keys() & {*SCHEDULE_CUTS}:
+        schedule = {key: value for key, value in schedule.items() if key not in SCHEDULE_CUTS}
+    return {**preset, "training": {**preset["training"], "optimizer": {**below, "schedule": schedule}}}
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
