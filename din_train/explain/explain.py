@@ -17,6 +17,7 @@ from din_train.dataset.store import NO_EVENT, PreparedData, Samples
 from din_train.dataset.stored_histories import StoredHistories
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import ConfigError
+from din_train.evaluation.display import describe_probabilities
 from din_train.files import atomic_file, check_can_be_file, make_folder
 from din_train.report.attention import Candidate, build_example, draw_attention, format_day, format_weight
 from din_train.report.page import Picture, render_page, write_figure
@@ -61,6 +62,7 @@ class ExplainedPair:
     """What is shown of the score of a candidate; the fields are those that `--json` prints.
 
     history: which of the user's events are the behaviours, in words. normalization: the name in the config.
+    probabilities: what is unusual about them, in words; None if nothing is.
     unknown_context: context fields without a value. behaviours: oldest first. top: place of the largest weight, None
     for an empty history. check: `largest_logit_difference` and its `tolerance`, see `Explanation`.
     """
@@ -74,6 +76,7 @@ class ExplainedPair:
     behaviours: Sequence[ExplainedBehaviour]
     top: int | None
     check: Mapping[str, float]
+    probabilities: str | None = None
 
     @property
     def weights(self) -> list[float]:
@@ -136,7 +139,7 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
     row = find_pair_row(data, user_id, item_id, longest)
     model = cast("DIN", opened.model)
     batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields)[0]
-    explanation = explain_score(model, batch)
+    explanation = explain_score(model, batch, opened.calibration)
     columns = (
         describer.history(row.samples, 0),
         explanation.weights.tolist(),
@@ -156,6 +159,7 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
         ],
         top=explanation.top,
         check={"largest_logit_difference": explanation.largest_difference, "tolerance": explanation.tolerance},
+        probabilities=describe_probabilities(opened.config.training.loss.name, opened.calibration.method),
     )
 
 
@@ -285,6 +289,8 @@ def describe_score(pair: ExplainedPair) -> str:
 def describe_explanation(pair: ExplainedPair) -> list[str]:
     """The lines that stand below the table."""
     lines = [f"history: {len(pair.behaviours)} behaviours, {pair.history}"]
+    if pair.probabilities:
+        lines.append(f"probabilities: {pair.probabilities}")
     if pair.unknown_context:
         lines.append(f"context: {', '.join(pair.unknown_context)} unknown, since the data set has no row of this pair")
     if pair.top is None:
