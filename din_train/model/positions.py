@@ -61,6 +61,27 @@ class FlatPositions:
         return tf.squeeze(exponents / self.spread(self.sum(exponents)), axis=1)
 
 
+class SharedPositions:
+    """The pairs of M candidates and the behaviours of their histories, P in all: N positions of B histories, repeated.
+
+    Args:
+        length: [B] of the histories.
+        history_row: [M] which history a candidate has, ascending.
+    """
+
+    def __init__(self, length: tf.Tensor, history_row: tf.Tensor) -> None:
+        candidates = tf.shape(history_row)[0]
+        of_candidates = tf.gather(length, history_row)  # [M]
+        shift = tf.gather(tf.cumsum(length, exclusive=True), history_row) - tf.cumsum(of_candidates, exclusive=True)
+        rows = tf.repeat(tf.range(candidates), of_candidates)  # [P]
+        self.pairs = FlatPositions(rows, candidates)
+        self._places = tf.range(tf.shape(rows)[0]) + tf.gather(shift, rows)
+
+    def take(self, values: tf.Tensor) -> tf.Tensor:
+        """[N, ...] of the positions -> [P, ...] of the pairs, candidate by candidate."""
+        return tf.gather(values, self._places)
+
+
 class PaddedPositions:
     """All positions of blocks of rows, block by block and row by row, valid ones first in each row.
 

@@ -5,14 +5,21 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories
+from din_train.batches import (
+    GROUP_ROWS,
+    build_signature,
+    compute_block_rows,
+    name_histories,
+    name_shared_inputs,
+)
 from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding, find_tables
 from din_train.model.losses import RankingLoss
 from din_train.model.normalization import MovingStatistics, sum_over_replicas
-from din_train.model.positions import Positions, flatten_history, pad_history
+from din_train.model.positions import FlatPositions, Positions, SharedPositions, flatten_history, pad_history
 
 Inputs = Mapping[str, Any]
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
@@ -20,27 +27,44 @@ Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
 
 @dataclass(frozen=True)
 class LocatedSequence:
-    """The histories of B rows, or another sequence of theirs, and where its N positions are.
+    """B histories, or another sequence of each, and where its N positions are.
 
-    item_ids: [N]. length: [B]. fields: behaviour field -> [N] ids.
+    item_ids: [N]. length: [B]. fields: behaviour field -> [N] ids. shared: where candidates share histories; None if
+    each of the M candidates has its own.
     """
 
     item_ids: tf.Tensor
     positions: Positions
     length: tf.Tensor
     fields: Inputs = field(default_factory=dict)
+    shared: SharedPositions | None = None
+
+    @property
+    def pairs(self) -> Positions:
+        """Of the M candidates: P pairs of a candidate and a behaviour of its history."""
+        return self.positions if self.shared is None else self.shared.pairs
+
+    def to_pairs(self, values: tf.Tensor) -> tf.Tensor:
+        """[N, ...] of behaviours -> [P, ...] of pairs."""
+        return values if self.shared is None else self.shared.take(values)
 
 
 @dataclass(frozen=True)
 class LocatedBatch:
-    """B rows, and where their behaviours are.
+    """M candidates, their B histories, and where the behaviours are.
 
-    inputs: as in `din_train.batches`. others: the further sequences, in the config's order.
+    inputs: as in `din_train.batches`. others: the further sequences, in the config's order. candidates: the history of
+    each candidate, as a position of it; None if each has its own.
     """
 
     inputs: Inputs
     history: LocatedSequence
     others: Sequence[LocatedSequence] = ()
+    candidates: FlatPositions | None = None
+
+    def to_candidates(self, values: tf.Tensor) -> tf.Tensor:
+        """[B, U] of histories -> [M, U] of candidates."""
+        return values if self.candidates is None else self.candidates.spread(values)
 
     @property
     def sequences(self) -> list[LocatedSequence]:
@@ -51,14 +75,15 @@ class LocatedBatch:
 class RankingModel(keras.Model):
     """A model is a way from a batch to logits: `compute_logits`.
 
-    In training, batch statistics (Dice's and batch norm's) are those of a group: `GROUP_ROWS` consecutive rows of the
-    global batch, the last group having what is left. Groups of data-parallel training are the same ones: where
-    replicas share the rows of a group, its statistics are of all of them. So the groups depend on the batch alone,
-    not on threads or replicas. Groups go forward and backward side by side, which keeps cores busier than the
+    In training, batch statistics (Dice's and batch norm's) are those of a group: about `GROUP_ROWS` consecutive rows of
+    the global batch. Group g has the whole lists whose first row is one of the rows from g * `GROUP_ROWS` on, and the
+    last group has what is left; padded blocks are cut at rows. Groups of data-parallel training are the same ones:
+    where replicas share the rows of a group, its statistics are of all of them. So the groups depend on the batch
+    alone, not on threads or replicas. Groups go forward and backward side by side, which keeps cores busier than the
     operations of a whole batch do; the gradient is that of the mean loss of all rows. The moving statistics are updated
     by one group after another.
 
-    `score` is `call` in inference mode, traced once for every batch shape: the one way to a score.
+    `score` is `call` in inference mode, traced once: the one way to a score.
 
     Args:
         item_embedding: of candidate and history.
@@ -89,7 +114,8 @@ class RankingModel(keras.Model):
             lambda inputs: self(inputs, training=False), input_signature=[signature]
         )
         self._takes_new_items = False
-        self.score = self._trace()
+        self._score = self._trace()
+        self._shared_inputs = frozenset(name_shared_inputs(behaviour_fields, sequences))
 
     def add_items(self, items: NewItems) -> None:
         """Score items that came after training, in place of those that were added before."""
@@ -98,13 +124,19 @@ class RankingModel(keras.Model):
                 layer.add_items(items)
         if not self._takes_new_items:
             self._takes_new_items = True
-            self.score = self._trace()
+            self._score = self._trace()
+
+    def score(self, inputs: Inputs) -> tf.Tensor:
+        """A batch -> logit [M]. Without `history_row` each row has its own history."""
+        if "history_row" not in inputs:
+            inputs = {**inputs, "history_row": np.arange(len(inputs["target_item_id"]), dtype=np.int32)}
+        return self._score(inputs)
 
     def build(self, inputs_shape: object) -> None:
         """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
 
     def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
-        """A batch, which is one group in training -> logit [B]."""
+        """A batch, which is one group in training -> logit [M]. Without `history_row` each row has its own history."""
         return tf.cast(self.compute_logits(self.locate(inputs, padded=self.padded and training), training), tf.float32)
 
     def locate(self, inputs: Inputs, *, padded: bool = False) -> LocatedBatch:
@@ -116,15 +148,21 @@ class RankingModel(keras.Model):
                 return flatten_history(ids, length)
             return pad_history(ids if isinstance(ids, list | tuple) else [ids], length, self.compute_dtype)
 
+        history_row = None if padded else inputs.get("history_row")
+
         def locate(sequence: str) -> LocatedSequence:
             length = inputs[f"{sequence}_length"]
             fields = {name: lay(f"{sequence}_{name}", length)[0] for name in self.behaviour_fields}
-            return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields)
+            shared = None if history_row is None else SharedPositions(length, history_row)
+            return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields, shared)
 
-        return LocatedBatch(inputs, locate("history"), [locate(sequence) for sequence in self.sequences])
+        candidates = None
+        if history_row is not None:
+            candidates = FlatPositions(history_row, tf.shape(inputs["history_length"])[0])
+        return LocatedBatch(inputs, locate("history"), [locate(name) for name in self.sequences], candidates)
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
-        """[B]."""
+        """[M]."""
         raise NotImplementedError
 
     def compile(self, *, loss: RankingLoss, batch_size: int = GROUP_ROWS, **kwargs: Any) -> None:
@@ -149,7 +187,7 @@ class RankingModel(keras.Model):
             loss, gradients = self._unroll_groups(inputs, labels, weights, replicas)
         else:
             loss, gradients = self._loop_over_groups(inputs, labels, weights)
-        self._loss_tracker.update_state(loss, sample_weight=self._loss.count_terms(labels, inputs["history_row"]))
+        self._loss_tracker.update_state(loss, sample_weight=self._loss.count_terms(labels, _number_lists(inputs)))
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         metrics: dict[str, tf.Tensor] = self.get_metrics_result()
         return metrics
@@ -161,12 +199,12 @@ class RankingModel(keras.Model):
 
         XLA wants it so, and replicas, which do not sum anything inside a loop.
         """
-        terms = self._loss.count_terms(labels, inputs["history_row"])
+        terms = self._loss.count_terms(labels, _number_lists(inputs))
         all_terms, earlier_rows = _sum_counts(terms, tf.shape(labels)[0]) if replicas > 1 else (terms, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
             logits = tf.concat([self(group, training=True) for group in groups], axis=0)
-            total = self._loss.sum_terms(labels, logits, inputs["history_row"], weights)
+            total = self._loss.sum_terms(labels, logits, _number_lists(inputs), weights)
             of_batch = total / tf.maximum(all_terms, 1.0)
         return total / tf.maximum(terms, 1.0), tape.gradient(of_batch, self.trainable_weights)
 
@@ -178,18 +216,21 @@ class RankingModel(keras.Model):
         Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients,
         and the states, which are no variables here: assignments would make one group wait for another.
         """
-        num_rows = tf.shape(labels)[0]
-        num_terms = tf.maximum(self._loss.count_terms(labels, inputs["history_row"]), 1.0)
-        num_groups = -(-num_rows // GROUP_ROWS)
+        num_terms = tf.maximum(self._loss.count_terms(labels, _number_lists(inputs)), 1.0)
+        list_ends, row_ends = self._find_group_ends(inputs, 0)
+        some = row_ends[1:] > row_ends[:-1]
+        list_ends, row_ends = (tf.concat([[0], each[1:][some]], axis=0) for each in (list_ends, row_ends))
+        num_groups = tf.shape(row_ends)[0] - 1
         states = self._find_states()
         tables = {id(table) for table in find_tables(self)}
 
         def add_group(group: tf.Tensor, loss: tf.Tensor, sums: list[Any], values: list[tf.Tensor]) -> tuple[Any, ...]:
-            cut = slice(group * GROUP_ROWS, (group + 1) * GROUP_ROWS)
-            rows, of_rows = {name: each[cut] for name, each in inputs.items()}, labels[cut]
+            cut = slice(row_ends[group], row_ends[group + 1])
+            rows = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
+            of_rows = labels[cut]
             with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
                 logits, of_weights = self(rows, training=True), None if weights is None else weights[cut]
-                of_group = self._loss.sum_terms(of_rows, logits, rows["history_row"], of_weights) / num_terms
+                of_group = self._loss.sum_terms(of_rows, logits, _number_lists(rows), of_weights) / num_terms
             gradients = tape.gradient(of_group, self.trainable_weights)
             sums = [
                 before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
@@ -228,8 +269,35 @@ class RankingModel(keras.Model):
                 states.append(layer.seed_generator.state)
         return states
 
+    def _find_group_ends(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """[1 + groups] where each group begins among this replica's histories, and among its rows; and their ends."""
+        lists = tf.shape(inputs["history_length"])[0]
+        firsts = tf.range(lists + 1)
+        if "history_row" in inputs:
+            firsts = tf.searchsorted(inputs["history_row"], firsts)  # the last is the number of rows
+        begins = tf.searchsorted(firsts[:-1] + earlier_rows, GROUP_ROWS * tf.range(1, self._num_groups))
+        list_ends = tf.concat([[0], begins, [lists]], axis=0)
+        return list_ends, tf.gather(firsts, list_ends)
+
+    def _take_group(self, inputs: Inputs, lists: slice, rows: slice) -> Inputs:
+        """The inputs of some histories and of their candidates."""
+        cut = {name: each[lists if name in self._shared_inputs else rows] for name, each in inputs.items()}
+        if "history_row" in cut:
+            cut["history_row"] -= lists.start
+        return cut
+
     def _cut_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
-        """This replica's rows of each group; for those of padded blocks, see `cut_into_blocks`."""
+        """This replica's rows of each group."""
+        if self.padded:
+            yield from self._cut_blocks_into_groups(inputs, earlier_rows)
+            return
+        list_ends, row_ends = self._find_group_ends(inputs, earlier_rows)
+        for group in range(self._num_groups):
+            lists, rows = (slice(each[group], each[group + 1]) for each in (list_ends, row_ends))
+            yield self._take_group(inputs, lists, rows)
+
+    def _cut_blocks_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
+        """This replica's rows of each group, see `cut_into_blocks`."""
         histories = {name: inputs[name] for name in name_histories(self.behaviour_fields)}
         columns = {name: each for name, each in inputs.items() if name not in histories}
         larger = max if isinstance(earlier_rows, int) else tf.maximum
@@ -273,6 +341,11 @@ class _RowGradients(NamedTuple):
     def concat(self, table: keras.Variable) -> tf.IndexedSlices:
         """Those of all groups, in their order."""
         return tf.IndexedSlices(self.values.concat(), self.ids.concat(), table.shape)
+
+
+def _number_lists(inputs: Inputs) -> tf.Tensor:
+    """[M] which list each row is of: that of its history, or one of its own."""
+    return inputs["history_row"] if "history_row" in inputs else tf.range(tf.size(inputs["target_item_id"]))
 
 
 def _sum_counts(terms: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
