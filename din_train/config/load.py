@@ -7,6 +7,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
+from din_train.config.data import DataConfig
 from din_train.config.schema import Config, Preset
 from din_train.config.section import describe_problems
 from din_train.config.training import SCHEDULE_CUTS
@@ -58,7 +59,22 @@ def _with_preset(values: dict[str, Any]) -> dict[str, Any]:
     if name not in get_args(Preset) or not path.is_file():
         return values
     preset = parse_yaml(path.read_text(encoding="utf-8"))
-    return _merge(_without_replaced_cuts(preset, values), values)
+    return _merge(_without_drawn_negatives(_without_replaced_cuts(preset, values), values), values)
+
+
+def _without_drawn_negatives(preset: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The preset without the keys of drawn negatives if the log has negatives of its own.
+
+    Rows of source `x1` have labels, too, but their negatives are drawn.
+    """
+    try:
+        data = DataConfig.model_validate(values.get("data"))
+    except ValidationError:  # which is reported later, with all other problems
+        return preset
+    if not data.is_labelled or data.source == "x1":
+        return preset
+    training = {key: value for key, value in preset.get("training", {}).items() if key != "leave_one_out"}
+    return {**{key: value for key, value in preset.items() if key != "negatives"}, "training": training}
 
 
 def _without_replaced_cuts(preset: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class Config(Section):
     ]
     preset: Annotated[
         Preset | None,
-        Field(description="settings of `model` and `training` to start from; the config's own keys win over them"),
+        Field(description="settings of `model`, `negatives` and `training` to start from; the config's own keys win"),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**31, description="initial weights, sample order, dropout")] = 1
     data: DataConfig

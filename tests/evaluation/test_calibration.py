@@ -48,7 +48,9 @@ def test_platt_takes_weights() -> None:
 def test_platt_stays_finite_where_scores_tell_the_classes_apart() -> None:
     scores, labels = np.array([1.0, 2.0, 3.0, 4.0], np.float32), np.array([0, 0, 1, 1], np.int8)
     fitted = fit_calibration("platt", labels, scores)
-    assert 0.1 < fitted.compute_probabilities(np.array([1.0]))[0] < fitted.compute_probabilities(np.array([4.0]))[0] < 0.9
+    assert (
+        0.1 < fitted.compute_probabilities(np.array([1.0]))[0] < fitted.compute_probabilities(np.array([4.0]))[0] < 0.9
+    )
 
 
 def test_platt_never_falls() -> None:
