@@ -29,9 +29,8 @@ are cut at rows, and a list may then be in two of them.
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -39,11 +38,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.config import NegativesConfig
 from din_train.config.data import TIME_GAP
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.time_fields import compute_time_gap
-from din_train.dataset.training_rows import redraw_training_negatives
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -173,6 +170,9 @@ def read_histories(
         length = lengths[rows]  # [B]
         before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
         events = np.repeat(starts[rows] - before, length) + np.arange(int(length.sum()))  # [N]
+        if sequence == "history" and samples.skipped is not None:
+            skipped = np.repeat(samples.skipped[rows], length)
+            events += (skipped >= 0) & (events >= skipped)
         ids = {"item_ids": data.event_item_ids[events]}
         for name in behaviour_fields:
             if name != TIME_GAP:
@@ -282,10 +282,10 @@ class TrainingBatches:
 
     The rows of a list stay together and in order. A batch has as many lists as `batch_size` rows are on average.
 
-    Order and replaced ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
+    Order and replaced ids are functions of (seed, epoch) alone; so are the samples of an epoch.
 
     Args:
-        resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
+        draw_epoch: epoch -> its samples, as many in every epoch, where they change; None keeps those that are given.
         padded: batches as `cut_into_blocks` gives them.
         unknown_rate: share of target ids, and of ids in each sequence, replaced by the unknown id, so that its row is
             trained.
@@ -301,24 +301,24 @@ class TrainingBatches:
         max_history_length: int,
         unknown_rate: float,
         seed: int,
-        resampled: NegativesConfig | None = None,
+        draw_epoch: Callable[[int], Samples] | None = None,
         padded: bool = False,
         behaviour_fields: Sequence[str] = (),
     ) -> None:
         self._data = data
         self._behaviour_fields = behaviour_fields
-        self._resampled = resampled
+        self._draw_epoch = draw_epoch
         self._batch_size = batch_size
         self._max_history_length = max_history_length
         self._unknown_rate = unknown_rate
         self._seed = seed
         self._padded = padded
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the sequences so far
-        self._drawn_for: int | None = None  # the epoch whose negatives the samples have
+        self._drawn_for = 0  # the epoch whose samples these are
         self.epoch = 0
         self.first_step = 0
         self.wait_seconds = 0.0
-        self._take(samples)
+        self._take(samples if draw_epoch is None else draw_epoch(0))
 
     def _take(self, samples: Samples) -> None:
         """Train on these rows from now on."""
@@ -334,11 +334,9 @@ class TrainingBatches:
         self.epoch = epoch
         self.first_step = first_step
         self.wait_seconds = 0.0
-        if self._resampled is not None and epoch != self._drawn_for:
+        if self._draw_epoch is not None and epoch != self._drawn_for:
             self._drawn_for = epoch
-            targets = redraw_training_negatives(self._data, self._resampled, epoch)
-            others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
-            self._take(replace(self._samples, target_item_ids=np.concatenate([targets, others])))
+            self._take(self._draw_epoch(epoch))
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         epoch = self.epoch

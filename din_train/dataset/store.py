@@ -94,6 +94,8 @@ class Samples:
     timestamps: [S] int64 moment of each sample; None if they are not stored. requests: [S] int64, which of the user's
     requests a sample is of; None in a log of clicks.
     sequences: each further sequence of a row, in the config's order -> its [S] starts and [S] lengths, as of histories.
+    skipped: [S] int64, an event row that the history jumps over, so that it ends one later; -1: none. None: no row has
+    one.
     """
 
     user_ids: NDArray[np.int32]
@@ -107,6 +109,7 @@ class Samples:
     timestamps: NDArray[np.int64] | None = None
     requests: NDArray[np.int64] | None = None
     sequences: Mapping[str, Slices] = field(default_factory=dict)
+    skipped: NDArray[np.int64] | None = None
 
     @property
     def all_sequences(self) -> dict[str, Slices]:
@@ -126,7 +129,7 @@ class Samples:
         request. Rows with labels and without requests are a list from one positive to the next. Rows of a list follow
         each other, and have one user, one moment, and the same history and further sequences.
         """
-        columns = [self.user_ids, self.timestamps, self.requests]
+        columns = [self.user_ids, self.timestamps, self.requests, self.skipped]
         columns += [column for slices in self.all_sequences.values() for column in slices]
         begins = np.zeros(len(self), np.bool_)  # whether a row is the first of its list
         for column in columns:
