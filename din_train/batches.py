@@ -222,14 +222,18 @@ def compute_block_rows(group_rows: int) -> list[int]:
 
 
 def cut_into_blocks(
-    batch: TrainingBatch, max_history_length: int, behaviour_fields: Sequence[str] = ()
+    batch: TrainingBatch, max_history_length: int, behaviour_fields: Sequence[str] = (), sequences: Sequence[str] = ()
 ) -> TrainingBatch:
-    """The batch with the rows of each group sorted by history length (stable), and its histories in blocks.
+    """The batch with one history per row, the rows of each group sorted by its length (stable), and those in blocks.
 
     Block j, [B_j, T_j], has the j-th rows of every group, one group after another; its width is a bucket. Further
     sequences, in which other rows are long, stay whole.
     """
     inputs, *others = batch
+    if "history_row" in inputs:
+        of_histories = name_shared_inputs(behaviour_fields, sequences)
+        row = inputs["history_row"]
+        inputs = {name: values[row] if name in of_histories else values for name, values in inputs.items()}
     length = inputs["history_length"]
     groups = []
     for start in range(0, max(len(length), 1), GROUP_ROWS):
@@ -382,7 +386,10 @@ class TrainingBatches:
         return len(self._samples)
 
     def to_dataset(self, first_step: int = 0) -> tf.data.Dataset:
-        """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited.
+        """As a data set for Keras; not prefetched, so that `wait_seconds` is what training waited.
+
+        Replicas share a batch by its lists, so with several of them this is a distributed data set: Keras would cut
+        a plain one at rows, and `history_row` then points nowhere.
 
         A step's tensors cross into TensorFlow in one call: `Dataset.from_generator` takes three a step and four times
         as long, which is a tenth of what training has.
@@ -399,11 +406,14 @@ class TrainingBatches:
         )
         specs = tf.nest.flatten(signature)
         current: Iterator[TrainingBatch] = iter(())
+        strategy = tf.distribute.get_strategy()
+        replicas = strategy.num_replicas_in_sync
 
         def take(step: np.int64) -> list[NDArray[np.generic]]:
             nonlocal current
-            if step == first_step:
-                current = iter(self)
+            if step == first_step * replicas:
+                batches = iter(self)
+                current = batches if replicas == 1 else self._cut_for_replicas(batches, replicas)
             flat: list[NDArray[np.generic]] = tf.nest.flatten(next(current))
             return flat
 
@@ -413,13 +423,28 @@ class TrainingBatches:
                 tensor.set_shape(spec.shape)
             return tf.nest.pack_sequence_as(signature, tensors)
 
-        return tf.data.Dataset.range(first_step, len(self)).map(read)
+        dataset = tf.data.Dataset.range(first_step * replicas, len(self) * replicas).map(read)
+        if replicas == 1:
+            return dataset
+        return strategy.distribute_datasets_from_function(lambda _: dataset)
+
+    def _cut_for_replicas(self, batches: Iterator[TrainingBatch], replicas: int) -> Iterator[TrainingBatch]:
+        """Each batch as one part per replica, of as many lists as the others or one more; a part may have none."""
+        of_histories = name_shared_inputs(self._behaviour_fields, self._data.sequences)
+        for inputs, *others in batches:
+            ends = [0, *np.cumsum([len(part) for part in np.array_split(inputs["history_length"], replicas)]).tolist()]
+            for lists in map(slice, ends[:-1], ends[1:]):
+                rows = slice(*np.searchsorted(inputs["history_row"], [lists.start, lists.stop]))
+                part = {name: values[lists if name in of_histories else rows] for name, values in inputs.items()}
+                part["history_row"] = part["history_row"] - np.int32(lists.start)
+                cut: Any = (part, *(each[rows] for each in others))
+                yield cut
 
     def _build(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
         targets = self._samples.target_item_ids[rows]
         history_row = lists - lists[0]
-        first_rows = rows if self._padded else rows[_find_firsts(history_row)]
+        first_rows = rows[_find_firsts(history_row)]
         histories = read_histories(self._data, self._samples, first_rows, self._behaviour_fields)
         for item_ids in (targets, *(each["item_ids"] for each in histories.values())):
             _replace_by_unknown(item_ids, self._unknown_rate, random)
@@ -429,7 +454,7 @@ class TrainingBatches:
         labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         if self._padded:
-            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields)
+            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields, self._data.sequences)
         ids = [batch[0][f"{sequence}_item_ids"] for sequence in histories]
         self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
         return batch
