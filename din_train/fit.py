@@ -179,7 +179,7 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
             else "every user has too few events, use a longer log"
         )
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
-    _check_lists(config, samples)
+    _check_lists(config, data, samples)
     _check_calibration(config, data)
     watched = _find_watched_split(config, data)
     if watched is not None:
@@ -189,11 +189,12 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
     read_split_samples(config, data, Split.TEST)
 
 
-def _check_lists(config: Config, samples: "Samples") -> None:
+def _check_lists(config: Config, data: PreparedData, samples: "Samples") -> None:
     """Say how many lists a loss of lists leaves out; refuse a log of which it would leave out all."""
     loss = config.training.loss
     if not loss.is_of_lists:
         return
+    samples = draw_epoch(data, config, samples, 0) if changes_between_epochs(config) else samples
     lists = samples.find_lists()
     sizes, positives = np.bincount(lists), np.bincount(lists, samples.labels)
     without = int(np.sum((positives == 0) | (positives == sizes)))

@@ -62,7 +62,7 @@ def test_platt_never_falls() -> None:
 
 
 def test_isotonic_pools_what_falls_and_interpolates() -> None:
-    """Shares 0, 1, 0, 1 of scores 0, 1, 2, 3: the middle two pool to a half; the ends are Platt's targets 3/4 and 1/4."""
+    """Shares 0, 1, 0, 1 of scores 0 to 3: the middle two pool to a half; the ends are Platt's targets 3/4 and 1/4."""
     scores, labels = np.array([3.0, 0.0, 1.0, 2.0], np.float32), np.array([1, 0, 1, 0], np.int8)
     fitted = fit_calibration("isotonic", labels, scores)
     given = np.array([-7.0, 0.0, 0.5, 1.0, 1.7, 2.0, 3.0, 8.0])
