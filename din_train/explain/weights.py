@@ -172,4 +172,5 @@ def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64], histories
         **repeated,
         **{name: inputs[name][0][kept] for name in histories},
         "history_length": np.full(len(places), length - 1, np.int32),
+        "history_row": np.arange(len(places), dtype=np.int32),
     }

@@ -1,14 +1,18 @@
 """Losses by hand: terms of rows and of lists, weights, lists of one class, and sums that add up over cuts."""
 
 import math
+from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from din_train.batches import cut_into_blocks
 from din_train.config import LossName
+from din_train.model.embedding import ItemEmbedding
 from din_train.model.losses import BprLoss, LogLoss, RankingLoss, SoftmaxLoss, build_loss
+from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 # Three lists: one positive and two negatives; two positives and a negative; negatives alone.
 LABELS = np.array([1, 0, 0, 0, 1, 1, 0, 0], np.float32)
@@ -99,3 +103,65 @@ def test_no_row_and_no_list_of_both_classes_sum_to_zero() -> None:
     for loss in (SoftmaxLoss(), BprLoss()):
         assert (compute(loss, slice(6, 8)), count(loss, slice(6, 8))) == (0.0, 0.0)
         assert (compute(loss, slice(0, 0)), count(loss, slice(0, 0))) == (0.0, 0.0)
+
+
+class ItemScores(RankingModel):
+    """A candidate's score is the sum of its row, whatever the history."""
+
+    def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
+        del training
+        return tf.reduce_sum(self.item_embedding(batch.inputs["target_item_id"]), axis=1)
+
+
+def make_lists() -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """300 lists of 1 to 4 rows, more than a group has; a list begins in the first group and ends after its 512 rows."""
+    random = np.random.default_rng(2)
+    lists = np.repeat(np.arange(300), 1 + np.arange(300) % 4)  # [750]
+    assert lists[511] == lists[512]
+    length = random.integers(1, 4, 300).astype(np.int32)
+    inputs = {
+        "target_item_id": random.integers(2, 40, len(lists)).astype(np.int32),
+        "user_id": np.full(len(lists), 2, np.int32),
+        "history_row": lists.astype(np.int32),
+        "history_item_ids": (2 * (np.arange(4) < length[:, None])).astype(np.int32),
+        "history_length": length,
+    }
+    return inputs, random.integers(0, 2, len(lists)).astype(np.float32), random.random(len(lists)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["softmax", "bpr"])
+def test_a_steps_loss_is_the_mean_of_whole_lists_whatever_the_form(name: LossName) -> None:
+    """In a loop over groups, group by group, and padded, where rows are sorted and have a history each."""
+    inputs, labels, weights = make_lists()
+    lists = inputs["history_row"]
+    own = {name: each[lists] for name, each in inputs.items() if name in ("history_item_ids", "history_length")}
+    padded = cut_into_blocks(({**inputs, **own}, labels, weights), 4)
+    results = []
+    for way, batch in (("loop", (inputs, labels, weights)), ("unroll", (inputs, labels, weights)), ("unroll", padded)):
+        sizes = {"num_items": 40, "num_categories": 3, "item_size": 2, "category_size": 1}
+        embedding = ItemEmbedding(**sizes, item_category_ids=np.ones(40, np.int32))
+        model = ItemScores(item_embedding=embedding, padded=batch is padded)
+        one = tf.constant([1])
+        model({"target_item_id": one, "history_item_ids": one[:, None], "history_length": one, "user_id": one})
+        embedding.items.assign(np.random.default_rng(7).normal(size=(40, 2)))
+        model.compile(batch_size=len(labels), loss=build_loss(name))
+        given = tf.nest.map_structure(tf.constant, batch)
+        take = model._loop_over_groups if way == "loop" else partial(model._unroll_groups, replicas=1)
+        loss, gradients = take(*given)
+        table = next(each for each, of in zip(gradients, model.trainable_weights, strict=True) if of is embedding.items)
+        results.append((float(loss), tf.convert_to_tensor(table).numpy()))
+    logits = embedding(tf.constant(inputs["target_item_id"])).numpy().sum(axis=1)
+    term = softmax_term if name == "softmax" else bpr_term
+    terms = []
+    for each in np.unique(lists):
+        rows = lists == each
+        negatives = logits[rows & (labels == 0)]
+        of_positives = [
+            weight * term(logit, *negatives)
+            for logit, weight in zip(logits[rows & (labels == 1)], weights[rows & (labels == 1)], strict=True)
+            if len(negatives)
+        ]
+        terms += [np.mean(of_positives)] if of_positives else []
+    for loss, gradient in results:
+        assert loss == pytest.approx(np.mean(terms), rel=1e-5)
+        assert gradient == pytest.approx(results[0][1], abs=1e-6)
