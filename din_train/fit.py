@@ -337,10 +337,13 @@ def _train_once(
     state: "State | None",
 ) -> "RankingModel":
     """A new model, fitted to the samples. It has the last epoch's weights; the run's checkpoints have the best ones."""
+    from din_train.model.spectral import initialize_spectral
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
 
     model = build_configured_model(config, data)
+    if config.model.embedding_initializer == "spectral" and state is None:
+        initialize_spectral(model.item_embedding, data, samples)
     fit_model(
         model,
         build_training_batches(config, data, samples),

@@ -78,6 +78,13 @@ class ModelConfig(Section):
     field_embedding_size: Annotated[
         int, Field(ge=1, description="width of a row of any other item, user or context field")
     ] = 16
+    embedding_initializer: Annotated[
+        Literal["normal", "spectral"],
+        Field(
+            description="how the tables of items and categories begin: normal at random, or spectral, the truncated "
+            "singular value decomposition of which users have which in their training events"
+        ),
+    ] = "normal"
     behaviour_fields: Annotated[
         Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)],
         Field(description="fields of data.behaviour_fields that enter a behaviour's embedding and the activation unit"),
@@ -106,6 +113,8 @@ class ModelConfig(Section):
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Two vectors that are multiplied must have one width."""
+        if self.embedding_initializer == "spectral" and self.name == "lr":
+            yield "embedding_initializer", "received 'spectral', but 'lr' has numbers in place of vectors; remove it"
         item, category, units = self.item_embedding_size, self.category_embedding_size, self.interest.units
         if self.name in PAIRWISE and item != category:
             yield (

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from din_train.dataset.store import Samples
+    from din_train.dataset.store import PreparedData, Samples
 
 Ints = NDArray[np.int64]
 
@@ -60,3 +60,14 @@ def find_rows(ordinals: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray
     """[S] the row of `ordinals`, distinct numbers in any order, that holds each wanted one; all of them are there."""
     order = np.argsort(ordinals)
     return order[np.searchsorted(ordinals, wanted, sorter=order)]
+
+
+def find_events_of(data: "PreparedData", samples: "Samples") -> tuple[Ints, NDArray[np.int32]]:
+    """[E] users and items of the positives, and of the behaviours in sequences; one pair may be there several times."""
+    seen = np.flatnonzero(count_visits(len(data.event_item_ids), samples))
+    positive = samples.labels == 1
+    users = np.searchsorted(data.user_starts, seen, side="right") - 1
+    return (
+        np.concatenate([users, samples.user_ids[positive]]),
+        np.concatenate([data.event_item_ids[seen], samples.target_item_ids[positive]]),
+    )

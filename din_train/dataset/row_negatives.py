@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from din_train.config import NegativesConfig
 from din_train.dataset.given_histories import spread
-from din_train.dataset.histories import count_visits
+from din_train.dataset.histories import find_events_of
 from din_train.dataset.negatives import (
     ChosenItems,
     ItemDistribution,
@@ -125,9 +125,8 @@ def draw_fresh_rows(data: PreparedData, negatives: NegativesConfig, stored: Samp
     Raises:
         DataError: if no positive has one.
     """
-    seen = np.flatnonzero(count_visits(len(data.event_item_ids), stored))  # events that are behaviours of these rows
-    behaviours = data.event_item_ids[seen]
-    in_rows = np.bincount(np.concatenate([stored.target_item_ids, behaviours]), minlength=len(data.training_events)) > 0
+    users, items = find_events_of(data, stored)
+    in_rows = np.bincount(np.concatenate([stored.target_item_ids, items]), minlength=len(data.training_events)) > 0
     every = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items)
     weights = in_rows[FIRST_REAL_ID:] * (np.int64(1) if every.weights is None else every.weights)
     distribution = ItemDistribution(data.num_items, weights, every.unknown if in_rows[UNKNOWN_ID] else 0)
@@ -136,8 +135,6 @@ def draw_fresh_rows(data: PreparedData, negatives: NegativesConfig, stored: Samp
     positives = stored.take(rows)
     count = negatives.per_positive
     if negatives.exclude == "all":
-        users = np.concatenate([np.searchsorted(data.user_starts, seen, side="right") - 1, positives.user_ids])
-        items = np.concatenate([behaviours, positives.target_item_ids])
         drawn = draw_negatives(
             chosen=ChosenItems.of(users, np.zeros(len(users), np.int64), items, data.num_items),
             distribution=distribution,

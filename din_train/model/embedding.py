@@ -47,6 +47,9 @@ class _LookUp:
         return tf.where(is_known if known.shape.rank == 1 else is_known[:, None], known, new)
 
 
+# Of the numbers in a table that begins at random.
+TABLE_STDDEV = 0.01
+
 # The table of a number has a row for it, and one for its absence.
 NUMBER_ROWS = 2
 
@@ -95,7 +98,7 @@ class FieldEmbedding(keras.layers.Layer):
             "widths": dict(widths or {}),
             "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
         }
-        initializer = keras.initializers.RandomNormal(stddev=0.01)
+        initializer = keras.initializers.RandomNormal(stddev=TABLE_STDDEV)
         self.tables = [
             self.add_weight(name=f"field_{place}", shape=(length, size), initializer=initializer, autocast=False)
             for place, length in enumerate(num_values.values())
@@ -253,7 +256,7 @@ class ItemEmbedding(keras.layers.Layer):
             "shares_rows": shares_rows or item_row_ids is not None,
         }
         self.num_rows, self.item_size = num_rows or num_items, item_size
-        initializer = keras.initializers.RandomNormal(stddev=0.01)
+        initializer = keras.initializers.RandomNormal(stddev=TABLE_STDDEV)
         self.items = self.add_weight(
             name="items", shape=(self.num_rows, item_size), initializer=initializer, autocast=False
         )
