@@ -130,4 +130,5 @@ def test_json_is_complete() -> None:
         "behaviours": PAIR.behaviours,
         "top": 0,
         "check": {"largest_logit_difference": 2e-6, "tolerance": 1e-4},
+        "probabilities": None,
     }
