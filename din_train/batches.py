@@ -339,8 +339,17 @@ class TrainingBatches:
         self.first_step = first_step
         self.wait_seconds = 0.0
         if self._draw_epoch is not None and epoch != self._drawn_for:
-            self._drawn_for = epoch
             self._take(self._draw_epoch(epoch))
+            self._drawn_for = epoch
+
+    @property
+    def changes(self) -> bool:
+        """Whether epochs have different samples."""
+        return self._draw_epoch is not None
+
+    def draw(self, epoch: int) -> Samples:
+        """An epoch's samples."""
+        return self._samples if self._draw_epoch is None or epoch == self._drawn_for else self._draw_epoch(epoch)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         epoch = self.epoch

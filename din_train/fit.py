@@ -19,7 +19,6 @@ from din_train.dataset.manifest import read_any_manifest
 from din_train.dataset.prepare import prepare
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
-from din_train.dataset.training_rows import changes_between_epochs, draw_epoch
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.calibration import fit_calibration, read_calibration, write_calibration
@@ -340,24 +339,24 @@ def _train_once(
     from din_train.model.spectral import initialize_spectral
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
+    from din_train.training.unmoved_rows import UnmovedRows
 
     model = build_configured_model(config, data)
     if config.model.embedding_initializer == "spectral" and state is None:
         initialize_spectral(model.item_embedding, data, samples)
+    batches = build_training_batches(config, data, samples)
+    unknown_rate = config.vocabulary.unknown_rate
     fit_model(
         model,
-        build_training_batches(config, data, samples),
+        batches,
         config,
         run,
         watched=None if refit else _watch(model, config, data),
         data_fingerprint=data.fingerprint,
         regularizer=build_regularizer(
-            config.training.regularization,
-            model,
-            data,
-            draw_epoch(data, config, samples, 0) if changes_between_epochs(config) else samples,
-            unknown_rate=config.vocabulary.unknown_rate,
+            config.training.regularization, model, data, batches.draw(0), unknown_rate=unknown_rate
         ),
+        unmoved_rows=UnmovedRows(data, batches, unknown_rate=unknown_rate),
         refit=refit,
         state=state,
     )

@@ -28,6 +28,7 @@ from din_train.training.checkpoint import Position, State, read_checkpoint, rest
 from din_train.training.optimizers import build_optimizer
 from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
+from din_train.training.unmoved_rows import UnmovedRows
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def fit_model(
     watched: Watched | None,
     data_fingerprint: str,
     regularizer: TableRegularizer | None = None,
+    unmoved_rows: UnmovedRows | None = None,
     refit: Refit | None = None,
     state: State | None = None,
 ) -> None:
@@ -61,6 +63,7 @@ def fit_model(
     Args:
         watched: None in a refit, and if no split is to be scored.
         regularizer: adds L2 to the embedding tables' gradients; None adds nothing.
+        unmoved_rows: fills the rows that no training row looks up; None leaves them.
         refit: None if this is the first training.
         state: a saved state of this training to go on from; None begins.
 
@@ -87,7 +90,15 @@ def fit_model(
     if state is not None:
         restore_variables(state, model)
     trainer = _Trainer(
-        model, batches, config, run, watched=watched, data_fingerprint=data_fingerprint, refit=refit, state=state
+        model,
+        batches,
+        config,
+        run,
+        watched=watched,
+        data_fingerprint=data_fingerprint,
+        unmoved_rows=unmoved_rows,
+        refit=refit,
+        state=state,
     )
     trainer.train()
 
@@ -107,6 +118,7 @@ class _Trainer(keras.callbacks.Callback):
         *,
         watched: Watched | None,
         data_fingerprint: str,
+        unmoved_rows: UnmovedRows | None,
         refit: Refit | None,
         state: State | None,
     ) -> None:
@@ -116,6 +128,7 @@ class _Trainer(keras.callbacks.Callback):
         self._config = config.training
         self._run = run
         self._data_fingerprint = data_fingerprint
+        self._unmoved_rows = unmoved_rows
         self._refit = refit
         self._epochs = refit.epochs if refit else config.training.epochs
         self._resumed = state
@@ -182,6 +195,8 @@ class _Trainer(keras.callbacks.Callback):
             raise RunError(
                 f"training: the loss is {loss} after epoch {epoch + 1}; lower training.optimizer.learning_rate"
             )
+        if self._unmoved_rows is not None:
+            self._unmoved_rows.fill(self.model, epoch)
         record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss}
         for each in self._callbacks:
             each.on_epoch_end(epoch, record)
