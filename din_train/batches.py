@@ -144,12 +144,13 @@ def number_histories(samples: Samples, rows: NDArray[np.int64], behaviour_fields
 
     A time gap depends on the row's time, so with that field times must be equal, too.
     """
-    columns: list[NDArray[Any]] = [each[rows] for slices in samples.all_sequences.values() for each in slices]
+    columns = [column for slices in samples.all_sequences.values() for column in slices]
+    columns += [each for each in (samples.skipped,) if each is not None]
     if TIME_GAP in behaviour_fields and samples.timestamps is not None:
-        columns.append(samples.timestamps[rows])
+        columns.append(samples.timestamps)
     differs = np.zeros(max(len(rows) - 1, 0), np.bool_)
     for column in columns:
-        differs |= column[1:] != column[:-1]
+        differs |= np.diff(column[rows]) != 0
     return np.cumsum(np.append(np.zeros(min(len(rows), 1), np.bool_), differs))
 
 

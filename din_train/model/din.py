@@ -37,10 +37,16 @@ class DIN(DeepModel):
         """[M, E], zero for an empty sequence."""
         unit = self.sequence_units[place - 1] if place else self.local_activation_unit
         sequence = batch.sequences[place]
+        of_pairs = sequence.to_pairs(behaviours)  # [P, E]
         weights = unit(
-            candidate, behaviours, positions=sequence.pairs, to_pairs=sequence.to_pairs, training=training
+            candidate,
+            behaviours,
+            positions=sequence.pairs,
+            to_pairs=sequence.to_pairs,
+            of_pairs=of_pairs,
+            training=training,
         )  # [P]
-        return sequence.pairs.sum(weights[:, None] * sequence.to_pairs(behaviours))
+        return sequence.pairs.sum(weights[:, None] * of_pairs)
 
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight [P] of every pair of a candidate and a behaviour of its history, and the candidate's row [P]."""

@@ -106,6 +106,7 @@ class LocalActivationUnit(keras.layers.Layer):
         behaviours: tf.Tensor,
         positions: Positions,
         to_pairs: ToPairs | None = None,
+        of_pairs: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         """The activation weight of every pair of a candidate and a behaviour of its history.
@@ -115,15 +116,18 @@ class LocalActivationUnit(keras.layers.Layer):
             behaviours: [N, E] of the histories.
             positions: of the P pairs, candidate by candidate.
             to_pairs: see `LocatedSequence.to_pairs`; None if each candidate has its own history, so that P = N.
+            of_pairs: [P, E] the behaviours of the pairs, if they are at hand.
 
         Returns:
             activation_weights [P].
         """
         to_pairs = to_pairs or tf.identity
+        of_pairs = to_pairs(behaviours) if of_pairs is None else of_pairs
         if self.batch_norms:
-            hidden = self._normalize_and_apply_kernel(candidate, to_pairs(behaviours), positions, training)
+            hidden = self._normalize_and_apply_kernel(candidate, of_pairs, positions, training)
         else:
-            hidden = self._apply_factorised_kernel(candidate, behaviours, positions, to_pairs)  # [P, U]
+            hidden = to_pairs(self._apply_kernel_to_behaviours(behaviours))
+            hidden = self._add_factorised_kernel(hidden, candidate, of_pairs, positions)  # [P, U]
         for layer, dense in enumerate(self.dense):
             hidden = self.activations[layer](hidden, weights=positions.weights, training=training)
             if self.dropouts:
@@ -139,20 +143,26 @@ class LocalActivationUnit(keras.layers.Layer):
                 return tf.sigmoid(scores)
         return scores
 
-    def _apply_factorised_kernel(
-        self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions, to_pairs: ToPairs
-    ) -> tf.Tensor:
-        kernel = dict(zip(self.inputs, tf.split(self.kernel.value, len(self.inputs)), strict=True))  # [E, U] each
+    def _cut_kernel(self) -> dict[str, tf.Tensor]:
+        """Input -> its [E, U]; zeros of what is no input."""
+        kernel = dict(zip(self.inputs, tf.split(self.kernel.value, len(self.inputs)), strict=True))
         none = tf.zeros_like(next(iter(kernel.values())))
-        of_candidate = kernel.get("candidate", none) + kernel.get("difference", none)
-        of_behaviour = kernel.get("history", none) - kernel.get("difference", none)
-        hidden = to_pairs(tf.matmul(behaviours, of_behaviour))
-        if "product" in kernel:
-            hidden += tf.matmul(positions.spread(candidate) * to_pairs(behaviours), kernel["product"])
-        if "candidate" in kernel or "difference" in kernel:
-            hidden += positions.spread(tf.matmul(candidate, of_candidate) + self.bias.value)
-        else:
-            hidden += self.bias.value
+        return {name: kernel.get(name, none) for name in ("candidate", "history", "difference", "product")}
+
+    def _apply_kernel_to_behaviours(self, behaviours: tf.Tensor) -> tf.Tensor:
+        """[N, E] -> [N, U]: what is the same for every candidate."""
+        kernel = self._cut_kernel()
+        return tf.matmul(behaviours, kernel["history"] - kernel["difference"]) + self.bias.value
+
+    def _add_factorised_kernel(
+        self, hidden: tf.Tensor, candidate: tf.Tensor, of_pairs: tf.Tensor, positions: Positions
+    ) -> tf.Tensor:
+        """[P, U] with what depends on the candidate [M, E] and the behaviours of the pairs [P, E]."""
+        kernel = self._cut_kernel()
+        if "product" in self.inputs:
+            hidden += tf.matmul(positions.spread(candidate) * of_pairs, kernel["product"])
+        if "candidate" in self.inputs or "difference" in self.inputs:
+            hidden += positions.spread(tf.matmul(candidate, kernel["candidate"] + kernel["difference"]))
         return hidden
 
     def _normalize_and_apply_kernel(

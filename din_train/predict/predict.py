@@ -13,9 +13,11 @@ from typing import Any, Self
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from din_train import terminal
 from din_train.config import Config
+from din_train.dataset.store import PreparedData, Samples
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, follow_links
@@ -31,6 +33,7 @@ from din_train.predict.input_columns import (
     parse_columns,
 )
 from din_train.predict.input_rows import InputParser, Match
+from din_train.predict.shared_histories import sort_by_history, unify_histories
 from din_train.predict.unfinished_table import (
     MADE_FROM,
     UnfinishedTable,
@@ -223,7 +226,7 @@ class RowScorer:
             data = data.with_events(parsed.event_item_ids)
         if parsed.new_items is not None:
             self.opened.model.add_items(parsed.new_items)
-        logits = score_samples(self.opened.model, self.opened.config, data, parsed.samples)
+        logits = self._score_rows(data, parsed.samples)
         calibration = self.opened.calibration
         if calibration.method != "none":
             probabilities = compute_click_probabilities(calibration.compute_log_odds(logits) + self.prior_shift)
@@ -245,6 +248,15 @@ class RowScorer:
             summary.bad.setdefault(reason, [0, place + 1])[0] += 1
         columns = [*chunk.table.columns, *(_spread(each, parsed.rows, size) for each in (probabilities, logits))]
         return pa.table(columns, schema=add_score_columns(chunk.table.schema)), summary
+
+    def _score_rows(self, data: PreparedData, samples: Samples) -> NDArray[np.float32]:
+        """[S] logits. Rows with equal histories stand in any order, and are scored together."""
+        if data is not self.opened.data:
+            samples = unify_histories(samples, data.event_item_ids)
+        order = sort_by_history(samples)
+        logits = np.empty(len(samples), np.float32)
+        logits[order] = score_samples(self.opened.model, self.opened.config, data, samples.take(order))
+        return logits
 
 
 def add_score_columns(schema: pa.Schema) -> pa.Schema:

@@ -6,8 +6,10 @@
 
 Rows are measured in turn, each in a process of its own, and the best round counts: other work on the machine only
 ever slows one down. The log is generated in Electronics' shape unless a prepared data set is given. `ours` is the whole
-of `fit`, batches included; `textbook` is plain Keras (`textbook.py`) on the same samples; the bound is the time that
-the float32 products of our own step take alone. Figures decide nothing: the exit code is 0 whatever they are.
+of `fit`, batches included. The textbook is the faster of plain TensorFlow (`plain_tensorflow.py`, its batches built
+before the clock starts) and plain Keras (`textbook.py`, batches included) on the same samples. The bound is the time
+that the float32 products of our own step take alone if each row has its own history. Figures decide nothing: the exit
+code is 0 whatever they are.
 """
 
 import json
@@ -24,15 +26,19 @@ from work_folder import work_folder
 HERE = Path(__file__).parent
 MAKE_SAMPLE = HERE.parent / "data" / "make_sample.py"
 CONFIG = HERE.parents[1] / "configs" / "bench_electronics.yaml"
-PARTS = ("speed", "scoring", "fit", "growth")
+PARTS = ("speed", "sharing", "scoring", "fit", "growth")
 BATCH_SIZES = (32, 1024, 8192)
 OPTIMIZERS = ("sgd", "adam")
 
 # Samples of a measurement: about ten seconds each on two cores.
 SAMPLES = {"ours": {32: 40_000, 1024: 250_000, 8192: 250_000}, "textbook": {32: 6_000, 1024: 25_000, 8192: 33_000}}
+SAMPLES["plain"] = SAMPLES["textbook"]
 
 # What the targets ask: ours over the textbook, and over the bound.
 TARGETS = {(1024, "sgd"): (10, 0.60), (1024, "adam"): (12, 0.45), (32, "sgd"): (4, None), (32, "adam"): (4, None)}
+
+# Negatives per positive -> how many times as fast one history per list has to be.
+SHARING_TARGETS = {1: 1.25, 4: 1.5, 9: None}
 
 # Logs of one size each way, and of four times the users, the items, the events of a user.
 GROWTH = {
@@ -68,16 +74,19 @@ def measure_speed(folder: Path, prepared: Path, rounds: int) -> list[Figures]:
         bound = max(each["samples_per_second"] for each in bounds)
         for optimizer in OPTIMIZERS:
             task = {"batch_size": batch_size, "optimizer": optimizer}
-            ours, textbook = (
+            ours, plain, keras = (
                 measure_best(rounds, what, folder, prepared, samples=SAMPLES[what][batch_size], **task)
-                for what in ("ours", "textbook")
+                for what in ("ours", "plain", "textbook")
             )
             speed = ours["samples_per_second"]
+            textbook = max(plain["samples_per_second"], keras["samples_per_second"])
             row = {
                 **task,
                 "ours": speed,
-                "textbook": textbook["samples_per_second"],
-                "ratio": speed / textbook["samples_per_second"],
+                "textbook": textbook,
+                "plain": plain["samples_per_second"],
+                "keras": keras["samples_per_second"],
+                "ratio": speed / textbook,
                 "bound": bound,
                 "of_bound": speed / bound,
                 "input_wait": ours["input_wait"],
@@ -85,6 +94,24 @@ def measure_speed(folder: Path, prepared: Path, rounds: int) -> list[Figures]:
             }
             say(f"batch {batch_size}, {optimizer}: {describe(row)}")
             rows.append(row)
+    return rows
+
+
+def measure_sharing(folder: Path, prepared: Path) -> list[Figures]:
+    """Steps at batch 1024 with 1, 4 and 9 negatives per positive, and 500 candidates, against one history per row."""
+    task = {"batch_size": 1024, "optimizer": "adam", "samples": 40_000}
+    rows = []
+    for negatives, target in SHARING_TARGETS.items():
+        given = {**task, "negatives": negatives, "steps": 12}
+        rows.append({"negatives": negatives, "target": target, **measure("sharing", folder, prepared, **given)})
+    given = {**task, "candidates": 500, "steps": 40}
+    rows.append({"candidates": 500, "target": 2.0, **measure("candidates", folder, prepared, **given)})
+    for row in rows:
+        what = f"{row['negatives']} negatives" if "negatives" in row else f"{row['candidates']} candidates"
+        say(
+            f"{what}, one history: {row['ratio']:.2f} times as fast as one per row, {row['cpu_ratio']:.2f} in CPU time "
+            f"(target {row['target']})"
+        )
     return rows
 
 
@@ -226,6 +253,8 @@ def main(folder: Path | None, prepared: Path | None, parts: str, rounds: int, js
             match part:
                 case "speed":
                     figures[part] = measure_speed(work, data, rounds)
+                case "sharing":
+                    figures[part] = measure_sharing(work, data)
                 case "scoring":
                     figures[part] = measure_scoring(work, data, rounds)
                 case "fit":

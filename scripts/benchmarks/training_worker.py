@@ -4,7 +4,10 @@
 
 `what` is one of
 
-    textbook, ours          samples/s of training the same DIN on the same samples, batches included
+    ours, textbook          samples/s of training the same DIN on the same samples, batches included
+    plain                   samples/s of training DIN in plain TensorFlow, on batches built before
+    sharing                 samples/s of training with some negatives per positive, one history per list and per row
+    candidates              scores/s of many candidates of one history, which they share, and one history per row
     bound                   samples/s if a step were its matrix products and nothing else
     textbook-scores, ours-scores   samples/s of scoring
 """
@@ -73,6 +76,124 @@ def measure_ours(task: Figures) -> Figures:
     }
 
 
+def measure_plain(task: Figures) -> Figures:
+    """Plain TensorFlow (`plain_tensorflow.py`): steps on the same samples, each with its own history."""
+    config, data, samples = load(task)
+    import keras
+    import numpy as np
+    from plain_tensorflow import PlainDIN
+
+    from din_train.batches import build_batch
+
+    size, rate = config.training.batch_size, config.training.optimizer.learning_rate
+    optimizers = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
+    model = PlainDIN(**_size_model(config, data), optimizer=optimizers[config.training.optimizer.name](rate))
+    steps = []
+    for start in range(0, len(samples) - size + 1, size):
+        inputs, labels = build_batch(data, samples, np.arange(start, start + size), config.data.max_history_length)
+        inputs["history_item_ids"] = inputs["history_item_ids"][:, : int(inputs["history_length"].max())]
+        steps.append([*(inputs[name] for name in ("target_item_id", "history_item_ids", "history_length")), labels])
+    for step in steps[:3]:
+        model.train_step(*step)
+    started = time.perf_counter()
+    for step in steps:
+        loss = model.train_step(*step)
+    loss = float(loss)  # waits for the last step
+    return {"samples_per_second": len(steps) * size / (time.perf_counter() - started), "loss": loss}
+
+
+def measure_sharing(task: Figures) -> Figures:
+    """Steps of `fit` on the same rows in turn, with a history per list and with one per row; medians of the rounds."""
+    config, data, samples = load(task)
+    from din_train.tensorflow_setup import start_tensorflow
+
+    start_tensorflow("cpu")
+    import numpy as np
+    import tensorflow as tf
+
+    from din_train.batches import build_batch, build_training_signature
+    from din_train.model.build import build_model
+    from din_train.training.optimizers import build_optimizer
+    from din_train.training.trainer import LogLoss
+
+    size, lists = config.training.batch_size, config.training.batch_size // (1 + task["negatives"])
+    positives = samples.take(np.flatnonzero(samples.labels == 1))
+    random = np.random.default_rng(1)
+    model = build_model(config.model, data, seed=config.seed)
+    model.compile(batch_size=size, optimizer=build_optimizer(config.training.optimizer), loss=LogLoss())
+    model.compute_loss(None, tf.zeros([1]), tf.zeros([1]))
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(
+        lambda inputs, labels: model.train_step((inputs, labels)),
+        input_signature=build_training_signature({}, padded=False),
+    )
+    forms: dict[str, list[Any]] = {"shared": [], "alone": []}
+    for start in range(0, task["steps"] * lists, lists):
+        rows = np.repeat(np.arange(start, start + lists), 1 + task["negatives"])
+        drawn = positives.take(rows)
+        drawn.target_item_ids[1:][rows[1:] == rows[:-1]] = random.integers(2, data.num_items + 2, len(rows) - lists)
+        drawn.labels[1:][rows[1:] == rows[:-1]] = 0
+        for name, given in forms.items():
+            every = np.arange(len(rows))
+            given.append(build_batch(data, drawn, every, config.data.max_history_length, shared=name == "shared"))
+    rows = sum(len(labels) for _, labels in forms["alone"])
+    return _take_turns(
+        {name: lambda given=given: [step(*each) for each in given] for name, given in forms.items()}, rows
+    )
+
+
+def measure_candidates(task: Figures) -> Figures:
+    """Scores of `candidates` items for one history at a time, in turn with a history shared and with one per row."""
+    config, data, samples = load(task)
+    from din_train.tensorflow_setup import start_tensorflow
+
+    start_tensorflow("cpu")
+    import numpy as np
+
+    from din_train.batches import build_batch
+    from din_train.model.build import build_model
+
+    model, size = build_model(config.model, data, seed=config.seed), task["candidates"]
+    random = np.random.default_rng(1)
+    forms: dict[str, list[Any]] = {"shared": [], "alone": []}
+    for row in range(task["steps"]):
+        drawn = samples.take(np.full(size, row))
+        drawn.target_item_ids[:] = random.integers(2, data.num_items + 2, size)
+        for name, given in forms.items():
+            given.append(
+                build_batch(data, drawn, np.arange(size), config.data.max_history_length, shared=name == "shared")[0]
+            )
+    return _take_turns(
+        {name: lambda given=given: [model.score(each) for each in given] for name, given in forms.items()},
+        size * task["steps"],
+    )
+
+
+def _take_turns(works: dict[str, Any], rows: int, rounds: int = 7) -> Figures:
+    """Samples/s of each work, and how many times as fast the first is: medians of rounds, in wall and in CPU time."""
+    import statistics
+
+    for work in works.values():
+        work()  # traces the model
+    wall: dict[str, list[float]] = {name: [] for name in works}
+    cpu: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            started = time.perf_counter(), time.process_time()
+            last = work()[-1]
+            float(last["loss"] if isinstance(last, dict) else last[0])  # waits for it
+            wall[name].append(time.perf_counter() - started[0])
+            cpu[name].append(time.process_time() - started[1])
+    first, second = works
+    return {
+        **{f"{name}_per_second": rows / statistics.median(seconds) for name, seconds in wall.items()},
+        **{
+            name: statistics.median(slow / fast for fast, slow in zip(each[first], each[second], strict=True))
+            for name, each in (("ratio", wall), ("cpu_ratio", cpu))
+        },
+    }
+
+
 def measure_textbook(task: Figures) -> Figures:
     """Plain Keras: `fit` on the same batches, whole and padded to their longest history, with Keras's own optimiser."""
     config, data, samples = load(task)
@@ -95,7 +216,7 @@ def measure_textbook(task: Figures) -> Figures:
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    dataset = batches.to_dataset().prefetch(2)
+    dataset = batches.to_dataset().map(_give_each_row_its_history).prefetch(2)
     model.fit(dataset.take(2), shuffle=False, verbose=0)  # traces the model
     started = time.perf_counter()
     history = model.fit(dataset, shuffle=False, verbose=0)
@@ -130,13 +251,13 @@ def measure_scores(task: Figures) -> Figures:
     else:
         textbook = _build_textbook(config, data)
         step = tf.function(lambda inputs: textbook(inputs, training=False), input_signature=[build_signature({})])
-    step(next(iter(batches))[0])  # traces the model
+    step(_give_each_row_its_history(*next(iter(batches)))[0])  # traces the model
     started = time.perf_counter()
     if ours:
         compute_scores(model, batches)
     else:
-        for inputs, _ in batches:
-            step(inputs).numpy()
+        for inputs, labels in batches:
+            step(_give_each_row_its_history(inputs, labels)[0]).numpy()
     return {"samples_per_second": len(samples) / (time.perf_counter() - started)}
 
 
@@ -193,24 +314,38 @@ def measure_bound(task: Figures) -> Figures:
     return {"samples_per_second": steps * batch / (time.perf_counter() - started)}
 
 
+def _give_each_row_its_history(inputs: Figures, labels: Any) -> tuple[Figures, Any]:
+    import tensorflow as tf
+
+    names = ("history_item_ids", "history_length")
+    return {**inputs, **{name: tf.gather(inputs[name], inputs["history_row"]) for name in names}}, labels
+
+
+def _size_model(config: Any, data: Any) -> Figures:
+    return {
+        "num_items": len(data.item_category_ids),
+        "num_categories": data.num_categories + 2,
+        "item_category_ids": data.item_category_ids,
+        "size": config.model.item_embedding_size,
+        "unit": config.model.local_activation_unit.hidden_units,
+        "mlp": config.model.mlp.hidden_units,
+    }
+
+
 def _build_textbook(config: Any, data: Any) -> Any:
     import keras
     from textbook import TextbookDIN
 
     keras.utils.set_random_seed(config.seed)
-    return TextbookDIN(
-        num_items=len(data.item_category_ids),
-        num_categories=data.num_categories + 2,
-        item_category_ids=data.item_category_ids,
-        size=config.model.item_embedding_size,
-        unit=config.model.local_activation_unit.hidden_units,
-        mlp=config.model.mlp.hidden_units,
-    )
+    return TextbookDIN(**_size_model(config, data))
 
 
 MEASURES = {
     "ours": measure_ours,
     "textbook": measure_textbook,
+    "plain": measure_plain,
+    "sharing": measure_sharing,
+    "candidates": measure_candidates,
     "bound": measure_bound,
     "ours-scores": measure_scores,
     "textbook-scores": measure_scores,

@@ -81,6 +81,55 @@ def test_an_epoch_sees_each_sample_once_in_an_order_of_its_own(data: PreparedDat
     assert collect(make_training(data, seed=2), "target_item_id") != orders[0]
 
 
+def test_lists_stay_together_and_batches_have_whole_ones(data: PreparedData) -> None:
+    """Every third row left out, lists have one row or two; a batch has as many as 32 rows are on average."""
+    every = data.samples(Split.TRAIN, 100)
+    samples = every.take(np.flatnonzero(np.arange(len(every)) % 3 != 1))
+    lists = samples.find_lists()
+    assert set(np.bincount(lists).tolist()) == {1, 2}
+    options: dict[str, Any] = {"batch_size": 32, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
+    batches = TrainingBatches(data, samples, **options)
+    expected = sorted(
+        tuple(zip(samples.target_item_ids[lists == each], samples.labels[lists == each], strict=True))
+        for each in range(lists[-1] + 1)
+    )
+    found, sizes = [], []
+    for inputs, labels in batches:
+        row = inputs["history_row"]
+        assert (np.diff(row) >= 0).all()
+        sizes.append(len(inputs["history_length"]))
+        assert row.max() + 1 == sizes[-1] == len(inputs["history_item_ids"])
+        found += [
+            tuple(zip(inputs["target_item_id"][row == each], labels[row == each], strict=True))
+            for each in range(sizes[-1])
+        ]
+    assert sorted(found) == expected
+    assert set(sizes[:-1]) == {round(32 * len(expected) / len(samples))}
+    assert len(batches) == len(sizes)
+    padded = list(TrainingBatches(data, samples, **options, padded=True))
+    assert {len(labels) for _, labels in padded[:-1]} == {32}  # cut at rows, since XLA compiles for every size
+    assert sum(len(labels) for _, labels in padded) == len(samples)
+
+
+def test_neighbours_share_a_history_in_evaluation(data: PreparedData) -> None:
+    samples = data.samples(Split.TEST, 100)
+    ((inputs, _),) = EvaluationBatches(data, samples, batch_size=100, max_history_length=100)
+    alone, _ = build_batch(data, samples, np.arange(len(samples)), 100)
+    assert inputs["history_row"].tolist() == np.repeat(np.arange(len(samples) // 2), 2).tolist()
+    assert len(inputs["history_length"]) == len(samples) // 2
+    for name in ("history_length", "history_item_ids"):
+        assert inputs[name][inputs["history_row"]].tolist() == alone[name].tolist()
+
+
+def test_replicas_share_a_batch_by_its_lists(data: PreparedData) -> None:
+    (batch, *_) = make_training(data)
+    parts = list(make_training(data)._cut_for_replicas(iter([batch]), 3))
+    assert [len(inputs["history_length"]) for inputs, _ in parts] == [6, 5, 5]
+    assert [np.unique(inputs["history_row"]).tolist() for inputs, _ in parts] == [[*range(each)] for each in (6, 5, 5)]
+    together = [row for inputs, labels in parts for row in describe_rows(inputs, labels)]
+    assert together == describe_rows(*batch)
+
+
 def test_evaluation_keeps_the_stored_order(data: PreparedData) -> None:
     samples = data.samples(Split.TEST, 100)
     batches = EvaluationBatches(data, samples, batch_size=5, max_history_length=100)
@@ -137,9 +186,12 @@ def test_padded_batches_hold_the_rows_of_the_flat_ones(data: PreparedData) -> No
 
 def describe_rows(inputs: dict[str, Any], labels: np.ndarray) -> list[tuple[object, ...]]:
     """(user, target, history, label) of each row."""
-    histories = inputs["history_item_ids"]
-    lines = [line for block in (histories if isinstance(histories, tuple) else [histories]) for line in block]
-    columns = (inputs["user_id"], inputs["target_item_id"], inputs["history_length"], lines, labels)
+    histories, lengths = inputs["history_item_ids"], inputs["history_length"]
+    if isinstance(histories, tuple):
+        lines = [line for block in histories for line in block]
+    else:
+        lines, lengths = histories[inputs["history_row"]], lengths[inputs["history_row"]]
+    columns = (inputs["user_id"], inputs["target_item_id"], lengths, lines, labels)
     return [
         (int(user), int(target), tuple(line[:length].tolist()), float(label))
         for user, target, length, line, label in zip(*columns, strict=True)

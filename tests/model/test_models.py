@@ -179,14 +179,35 @@ def test_kept_padding_changes_no_step(config: Config, data: PreparedData) -> Non
     assert np.ptp(results[0][0]) > 1e-3
 
 
-def test_groups_in_a_loop_change_no_step(config: Config, data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loss, gradients, moving statistics and dropout's states: the loop's are those of three groups, one by one."""
+def test_a_shared_history_changes_no_score(model: RankingModel, data: PreparedData) -> None:
+    """Row by row, each of two or three consecutive rows having the same one, and one history being empty."""
+    inputs = batch(data, np.arange(60))
+    row = np.append(np.repeat(np.arange(20), 2 + np.arange(20) % 2), [20, 22, 22])  # history 21 has no candidate
+    histories = {name: inputs[name][:23].copy() for name in ("history_item_ids", "history_length")}
+    histories["history_length"][4] = 0
+    candidates = {name: inputs[name][: len(row)] for name in ("target_item_id", "user_id")}
+    shared = model.score({**candidates, **histories, "history_row": row.astype(np.int32)}).numpy()
+    alone = model.score({**candidates, **{name: each[row] for name, each in histories.items()}}).numpy()
+    assert shared == pytest.approx(alone, abs=ROUNDING)
+    assert np.ptp(alone) > 1e-3
+
+
+def test_groups_in_a_loop_and_shared_histories_change_no_step(
+    config: Config, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss, gradients, moving statistics and dropout's states: the loop's are those of three groups, one by one.
+
+    So are those of the same rows if each has a history of its own: lists have two rows, groups ten.
+    """
     monkeypatch.setattr(ranking_model, "GROUP_ROWS", 10)
-    inputs, labels = build_batch(data, data.samples(Split.TRAIN, 100), np.arange(24), 100)
-    inputs, labels = tf.nest.map_structure(tf.constant, (inputs, labels))
     weights = tf.linspace(0.5, 2.0, 24)
     results = []
-    for way in ("_unroll_groups", "_loop_over_groups"):
+    for way, shared in (("_unroll_groups", False), ("_loop_over_groups", True), ("_unroll_groups", True)):
+        samples = data.samples(Split.TRAIN, 100)
+        inputs, labels = tf.nest.map_structure(
+            tf.constant, build_batch(data, samples, np.arange(24), 100, shared=shared)
+        )
+        assert len(inputs["history_length"]) == (12 if shared else 24)
         model = build_model(config.model, data, seed=3)
         for table in find_tables(model):
             table.assign(table.numpy() * 30 + 0.01)
@@ -198,9 +219,10 @@ def test_groups_in_a_loop_change_no_step(config: Config, data: PreparedData, mon
         ]
         assert sorted(rows) == sorted(tables)
         results.append([loss, *map(tf.convert_to_tensor, gradients), *model.non_trainable_variables])
-    for one, same in zip(*results, strict=True):
+    for one, *others in zip(*results, strict=True):
         scale = max(1e-2, float(np.abs(one.numpy()).max()))
-        assert same.numpy() == pytest.approx(one.numpy(), abs=1e-5 * scale)
+        for same in others:
+            assert same.numpy() == pytest.approx(one.numpy(), abs=1e-5 * scale)
 
 
 def test_lr_is_a_sum_of_numbers(tmp_path: Path, data: PreparedData) -> None:

@@ -16,12 +16,12 @@ from din_train.training.optimizers import build_optimizer
 
 NUM_ITEMS, CAP = 40, 8
 CATEGORIES = np.append([0, 1], 1 + np.arange(NUM_ITEMS - 2) % 2)
-# Rows of a batch, and the groups that they are.
+# Rows of a batch, and the groups that they are if each list is one row.
 GROUPS = {300: [slice(0, 300)], 512: [slice(0, 512)], 700: [slice(0, 512), slice(512, 700)]}
 
 
 class TwoDices(RankingModel):
-    """logit = sum over units of Dice(candidate + sum of Dice(behaviours))."""
+    """logit = sum over units of Dice(candidate + sum of Dice(behaviours)), each candidate counting its own."""
 
     def __init__(self, **kwargs: Any) -> None:
         sizes = {"num_items": NUM_ITEMS, "num_categories": 3, "item_size": 2, "category_size": 1}
@@ -29,11 +29,9 @@ class TwoDices(RankingModel):
         self.of_positions, self.of_rows = Dice(), Dice()
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
-        positions = batch.history.positions
-        behaviours = self.of_positions(
-            self.item_embedding(batch.history.item_ids), weights=positions.weights, training=training
-        )
-        rows = self.item_embedding(batch.inputs["target_item_id"]) + positions.sum(behaviours)
+        pairs, vectors = batch.history.pairs, self.item_embedding(batch.history.item_ids)
+        behaviours = self.of_positions(batch.history.to_pairs(vectors), weights=pairs.weights, training=training)
+        rows = self.item_embedding(batch.inputs["target_item_id"]) + pairs.sum(behaviours)
         return tf.reduce_sum(self.of_rows(rows, training=training), axis=1)
 
 
@@ -52,16 +50,32 @@ def make_model(batch_size: int, *, padded: bool) -> TwoDices:
     return model
 
 
-def make_batch(rows: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The first 512 rows have other items than the rest, so that statistics of groups are not those of all."""
+def make_batch(rows: int, longest: int = 1) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The first 512 rows have other items than the rest, so that statistics of groups are not those of all.
+
+    Args:
+        longest: lists have 1 to so many rows.
+    """
     random = np.random.default_rng(rows)
-    length = random.integers(0, CAP + 1, rows).astype(np.int32)
+    history_row = np.repeat(np.arange(rows), random.integers(1, longest + 1, rows))[:rows]
+    lists = history_row[-1] + 1
+    length = random.integers(0, CAP + 1, lists).astype(np.int32)
     first = np.where(np.arange(rows) < 512, 2, NUM_ITEMS // 2)  # of NUM_ITEMS / 2 items
-    ids = first[:, None] + random.integers(0, NUM_ITEMS // 2, (rows, CAP))
+    of_lists = first[np.searchsorted(history_row, np.arange(lists))]
+    ids = of_lists[:, None] + random.integers(0, NUM_ITEMS // 2, (lists, CAP))
     ids *= np.arange(CAP) < length[:, None]
     target = (first + random.integers(0, NUM_ITEMS // 2, rows)).astype(np.int32)
     inputs = {"target_item_id": target, "history_item_ids": ids.astype(np.int32), "history_length": length}
-    return {**inputs, "user_id": target}, random.integers(0, 2, rows).astype(np.float32)
+    inputs |= {"user_id": target, "history_row": history_row.astype(np.int32)}
+    return inputs, random.integers(0, 2, rows).astype(np.float32)
+
+
+def find_groups(history_row: np.ndarray, most: int) -> list[slice]:
+    """Whole lists: a group goes on until a list begins at a multiple of 512, or after it; the last takes the rest."""
+    ends = [0]
+    for group in range(1, most):
+        ends += [row for row in range(512 * group, len(history_row)) if history_row[row] != history_row[row - 1]][:1]
+    return list(map(slice, ends, [*ends[1:], len(history_row)]))
 
 
 def dice(s: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -77,8 +91,9 @@ def compute_reference(
     vectors = np.concatenate([items, categories[CATEGORIES]], axis=1)  # [items, E]
     losses, given = [], []
     for rows in groups:
-        valid = np.arange(CAP) < inputs["history_length"][rows][:, None]
-        behaviours = vectors[inputs["history_item_ids"][rows][valid]]  # [N, E]
+        lists = inputs["history_row"][rows]
+        valid = np.arange(CAP) < inputs["history_length"][lists][:, None]
+        behaviours = vectors[inputs["history_item_ids"][lists][valid]]  # [P, E]
         spread = np.zeros((*valid.shape, 3))
         spread[valid] = dice(behaviours, of_positions)
         interest = vectors[inputs["target_item_id"][rows]] + spread.sum(axis=1)
@@ -89,25 +104,29 @@ def compute_reference(
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch_size", "form"),
+    ("rows", "longest", "batch_size", "form"),
     [
-        (300, 512, "flat"),
-        (512, 512, "flat"),
-        (700, 700, "flat"),
-        (700, 1536, "flat"),  # the last of an epoch: its third group has no row
-        (300, 300, "padded"),
-        (700, 700, "padded"),
-        (700, 1536, "padded"),
+        (512, 1, 512, "flat"),
+        (700, 1, 700, "flat"),
+        (300, 4, 512, "flat"),
+        (700, 5, 700, "flat"),
+        (700, 5, 1536, "flat"),  # the last of an epoch: its third group has no row
+        (1100, 5, 1024, "flat"),  # lists that are larger than on average: two groups all the same
+        (300, 4, 300, "padded"),
+        (700, 1, 700, "padded"),
+        (700, 5, 1536, "padded"),
     ],
 )
-def test_a_step_equals_the_reference(rows: int, batch_size: int, form: str) -> None:
+def test_a_step_equals_the_reference(rows: int, longest: int, batch_size: int, form: str) -> None:
     """Flat as Keras runs it, padded in blocks and under XLA."""
     model = make_model(batch_size, padded=form == "padded")
-    inputs, labels = make_batch(rows)
+    inputs, labels = make_batch(rows, longest)
+    groups = GROUPS[rows] if form == "padded" else find_groups(inputs["history_row"], -(-batch_size // 512))
+    assert len(groups) == (1 if rows <= 512 else 2)
     weights = [model.item_embedding.items, model.item_embedding.categories]
     weights += [model.of_positions.alpha, model.of_rows.alpha]
     before = [weight.numpy().astype(np.float64) for weight in weights]
-    loss, given = compute_reference(before, inputs, labels, GROUPS[rows])
+    loss, given = compute_reference(before, inputs, labels, groups)
 
     batch: Any = cut_into_blocks((inputs, labels), CAP) if form == "padded" else (inputs, labels)
     step = tf.function(
@@ -125,7 +144,7 @@ def test_a_step_equals_the_reference(rows: int, batch_size: int, form: str) -> N
             for change in (1e-5, -1e-5):
                 moved = [each.copy() for each in before]
                 moved[place][index] += change
-                ends.append(compute_reference(moved, inputs, labels, GROUPS[rows])[0])
+                ends.append(compute_reference(moved, inputs, labels, groups)[0])
             expected = (ends[0] - ends[1]) / 2e-5
             assert gradient[index] == pytest.approx(expected, abs=1e-5)
     for place, layer in enumerate((model.of_positions, model.of_rows)):

@@ -148,6 +148,18 @@ def test_padding_and_empty_sequences(data: PreparedData, model: dict[str, Any]) 
         assert (np.abs(emptied - before)[~was_empty] > 1e-6).all()
 
 
+@pytest.mark.parametrize("model", [{"name": "base"}, {"name": "pnn"}, {"name": "din", "behaviour_fields": FIELDS}])
+def test_neighbours_share_equal_sequences(data: PreparedData, model: dict[str, Any]) -> None:
+    built = build(data, field_embedding_size=4, **model)
+    samples, fields = data.samples(Split.TEST, 9), built.behaviour_fields
+    rows = np.array([0, 0, 1, 2, 2, 5])
+    inputs, _ = build_batch(data, samples, rows, 9, fields, shared=True)
+    alone, _ = build_batch(data, samples, rows, 9, fields)
+    assert inputs["history_row"].tolist() == [0, 0, 0, 1, 1, 2]
+    assert inputs["carts_length"].tolist() == [2, 0, 1]
+    assert built.score(inputs).numpy() == pytest.approx(built.score(alone).numpy(), abs=1e-5)
+
+
 def test_each_further_sequence_has_a_unit_of_its_own(data: PreparedData) -> None:
     model = build(data, name="din")
     assert isinstance(model, DIN)
