@@ -19,6 +19,7 @@ from din_train.dataset.manifest import read_any_manifest
 from din_train.dataset.prepare import prepare
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
+from din_train.dataset.training_rows import changes_between_epochs, draw_epoch
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.calibration import fit_calibration, read_calibration, write_calibration
