@@ -19,8 +19,10 @@ from din_train.dataset.manifest import read_any_manifest
 from din_train.dataset.prepare import prepare
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
+from din_train.dataset.training_rows import changes_between_epochs, draw_epoch
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
+from din_train.evaluation.calibration import fit_calibration, read_calibration, write_calibration
 from din_train.evaluation.display import show_metrics
 from din_train.evaluation.evaluate import compute_metrics, find_groups
 from din_train.evaluation.metrics import compute_auc, compute_gauc
@@ -46,7 +48,7 @@ from din_train.scoring import (
     score_split,
 )
 from din_train.signals import interrupted_exit_code, name_signal
-from din_train.tensorflow_setup import start_tensorflow, strategy_scope
+from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
 
 if TYPE_CHECKING:
     from din_train.dataset.store import Samples
@@ -149,9 +151,10 @@ def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite
     state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
     with recorded_environment(run, data.folder):
         model, checkpoint = _train(run, config, data, samples, state)
-        metrics, rows = score_split(model, config, data, Split.TEST, checkpoint)
+        calibration = read_calibration(run, config.training.calibration)
+        metrics, rows = score_split(model, config, data, Split.TEST, checkpoint, calibration)
         write_scores(run.scores_file("test"), rows)
-        write_attention(run, config, data, model, rows.logit)
+        write_attention(run, config, data, model, rows.logit, calibration)
     write_report(run, config, metrics)
     run.write_metrics(metrics)  # last: this file says that the run is finished
     show_metrics(metrics)
@@ -164,7 +167,8 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
 
     Raises:
         ConfigError: if the watched split or the test split is empty.
-        DataError: if there is no training sample, or the metric that selects is undefined on the watched split.
+        DataError: if there is no training sample, the metric that selects is undefined on the watched split, or the
+            calibration has no validation rows of both classes.
     """
     if not len(samples):
         without = data.manifest.dropped.get("positives_without_a_negative", 0)
@@ -175,12 +179,54 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
             else "every user has too few events, use a longer log"
         )
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
+    _check_lists(config, data, samples)
+    _check_calibration(config, data)
     watched = _find_watched_split(config, data)
     if watched is not None:
         rows = read_split_samples(config, data, watched)
         if config.training.select_on != "none":
             _check_selection(config, data, watched, rows)
     read_split_samples(config, data, Split.TEST)
+
+
+def _check_lists(config: Config, data: PreparedData, samples: "Samples") -> None:
+    """Say how many lists a loss of lists leaves out; refuse a log of which it would leave out all."""
+    loss = config.training.loss
+    if not loss.is_of_lists:
+        return
+    samples = draw_epoch(data, config, samples, 0) if changes_between_epochs(config) else samples
+    lists = samples.find_lists()
+    sizes, positives = np.bincount(lists), np.bincount(lists, samples.labels)
+    without = int(np.sum((positives == 0) | (positives == sizes)))
+    if without == len(sizes):
+        raise ConfigError(
+            f"training.loss.name: received '{loss.name}', which compares the rows of a list, but none of the "
+            f"{len(sizes):,} lists of {config.data.prepared} has a clicked row and another (a list is a positive with "
+            "its negatives, or the rows of a request, see data.columns.request); use logloss"
+        )
+    if uses_xla(config.training) and len(np.unique(sizes)) > 1:
+        raise ConfigError(
+            f"training.jit_compile: XLA takes batches of one size, which would cut the lists that loss '{loss.name}' "
+            "compares, since they have different numbers of rows; set it to off"
+        )
+    if without:
+        terminal.say(
+            f"loss {loss.name}: {without:,} of {len(sizes):,} lists of training rows have clicked rows only, or none, "
+            "so nothing is learned from them"
+        )
+
+
+def _check_calibration(config: Config, data: PreparedData) -> None:
+    if config.training.calibration == "none":
+        return
+    samples = data.samples(Split.VALIDATION, config.data.max_history_length)
+    if 0 < int(samples.labels.sum()) < len(samples):
+        return
+    raise DataError(
+        f"training.calibration: received '{config.training.calibration}', which is fitted on validation rows, but "
+        f"{config.data.prepared} has {len(samples):,} of them, {int(samples.labels.sum()):,} clicked; use "
+        "training.calibration=none, or a split with validation rows of both classes"
+    )
 
 
 def _check_selection(config: Config, data: PreparedData, split: Split, samples: "Samples") -> None:
@@ -253,6 +299,10 @@ def _train(
     model = None
     if refit_state is None and not (state and state.done):
         model = _train_once(run, config, data, samples, state=state)
+    if refit_state is None and config.training.calibration != "none":
+        model = model or build_configured_model(config, data)
+        load_weights(run.checkpoints, model)
+        _calibrate(run, config, data, model)
     if config.training.refit and not (refit_state and refit_state.done):
         epochs = read_checkpoint(run.checkpoints).epoch
         is_plateau = config.training.optimizer.schedule.name == "plateau"
@@ -262,6 +312,19 @@ def _train(
     if model is None:
         model = build_configured_model(config, data)
     return model, load_weights(run.checkpoints, model)
+
+
+def _calibrate(run: RunDirectory, config: Config, data: PreparedData, model: "RankingModel") -> None:
+    """Fit the calibration to the validation rows, which this model was not trained on, and keep it with the run."""
+    samples = read_split_samples(config, data, Split.VALIDATION)
+    logits = score_samples(model, config, data, samples)
+    calibration = fit_calibration(config.training.calibration or "none", samples.labels, logits, samples.weights)
+    if calibration.slope == 0:
+        terminal.say(
+            f"{run.path}: on the validation rows better scores are no likelier clicks, so every calibrated probability "
+            f"is their share of clicks, {calibration.positive_share:.4%}"
+        )
+    write_calibration(run, calibration)
 
 
 def _train_once(
@@ -316,6 +379,7 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
             ScoredRows.of(samples, score_samples(model, config, data, samples), groups), config.metrics
         ),
         selection_metric=None if config.training.select_on == "none" else config.training.early_stopping.metric,
+        recorded=("auc", "gauc") if config.training.loss.is_of_lists else ("auc", "gauc", "logloss"),
     )
 
 

@@ -49,7 +49,7 @@ LATEST = RUNS / "latest"
 
 _NAMES = {
     "config.yaml", "history.jsonl", "attention.json", "report.html", "environment.json", "audit.json",
-    "plots", "checkpoints", "tensorboard",
+    "calibration.json", "plots", "checkpoints", "tensorboard",
 }  # fmt: skip
 
 _NAMES_IN_FIRST_EPOCH = {"config.yaml", "environment.json", "history.jsonl", "checkpoints", "tensorboard"}
@@ -105,6 +105,10 @@ class RunDirectory:
     @property
     def attention_file(self) -> Path:
         return self.path / "attention.json"
+
+    @property
+    def calibration_file(self) -> Path:
+        return self.path / "calibration.json"
 
     @property
     def environment_file(self) -> Path:
@@ -229,6 +233,7 @@ class RunDirectory:
             raise RunError(f"{path}: no such file; the run has not finished, train it with `din-train fit`") from None
         if said.get("protocol") != "user":
             said["gauc_by_history"] = None
+        said = {"loss": "logloss", "calibration": "none", **said}  # older versions had no others
         names = [each.name for each in fields(RunMetrics)]
         missing = names - said.keys()
         if missing:  # an older version wrote it

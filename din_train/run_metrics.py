@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from din_train.config import GaucWeighting
+from din_train.config import CalibrationMethod, GaucWeighting, LossName
 
 _FIRST_KEYS = ("model", "protocol", "split", "selected_on")  # the first keys in the file
 
@@ -40,6 +40,9 @@ class RunMetrics(Metrics):
     gauc_group: whose rows GAUC ranks against each other, `metrics.group`; `gauc_users` and `gauc_users_skipped` count
     these groups. weighted: whether rows have weights, by which all metrics count them.
 
+    loss, calibration: `training.loss.name` and `training.calibration`; with one, logloss, normalised entropy, PCOC and
+    ECE are of calibrated probabilities.
+
     gauc_by_history: see `has_gauc_by_history`. intervals: AUC's and GAUC's, and what they are; None without resamples.
     negatives: the config's section, or `IN_THE_LOG`. If fresh ones took the place of a training file's own, it is the
     section with an `evaluation_per_positive` of `IN_THE_LOG`. slices: dimension -> the metrics of each of its slices.
@@ -49,6 +52,8 @@ class RunMetrics(Metrics):
     protocol: str
     split: str
     selected_on: str
+    loss: LossName = "logloss"
+    calibration: CalibrationMethod = "none"
     gauc_by_history: float | None
     gauc_weighting: GaucWeighting
     gauc_group: str

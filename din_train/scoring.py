@@ -19,6 +19,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.training_rows import changes_between_epochs, describe_drawn, draw_epoch, read_rows
 from din_train.errors import ConfigError, DataError, DinTrainError, RunError
+from din_train.evaluation.calibration import UNCALIBRATED, Calibration, read_calibration
 from din_train.evaluation.display import show_metrics
 from din_train.evaluation.evaluate import (
     compute_candidate_gauc,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 class OpenedRun:
     """A run with its best weights loaded, and the data set it was trained on.
 
-    identity: see `RunDirectory.compute_identity`.
+    identity: see `RunDirectory.compute_identity`. calibration: what turns its scores into probabilities.
     """
 
     run: RunDirectory
@@ -55,6 +56,7 @@ class OpenedRun:
     data: PreparedData
     model: "RankingModel"
     checkpoint: "Checkpoint"
+    calibration: Calibration
 
 
 def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
@@ -78,9 +80,10 @@ def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     data = open_store(prepared)
     model = build_configured_model(config, data)
     checkpoint = load_weights(run.checkpoints, model)
+    calibration = read_calibration(run, config.training.calibration)
     if checkpoint.data_fingerprint != data.fingerprint or run.compute_identity() != identity:
         raise RunError(f"{run.path}: has changed while it was opened; run the command again")
-    return OpenedRun(run, identity, config, data, model, checkpoint)
+    return OpenedRun(run, identity, config, data, model, checkpoint, calibration)
 
 
 @contextmanager
@@ -155,12 +158,18 @@ def _name(places: Sequence[Path]) -> str:
 
 
 def score_split(
-    model: "RankingModel", config: Config, data: PreparedData, split: Split, checkpoint: "Checkpoint"
+    model: "RankingModel",
+    config: Config,
+    data: PreparedData,
+    split: Split,
+    checkpoint: "Checkpoint",
+    calibration: Calibration = UNCALIBRATED,
 ) -> tuple[RunMetrics, ScoredRows]:
     """Score a split, and compute its metrics and record how they came about."""
     samples = read_split_samples(config, data, split)
     group = config.metrics.group
-    rows = ScoredRows.of(samples, score_samples(model, config, data, samples), find_groups(data, samples, group))
+    logits, groups = score_samples(model, config, data, samples), find_groups(data, samples, group)
+    rows = ScoredRows.of(samples, logits, groups, calibration)
     names, weighting = read_names(data), config.metrics.gauc_weighting
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
     metrics = RunMetrics(
@@ -168,6 +177,8 @@ def score_split(
         protocol=config.data.protocol,
         split=split.name.lower(),
         selected_on=str(config.training.select_on),
+        loss=config.training.loss.name,
+        calibration=calibration.method,
         **vars(compute_metrics(rows, config.metrics)),
         gauc_by_history=(
             compute_candidate_gauc(samples, rows, config.metrics.gauc_weighting)
@@ -271,7 +282,9 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
         terminal.say(
             f"{opened.run.path}: refitted on training and validation rows, so its validation metrics flatter it"
         )
-    metrics, rows = score_split(opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint)
+    metrics, rows = score_split(
+        opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint, opened.calibration
+    )
     if as_json:
         terminal.show_json(metrics.to_json())
     else:

@@ -95,6 +95,7 @@ def build_audited_run(opened: OpenedRun, *, most_rows: int, seed: int) -> Audite
         samples=samples,
         rows=choose_rows(samples.user_ids, most_rows, seed),
         seed=seed,
+        calibration=opened.calibration,
     )
 
 

@@ -14,6 +14,7 @@ from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
+from din_train.evaluation.calibration import UNCALIBRATED, Calibration
 from din_train.evaluation.scores import ScoredRows
 from din_train.run_metrics import RunMetrics
 from din_train.scoring import score_samples
@@ -126,6 +127,7 @@ class AuditedRun:
     metrics: of `metrics.json`. stored: of `scores.test.parquet`, None if it is missing.
     scored_on_gpu: whether the stored scores may be a GPU's.
     samples: the test split. rows: [N] those of it that are scored again, whole users. seed: of all random choices.
+    calibration: what turns its scores into probabilities.
     """
 
     config: Config
@@ -137,6 +139,7 @@ class AuditedRun:
     samples: Samples
     rows: Rows
     seed: int
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def tolerance(self) -> float:

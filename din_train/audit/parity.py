@@ -28,10 +28,13 @@ def check_stored_scores(run: AuditedRun) -> Check:
         finding = f"scores.test.parquet has {len(stored):,} rows, the test split {len(samples):,}"
         return judge(name, False, finding, stored_rows=len(stored), rows=len(samples))
     was, bound = stored.logit[run.rows], run.stored_tolerance
-    expected = ScoredRows.of(samples, stored.logit, find_groups(run.data, samples, run.metrics.gauc_group))
+    groups = find_groups(run.data, samples, run.metrics.gauc_group)
+    expected = ScoredRows.of(samples, stored.logit, groups, run.calibration)
     columns = [(getattr(stored, each.name), getattr(expected, each.name)) for each in fields(ScoredRows)]
     others = sum(
-        int(np.sum(one != other)) if one is not None and other is not None else len(samples) * (one is not other)
+        int(np.sum(np.abs(one - other) > (_CLOSE if one.dtype == np.float64 else 0)))
+        if one is not None and other is not None
+        else len(samples) * (one is not other)
         for one, other in columns
     )
     largest, same = measure_distance(was, run.logits), float(np.mean(was == run.logits))
@@ -48,9 +51,9 @@ def check_metrics(run: AuditedRun) -> Check:
     name = "metrics: recomputed"
     groups = find_groups(run.data, run.samples, run.metrics.gauc_group)
     if run.stored is not None and len(run.stored) == len(run.samples):
-        rows = ScoredRows.of(run.samples, run.stored.logit, groups)
+        rows = ScoredRows.of(run.samples, run.stored.logit, groups, run.calibration)
     elif len(run.rows) == len(run.samples):
-        rows = ScoredRows.of(run.samples, run.logits, groups)
+        rows = ScoredRows.of(run.samples, run.logits, groups, run.calibration)
     else:
         finding = "no scores of all rows: scores.test.parquet is missing, and the run has more rows than are audited"
         return judge(name, False, finding + "; write it with `din-train eval`, or audit with more rows")

@@ -42,14 +42,15 @@ def parse_choices(allowed: Names, *, all_word: bool = False) -> Callable[[click.
     callback=parse_choices(DATASETS),
     help="electronics, movielens, sports, sample, or rehearsal (a generated log of Electronics' size).",
 )
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of recipe ours.")
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of recipes ours.")
 @click.option(
     "--recipes",
     default=",".join(RECIPES),
     show_default=True,
     metavar="NAME,...",
     callback=parse_choices(RECIPES),
-    help="ours: honest selection; paper: its settings; official: the authors' code, chosen on the test set.",
+    help="ours: honest selection; ours-strong: the same with preset din-strong; paper: its settings; official: the "
+    "authors' code, chosen on the test set.",
 )
 @click.option(
     "--models",

@@ -16,7 +16,7 @@ from din_train import terminal
 from din_train.config import Config, MetricsConfig, find_differences
 from din_train.errors import ConfigError, RunError
 from din_train.evaluation.bootstrap import compute_interval, resample_metrics
-from din_train.evaluation.display import describe_unusual, format_metric
+from din_train.evaluation.display import describe_probability_metrics, describe_unusual, format_metric
 from din_train.evaluation.metrics import compute_auc, compute_gauc, compute_rela_impr
 from din_train.evaluation.scores import ScoredRows, read_scores
 from din_train.files import check_can_be_file, write_text
@@ -139,8 +139,16 @@ def _show_comparison(comparison: Comparison) -> None:
     for difference in comparison.differences:
         if difference.metric == "gauc":
             terminal.show_line(f"{difference.sentence}.")
+    for line in describe_probabilities_of_runs(comparison.runs):
+        terminal.show_line(line)
     for warning in comparison.warnings:
         terminal.say(f"warning: forced: {warning}")
+
+
+def describe_probabilities_of_runs(runs: Sequence[ComparedRun]) -> list[str]:
+    """Say of which runs logloss and calibration are of other probabilities than usual."""
+    sentences = ((run.name, describe_probability_metrics(run.metrics)) for run in runs)
+    return [f"{name}: {sentence}" for name, sentence in sentences if sentence]
 
 
 def build_comparison_table(comparison: Comparison) -> Table:

@@ -7,7 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from din_train.compare.compare import ComparedRun, Comparison, Difference, format_rela_impr
+from din_train.compare.compare import (
+    ComparedRun,
+    Comparison,
+    Difference,
+    describe_probabilities_of_runs,
+    format_rela_impr,
+)
 from din_train.evaluation import display
 from din_train.evaluation.display import format_metric
 from din_train.report.page import COLORS, QUIET, Picture, clip_text, figure_style, name_rows, new_figure, render_page
@@ -39,6 +45,7 @@ def build_comparison_page(comparison: Comparison, config_differences: ConfigDiff
         differences=comparison.differences,
         intervals_sentence=display.describe_intervals(base.metrics.intervals),
         rows_sentence=display.describe_rows(base.metrics),
+        probability_sentences=describe_probabilities_of_runs(comparison.runs),
         selection=display.SELECTION[base.metrics.selected_on],
         difference_pictures=_draw_differences(comparison),
         run_titles=("run", "model", *display.TITLES.values(), "RelaImpr", "seed", "epoch"),

@@ -16,7 +16,10 @@ from din_train.config.schema import (
     VocabularyConfig,
 )
 from din_train.config.training import (
+    CalibrationMethod,
     EarlyStoppingConfig,
+    LossConfig,
+    LossName,
     OptimizerConfig,
     RegularizationConfig,
     ScheduleConfig,
@@ -24,6 +27,7 @@ from din_train.config.training import (
 )
 
 __all__ = [
+    "CalibrationMethod",
     "ColumnsConfig",
     "Config",
     "DataConfig",
@@ -36,6 +40,8 @@ __all__ = [
     "ItemVectorsConfig",
     "ListFieldConfig",
     "LocalActivationUnitConfig",
+    "LossConfig",
+    "LossName",
     "MetricsConfig",
     "MlpConfig",
     "ModelConfig",

@@ -7,8 +7,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
+from din_train.config.data import DataConfig
 from din_train.config.schema import Config, Preset
 from din_train.config.section import describe_problems
+from din_train.config.training import SCHEDULE_CUTS
 from din_train.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, dump_yaml, parse_yaml
 from din_train.errors import ConfigError
 from din_train.printable import shorten
@@ -57,7 +59,36 @@ def _with_preset(values: dict[str, Any]) -> dict[str, Any]:
     if name not in get_args(Preset) or not path.is_file():
         return values
     preset = parse_yaml(path.read_text(encoding="utf-8"))
-    return _merge(preset, values)
+    return _merge(_without_drawn_negatives(_without_replaced_cuts(preset, values), values), values)
+
+
+def _without_drawn_negatives(preset: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The preset without the keys of drawn negatives if the log has negatives of its own.
+
+    Rows of source `x1` have labels, too, but their negatives are drawn.
+    """
+    try:
+        data = DataConfig.model_validate(values.get("data"))
+    except ValidationError:  # which is reported later, with all other problems
+        return preset
+    if not data.is_labelled or data.source == "x1":
+        return preset
+    training = {key: value for key, value in preset.get("training", {}).items() if key != "leave_one_out"}
+    return {**{key: value for key, value in preset.items() if key != "negatives"}, "training": training}
+
+
+def _without_replaced_cuts(preset: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The preset without its learning rate's cuts if the config has another schedule, or cuts of its own."""
+    own: Any = values
+    for key in ("training", "optimizer", "schedule"):
+        own = own.get(key) if isinstance(own, dict) else None
+    below = preset.get("training", {}).get("optimizer", {})
+    if not isinstance(own, dict) or "schedule" not in below:
+        return preset
+    schedule = below["schedule"]
+    if own.get("name", schedule["name"]) != schedule["name"] or own.keys() & {*SCHEDULE_CUTS}:
+        schedule = {key: value for key, value in schedule.items() if key not in SCHEDULE_CUTS}
+    return {**preset, "training": {**preset["training"], "optimizer": {**below, "schedule": schedule}}}
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -125,8 +125,11 @@ SELECT_ON = {
     "presampled": ("validation", "none", "test"),
 }
 
+# Protocols that always lack validation rows.
+WITHOUT_VALIDATION = ("paper",)
+
 # One file each in `presets/`, whose header says what it follows.
-Preset = Literal["din", "din-paper", "din-official", "din-blog", "din-blog-3", "din-bars"]
+Preset = Literal["din", "din-paper", "din-official", "din-blog", "din-blog-3", "din-bars", "din-strong"]
 
 
 class Config(Section):
@@ -141,7 +144,7 @@ class Config(Section):
     ]
     preset: Annotated[
         Preset | None,
-        Field(description="settings of `model` and `training` to start from; the config's own keys win over them"),
+        Field(description="settings of `model`, `negatives` and `training` to start from; the config's own keys win"),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**31, description="initial weights, sample order, dropout")] = 1
     data: DataConfig
@@ -162,21 +165,34 @@ class Config(Section):
             yield "training.select_on", f"received '{select_on}', but protocol '{protocol}' allows {allowed}"
         if self.training.refit and protocol == "paper":
             yield "training.refit", "received true, but protocol 'paper' has no validation rows to add; remove it"
+        if self.training.calibration != "none" and protocol in WITHOUT_VALIDATION:
+            yield (
+                "training.calibration",
+                f"received '{self.training.calibration}', which is fitted on validation rows, but protocol "
+                f"'{protocol}' has none; use none, or another protocol",
+            )
         yield from _find_sampling_problems(self)
         yield from _find_width_problems(self)
         yield from _find_field_problems(self)
 
     @model_validator(mode="before")
     @classmethod
-    def _resolve_select_on(cls, values: Any) -> Any:
-        """Fill `training.select_on` in from the protocol, so that a resolved config shows what happens."""
+    def _resolve_training(cls, values: Any) -> Any:
+        """Fill `training.select_on` and `calibration` in, so that a resolved config shows what happens."""
         if not isinstance(values, dict):
             return values
         values = {key: value.model_dump() if isinstance(value, Section) else value for key, value in values.items()}
         training, protocol = values.get("training"), _protocol(values)
-        if isinstance(training, dict) and training.get("select_on") is None and protocol in SELECT_ON:
-            return {**values, "training": {**training, "select_on": SELECT_ON[protocol][0]}}
-        return values
+        if not isinstance(training, dict) or protocol not in SELECT_ON:
+            return values
+        loss = training.get("loss")
+        is_of_lists = isinstance(loss, dict) and loss.get("name", "logloss") != "logloss"
+        defaults = {
+            "select_on": SELECT_ON[protocol][0],
+            "calibration": "platt" if is_of_lists and protocol not in WITHOUT_VALIDATION else "none",
+        }
+        filled_in = {key: value for key, value in defaults.items() if training.get(key) is None}
+        return {**values, "training": {**training, **filled_in}}
 
 
 def _protocol(values: dict[str, Any]) -> str | None:

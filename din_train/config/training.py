@@ -9,6 +9,11 @@ from din_train.config.section import Section
 
 SelectOn = Literal["validation", "test", "none"]
 Metric = Literal["gauc", "auc", "logloss"]
+LossName = Literal["logloss", "softmax", "bpr"]
+CalibrationMethod = Literal["none", "platt", "isotonic"]
+
+# The keys of a schedule that say when the rate is cut; a schedule has one of them.
+SCHEDULE_CUTS = ("epochs", "at", "steps")
 
 
 def _name_switch(value: Any) -> Any:
@@ -21,23 +26,63 @@ class ScheduleConfig(Section):
 
     name: Annotated[
         Literal["constant", "step", "plateau"],
-        Field(description="step: after given steps; plateau: when the selection metric stops improving"),
+        Field(description="step: after given epochs or steps; plateau: when the selection metric stops improving"),
     ] = "constant"
+    epochs: Annotated[
+        tuple[Annotated[float, Field(gt=0, strict=False)], ...],
+        Field(strict=False, description="step only: the epochs after which the rate is multiplied, such as [3, 4.5]"),
+    ] = ()
+    at: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        Field(strict=False, description="step only: the same as shares of training.epochs, such as [0.5]"),
+    ] = ()
     steps: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
-        Field(strict=False, description="step only: the optimiser steps after which the rate is multiplied"),
+        Field(strict=False, description="step only: the same in optimiser steps, which depend on batch size and log"),
     ] = ()
     factor: Annotated[float, Field(gt=0, lt=1, description="the rate is multiplied by it")] = 0.1
     patience: Annotated[int, Field(ge=1, description="plateau only: epochs without improvement before a cut")] = 1
 
+    @property
+    def cuts(self) -> dict[str, tuple[float, ...]]:
+        """The keys that say when the rate is cut, of those that are given."""
+        return {key: getattr(self, key) for key in SCHEDULE_CUTS if getattr(self, key)}
+
+    def find_steps(self, *, epochs: int, steps_per_epoch: int) -> list[int]:
+        """The steps after which the rate is multiplied, in a training of so many epochs."""
+        cuts = [*self.steps, *(each * steps_per_epoch for each in self.epochs)]
+        cuts += [each * epochs * steps_per_epoch for each in self.at]
+        return [max(1, round(cut)) for cut in cuts]
+
     def find_problems(self) -> Iterator[tuple[str, str]]:
-        """Only the step schedule has `steps`, and they must rise."""
-        if self.name == "step" and not self.steps:
-            yield "steps", "missing, expected the steps after which the rate is multiplied, such as [336000]"
-        if self.name != "step" and self.steps:
-            yield "steps", f"not used by schedule '{self.name}'; remove it, or use name: step"
-        if sorted(set(self.steps)) != list(self.steps):
-            yield "steps", f"received {', '.join(map(str, self.steps))}, expected rising numbers"
+        """Only the step schedule has `epochs`, `at` or `steps`; it has one of them, and its numbers must rise."""
+        if self.name == "step" and not self.cuts:
+            yield "epochs", "missing, expected the epochs after which the rate is multiplied, such as [3]"
+        if self.name == "step" and len(self.cuts) > 1:
+            first, second = list(self.cuts)[:2]
+            yield second, f"not used beside {first}; remove one of them"
+        for key, cuts in self.cuts.items():
+            if self.name != "step":
+                yield key, f"not used by schedule '{self.name}'; remove it, or use name: step"
+            if sorted(set(cuts)) != list(cuts):
+                yield key, f"received {', '.join(f'{cut:g}' for cut in cuts)}, expected rising numbers"
+
+
+class LossConfig(Section):
+    """`training.loss`: what training minimises."""
+
+    name: Annotated[
+        LossName,
+        Field(
+            description="logloss of each row; or, within a positive and its negatives or a request, softmax: minus the "
+            "log of the positive's share of exp(logit), bpr: minus log sigmoid of positive less negative"
+        ),
+    ] = "logloss"
+
+    @property
+    def is_of_lists(self) -> bool:
+        """Whether rows of a list are compared, so that scores are no probabilities."""
+        return self.name != "logloss"
 
 
 class OptimizerConfig(Section):
@@ -118,6 +163,14 @@ class TrainingConfig(Section):
         Field(ge=1, description="save the whole state after this many steps each, and at each epoch's end"),
     ] = None
     keep_checkpoints: Annotated[int, Field(ge=1, description="how many of the newest states are kept")] = 2
+    loss: LossConfig = LossConfig()
+    calibration: Annotated[
+        CalibrationMethod | None,
+        Field(
+            description="turns scores into probabilities, fitted on the validation rows; default: none for logloss, "
+            "platt for softmax and bpr if the protocol has validation rows"
+        ),
+    ] = None
     optimizer: OptimizerConfig = OptimizerConfig()
     regularization: RegularizationConfig = RegularizationConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
@@ -135,4 +188,10 @@ class TrainingConfig(Section):
             yield (
                 "optimizer.schedule.name",
                 "received 'plateau' with select_on 'none': there is no metric to watch; use step or constant",
+            )
+        if self.loss.is_of_lists and self.early_stopping.metric == "logloss":
+            yield (
+                "early_stopping.metric",
+                f"received 'logloss', but scores of loss '{self.loss.name}' are no probabilities before they are "
+                "calibrated, after the training; use gauc or auc",
             )

@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from din_train.config import CalibrationMethod, LossName
 from din_train.run_metrics import IN_THE_LOG, REPLACED, RunMetrics
 from din_train.terminal import show_table
 
@@ -95,6 +96,32 @@ def describe_selection(metrics: RunMetrics) -> str:
     return " ".join((SELECTION[metrics.selected_on], weights, *((REFIT,) if metrics.refit else ())))
 
 
+def describe_probabilities(loss: LossName, calibration: CalibrationMethod) -> str | None:
+    """Say what is unusual about a run's probabilities; None if the score of log loss is their log odds."""
+    if calibration != "none":
+        return f"calibrated on the validation rows ({calibration}), trained with loss {loss}"
+    return None if loss == "logloss" else f"none: scores of loss {loss} are not calibrated, and 0.5 means nothing"
+
+
+def describe_probability_metrics(metrics: RunMetrics) -> str | None:
+    """Say which metrics are of calibrated probabilities, or that there are none; None if nothing is unusual."""
+    what = describe_probabilities(metrics.loss, metrics.calibration)
+    if what is None:
+        return None
+    say = "mean nothing" if metrics.calibration == "none" else "are of these"
+    return f"Probabilities: {what}. Logloss, normalised entropy, PCOC and ECE {say}; AUC and GAUC rank by the scores."
+
+
+def describe_training(metrics: RunMetrics) -> str:
+    """Say what the model was trained with, and what its probabilities are."""
+    negatives = describe_negatives(metrics.negatives, "per_positive")
+    return f"Trained with {negatives}" + (
+        f" and loss {metrics.loss}. {said}"
+        if (said := describe_probability_metrics(metrics))
+        else ": probabilities are calibrated to that share of targets."
+    )
+
+
 def name_groups(metrics: RunMetrics) -> str:
     """What GAUC is a mean over: users, requests, or values of a context field."""
     return {"user": "users", "request": "requests"}.get(metrics.gauc_group, f"values of {metrics.gauc_group}")
@@ -161,6 +188,8 @@ def build_metrics_table(metrics: RunMetrics) -> Table:
         f"{metrics.gauc_users:,}",
         f"{metrics.gauc_users_skipped:,} with one class left out; weighted by {metrics.gauc_weighting}",
     )
+    if said := describe_probabilities(metrics.loss, metrics.calibration):
+        table.add_row("probabilities", metrics.calibration, said)
     table.add_row("epoch chosen", str(metrics.best_epoch), f"on: {metrics.selected_on}")
     return table
 

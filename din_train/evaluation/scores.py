@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from din_train.checksums import indexed_file, read_indexed
 from din_train.dataset.store import Samples
 from din_train.errors import RunError
+from din_train.evaluation.calibration import UNCALIBRATED, Calibration
 from din_train.evaluation.metrics import compute_click_probabilities
 
 _SCHEMA = pa.schema(
@@ -28,7 +29,7 @@ _SCHEMA = pa.schema(
     ]
 )
 # Columns that only some runs have.
-_OPTIONAL = {"weight": pa.float32(), "group": pa.int64()}
+_OPTIONAL = {"weight": pa.float32(), "group": pa.int64(), "log_odds": pa.float64()}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ScoredRows:
 
     history_end: equal for rows of one user with the same history (see `Samples.history_ends`). event: the row of the
     log; of a sampled negative its positive's. weight: in metrics; None if all are 1. group: whose rows GAUC ranks
-    against each other; None: the user's.
+    against each other; None: the user's. log_odds: of a click, by the run's calibration; None: the logit is it.
     """
 
     user_id: NDArray[np.int32]
@@ -49,13 +50,20 @@ class ScoredRows:
     logit: NDArray[np.float32]
     weight: NDArray[np.float32] | None = None
     group: NDArray[np.int64] | None = None
+    log_odds: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
 
     @classmethod
-    def of(cls, samples: Samples, logits: NDArray[np.float32], groups: NDArray[np.int64] | None = None) -> "ScoredRows":
-        """A split's samples, their [S] logits, and their groups if these are not the users."""
+    def of(
+        cls,
+        samples: Samples,
+        logits: NDArray[np.float32],
+        groups: NDArray[np.int64] | None = None,
+        calibration: Calibration = UNCALIBRATED,
+    ) -> "ScoredRows":
+        """A split's samples, their [S] logits, their groups if these are not the users, and the run's calibration."""
         return cls(
             user_id=samples.user_ids,
             target_item_id=samples.target_item_ids,
@@ -66,6 +74,7 @@ class ScoredRows:
             logit=logits,
             weight=samples.weights,
             group=groups,
+            log_odds=None if calibration.method == "none" else calibration.compute_log_odds(logits),
         )
 
     @property
@@ -80,9 +89,14 @@ class ScoredRows:
         return ScoredRows(**taken)
 
     @property
+    def click_log_odds(self) -> NDArray[np.float32] | NDArray[np.float64]:
+        """[S] log odds of a click: what probabilities come from, while AUC and GAUC rank by the logit."""
+        return self.logit if self.log_odds is None else self.log_odds
+
+    @property
     def click_probabilities(self) -> NDArray[np.float64]:
         """[S] predicted probabilities."""
-        return compute_click_probabilities(self.logit)
+        return compute_click_probabilities(self.click_log_odds)
 
 
 def write_scores(path: Path, rows: ScoredRows) -> None:

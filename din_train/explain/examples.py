@@ -19,6 +19,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import RunError
+from din_train.evaluation.calibration import UNCALIBRATED, Calibration
 from din_train.explain.weights import explain_score
 from din_train.model.din import DIN
 from din_train.model.ranking_model import RankingModel
@@ -30,21 +31,28 @@ _LEAST, _MOST = 5, 20
 
 
 def write_attention(
-    run: RunDirectory, config: Config, data: PreparedData, model: RankingModel, logits: NDArray[np.float32]
+    run: RunDirectory,
+    config: Config,
+    data: PreparedData,
+    model: RankingModel,
+    logits: NDArray[np.float32],
+    calibration: Calibration,
 ) -> None:
     """Write `attention.json` of a model that has activation weights; other models have none.
 
     If the check of the weights fails, the file is not written and a line says why: a finished training is not lost.
 
     Args:
-        logits: [S] of the test split, in stored order.
+        logits: [S] of the test split, in stored order. calibration: the run's.
     """
     if not isinstance(model, DIN):
         return
     longest = config.data.max_history_length
     samples = data.samples(Split.TEST, longest)
     try:
-        examples = choose_examples(model, data, samples, logits, seed=config.seed, max_history_length=longest)
+        examples = choose_examples(
+            model, data, samples, logits, seed=config.seed, max_history_length=longest, calibration=calibration
+        )
     except RunError as error:
         terminal.say(f"{run.attention_file}: not written; {error}")
         return
@@ -59,6 +67,7 @@ def choose_examples(
     *,
     seed: int,
     max_history_length: int,
+    calibration: Calibration = UNCALIBRATED,
 ) -> list[Example]:
     """The examples of a run, their weights checked.
 
@@ -69,7 +78,8 @@ def choose_examples(
 
     def weigh(row: int) -> Weighed:
         inputs = build_batch(data, samples, np.array([row]), max_history_length, model.behaviour_fields)[0]
-        history, *others = (explain_score(model, inputs, place) for place in range(1 + len(model.sequences)))
+        places = range(1 + len(model.sequences))
+        history, *others = (explain_score(model, inputs, place, calibration) for place in places)
         item = describer.item(int(samples.target_item_ids[row]))
         weights = [each.weights.tolist() for each in (history, *others)]
         return {**item, "click_probability": history.click_probability}, weights

@@ -17,6 +17,7 @@ from din_train.dataset.store import NO_EVENT, PreparedData, Samples
 from din_train.dataset.stored_histories import StoredHistories
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import ConfigError
+from din_train.evaluation.display import describe_probabilities
 from din_train.files import atomic_file, check_can_be_file, make_folder
 from din_train.report.attention import Candidate, build_example, draw_attention, format_day, format_weight
 from din_train.report.page import Picture, render_page, write_figure
@@ -77,8 +78,10 @@ class ExplainedPair:
     """What is shown of the score of a candidate; the fields are those that `--json` prints.
 
     history: which of the user's events are the behaviours, in words. normalization: the name in the config.
-    unknown_context: context fields without a value. behaviours, top, check: of the history. sequences: the further
-    sequences, by name.
+    probabilities: what is unusual about them, in words; None if nothing is.
+    unknown_context: context fields without a value. behaviours (oldest first), top (place of the largest weight, None
+    for an empty history), check (`largest_logit_difference` and its `tolerance`, see `Explanation`): of the history.
+    sequences: the further sequences, by name.
     """
 
     run: str
@@ -91,6 +94,7 @@ class ExplainedPair:
     top: int | None
     check: Mapping[str, float]
     sequences: Mapping[str, ExplainedSequence] = field(default_factory=dict)
+    probabilities: str | None = None
 
     @property
     def all_sequences(self) -> dict[str, ExplainedSequence]:
@@ -155,7 +159,8 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
     row = find_pair_row(data, user_id, item_id, longest)
     model = cast("DIN", opened.model)
     batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields)[0]
-    explanations = [explain_score(model, batch, place) for place in range(1 + len(model.sequences))]
+    places = range(1 + len(model.sequences))
+    explanations = [explain_score(model, batch, place, opened.calibration) for place in places]
     history, *others = (
         _describe_sequence(describer.history(row.samples, 0, name), explanation)
         for name, explanation in zip(("history", *model.sequences), explanations, strict=True)
@@ -167,6 +172,7 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
         candidate={**describer.item(item_id), "click_probability": explanations[0].click_probability},
         history=row.history,
         normalization=opened.config.model.local_activation_unit.normalization,
+        probabilities=describe_probabilities(opened.config.training.loss.name, opened.calibration.method),
         unknown_context=[name for name, ids in row.samples.context.items() if ids.flat[0] == UNKNOWN_ID],
         sequences=dict(zip(model.sequences, others, strict=True)),
     )
@@ -186,6 +192,7 @@ def _describe_sequence(events: Sequence[EventDescription], explanation: "Explana
         ],
         top=explanation.top,
         check={"largest_logit_difference": explanation.largest_difference, "tolerance": explanation.tolerance},
+        probabilities=describe_probabilities(opened.config.training.loss.name, opened.calibration.method),
     )
 
 
@@ -327,6 +334,8 @@ def describe_score(pair: ExplainedPair) -> str:
 def describe_explanation(pair: ExplainedPair) -> list[str]:
     """The lines that stand below the tables."""
     lines = [f"history: {len(pair.behaviours)} behaviours, {pair.history}"]
+    if pair.probabilities:
+        lines.append(f"probabilities: {pair.probabilities}")
     if pair.unknown_context:
         lines.append(f"context: {', '.join(pair.unknown_context)} unknown, since the data set has no row of this pair")
     if any(each.behaviours for each in pair.all_sequences.values()):

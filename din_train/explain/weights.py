@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from din_train.batches import Inputs, name_histories
 from din_train.errors import RunError
-from din_train.evaluation.metrics import compute_click_probabilities
+from din_train.evaluation.calibration import UNCALIBRATED, Calibration
 from din_train.model.din import DIN
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,8 @@ class Explanation:
 
     weights: [N] activation weights. logit: by `model.score`. logits_without: [N] likewise, without each behaviour.
     predicted_without: [N] the same, predicted from the weights; NaN if they cannot tell, see `_LEAST_REST`.
-    largest_difference, tolerance: between predicted and scored logits, relative to the larger or 1.
+    largest_difference, tolerance: between predicted and scored logits, relative to the larger or 1. calibration: what
+    turns logits into probabilities.
     """
 
     weights: Floats
@@ -50,20 +51,23 @@ class Explanation:
     predicted_without: Floats
     largest_difference: float
     tolerance: float
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def click_probability(self) -> float:
-        return _to_probability(self.logit)
+        return _to_probability(self.logit, self.calibration)
 
     @property
     def probabilities_without(self) -> list[float]:
         """[N] as `logits_without`."""
-        return [_to_probability(logit) for logit in self.logits_without]
+        return [_to_probability(logit, self.calibration) for logit in self.logits_without]
 
     @property
     def predicted_probabilities_without(self) -> list[float | None]:
         """[N] as `predicted_without`; None if the weights cannot tell."""
-        return [None if np.isnan(logit) else _to_probability(logit) for logit in self.predicted_without]
+        return [
+            None if np.isnan(logit) else _to_probability(logit, self.calibration) for logit in self.predicted_without
+        ]
 
     @property
     def top(self) -> int | None:
@@ -73,7 +77,7 @@ class Explanation:
         return len(self.weights) - 1 - int(np.argmax(np.abs(self.weights)[::-1]))
 
 
-def explain_score(model: DIN, inputs: Inputs, place: int = 0) -> Explanation:
+def explain_score(model: DIN, inputs: Inputs, place: int = 0, calibration: Calibration = UNCALIBRATED) -> Explanation:
     """The activation weights of a batch of one row, checked.
 
     Args:
@@ -100,10 +104,12 @@ def explain_score(model: DIN, inputs: Inputs, place: int = 0) -> Explanation:
         shortened = _leave_out(inputs, name, left_out, name_histories(model.behaviour_fields, name))
         scored.append(model.score(shortened))
         predicted.append(np.where(told, _score_interests(model, shortened, place, interests), np.nan))
-    return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype])
+    return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype], calibration)
 
 
-def _compare(weights: Floats, scored: Floats, predicted: Floats, tolerance: float) -> Explanation:
+def _compare(
+    weights: Floats, scored: Floats, predicted: Floats, tolerance: float, calibration: Calibration
+) -> Explanation:
     """From [1 + N] logits, of the whole history and without each behaviour.
 
     Raises:
@@ -122,19 +128,21 @@ def _compare(weights: Floats, scored: Floats, predicted: Floats, tolerance: floa
         what = "all behaviours" if worst == 0 else f"behaviour {worst} of {len(weights)} left out"
         raise RunError(
             f"activation weights: with {what} they predict a click probability of "
-            f"{_to_probability(predicted[worst]):.6f}, but the model scores {_to_probability(scored[worst]):.6f} "
+            f"{_to_probability(predicted[worst], calibration):.6f}, but the model scores "
+            f"{_to_probability(scored[worst], calibration):.6f} "
             f"(logits {predicted[worst]:.6f} and {scored[worst]:.6f}, expected equal to a share of {tolerance:g}), so "
             "they are not the weights behind the score and are not shown; this is a bug in din-train, report it"
         )
-    return Explanation(weights, float(scored[0]), scored[1:], predicted[1:], float(difference[worst]), tolerance)
+    largest = float(difference[worst])
+    return Explanation(weights, float(scored[0]), scored[1:], predicted[1:], largest, tolerance, calibration)
 
 
 def _join(logits: Sequence[tf.Tensor | Floats]) -> Floats:
     return np.concatenate(logits).astype(np.float64)
 
 
-def _to_probability(logit: float | np.float64) -> float:
-    return float(compute_click_probabilities(np.array([logit]))[0]) if np.isfinite(logit) else float("nan")
+def _to_probability(logit: float | np.float64, calibration: Calibration) -> float:
+    return float(calibration.compute_probabilities(np.array([logit]))[0]) if np.isfinite(logit) else float("nan")
 
 
 def _score_interests(model: DIN, inputs: Inputs, place: int, interests: Floats) -> tf.Tensor:

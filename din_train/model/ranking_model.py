@@ -17,6 +17,7 @@ from din_train.batches import (
 )
 from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding, find_tables
+from din_train.model.losses import RankingLoss
 from din_train.model.normalization import MovingStatistics, sum_over_replicas
 from din_train.model.positions import FlatPositions, Positions, SharedPositions, flatten_history, pad_history
 
@@ -164,21 +165,21 @@ class RankingModel(keras.Model):
         """[M]."""
         raise NotImplementedError
 
-    def compile(self, *, batch_size: int = GROUP_ROWS, **kwargs: Any) -> None:
+    def compile(self, *, loss: RankingLoss, batch_size: int = GROUP_ROWS, **kwargs: Any) -> None:
         """As Keras has it.
 
         Args:
+            loss: Keras's own losses see neither lists nor what is on other replicas.
             batch_size: the most rows of a training step, on all replicas together.
         """
         super().compile(**kwargs)
+        self._loss = loss
         self._num_groups = -(-batch_size // GROUP_ROWS)
 
     def train_step(self, data: tuple[Inputs, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Keras's own, group by group, with the loss's mean taken over the rows of all replicas.
+        """Keras's own, group by group, with the loss's mean taken over the terms of all replicas.
 
-        With sample weights w it is the mean over the rows of w * loss.
-
-        Keras takes the mean of the replicas' means, but shares of a batch may differ by one row.
+        Keras takes the mean of the replicas' means, but shares of a batch may differ.
         """
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -186,7 +187,7 @@ class RankingModel(keras.Model):
             loss, gradients = self._unroll_groups(inputs, labels, weights, replicas)
         else:
             loss, gradients = self._loop_over_groups(inputs, labels, weights)
-        self._loss_tracker.update_state(loss, sample_weight=tf.cast(tf.shape(labels)[0], tf.float32))
+        self._loss_tracker.update_state(loss, sample_weight=self._loss.count_terms(labels, _number_lists(inputs)))
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         metrics: dict[str, tf.Tensor] = self.get_metrics_result()
         return metrics
@@ -194,19 +195,18 @@ class RankingModel(keras.Model):
     def _unroll_groups(
         self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, replicas: int
     ) -> tuple[tf.Tensor, list[Gradient]]:
-        """The mean loss of this replica's rows, and its share of the batch's gradients: each group traced by itself.
+        """The mean loss of this replica's terms, and its share of the batch's gradients: each group traced by itself.
 
         XLA wants it so, and replicas, which do not sum anything inside a loop.
         """
-        rows = tf.cast(tf.shape(labels)[0], tf.float32)
-        all_rows, earlier_rows = _count_rows(rows) if replicas > 1 else (rows, 0)
+        terms = self._loss.count_terms(labels, _number_lists(inputs))
+        all_terms, earlier_rows = _sum_counts(terms, tf.shape(labels)[0]) if replicas > 1 else (terms, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
             logits = tf.concat([self(group, training=True) for group in groups], axis=0)
-            # of this replica's rows, over the number of replicas
-            loss = self.compute_loss(inputs, labels, logits, weights)
-            of_batch = loss * (replicas * rows / all_rows) if replicas > 1 else loss
-        return replicas * loss, tape.gradient(of_batch, self.trainable_weights)
+            total = self._loss.sum_terms(labels, logits, _number_lists(inputs), weights)
+            of_batch = total / tf.maximum(all_terms, 1.0)
+        return total / tf.maximum(terms, 1.0), tape.gradient(of_batch, self.trainable_weights)
 
     def _loop_over_groups(
         self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None
@@ -216,7 +216,7 @@ class RankingModel(keras.Model):
         Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients,
         and the states, which are no variables here: assignments would make one group wait for another.
         """
-        num_rows = tf.shape(labels)[0]
+        num_terms = tf.maximum(self._loss.count_terms(labels, _number_lists(inputs)), 1.0)
         list_ends, row_ends = self._find_group_ends(inputs, 0)
         some = row_ends[1:] > row_ends[:-1]
         list_ends, row_ends = (tf.concat([[0], each[1:][some]], axis=0) for each in (list_ends, row_ends))
@@ -229,9 +229,8 @@ class RankingModel(keras.Model):
             rows = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
             of_rows = labels[cut]
             with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
-                share = tf.cast(tf.shape(of_rows)[0], tf.float32) / tf.cast(num_rows, tf.float32)
-                of_weights = None if weights is None else weights[cut]
-                of_group = share * self.compute_loss(rows, of_rows, self(rows, training=True), of_weights)
+                logits, of_weights = self(rows, training=True), None if weights is None else weights[cut]
+                of_group = self._loss.sum_terms(of_rows, logits, _number_lists(rows), of_weights) / num_terms
             gradients = tape.gradient(of_group, self.trainable_weights)
             sums = [
                 before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
@@ -344,9 +343,15 @@ class _RowGradients(NamedTuple):
         return tf.IndexedSlices(self.values.concat(), self.ids.concat(), table.shape)
 
 
-def _count_rows(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How many rows all replicas have, and how many those before this one."""
+def _number_lists(inputs: Inputs) -> tf.Tensor:
+    """[M] which list each row is of: that of its history, or one of its own."""
+    return inputs["history_row"] if "history_row" in inputs else tf.range(tf.size(inputs["target_item_id"]))
+
+
+def _sum_counts(terms: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many terms of the loss all replicas have, and how many rows those before this one."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group
-    counts = sum_over_replicas(tf.one_hot(replica, context.num_replicas_in_sync) * rows)  # one number per replica
-    return tf.reduce_sum(counts), tf.cast(tf.reduce_sum(counts[:replica]), tf.int32)
+    own = tf.one_hot(replica, context.num_replicas_in_sync)[:, None] * tf.stack([terms, tf.cast(rows, tf.float32)])
+    counts = sum_over_replicas(own)  # [replicas, 2]
+    return tf.reduce_sum(counts[:, 0]), tf.cast(tf.reduce_sum(counts[:replica, 1]), tf.int32)

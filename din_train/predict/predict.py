@@ -102,8 +102,11 @@ def predict(
     opened = open_run(run.path, overrides)
     training_rows = read_training_samples(opened.config, opened.data, refit=opened.checkpoint.refit)
     training_share = float(training_rows.labels.mean())
-    shift = 0.0
+    shift, calibration = 0.0, opened.calibration
+    if calibration.positive_share is not None:
+        training_share = calibration.positive_share
     if positive_share is not None:
+        _check_probabilities(opened)
         shift = compute_prior_shift(share=positive_share, training_share=training_share)
     _say_how_rows_are_scored(opened, found, training_share, positive_share)
     items_file = None if items is None else _read_items(items, opened)
@@ -180,6 +183,7 @@ def _describe_request(
         "history_separator": columns.history_reader.form.separator,
         "max_history_length": opened.config.data.max_history_length,
         "prior_correction": shift,
+        "calibration": opened.calibration.digest,
         "chunk_rows": chunk_rows,
         "evaluation_batch_size": opened.config.training.evaluation_batch_size,
         "device": "gpu" if tf.config.list_logical_devices("GPU") else "cpu",
@@ -235,7 +239,7 @@ class ChunkSummary:
 class RowScorer:
     """Scores chunks of one file with one run.
 
-    prior_shift: added to every logit (see `compute_prior_shift`).
+    prior_shift: added to every logit, or to the log odds of a calibrated run (see `compute_prior_shift`).
     """
 
     opened: OpenedRun
@@ -256,9 +260,13 @@ class RowScorer:
         if parsed.new_items is not None:
             self.opened.model.add_items(parsed.new_items)
         logits = self._score_rows(data, parsed.samples)
-        if self.prior_shift:
-            logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
-        probabilities = compute_click_probabilities(logits)
+        calibration = self.opened.calibration
+        if calibration.method != "none":
+            probabilities = compute_click_probabilities(calibration.compute_log_odds(logits) + self.prior_shift)
+        else:
+            if self.prior_shift:
+                logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
+            probabilities = compute_click_probabilities(logits)
         size = chunk.table.num_rows
         summary = ChunkSummary(
             rows=size,
@@ -400,6 +408,15 @@ def compute_prior_shift(*, share: float, training_share: float) -> float:
     return math.log(share) - math.log1p(-share) - math.log(training_share) + math.log1p(-training_share)
 
 
+def _check_probabilities(opened: OpenedRun) -> None:
+    loss = opened.config.training.loss
+    if loss.is_of_lists and opened.calibration.method == "none":
+        raise ConfigError(
+            f"--positive-share: {opened.run.path} was trained with loss '{loss.name}' and not calibrated, so it has no "
+            "probabilities to correct; leave the option out, or train with training.calibration=platt"
+        )
+
+
 def _say_how_rows_are_scored(
     opened: OpenedRun, columns: InputColumns, training_share: float, positive_share: float | None
 ) -> None:
@@ -415,16 +432,24 @@ def _say_how_rows_are_scored(
     terminal.say(
         f"{opened.run.path}: {opened.config.model.name}, epoch {opened.checkpoint.epoch}; a row's history is {history}"
     )
+    terminal.say(_describe_probabilities(opened, training_share, positive_share))
+
+
+def _describe_probabilities(opened: OpenedRun, training_share: float, positive_share: float | None) -> str:
+    method, loss = opened.calibration.method, opened.config.training.loss
+    if method == "none" and loss.is_of_lists:
+        return (
+            f"logit ranks the rows; click_probability is its sigmoid and no probability, since loss '{loss.name}' was "
+            "not calibrated (training.calibration)"
+        )
+    by, rows = ("", "training rows") if method == "none" else (f" by {method}", "validation rows")
+    corrected = "click_probability and logit are" if method == "none" else "click_probability is"
     if positive_share is None:
-        terminal.say(
-            f"click_probability is calibrated to the training rows, of which {training_share:.4%} are positives; if "
-            "the rows to be scored have another share of clicks, give it as --positive-share"
+        return (
+            f"click_probability is calibrated{by} to the {rows}, of which {training_share:.4%} are positives; if the "
+            "rows to be scored have another share of clicks, give it as --positive-share"
         )
-    else:
-        terminal.say(
-            f"click_probability and logit are corrected from a share of positives of {training_share:.4%} (training "
-            f"rows) to {positive_share:.4%}"
-        )
+    return f"{corrected} corrected from a share of positives of {training_share:.4%} ({rows}) to {positive_share:.4%}"
 
 
 def _say_summary(output: Path, summary: ChunkSummary) -> None:

@@ -201,7 +201,7 @@ def build_run_page(report: RunReport, pictures: RunPictures) -> str:
         intervals_sentence=display.describe_intervals(metrics.intervals),
         rows_sentence=display.describe_rows(metrics),
         selection_sentence=display.describe_selection(metrics),
-        training_negatives=display.describe_negatives(metrics.negatives, "per_positive"),
+        training_sentence=display.describe_training(metrics),
         learning=pictures.learning,
         learning_sentence=report.lacking.get("history", "history.jsonl has no epoch, so there is no curve."),
         epochs=_tabulate_epochs(report.history),

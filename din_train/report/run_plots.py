@@ -105,7 +105,7 @@ def plot_scores(rows: ScoredRows) -> Figure | None:
     """Histograms of the scores of targets and of negatives, each over its own number of rows."""
     if not len(rows.label):
         return None
-    logits = rows.logit.astype(np.float64)
+    logits = rows.click_log_odds.astype(np.float64)
     low, high = float(logits.min()), float(logits.max())
     edges = np.linspace(low, high if high > low else low + 1.0, 41)
     with figure_style():

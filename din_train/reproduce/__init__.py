@@ -4,7 +4,7 @@ The names of what can be reproduced, in the order of the tables; nothing is impo
 """
 
 DATASETS = ("electronics", "movielens", "sports", "sample", "rehearsal")  # datasets/<name>.yaml: an ordinary config
-RECIPES = ("ours", "paper", "official")  # recipes/<name>.yaml: how models are trained and chosen
+RECIPES = ("ours", "ours-strong", "paper", "official")  # recipes/<name>.yaml: how models are trained and chosen
 SUITES = ("table3", "table4", "figure5")  # suites/<name>.yaml: rows
 MODELS = (
     "lr", "base", "wide-deep", "pnn", "deepfm", "din", "din-dice",

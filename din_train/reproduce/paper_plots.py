@@ -16,6 +16,7 @@ from din_train.terminal import say
 
 _RECIPES = {
     "ours": (COLORS[0], "ours"),
+    "ours-strong": (COLORS[1], "ours, with the strong preset"),
     "paper": (COLORS[2], "paper"),
     "official": (COLORS[3], "official (epoch chosen on the test set)"),
 }

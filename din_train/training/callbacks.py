@@ -59,12 +59,14 @@ class Watched:
     """A split that is scored after every epoch.
 
     evaluate: scores it with the model as it is now. selection_metric: the metric on this split that chooses the epoch;
-    None if the split's metrics are only recorded.
+    None if the split's metrics are only recorded. recorded: which metrics an epoch's record gets; logloss is none of
+    them if scores are no probabilities.
     """
 
     split: Split
     evaluate: Callable[[], Metrics]
     selection_metric: str | None
+    recorded: tuple[str, ...] = ("auc", "gauc", "logloss")
 
     @property
     def monitor(self) -> str:
@@ -126,7 +128,7 @@ class EpochMeter(TrainingCallback):
 
 
 class WatchedScorer(TrainingCallback):
-    """Adds the watched split's AUC, GAUC and logloss to the record.
+    """Adds the watched split's metrics to the record.
 
     Args:
         save_state: is called before a signal stops the training here, after the epoch's steps.
@@ -147,7 +149,7 @@ class WatchedScorer(TrainingCallback):
             raise
         if logs is not None:
             split = self._watched.split.name.lower()
-            logs.update({f"{split}_{name}": getattr(metrics, name) for name in ("auc", "gauc", "logloss")})
+            logs.update({f"{split}_{name}": getattr(metrics, name) for name in self._watched.recorded})
 
 
 class BestWeightsKeeper(TrainingCallback):

@@ -129,14 +129,25 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
 
 
 def build_optimizer(
-    config: OptimizerConfig, *, regularizer: TableRegularizer | None = None, static_shapes: bool = False
+    config: OptimizerConfig,
+    *,
+    regularizer: TableRegularizer | None = None,
+    static_shapes: bool = False,
+    epochs: int = 1,
+    steps_per_epoch: int = 1,
 ) -> keras.optimizers.Optimizer:
-    """The configured optimiser, with its step schedule if it has one. A plateau schedule is a callback's work."""
+    """The configured optimiser, with its step schedule if it has one. A plateau schedule is a callback's work.
+
+    Args:
+        epochs: `training.epochs`, of a refit too, so that its rate is cut where the first training's was.
+        steps_per_epoch: with `epochs` it says at which steps a schedule by epochs or by shares cuts the rate.
+    """
     rate: Any = config.learning_rate
     if config.schedule.name == "step":
-        rates = [config.learning_rate * config.schedule.factor**cut for cut in range(len(config.schedule.steps) + 1)]
+        steps = config.schedule.find_steps(epochs=epochs, steps_per_epoch=steps_per_epoch)
+        rates = [config.learning_rate * config.schedule.factor**cut for cut in range(len(steps) + 1)]
         # Keras's boundaries are the last step of a rate
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay([step - 1 for step in config.schedule.steps], rates)
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay([step - 1 for step in steps], rates)
     options: dict[str, Any] = {
         "clip_norm": config.clip_norm,
         "regularizer": regularizer,

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from din_train.batches import TrainingBatches
 from din_train.config import Config
 from din_train.errors import RunError
 from din_train.model.embedding import find_tables
+from din_train.model.losses import build_loss
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
 from din_train.signals import deferred_signals, received_signal
@@ -29,19 +29,6 @@ from din_train.training.optimizers import build_optimizer
 from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
 from din_train.training.unmoved_rows import UnmovedRows
-
-
-@keras.saving.register_keras_serializable(package="din_train")
-class LogLoss(keras.losses.Loss):
-    """Mean over the batch of -y log p - (1 - y) log(1 - p), p = sigmoid(logit): the paper's objective, equation 3.
-
-    Keras's BinaryCrossentropy takes the mean over the last axis, which of [B] logits is the batch: nothing is left for
-    the reduction over replicas, and with two of them gradients are twice what they should be.
-    """
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """[B] labels and logits -> [B]."""
-        return tf.nn.sigmoid_cross_entropy_with_logits(labels=y_true, logits=y_pred)
 
 
 @dataclass(frozen=True)
@@ -87,12 +74,17 @@ def fit_model(
     training = config.training
     model.compile(
         batch_size=training.batch_size,
-        optimizer=build_optimizer(training.optimizer, regularizer=regularizer, static_shapes=model.padded),
-        loss=LogLoss(),
+        optimizer=build_optimizer(
+            training.optimizer,
+            regularizer=regularizer,
+            static_shapes=model.padded,
+            epochs=training.epochs,
+            steps_per_epoch=len(batches),
+        ),
+        loss=build_loss(training.loss.name),
         steps_per_execution=1 if training.strategy == "mirrored" else training.steps_per_execution,
         jit_compile=model.padded,
     )
-    model.compute_loss(None, tf.zeros([1]), tf.zeros([1]))  # built here; replicas would trace it on ids as floats
     model.optimizer.exclude_from_weight_decay(find_tables(model))
     model.optimizer.build(model.trainable_variables)
     if state is not None:

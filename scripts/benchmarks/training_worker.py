@@ -113,8 +113,8 @@ def measure_sharing(task: Figures) -> Figures:
 
     from din_train.batches import build_batch, build_training_signature
     from din_train.model.build import build_model
+    from din_train.model.losses import LogLoss
     from din_train.training.optimizers import build_optimizer
-    from din_train.training.trainer import LogLoss
 
     size, lists = config.training.batch_size, config.training.batch_size // (1 + task["negatives"])
     positives = samples.take(np.flatnonzero(samples.labels == 1))

@@ -13,8 +13,8 @@ RATES = {"sgd": 1.0, "adam": 0.001}  # the presets'
 def compile_ours(config: ModelConfig, data: Any, optimizer: str, batch_size: int, *, padded: bool) -> Any:
     """The configured model, compiled as `fit` compiles it."""
     from din_train.model.build import build_model
+    from din_train.model.losses import LogLoss
     from din_train.training.optimizers import build_optimizer
-    from din_train.training.trainer import LogLoss
 
     model = build_model(config, data, seed=1, padded=padded)
     settings = OptimizerConfig(name=optimizer, learning_rate=RATES[optimizer])

@@ -88,8 +88,8 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         ),
         (
             "vocabulary.epochs=1",
-            "vocabulary.epochs: unknown key, did you mean 'training.epochs'? expected one of unknown_rate, min_count, "
-            "hash_buckets",
+            "vocabulary.epochs: unknown key, did you mean 'training.epochs' or "
+            "'training.optimizer.schedule.epochs'? expected one of unknown_rate, min_count, hash_buckets",
         ),
         ("zzz.b.c=1", f"zzz: unknown key; expected one of {TOP_KEYS}"),
         ("a.b", "--set a.b: expected dotted.key=value, for example training.epochs=3"),
@@ -145,7 +145,7 @@ training: {epochs: 3, select_on: test, deterministic: true, jit_compile: on, opt
         "data.columns",
         "model.category_embedding_size",
         "model.interest.units",
-        "training.optimizer.schedule.steps",
+        "training.optimizer.schedule.epochs",
     ]
     assert lines[0] == "data.time_split: missing; protocol 'time' needs its validation_from and test_from"
     assert lines[1] == "data.reviews: missing; source 'amazon-2014' needs it"

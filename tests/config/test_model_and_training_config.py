@@ -49,6 +49,67 @@ def test_the_config_goes_before_the_preset(load: Load) -> None:
     assert config.training.epochs == 3
 
 
+@pytest.mark.parametrize(
+    ("overrides", "cuts"),
+    [
+        ([], {"epochs": (3.0,)}),
+        (["training.optimizer.schedule.steps=[10]"], {"steps": (10,)}),
+        (["training.optimizer.schedule={name: step, at: [0.5, 0.75]}"], {"at": (0.5, 0.75)}),
+        (["training.optimizer.schedule.factor=0.5"], {"epochs": (3.0,)}),
+        (["training.optimizer.schedule.name=plateau"], {}),
+    ],
+)
+def test_another_schedule_takes_the_place_of_the_presets_cuts(
+    load: Load, overrides: list[str], cuts: dict[str, tuple[float, ...]]
+) -> None:
+    assert load("preset=din", *overrides).training.optimizer.schedule.cuts == cuts
+
+
+def test_a_schedule_counts_epochs_and_shares_of_the_training(load: Load) -> None:
+    """Of 4 epochs of 7 steps."""
+    for cuts, steps in (("epochs: [3]", [21]), ("epochs: [0.5, 2]", [4, 14]), ("at: [0.5]", [14]), ("steps: [5]", [5])):
+        schedule = load(f"training.optimizer.schedule={{name: step, {cuts}}}").training.optimizer.schedule
+        assert schedule.find_steps(epochs=4, steps_per_epoch=7) == steps
+
+
+@pytest.mark.parametrize(
+    ("overrides", "method"),
+    [
+        ([], "none"),
+        (["training.loss.name=softmax"], "platt"),
+        (["training.loss.name=bpr", "training.calibration=none"], "none"),
+        (["training.loss.name=bpr", "training.select_on=none"], "platt"),
+        (["training.loss.name=softmax", "data.protocol=paper"], "none"),
+        (["training.calibration=isotonic"], "isotonic"),
+    ],
+)
+def test_scores_of_lists_are_calibrated_if_there_are_validation_rows(
+    load: Load, overrides: list[str], method: str
+) -> None:
+    assert load(*overrides).training.calibration == method
+
+
+def test_drawn_negatives_of_a_preset_are_for_logs_without_their_own(load: Load) -> None:
+    columns = "data.columns={user: u, item: i, timestamp: t, label: y}"
+    drawn, labelled, own = (load("preset=din-strong", *more) for more in ([], [columns], ["negatives.per_positive=2"]))
+    assert (drawn.negatives.resample, own.negatives.resample) == ("epoch", "epoch")
+    assert own.negatives.per_positive == 2
+    assert labelled.negatives == load().negatives
+    assert (labelled.training.loss.name, labelled.training.calibration) == ("softmax", "platt")
+
+
+@pytest.mark.parametrize(("name", "protocol"), [("sports_x1", "presampled"), ("amazon_sports", "holdout")])
+@pytest.mark.parametrize(("preset", "epochs"), [("din", 8), ("din-strong", 6)])
+def test_a_shipped_config_takes_a_preset_whole(load: Load, name: str, protocol: str, preset: str, epochs: int) -> None:
+    """Nothing of the preset is overwritten, but that rows of x1 are trained on again."""
+    path = PRESETS.parents[2] / "configs" / f"{name}.yaml"
+    shipped = load_config(path, [f"preset={preset}", f"data.protocol={protocol}"])
+    alone = load(f"preset={preset}", f"training.epochs={epochs}")
+    assert shipped.model == alone.model
+    assert shipped.training.model_copy(update={"refit": False}) == alone.training
+    assert shipped.negatives == alone.negatives
+
+
 def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> None:
     config = load("preset=din-official", "training.optimizer.clip_norm=null")
     path = tmp_path / "dumped.yaml"
@@ -63,8 +124,8 @@ def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> N
     [
         (
             ["preset=din-best"],
-            "preset: received 'din-best', expected 'din', 'din-paper', 'din-official', 'din-blog', 'din-blog-3' or "
-            "'din-bars'",
+            "preset: received 'din-best', expected 'din', 'din-paper', 'din-official', 'din-blog', 'din-blog-3', "
+            "'din-bars' or 'din-strong'",
         ),
         (
             ["model.local_activation_unit.inputs=[candidate]"],
@@ -97,8 +158,8 @@ def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> N
         ),
         (
             ["training.optimizer.schedule.name=step"],
-            "training.optimizer.schedule.steps: missing, expected the steps after which the rate is multiplied, such "
-            "as [336000]",
+            "training.optimizer.schedule.epochs: missing, expected the epochs after which the rate is multiplied, such "
+            "as [3]",
         ),
         (
             ["training.optimizer.schedule.steps=[10]"],
@@ -107,6 +168,20 @@ def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> N
         (
             ["training.optimizer.schedule={name: step, steps: [20, 10]}"],
             "training.optimizer.schedule.steps: received 20, 10, expected rising numbers",
+        ),
+        (
+            ["training.optimizer.schedule={name: step, epochs: [3], at: [0.5]}"],
+            "training.optimizer.schedule.at: not used beside epochs; remove one of them",
+        ),
+        (
+            ["training.loss.name=bpr", "training.early_stopping.metric=logloss"],
+            "training.early_stopping.metric: received 'logloss', but scores of loss 'bpr' are no probabilities before "
+            "they are calibrated, after the training; use gauc or auc",
+        ),
+        (
+            ["data.protocol=paper", "training.calibration=isotonic"],
+            "training.calibration: received 'isotonic', which is fitted on validation rows, but protocol 'paper' has "
+            "none; use none, or another protocol",
         ),
         (
             ["training.deterministic=true", "training.jit_compile=on"],

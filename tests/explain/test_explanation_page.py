@@ -134,6 +134,7 @@ def test_json_is_complete() -> None:
         "top": 0,
         "check": {"largest_logit_difference": 2e-6, "tolerance": 1e-4},
         "sequences": {},
+        "probabilities": None,
     }
 
 

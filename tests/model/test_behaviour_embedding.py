@@ -15,9 +15,9 @@ from din_train.dataset.store import PreparedData, open_store
 from din_train.explain.weights import explain_score
 from din_train.model.build import build_model
 from din_train.model.din import DIN
+from din_train.model.losses import LogLoss
 from din_train.training.optimizers import LazySGD
 from din_train.training.regularization import count_table_rows
-from din_train.training.trainer import LogLoss
 
 FIELDS = ("type", "time_gap")
 LOG: dict[str, Any] = {

@@ -14,10 +14,10 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.model.build import build_model, compute_item_rows
 from din_train.model.embedding import ItemEmbedding
+from din_train.model.losses import LogLoss
 from din_train.model.ranking_model import RankingModel
 from din_train.training.callbacks import compute_embedding_norm
 from din_train.training.optimizers import build_optimizer
-from din_train.training.trainer import LogLoss
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]
 MIN_COUNT = 12

@@ -22,9 +22,9 @@ from din_train.model.deep_model import DeepModel
 from din_train.model.dice import Dice
 from din_train.model.din import DIN
 from din_train.model.embedding import find_tables
+from din_train.model.losses import LogLoss
 from din_train.model.positions import flatten_history
 from din_train.model.ranking_model import LocatedBatch, LocatedSequence, RankingModel
-from din_train.training.trainer import LogLoss
 
 # Of a logit near 1 in float32, where sums are taken in another order.
 ROUNDING = 3e-6

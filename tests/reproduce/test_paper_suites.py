@@ -39,18 +39,21 @@ def test_the_names_on_the_command_line_are_those_of_the_rows_and_files() -> None
         assert load_config(folder / "datasets" / f"{name}.yaml").name == name  # an ordinary config, to be trained
 
 
+OURS = ("ours", "ours-strong")
+
+
 def test_table_3_has_seven_models_by_ours_and_two_by_the_others_with_one_seed() -> None:
     names = [cell.name for cell in cells_of("electronics", "table3", seeds=2)]
     models = ("lr", "base", "wide-deep", "pnn", "deepfm", "din", "din-dice")
     assert names == [
-        *(f"electronics-ours-{model}-seed{seed}" for seed in (1, 2) for model in models),
+        *(f"electronics-{ours}-{model}-seed{seed}" for ours in OURS for seed in (1, 2) for model in models),
         *(f"electronics-{recipe}-{model}-seed1" for recipe in ("paper", "official") for model in models[-2:]),
     ]
 
 
 def test_suites_share_their_cells() -> None:
     all_cells = cells_of("sample", *SUITES, seeds=1)
-    assert len(all_cells) == 7 + 4 + 4  # `base` is the L2 of table 4, DIN with Dice is figure 5
+    assert len(all_cells) == 7 + 7 + 4 + 4  # `base` is the L2 of table 4, DIN with Dice is figure 5
     assert len({cell.run.path for cell in all_cells}) == len(all_cells)
     assert [cell.name for cell in cells_of("sample", "figure5", seeds=5)] == ["sample-ours-din-dice-seed1"]
 
@@ -71,7 +74,7 @@ def test_every_cell_is_a_config_and_ours_never_looks_at_the_test_split(dataset: 
         assert config == cell.config.model_copy(update={"preset": None})
         assert (config.name, config.seed) == (cell.name, 1)
         assert config.data.prepared.parent == Path("out/prepared")
-        if cell.place[1] == "ours":
+        if cell.place[1] in OURS:
             assert config.training.select_on == "validation"
             assert config.training.refit
             assert config.data.protocol in ("holdout", "user")
@@ -90,6 +93,18 @@ def test_recipe_ours_trains_all_models_the_same_way_but_for_the_l2_of_lr() -> No
     assert {mlp for _, mlp in activations[1:-1]} == {"prelu"}
     models = [config.model.name for config in configs]
     assert models == ["lr", "base", "wide_deep", "pnn", "deepfm", "din", "din"]
+
+
+def test_recipe_ours_strong_gives_all_models_the_same_tricks() -> None:
+    configs = load_written(cells_of("electronics", "table3", recipes=("ours-strong",), seeds=1))
+    assert [config.model.name for config in configs] == ["lr", "base", "wide_deep", "pnn", "deepfm", "din", "din"]
+    assert len({str(config.training) for config in configs[1:]}) == 1
+    assert len({str(config.negatives) for config in configs}) == 1
+    for config in configs:
+        assert (config.training.loss.name, config.training.calibration) == ("softmax", "platt")
+        assert (config.negatives.resample, config.training.leave_one_out) == ("epoch", 0.5)
+        assert (config.model.embedding_initializer == "spectral") == (config.model.name != "lr")
+        assert config.training.optimizer.schedule.cuts == {"epochs": (4.0,)}
 
 
 def test_the_papers_settings() -> None:

@@ -14,10 +14,11 @@ from din_train.config import OptimizerConfig
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
 from din_train.model.build import build_model
+from din_train.model.losses import LogLoss
 from din_train.run_directory import RunDirectory
 from din_train.tensorflow_setup import uses_xla
 from din_train.training.optimizers import build_optimizer
-from din_train.training.trainer import LogLoss, fit_model
+from din_train.training.trainer import fit_model
 
 # XLA compiles once for every shape: here for one, blocks of one width and whole batches; and for two, of two widths.
 ONE_SHAPE = [(f"u{n % 27}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(162)]

@@ -27,7 +27,7 @@ from din_train.training.regularization import build_regularizer
 from din_train.training.trainer import fit_model
 
 
-def train(folder, optimizer, batch_size, num_events, earlier=()):
+def train(folder, optimizer, batch_size, num_events, loss="logloss", earlier=()):
     events = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(num_events)]
     data, _ = prepare_events(folder, events)
     samples = data.samples(Split.TRAIN, 100)
@@ -42,7 +42,7 @@ def train(folder, optimizer, batch_size, num_events, earlier=()):
             },
             training={
                 "epochs": 2, "batch_size": batch_size, "strategy": strategy, "select_on": "none",
-                "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"},
+                "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"}, "loss": {"name": loss},
             },
         )
         run = RunDirectory(folder / f"{strategy}-{units}")
@@ -71,7 +71,13 @@ SGD = {"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}
 # and there is no second group. `earlier`: trainings in the same process before the compared ones.
 CASES: dict[str, dict[str, Any]] = {
     "equal-shares": {"optimizer": {"name": "adagrad", "learning_rate": 0.01}, "batch_size": 8, "num_events": 215},
-    "shares-of-4-and-3": {"optimizer": SGD, "batch_size": 7, "num_events": 215, "earlier": [("mirrored", 6)]},
+    "shares-of-4-and-3": {
+        "optimizer": SGD,
+        "batch_size": 7,
+        "num_events": 215,
+        "loss": "softmax",
+        "earlier": [("mirrored", 6)],
+    },  # fmt: skip
     "groups-and-a-replica-without-rows": {"optimizer": SGD, "batch_size": 601, "num_events": 328},
 }
 LEFT_OVER = {"equal-shares": 0, "shares-of-4-and-3": 5, "groups-and-a-replica-without-rows": 1}

@@ -1,0 +1,109 @@
+"""What training minimises: log loss of each row, or a ranking loss within each list.
+
+A list is a positive with its sampled negatives, or the rows of one request; `history_row` of a batch says which list a
+row is of (see `din_train.batches`). Every loss is a mean of terms, and a term never looks beyond its own row or list.
+So the sum of terms and their number add up over the groups, replicas and steps that rows are cut into, as long as lists
+are whole, and the mean does not depend on the cut.
+"""
+
+from abc import ABC, abstractmethod
+
+import tensorflow as tf
+
+from din_train.config import LossName
+
+
+class RankingLoss(ABC):
+    """A sum of terms. Shapes: M rows; `lists` are numbers without a gap, of any first number and in any order."""
+
+    @abstractmethod
+    def count_terms(self, labels: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
+        """[M] labels of 0 and 1, [M] lists -> how many terms there are, float32 []."""
+
+    @abstractmethod
+    def sum_terms(
+        self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """[M] labels, logits, lists and sample weights -> the sum of all terms, float32 []."""
+
+
+class LogLoss(RankingLoss):
+    """A row's term is w * (-y log p - (1 - y) log(1 - p)), p = sigmoid(logit): the paper's objective, equation 3."""
+
+    def count_terms(self, labels: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
+        del lists
+        return tf.cast(tf.shape(labels)[0], tf.float32)
+
+    def sum_terms(
+        self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        del lists
+        terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+        return tf.reduce_sum(terms if weights is None else weights * terms)
+
+
+class _ListLoss(RankingLoss):
+    """A list with positives and negatives is a term; lists of one class have none."""
+
+    def count_terms(self, labels: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
+        positives, negatives = _count_classes(labels, lists)
+        return tf.reduce_sum(tf.cast((positives > 0) & (negatives > 0), tf.float32))
+
+
+class SoftmaxLoss(_ListLoss):
+    """Softmax cross entropy: minus the log of a positive's share of exp(logit) among itself and the list's negatives.
+
+        term = 1 / P * sum_p w_p * log(1 + sum_n exp(s_n - s_p))
+
+    over the P positives p and the negatives n of a list. With one positive it is the usual form (Bruch et al., An
+    Analysis of the Softmax Cross Entropy Loss for Learning-to-Rank with Binary Relevance, ICTIR 2019, equation 5). With
+    several, each stands against the negatives alone: in ListNet's form, which divides by the sum over all rows, one
+    positive would push down the others.
+    """
+
+    def sum_terms(
+        self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        rows, size = lists - tf.reduce_min(lists), tf.size(lists)
+        positives, negatives = _count_classes(labels, lists)
+        largest = tf.gather(tf.math.unsorted_segment_max(tf.stop_gradient(logits), rows, size), rows)  # [M]
+        sums = tf.math.unsorted_segment_sum((1.0 - labels) * tf.exp(logits - largest), rows, size)
+        has_negatives = tf.gather(negatives, rows) > 0
+        of_negatives = largest + tf.math.log(tf.where(has_negatives, tf.gather(sums, rows), 1.0))  # log of the sum
+        terms = tf.where(has_negatives, tf.nn.softplus(of_negatives - logits), 0.0)
+        shares = labels / tf.maximum(tf.gather(positives, rows), 1.0)
+        return tf.reduce_sum(terms * (shares if weights is None else weights * shares))
+
+
+class BprLoss(_ListLoss):
+    """Bayesian personalised ranking: the mean over pairs of a positive p and a negative n of a list.
+
+        term = 1 / (P * N) * sum_p w_p * sum_n -log sigmoid(s_p - s_n)
+
+    Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009, section 4. All pairs of
+    a batch's rows are looked at, since XLA wants shapes that do not depend on labels; a group has 512 rows.
+    """
+
+    def sum_terms(
+        self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        rows = lists - tf.reduce_min(lists)
+        positives, negatives = _count_classes(labels, lists)
+        pairs = tf.gather(positives * negatives, rows)
+        shares = labels / tf.maximum(pairs, 1.0)
+        shares = shares if weights is None else weights * shares
+        counted = tf.where(lists[:, None] == lists, shares[:, None] * (1.0 - labels), 0.0)  # [M, M]
+        return tf.reduce_sum(counted * tf.nn.softplus(logits - logits[:, None]))
+
+
+def _count_classes(labels: tf.Tensor, lists: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """[M] how many positives, and how many negatives, each list has; as many places as rows, the last ones empty."""
+    rows, size = lists - tf.reduce_min(lists), tf.size(lists)
+    positives = tf.math.unsorted_segment_sum(labels, rows, size)
+    return positives, tf.math.unsorted_segment_sum(tf.ones_like(labels), rows, size) - positives
+
+
+def build_loss(name: LossName) -> RankingLoss:
+    """The loss of a configured name."""
+    losses: dict[LossName, type[RankingLoss]] = {"logloss": LogLoss, "softmax": SoftmaxLoss, "bpr": BprLoss}
+    return losses[name]()
