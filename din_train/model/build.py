@@ -13,11 +13,15 @@ from din_train.config import DataConfig, ModelConfig
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.model.baselines import LR, PNN, BaseModel, DeepFM, LinearTerms, WideDeep
+from din_train.model.bst import BST, TransformerBlock
+from din_train.model.dien import DIEN
 from din_train.model.din import DIN
 from din_train.model.embedding import NUMBER_ROWS, FieldEmbedding, GivenVectors, ItemEmbedding
 from din_train.model.local_activation_unit import LocalActivationUnit
 from din_train.model.mlp import Mlp
+from din_train.model.position_embedding import PositionEmbedding
 from din_train.model.ranking_model import RankingModel
+from din_train.model.tin import TIN
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -115,6 +119,19 @@ class _Builder:
                     sequence_units=[LocalActivationUnit(**unit) for _ in self._data.sequences],
                     **shared,
                 )
+            case "dien":
+                return DIEN(auxiliary_weight=config.dien.auxiliary_weight, **shared)
+            case "bst":
+                bst = config.bst
+                return BST(
+                    position_embedding=PositionEmbedding(num_positions=config.num_positions),
+                    blocks=[
+                        TransformerBlock(num_heads=bst.num_heads, dropout=bst.dropout) for _ in range(bst.num_blocks)
+                    ],
+                    **shared,
+                )
+            case "tin":
+                return TIN(position_embedding=PositionEmbedding(num_positions=config.num_positions), **shared)
 
     def _build_items(
         self, item_size: int, category_size: int, field_size: int, vector_units: Mapping[str, int]

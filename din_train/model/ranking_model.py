@@ -34,12 +34,14 @@ class LocatedSequence:
 class LocatedBatch:
     """B rows, and where their behaviours are.
 
-    inputs: as in `din_train.batches`. others: the further sequences, in the config's order.
+    inputs: as in `din_train.batches`. others: the further sequences, in the config's order. auxiliary_losses: filled by
+    models that add to the loss in training: sums over the rows.
     """
 
     inputs: Inputs
     history: LocatedSequence
     others: Sequence[LocatedSequence] = ()
+    auxiliary_losses: list[tf.Tensor] = field(default_factory=list)
 
     @property
     def sequences(self) -> list[LocatedSequence]:
@@ -102,9 +104,18 @@ class RankingModel(keras.Model):
     def build(self, inputs_shape: object) -> None:
         """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
 
-    def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
-        """A batch, which is one group in training -> logit [B]."""
-        return tf.cast(self.compute_logits(self.locate(inputs, padded=self.padded and training), training), tf.float32)
+    def call(
+        self, inputs: Inputs, training: bool = False, with_auxiliary: bool = False
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """A batch, which is one group in training -> logit [B].
+
+        Args:
+            with_auxiliary: also give the sum over the rows of what the model adds to the loss. Keras's `add_loss` keeps
+                that in the model, where groups and replicas would mix theirs up.
+        """
+        batch = self.locate(inputs, padded=self.padded and training)
+        logits = tf.cast(self.compute_logits(batch, training), tf.float32)
+        return (logits, tf.add_n([tf.zeros([]), *batch.auxiliary_losses])) if with_auxiliary else logits
 
     def locate(self, inputs: Inputs, *, padded: bool = False) -> LocatedBatch:
         """Lay the histories of a batch, and each further sequence, end to end, with their padding or without."""
@@ -164,9 +175,11 @@ class RankingModel(keras.Model):
         all_rows, earlier_rows = _count_rows(rows) if replicas > 1 else (rows, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
-            logits = tf.concat([self(group, training=True) for group in groups], axis=0)
+            results = [self(group, training=True, with_auxiliary=True) for group in groups]
+            logits = tf.concat([logits for logits, _ in results], axis=0)
             # of this replica's rows, over the number of replicas
             loss = self.compute_loss(inputs, labels, logits, weights)
+            loss += tf.math.divide_no_nan(tf.add_n([auxiliary for _, auxiliary in results]), replicas * rows)
             of_batch = loss * (replicas * rows / all_rows) if replicas > 1 else loss
         return replicas * loss, tape.gradient(of_batch, self.trainable_weights)
 
@@ -189,7 +202,9 @@ class RankingModel(keras.Model):
             with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
                 share = tf.cast(tf.shape(of_rows)[0], tf.float32) / tf.cast(num_rows, tf.float32)
                 of_weights = None if weights is None else weights[cut]
-                of_group = share * self.compute_loss(rows, of_rows, self(rows, training=True), of_weights)
+                logits, auxiliary = self(rows, training=True, with_auxiliary=True)
+                of_group = share * self.compute_loss(rows, of_rows, logits, of_weights)
+                of_group += auxiliary / tf.cast(num_rows, tf.float32)
             gradients = tape.gradient(of_group, self.trainable_weights)
             sums = [
                 before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
