@@ -1,22 +1,29 @@
 """Prepared data set -> batches of padded histories with their lengths.
 
-A batch (B rows, T positions):
+A batch (M rows, each a candidate; B histories; T positions):
 
-    target_item_id    [B]     int32
+    target_item_id    [M]     int32
+    user_id           [M]     int32
+    history_row       [M]     int32, ascending: which history the candidate has
+    <context field>   [M]     int32, one a field of `data.context_fields`; [M, V] padded with 0 if it has several values
     history_item_ids  [B, T]  int32, oldest first, padded with 0 on the right
     history_length    [B]     int32
-    user_id           [B]     int32
-    <context field>   [B]     int32, one a field of `data.context_fields`; [B, V] padded with 0 if it has several values
     history_<field>   [B, T]  int32, likewise parallel to the items, one a field of `model.behaviour_fields`
     <sequence>_...            of each further sequence of a row the same as of the history: item_ids, length, fields
-    label             [B]     float32 (apart, as Keras wants it)
-    weight            [B]     float32 (apart), in training, if the log has weights
+    label             [M]     float32 (apart, as Keras wants it)
+    weight            [M]     float32 (apart), in training, if the log has weights
+
+In training each history is that of one list (`Samples.find_lists`): a positive and its negatives, or the rows of a
+request. A batch has whole lists, so `history_row` also says which rows a loss compares. In scoring, consecutive rows
+with equal histories share one.
 
 T is the longest history of the batch (of a further sequence, the longest one of it), rounded up to a bucket so that
 shapes are few, capped by `max_history_length`, which keeps the newest.
 
-A padded training batch, which XLA wants, has its histories in blocks, so that its one long history does not widen
-all others: see `cut_into_blocks`. Further sequences are not cut.
+A padded training batch, which XLA wants, has one history per row (B = M), in blocks, so that its one long history
+does not widen all others: see `cut_into_blocks`. Its `history_row` is the number of each row's list, and not ascending.
+Further sequences are not cut. XLA compiles anew for every number of rows, so where lists differ in size, padded batches
+are cut at rows, and a list may then be in two of them.
 """
 
 import math
@@ -62,6 +69,14 @@ def name_histories(behaviour_fields: Sequence[str], sequence: str = "history") -
     return [f"{sequence}_item_ids", *(f"{sequence}_{name}" for name in behaviour_fields)]
 
 
+def name_shared_inputs(behaviour_fields: Sequence[str], sequences: Sequence[str]) -> set[str]:
+    """The inputs that have a row per history; all others have one per candidate."""
+    names = {"history", *sequences}
+    return {f"{each}_length" for each in names} | {
+        name for each in names for name in name_histories(behaviour_fields, each)
+    }
+
+
 def build_signature(
     context_widths: Mapping[str, int | None], behaviour_fields: Sequence[str] = (), sequences: Sequence[str] = ()
 ) -> dict[str, tf.TensorSpec]:
@@ -75,6 +90,7 @@ def build_signature(
     return {
         "target_item_id": tf.TensorSpec([None], tf.int32),
         "user_id": tf.TensorSpec([None], tf.int32),
+        "history_row": tf.TensorSpec([None], tf.int32),
         **{f"{each}_length": tf.TensorSpec([None], tf.int32) for each in ("history", *sequences)},
         **{name: tf.TensorSpec([None, None], tf.int32) for name in lists},
         **{name: tf.TensorSpec([None, None] if width else [None], tf.int32) for name, width in context_widths.items()},
@@ -110,11 +126,39 @@ def build_batch(
     rows: NDArray[np.int64],
     max_history_length: int,
     behaviour_fields: Sequence[str] = (),
+    *,
+    shared: bool = False,
 ) -> Batch:
-    """The batch of the given rows of `samples`, in their order."""
-    histories = read_histories(data, samples, rows, behaviour_fields)
-    inputs = _build_inputs(samples, rows, samples.target_item_ids[rows], histories, max_history_length)
+    """The batch of the given rows of `samples`, in their order.
+
+    Args:
+        shared: whether consecutive rows with equal histories share one; otherwise each row has its own (B = M).
+    """
+    history_row = number_histories(samples, rows, behaviour_fields) if shared else np.arange(len(rows))
+    first_rows = rows[_find_firsts(history_row)]
+    histories = read_histories(data, samples, first_rows, behaviour_fields)
+    targets = samples.target_item_ids[rows]
+    inputs = _build_inputs(samples, rows, targets, first_rows, history_row, histories, max_history_length)
     return inputs, samples.labels[rows].astype(np.float32)
+
+
+def number_histories(samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]) -> NDArray[np.int64]:
+    """[M] which history each row has, counted up from 0: consecutive rows with equal sequences have the same one.
+
+    A time gap depends on the row's time, so with that field times must be equal, too.
+    """
+    columns: list[NDArray[Any]] = [each[rows] for slices in samples.all_sequences.values() for each in slices]
+    if TIME_GAP in behaviour_fields and samples.timestamps is not None:
+        columns.append(samples.timestamps[rows])
+    differs = np.zeros(max(len(rows) - 1, 0), np.bool_)
+    for column in columns:
+        differs |= column[1:] != column[:-1]
+    return np.cumsum(np.append(np.zeros(min(len(rows), 1), np.bool_), differs))
+
+
+def _find_firsts(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of the numbers, which are ascending, begins."""
+    return np.flatnonzero(np.diff(numbers, prepend=-1))
 
 
 def read_histories(
@@ -146,19 +190,27 @@ def _build_inputs(
     samples: Samples,
     rows: NDArray[np.int64],
     targets: NDArray[np.int32],
+    first_rows: NDArray[np.int64],
+    history_row: NDArray[np.int64],
     histories: Mapping[str, Inputs],
     max_history_length: int,
 ) -> Inputs:
-    inputs = {"target_item_id": targets, "user_id": samples.user_ids[rows]}
+    """From M rows and their targets, and B rows whose histories those are."""
+    inputs = {
+        "target_item_id": targets,
+        "user_id": samples.user_ids[rows],
+        "history_row": history_row.astype(np.int32),
+    }
+    size = len(first_rows)
     for sequence, (_, lengths) in samples.all_sequences.items():
-        length = lengths[rows]  # [B]
+        length = lengths[first_rows]  # [B]
         width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
         before = np.cumsum(length, dtype=np.int64) - length  # [B]
-        places = np.repeat(np.arange(len(rows)) * width - before, length) + np.arange(int(length.sum()))  # [N]
+        places = np.repeat(np.arange(size) * width - before, length) + np.arange(int(length.sum()))  # [N]
         for name, ids in histories[sequence].items():
-            padded = np.full(len(rows) * width, PAD_ID, np.int32)
+            padded = np.full(size * width, PAD_ID, np.int32)
             padded[places] = ids
-            inputs[f"{sequence}_{name}"] = padded.reshape(len(rows), width)  # [B, T]
+            inputs[f"{sequence}_{name}"] = padded.reshape(size, width)  # [B, T]
         inputs[f"{sequence}_length"] = length
     return inputs | {name: ids[rows] for name, ids in samples.context.items()}
 
@@ -197,7 +249,7 @@ def cut_into_blocks(
 
 
 class EvaluationBatches:
-    """A split in stored order: scores come back aligned with its samples."""
+    """A split in stored order: scores come back aligned with its samples. Neighbours share equal histories."""
 
     def __init__(
         self,
@@ -217,14 +269,18 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self._samples), self._batch_size):
             rows = np.arange(start, min(start + self._batch_size, len(self._samples)))
-            yield build_batch(self._data, self._samples, rows, self._max_history_length, self._behaviour_fields)
+            yield build_batch(
+                self._data, self._samples, rows, self._max_history_length, self._behaviour_fields, shared=True
+            )
 
     def __len__(self) -> int:
         return math.ceil(len(self._samples) / self._batch_size)
 
 
 class TrainingBatches:
-    """The training split, shuffled anew every epoch; batches are built while earlier ones train.
+    """The lists of the training split, shuffled anew every epoch; batches are built while earlier ones train.
+
+    The rows of a list stay together and in order. A batch has as many lists as `batch_size` rows are on average.
 
     Order and replaced ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
 
@@ -251,7 +307,6 @@ class TrainingBatches:
     ) -> None:
         self._data = data
         self._behaviour_fields = behaviour_fields
-        self._samples = samples
         self._resampled = resampled
         self._batch_size = batch_size
         self._max_history_length = max_history_length
@@ -263,6 +318,16 @@ class TrainingBatches:
         self.epoch = 0
         self.first_step = 0
         self.wait_seconds = 0.0
+        self._take(samples)
+
+    def _take(self, samples: Samples) -> None:
+        """Train on these rows from now on."""
+        self._samples = samples
+        lists = samples.find_lists()
+        self._list_starts = _find_firsts(lists)
+        self._list_sizes = np.diff(self._list_starts, append=len(lists))
+        self._lists_per_batch = max(1, round(self._batch_size * len(self._list_starts) / max(1, len(lists))))
+        self._cut_at_rows = self._padded and len(np.unique(self._list_sizes)) > 1
 
     def start_epoch(self, epoch: int, first_step: int = 0) -> None:
         """Set the epoch (from 0) that the next pass is, and its first step; forget the last one's waiting time."""
@@ -273,17 +338,19 @@ class TrainingBatches:
             self._drawn_for = epoch
             targets = redraw_training_negatives(self._data, self._resampled, epoch)
             others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
-            self._samples = replace(self._samples, target_item_ids=np.concatenate([targets, others]))
+            self._take(replace(self._samples, target_item_ids=np.concatenate([targets, others])))
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         epoch = self.epoch
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
+        rows, lists = self._shuffle(epoch)
+        ends = self._find_ends(lists)
         steps = iter(range(self.first_step, len(self)))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
             ahead: deque[Future[TrainingBatch]] = deque()
             while True:
                 for step in islice(steps, _AHEAD - len(ahead)):
-                    ahead.append(builder.submit(self._build, order, epoch, step))
+                    cut = slice(ends[step], ends[step + 1])
+                    ahead.append(builder.submit(self._build, rows[cut], lists[cut], epoch, step))
                 if not ahead:
                     return
                 asked = time.perf_counter()
@@ -291,8 +358,26 @@ class TrainingBatches:
                 self.wait_seconds += time.perf_counter() - asked
                 yield batch
 
+    def _shuffle(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """[S] the rows in the epoch's order, and the place of each one's list in that order."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._list_starts))
+        sizes = self._list_sizes[order]
+        before = np.cumsum(sizes) - sizes  # rows of earlier lists
+        rows = np.arange(len(self._samples)) + np.repeat(self._list_starts[order] - before, sizes)
+        return rows, np.repeat(np.arange(len(order)), sizes)
+
+    def _find_ends(self, lists: NDArray[np.int64]) -> list[int]:
+        """Where the batches begin, and the end of the last."""
+        if self._cut_at_rows:
+            firsts = np.arange(0, len(lists), self._batch_size)
+        else:
+            firsts = np.searchsorted(lists, np.arange(0, len(self._list_starts), self._lists_per_batch))
+        return [*firsts.tolist(), len(lists)]
+
     def __len__(self) -> int:
-        return math.ceil(len(self._samples) / self._batch_size)
+        if self._cut_at_rows:
+            return math.ceil(len(self._samples) / self._batch_size)
+        return math.ceil(len(self._list_starts) / self._lists_per_batch)
 
     @property
     def num_samples(self) -> int:
@@ -332,14 +417,17 @@ class TrainingBatches:
 
         return tf.data.Dataset.range(first_step, len(self)).map(read)
 
-    def _build(self, order: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
-        rows = order[step * self._batch_size : (step + 1) * self._batch_size]
+    def _build(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
         targets = self._samples.target_item_ids[rows]
-        histories = read_histories(self._data, self._samples, rows, self._behaviour_fields)
+        history_row = lists - lists[0]
+        first_rows = rows if self._padded else rows[_find_firsts(history_row)]
+        histories = read_histories(self._data, self._samples, first_rows, self._behaviour_fields)
         for item_ids in (targets, *(each["item_ids"] for each in histories.values())):
             _replace_by_unknown(item_ids, self._unknown_rate, random)
-        inputs = _build_inputs(self._samples, rows, targets, histories, self._max_history_length)
+        inputs = _build_inputs(
+            self._samples, rows, targets, first_rows, history_row, histories, self._max_history_length
+        )
         labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         if self._padded:

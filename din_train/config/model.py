@@ -61,9 +61,9 @@ class BstConfig(Section):
 
     num_blocks: Annotated[int, Field(ge=1, description="transformer blocks, one on the output of another")] = 1
     num_heads: Annotated[int, Field(ge=1, description="of a block's attention")] = 8
-    dropout: Annotated[
-        Rate, Field(description="after a block's attention and its dense layers, in training only")
-    ] = 0.2
+    dropout: Annotated[Rate, Field(description="after a block's attention and its dense layers, in training only")] = (
+        0.2
+    )
 
 
 class InterestConfig(Section):

@@ -119,6 +119,18 @@ class Samples:
         ends: NDArray[np.int64] = self.history_start + self.history_length
         return ends
 
+    def find_lists(self) -> NDArray[np.int64]:
+        """[S] the number of each row's list, ascending from 0."""
+        columns: list[NDArray[Any]] = [
+            self.user_ids,
+            *(each for slices in self.all_sequences.values() for each in slices),
+        ]
+        columns += [each for each in (self.timestamps, self.requests) if each is not None]
+        begins = np.zeros(max(len(self) - 1, 0), np.bool_) if self.requests is not None else self.labels[1:] == 1
+        for column in columns:
+            begins = begins | (column[1:] != column[:-1])
+        return np.cumsum(np.append(np.zeros(min(len(self), 1), np.bool_), begins))
+
     def __len__(self) -> int:
         return len(self.labels)
 

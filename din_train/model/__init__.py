@@ -1,5 +1,5 @@
 """Keras 3 layers and models, one concept a file. Axis legend:
 
-B batch, T history, N valid positions of a batch, M distinct items of a batch,
-E item-field embedding width, U hidden units.
+B histories of a batch, M candidates (rows) of a batch, T longest history, N valid positions of the histories,
+P pairs of a candidate and a behaviour of its history, E item-field embedding width, U hidden units.
 """

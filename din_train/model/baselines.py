@@ -9,7 +9,6 @@ import tensorflow as tf
 from din_train.dataset.vocabulary import PAD_ID
 from din_train.model.deep_model import DeepModel
 from din_train.model.embedding import FieldEmbedding, ItemEmbedding
-from din_train.model.positions import Positions
 from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 # Spreads the pairs (candidate category, behaviour category) over the buckets.
@@ -45,11 +44,12 @@ class LinearTerms(keras.layers.Layer):
         self.candidate, self.behaviours, self.profile, self.context = candidate, behaviours, profile, context
         self.built = True
 
-    def call(self, inputs: dict[str, tf.Tensor], history: tf.Tensor, positions: Positions) -> tf.Tensor:
-        """A batch, its [N] history ids and their positions -> [B]."""
-        of_behaviours = tf.reduce_sum(self.behaviours(history), axis=1, keepdims=True)  # [N, 1]
+    def call(self, batch: LocatedBatch) -> tf.Tensor:
+        """[M]."""
+        inputs, history = batch.inputs, batch.history
+        of_behaviours = tf.reduce_sum(self.behaviours(history.item_ids), axis=1, keepdims=True)  # [N, 1]
         total = tf.reduce_sum(self.candidate(inputs["target_item_id"]), axis=1)
-        total += tf.squeeze(positions.sum(of_behaviours), axis=1)
+        total += tf.squeeze(batch.to_candidates(history.positions.sum(of_behaviours)), axis=1)
         if self.profile is not None:
             total += tf.reduce_sum(self.profile(inputs["user_id"]), axis=1)
         if self.context is not None:
@@ -88,9 +88,9 @@ class LR(RankingModel):
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros", autocast=False)
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
-        """[B]."""
+        """[M]."""
         del training
-        return self.linear(batch.inputs, batch.history.item_ids, positions=batch.history.positions) + self.bias.value
+        return self.linear(batch=batch) + self.bias.value
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -114,36 +114,36 @@ class WideDeep(DeepModel):
     def add_to_logit(
         self, logit: tf.Tensor, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor
     ) -> tf.Tensor:
-        """[B]."""
+        """[M]."""
         logit = super().add_to_logit(logit, batch, interest, candidate)
-        history = batch.history
-        wide = self.linear(batch.inputs, history.item_ids, positions=history.positions) + self._sum_crosses(batch)
-        return logit + tf.cast(wide, logit.dtype)
+        return logit + tf.cast(self.linear(batch=batch) + self._sum_crosses(batch), logit.dtype)
 
     def _sum_crosses(self, batch: LocatedBatch) -> tf.Tensor:
-        of_candidate = self.item_embedding.find_categories(batch.inputs["target_item_id"])  # [B]
-        of_behaviour = tf.cast(self.item_embedding.find_categories(batch.history.item_ids), tf.int64)  # [N]
-        pairs = tf.cast(batch.history.positions.spread(of_candidate), tf.int64) * _PRIME + of_behaviour
-        buckets = tf.where(batch.history.item_ids == PAD_ID, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
-        return tf.squeeze(batch.history.positions.sum(tf.gather(self.crosses.value, buckets)), axis=1)
+        history = batch.history
+        of_candidate = self.item_embedding.find_categories(batch.inputs["target_item_id"])  # [M]
+        of_behaviour = history.to_pairs(self.item_embedding.find_categories(history.item_ids))  # [P]
+        pairs = tf.cast(history.pairs.spread(of_candidate), tf.int64) * _PRIME + tf.cast(of_behaviour, tf.int64)
+        is_padding = history.to_pairs(history.item_ids) == PAD_ID
+        buckets = tf.where(is_padding, tf.zeros_like(pairs), 1 + pairs % (self.cross_buckets - 1))
+        return tf.squeeze(history.pairs.sum(tf.gather(self.crosses.value, buckets)), axis=1)
 
 
 def stack_fields(groups: Sequence[tf.Tensor], size: int) -> tf.Tensor:
-    """Groups of [B, fields * size] -> [B, F, size], one vector per field."""
+    """Groups of [M, fields * size] -> [M, F, size], one vector per field."""
     wide = tf.concat(groups, axis=1)
     return tf.reshape(wide, [tf.shape(wide)[0], wide.shape[1] // size, size])
 
 
 def compute_inner_products(fields: tf.Tensor) -> tf.Tensor:
-    """[B, F, size] -> [B, F (F - 1) / 2] products of two different fields."""
-    products = tf.matmul(fields, fields, transpose_b=True)  # [B, F, F]
+    """[M, F, size] -> [M, F (F - 1) / 2] products of two different fields."""
+    products = tf.matmul(fields, fields, transpose_b=True)  # [M, F, F]
     pairs = [(i, j) for i in range(fields.shape[1]) for j in range(i)]
     places = tf.constant([i * fields.shape[1] + j for i, j in pairs])
     return tf.gather(tf.reshape(products, [tf.shape(fields)[0], fields.shape[1] ** 2]), places, axis=1)
 
 
 def compute_factorization(fields: tf.Tensor) -> tf.Tensor:
-    """[B, F, size] -> [B], the sum of those products in one pass over the fields: ((sum v)^2 - sum v^2) / 2."""
+    """[M, F, size] -> [M], the sum of those products in one pass over the fields: ((sum v)^2 - sum v^2) / 2."""
     square_of_sum = tf.square(tf.reduce_sum(fields, axis=1))
     return tf.reduce_sum(square_of_sum - tf.reduce_sum(tf.square(fields), axis=1), axis=1) / 2
 
@@ -153,7 +153,7 @@ class PNN(DeepModel):
     """BaseModel whose MLP also sees the inner products of every two fields (IPNN), pooled behaviours being fields."""
 
     def build_mlp_inputs(self, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
-        """The MLP's input as a list of [B, width]."""
+        """The MLP's input as a list of [M, width]."""
         groups = super().build_mlp_inputs(batch, interest, candidate)
         fields = [*self.embed_profile(batch), interest, candidate, *self.embed_context(batch)]
         return [*groups, compute_inner_products(stack_fields(fields, self.item_embedding.item_size))]
@@ -174,13 +174,9 @@ class DeepFM(DeepModel):
     def add_to_logit(
         self, logit: tf.Tensor, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor
     ) -> tf.Tensor:
-        """[B]."""
+        """[M]."""
         logit = super().add_to_logit(logit, batch, interest, candidate)
         fields = [*self.embed_profile(batch), interest, candidate, *self.embed_context(batch)]
         # a difference of two large sums, so in the logit's precision
         second_order = compute_factorization(tf.cast(stack_fields(fields, self.item_embedding.item_size), logit.dtype))
-        return (
-            logit
-            + second_order
-            + tf.cast(self.linear(batch.inputs, batch.history.item_ids, positions=batch.history.positions), logit.dtype)
-        )
+        return logit + second_order + tf.cast(self.linear(batch=batch), logit.dtype)

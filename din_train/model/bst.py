@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.position_embedding import PositionEmbedding
-from din_train.model.ranking_model import Inputs, LocatedSequence
+from din_train.model.ranking_model import Inputs, LocatedBatch, LocatedSequence
 
 _EPSILON = 1e-6  # of layer norm: rows begin near 0.01, whose squares Keras's 1e-3 would hide
 
@@ -46,9 +46,7 @@ class TransformerBlock(keras.layers.Layer):
             norm.build((None, None, width))
         self.dropouts = [keras.layers.Dropout(self._dropout, dtype=self.dtype_policy) for _ in range(2)]
 
-    def call(
-        self, values: tf.Tensor, valid: tf.Tensor, training: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(self, values: tf.Tensor, valid: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """[R, T, E] and which of them count [R, T], one in each row at least.
 
         Returns:
@@ -95,11 +93,10 @@ class BST(DeepModel):
         self.blocks = list(blocks)
 
     def pool(
-        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+        self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """[M, E], zero for an empty sequence."""
-        del place
-        tables, join = self._build_tables(sequence, candidate, behaviours)
+        tables, join = self._build_tables(batch.sequences[place], candidate, behaviours)
         return join([self._pool_table(values, valid, training)[0] for _, values, valid in tables])
 
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from din_train.model.embedding import FieldEmbedding, ItemEmbedding
 from din_train.model.mlp import Mlp
 from din_train.model.normalization import build_normalization
-from din_train.model.ranking_model import LocatedBatch, LocatedSequence, RankingModel
+from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 
 class DeepModel(RankingModel):
@@ -81,7 +81,7 @@ class DeepModel(RankingModel):
         )
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
-        """[B]."""
+        """[M]."""
         candidate, behaviours = self.embed(batch)
         interest = self.compute_user_interest(batch, candidate, behaviours, training)
         return self.compute_logits_of_interest(batch, candidate, interest, training)
@@ -89,7 +89,7 @@ class DeepModel(RankingModel):
     def compute_logits_of_interest(
         self, batch: LocatedBatch, candidate: tf.Tensor, interest: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """[B], from pooled sequences [B, S * E]."""
+        """[M], from pooled sequences [M, S * E]."""
         if self.interest_norm is not None:
             interest = self.interest_norm(interest, training=training)
         if self.interest_dense is not None:
@@ -99,7 +99,7 @@ class DeepModel(RankingModel):
         return self.add_to_logit(logit, batch, interest, candidate)
 
     def embed(self, batch: LocatedBatch) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Candidate [B, E] and the behaviours [N, E] of each sequence, the history first, from one look-up.
+        """Candidate [M, E] and the behaviours [N, E] of each sequence, the history first, from one look-up.
 
         With behaviour fields all are wider: a behaviour by the rows of its fields, the candidate by a learned vector.
         """
@@ -120,33 +120,34 @@ class DeepModel(RankingModel):
     def compute_user_interest(
         self, batch: LocatedBatch, candidate: tf.Tensor, behaviours: Sequence[tf.Tensor], training: bool
     ) -> tf.Tensor:
-        """[B, S * E]: the pooled vector of each sequence, zero if it is empty.
+        """[M, S * E]: the pooled vector of each sequence, zero if it is empty.
 
         Args:
             behaviours: [N, E] of each sequence.
         """
         interests = [
-            self.pool(place, sequence, candidate, of_sequence, training)
-            for place, (sequence, of_sequence) in enumerate(zip(batch.sequences, behaviours, strict=True))
+            self.pool(batch, place, candidate, of_sequence, training) for place, of_sequence in enumerate(behaviours)
         ]
         return interests[0] if len(interests) == 1 else tf.concat(interests, axis=1)
 
     def pool(
-        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+        self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """[B, E], zero for an empty sequence: the behaviours' sum or mean, whatever the candidate.
+        """[M, E], zero for an empty sequence: the behaviours' sum or mean, whatever the candidate.
 
         Args:
             place: of the sequence; 0 is the history.
+            behaviours: [N, E].
         """
-        del place, candidate, training
-        total = sequence.positions.sum(behaviours)
+        del candidate, training
+        sequence = batch.sequences[place]
+        total = sequence.positions.sum(behaviours)  # [B, E]
         if self.pooling == "mean":
             total = tf.math.divide_no_nan(total, tf.cast(sequence.length, total.dtype)[:, None])
-        return total
+        return batch.to_candidates(total)
 
     def build_mlp_inputs(self, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor) -> list[tf.Tensor]:
-        """The MLP's input as a list of [B, width]."""
+        """The MLP's input as a list of [M, width]."""
         groups = [*self.embed_profile(batch), interest, candidate]
         if self.user_candidate_product:
             times = interest.shape[1] // candidate.shape[1]
@@ -154,13 +155,13 @@ class DeepModel(RankingModel):
         return [*groups, *self.embed_context(batch)]
 
     def embed_profile(self, batch: LocatedBatch) -> list[tf.Tensor]:
-        """The user profile [B, width], if there are such fields."""
+        """The user profile [M, width], if there are such fields."""
         if self.profile_embedding is None:
             return []
         return [tf.cast(self.profile_embedding(batch.inputs["user_id"]), self.compute_dtype)]
 
     def embed_context(self, batch: LocatedBatch) -> list[tf.Tensor]:
-        """The context [B, width], if there are such fields."""
+        """The context [M, width], if there are such fields."""
         if self.context_embedding is None:
             return []
         return [tf.cast(self.context_embedding(batch.inputs), self.compute_dtype)]
@@ -168,9 +169,9 @@ class DeepModel(RankingModel):
     def add_to_logit(
         self, logit: tf.Tensor, batch: LocatedBatch, interest: tf.Tensor, candidate: tf.Tensor
     ) -> tf.Tensor:
-        """[B] the logit with what a model adds beside the MLP's."""
+        """[M] the logit with what a model adds beside the MLP's."""
         del interest, candidate
         if self.item_bias is None:
             return logit
-        bias = tf.gather(self.item_bias.value, self.item_embedding.find_rows(batch.inputs["target_item_id"]))  # [B, 1]
+        bias = tf.gather(self.item_bias.value, self.item_embedding.find_rows(batch.inputs["target_item_id"]))  # [M, 1]
         return logit + tf.cast(tf.squeeze(bias, axis=1), logit.dtype)

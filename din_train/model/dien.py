@@ -88,8 +88,9 @@ class DIEN(DeepModel):
         -log sigmoid(h_t k_{t+1}) - log(1 - sigmoid(h_t n_{t+1})),
 
     the mean over the t of a history, and then over candidates. As in the authors' code n_{t+1} is an item that somebody
-    behaved on, so popular ones are frequent: the behaviour half a batch's (group's) behaviours further on. That needs no
-    random numbers, and no other look-up; where it is the same item, t does not count. Scores never see it.
+    behaved on, so popular ones are frequent. Here it is the one that stands half as many behaviours further on as the
+    group has, which needs no random numbers and no other look-up; where it is the same item, t does not count. Scores
+    never see it.
 
     Args:
         auxiliary_weight: of the auxiliary loss beside the loss.

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.ranking_model import Inputs, LocatedSequence
+from din_train.model.ranking_model import Inputs, LocatedBatch
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -32,16 +32,22 @@ class DIN(DeepModel):
         self.sequence_units = list(sequence_units)
 
     def pool(
-        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+        self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """[B, E], zero for an empty sequence."""
+        """[M, E], zero for an empty sequence."""
         unit = self.sequence_units[place - 1] if place else self.local_activation_unit
-        weights = unit(candidate, behaviours, positions=sequence.positions, training=training)  # [N]
-        return sequence.positions.sum(weights[:, None] * behaviours)
+        sequence = batch.sequences[place]
+        weights = unit(
+            candidate, behaviours, positions=sequence.pairs, to_pairs=sequence.to_pairs, training=training
+        )  # [P]
+        return sequence.pairs.sum(weights[:, None] * sequence.to_pairs(behaviours))
 
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weight of every valid behaviour [N] of a batch's histories, and its row [N]."""
+        """The weight [P] of every pair of a candidate and a behaviour of its history, and the candidate's row [P]."""
         batch = self.locate(inputs)
         candidate, (behaviours, *_) = self.embed(batch)
-        weights = self.local_activation_unit(candidate, behaviours, positions=batch.history.positions)
-        return weights, tf.repeat(tf.range(tf.shape(inputs["history_length"])[0]), inputs["history_length"])
+        history = batch.history
+        weights = self.local_activation_unit(candidate, behaviours, positions=history.pairs, to_pairs=history.to_pairs)
+        lengths = inputs["history_length"]
+        lengths = tf.gather(lengths, inputs["history_row"]) if "history_row" in inputs else lengths  # [M]
+        return weights, tf.repeat(tf.range(tf.shape(lengths)[0]), lengths)

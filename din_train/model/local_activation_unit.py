@@ -1,6 +1,6 @@
 """The local activation unit: how much each behaviour matters to the candidate (paper section 4.3, Fig. 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +9,8 @@ import tensorflow as tf
 from din_train.model.mlp import Activation
 from din_train.model.normalization import BatchNorm
 from din_train.model.positions import Positions
+
+ToPairs = Callable[[tf.Tensor], tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -19,7 +21,8 @@ class LocalActivationUnit(keras.layers.Layer):
 
         W [q; k; q - k; q * k] = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k),
 
-    so the candidate's part is computed once a row, not once a position, and nothing of width 4E is built.
+    so the candidate's part is computed once per candidate, the behaviour's part once per history, however many
+    candidates share it, and nothing of width 4E is built.
 
     Args:
         inputs: any of `candidate`, `history`, `difference`, `product`; the kernel has their rows in this order.
@@ -98,28 +101,35 @@ class LocalActivationUnit(keras.layers.Layer):
             units = dense.units
 
     def call(
-        self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions, training: bool = False
+        self,
+        candidate: tf.Tensor,
+        behaviours: tf.Tensor,
+        positions: Positions,
+        to_pairs: ToPairs | None = None,
+        training: bool = False,
     ) -> tf.Tensor:
-        """The activation weight of every position.
+        """The activation weight of every pair of a candidate and a behaviour of its history.
 
         Args:
-            candidate: [B, E].
-            behaviours: [N, E].
-            positions: of the behaviours.
+            candidate: [M, E].
+            behaviours: [N, E] of the histories.
+            positions: of the P pairs, candidate by candidate.
+            to_pairs: see `LocatedSequence.to_pairs`; None if each candidate has its own history, so that P = N.
 
         Returns:
-            activation_weights [N].
+            activation_weights [P].
         """
+        to_pairs = to_pairs or tf.identity
         if self.batch_norms:
-            hidden = self._normalize_and_apply_kernel(candidate, behaviours, positions, training)
+            hidden = self._normalize_and_apply_kernel(candidate, to_pairs(behaviours), positions, training)
         else:
-            hidden = self._apply_factorised_kernel(candidate, behaviours, positions)  # [N, U]
+            hidden = self._apply_factorised_kernel(candidate, behaviours, positions, to_pairs)  # [P, U]
         for layer, dense in enumerate(self.dense):
             hidden = self.activations[layer](hidden, weights=positions.weights, training=training)
             if self.dropouts:
                 hidden = self.dropouts[layer](hidden, training=training)
             hidden = dense(hidden)
-        scores = tf.squeeze(hidden, axis=1)  # [N]
+        scores = tf.squeeze(hidden, axis=1)  # [P]
         if self._config["scale"]:
             scores = scores / self._width**0.5
         match self.normalization:
@@ -129,14 +139,16 @@ class LocalActivationUnit(keras.layers.Layer):
                 return tf.sigmoid(scores)
         return scores
 
-    def _apply_factorised_kernel(self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions) -> tf.Tensor:
+    def _apply_factorised_kernel(
+        self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions, to_pairs: ToPairs
+    ) -> tf.Tensor:
         kernel = dict(zip(self.inputs, tf.split(self.kernel.value, len(self.inputs)), strict=True))  # [E, U] each
         none = tf.zeros_like(next(iter(kernel.values())))
         of_candidate = kernel.get("candidate", none) + kernel.get("difference", none)
         of_behaviour = kernel.get("history", none) - kernel.get("difference", none)
-        hidden = tf.matmul(behaviours, of_behaviour)
+        hidden = to_pairs(tf.matmul(behaviours, of_behaviour))
         if "product" in kernel:
-            hidden += tf.matmul(positions.spread(candidate) * behaviours, kernel["product"])
+            hidden += tf.matmul(positions.spread(candidate) * to_pairs(behaviours), kernel["product"])
         if "candidate" in kernel or "difference" in kernel:
             hidden += positions.spread(tf.matmul(candidate, of_candidate) + self.bias.value)
         else:
@@ -157,7 +169,7 @@ class LocalActivationUnit(keras.layers.Layer):
         for name, batch_norm, kernel in zip(
             self.inputs, self.batch_norms, tf.split(self.kernel.value, len(self.inputs)), strict=True
         ):
-            values = batch_norm(compute[name](), weights=positions.weights, training=training)  # [N, E]
+            values = batch_norm(compute[name](), weights=positions.weights, training=training)  # [P, E]
             hidden = hidden + tf.matmul(values, kernel)
         return hidden
 

@@ -93,7 +93,7 @@ class FlatPositions:
         return tf.gather(tf.cumsum(self._count()), self.rows) - 1 - tf.range(tf.shape(self.rows)[0])
 
     def scan(self, step: Step, values: tf.Tensor, units: int) -> tf.Tensor:
-        """The first positions of all rows at once, then all second ones, ...: long rows first, so that the rest ends."""
+        """All first positions at once, then all second ones, ...; the longest rows stand first, so that others end."""
         length = self._count()
         longest = tf.reduce_max(tf.concat([length, [1]], axis=0))  # an array of no tensors is an error
         by_length = tf.argsort(length, direction="DESCENDING", stable=True)
@@ -113,9 +113,7 @@ class FlatPositions:
         start = tf.zeros([self.num_rows, units], values.dtype)
         states = _make_array(start, longest)
         shapes = (tf.TensorShape([]), tf.TensorShape([None, units]), tf.TensorShape(None))
-        _, _, states = tf.while_loop(
-            lambda time, *_: time < longest, walk, (0, start, states), shape_invariants=shapes
-        )
+        _, _, states = tf.while_loop(lambda time, *_: time < longest, walk, (0, start, states), shape_invariants=shapes)
         return _permute(tf.ensure_shape(states.concat(), [None, units]), back, order)
 
     def to_tables(self, values: tf.Tensor) -> tuple[list[Table], Callable[[Sequence[tf.Tensor]], tf.Tensor]]:
@@ -137,6 +135,27 @@ class FlatPositions:
     def _count(self) -> tf.Tensor:
         """[B] valid positions of each row."""
         return tf.math.unsorted_segment_sum(tf.ones_like(self.rows), self.rows, self.num_rows)
+
+
+class SharedPositions:
+    """The pairs of M candidates and the behaviours of their histories, P in all: N positions of B histories, repeated.
+
+    Args:
+        length: [B] of the histories.
+        history_row: [M] which history a candidate has, ascending.
+    """
+
+    def __init__(self, length: tf.Tensor, history_row: tf.Tensor) -> None:
+        candidates = tf.shape(history_row)[0]
+        of_candidates = tf.gather(length, history_row)  # [M]
+        shift = tf.gather(tf.cumsum(length, exclusive=True), history_row) - tf.cumsum(of_candidates, exclusive=True)
+        rows = tf.repeat(tf.range(candidates), of_candidates)  # [P]
+        self.pairs = FlatPositions(rows, candidates)
+        self._places = tf.range(tf.shape(rows)[0]) + tf.gather(shift, rows)
+
+    def take(self, values: tf.Tensor) -> tf.Tensor:
+        """[N, ...] of the positions -> [P, ...] of the pairs, candidate by candidate."""
+        return tf.gather(values, self._places)
 
 
 class PaddedPositions:

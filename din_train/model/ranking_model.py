@@ -5,13 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories
+from din_train.batches import (
+    GROUP_ROWS,
+    build_signature,
+    compute_block_rows,
+    name_histories,
+    name_shared_inputs,
+)
 from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding, find_tables
 from din_train.model.normalization import MovingStatistics, sum_over_replicas
-from din_train.model.positions import Positions, flatten_history, pad_history
+from din_train.model.positions import FlatPositions, Positions, SharedPositions, flatten_history, pad_history
 
 Inputs = Mapping[str, Any]
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
@@ -19,29 +26,46 @@ Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
 
 @dataclass(frozen=True)
 class LocatedSequence:
-    """The histories of B rows, or another sequence of theirs, and where its N positions are.
+    """B histories, or another sequence of each, and where its N positions are.
 
-    item_ids: [N]. length: [B]. fields: behaviour field -> [N] ids.
+    item_ids: [N]. length: [B]. fields: behaviour field -> [N] ids. shared: where candidates share histories; None if
+    each of the M candidates has its own.
     """
 
     item_ids: tf.Tensor
     positions: Positions
     length: tf.Tensor
     fields: Inputs = field(default_factory=dict)
+    shared: SharedPositions | None = None
+
+    @property
+    def pairs(self) -> Positions:
+        """Of the M candidates: P pairs of a candidate and a behaviour of its history."""
+        return self.positions if self.shared is None else self.shared.pairs
+
+    def to_pairs(self, values: tf.Tensor) -> tf.Tensor:
+        """[N, ...] of behaviours -> [P, ...] of pairs."""
+        return values if self.shared is None else self.shared.take(values)
 
 
 @dataclass(frozen=True)
 class LocatedBatch:
-    """B rows, and where their behaviours are.
+    """M candidates, their B histories, and where the behaviours are.
 
-    inputs: as in `din_train.batches`. others: the further sequences, in the config's order. auxiliary_losses: filled by
-    models that add to the loss in training: sums over the rows.
+    inputs: as in `din_train.batches`. others: the further sequences, in the config's order. candidates: the history of
+    each candidate, as a position of it; None if each has its own. auxiliary_losses: filled
+    by models that add to the loss in training, with sums over the candidates.
     """
 
     inputs: Inputs
     history: LocatedSequence
     others: Sequence[LocatedSequence] = ()
+    candidates: FlatPositions | None = None
     auxiliary_losses: list[tf.Tensor] = field(default_factory=list)
+
+    def to_candidates(self, values: tf.Tensor) -> tf.Tensor:
+        """[B, U] of histories -> [M, U] of candidates."""
+        return values if self.candidates is None else self.candidates.spread(values)
 
     @property
     def sequences(self) -> list[LocatedSequence]:
@@ -52,14 +76,15 @@ class LocatedBatch:
 class RankingModel(keras.Model):
     """A model is a way from a batch to logits: `compute_logits`.
 
-    In training, batch statistics (Dice's and batch norm's) are those of a group: `GROUP_ROWS` consecutive rows of the
-    global batch, the last group having what is left. Groups of data-parallel training are the same ones: where
-    replicas share the rows of a group, its statistics are of all of them. So the groups depend on the batch alone,
-    not on threads or replicas. Groups go forward and backward side by side, which keeps cores busier than the
+    In training, batch statistics (Dice's and batch norm's) are those of a group: about `GROUP_ROWS` consecutive rows of
+    the global batch. Group g has the whole lists whose first row is one of the rows from g * `GROUP_ROWS` on, and the
+    last group has what is left; padded blocks are cut at rows. Groups of data-parallel training are the same ones:
+    where replicas share the rows of a group, its statistics are of all of them. So the groups depend on the batch
+    alone, not on threads or replicas. Groups go forward and backward side by side, which keeps cores busier than the
     operations of a whole batch do; the gradient is that of the mean loss of all rows. The moving statistics are updated
     by one group after another.
 
-    `score` is `call` in inference mode, traced once for every batch shape: the one way to a score.
+    `score` is `call` in inference mode, traced once: the one way to a score.
 
     Args:
         item_embedding: of candidate and history.
@@ -90,7 +115,8 @@ class RankingModel(keras.Model):
             lambda inputs: self(inputs, training=False), input_signature=[signature]
         )
         self._takes_new_items = False
-        self.score = self._trace()
+        self._score = self._trace()
+        self._shared_inputs = frozenset(name_shared_inputs(behaviour_fields, sequences))
 
     def add_items(self, items: NewItems) -> None:
         """Score items that came after training, in place of those that were added before."""
@@ -99,7 +125,13 @@ class RankingModel(keras.Model):
                 layer.add_items(items)
         if not self._takes_new_items:
             self._takes_new_items = True
-            self.score = self._trace()
+            self._score = self._trace()
+
+    def score(self, inputs: Inputs) -> tf.Tensor:
+        """A batch -> logit [M]. Without `history_row` each row has its own history."""
+        if "history_row" not in inputs:
+            inputs = {**inputs, "history_row": np.arange(len(inputs["target_item_id"]), dtype=np.int32)}
+        return self._score(inputs)
 
     def build(self, inputs_shape: object) -> None:
         """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
@@ -107,7 +139,7 @@ class RankingModel(keras.Model):
     def call(
         self, inputs: Inputs, training: bool = False, with_auxiliary: bool = False
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
-        """A batch, which is one group in training -> logit [B].
+        """A batch, which is one group in training -> logit [M]. Without `history_row` each row has its own history.
 
         Args:
             with_auxiliary: also give the sum over the rows of what the model adds to the loss. Keras's `add_loss` keeps
@@ -126,15 +158,21 @@ class RankingModel(keras.Model):
                 return flatten_history(ids, length)
             return pad_history(ids if isinstance(ids, list | tuple) else [ids], length, self.compute_dtype)
 
+        history_row = None if padded else inputs.get("history_row")
+
         def locate(sequence: str) -> LocatedSequence:
             length = inputs[f"{sequence}_length"]
             fields = {name: lay(f"{sequence}_{name}", length)[0] for name in self.behaviour_fields}
-            return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields)
+            shared = None if history_row is None else SharedPositions(length, history_row)
+            return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields, shared)
 
-        return LocatedBatch(inputs, locate("history"), [locate(sequence) for sequence in self.sequences])
+        candidates = None
+        if history_row is not None:
+            candidates = FlatPositions(history_row, tf.shape(inputs["history_length"])[0])
+        return LocatedBatch(inputs, locate("history"), [locate(name) for name in self.sequences], candidates)
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
-        """[B]."""
+        """[M]."""
         raise NotImplementedError
 
     def compile(self, *, batch_size: int = GROUP_ROWS, **kwargs: Any) -> None:
@@ -192,13 +230,17 @@ class RankingModel(keras.Model):
         and the states, which are no variables here: assignments would make one group wait for another.
         """
         num_rows = tf.shape(labels)[0]
-        num_groups = -(-num_rows // GROUP_ROWS)
+        list_ends, row_ends = self._find_group_ends(inputs, 0)
+        some = row_ends[1:] > row_ends[:-1]
+        list_ends, row_ends = (tf.concat([[0], each[1:][some]], axis=0) for each in (list_ends, row_ends))
+        num_groups = tf.shape(row_ends)[0] - 1
         states = self._find_states()
         tables = {id(table) for table in find_tables(self)}
 
         def add_group(group: tf.Tensor, loss: tf.Tensor, sums: list[Any], values: list[tf.Tensor]) -> tuple[Any, ...]:
-            cut = slice(group * GROUP_ROWS, (group + 1) * GROUP_ROWS)
-            rows, of_rows = {name: each[cut] for name, each in inputs.items()}, labels[cut]
+            cut = slice(row_ends[group], row_ends[group + 1])
+            rows = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
+            of_rows = labels[cut]
             with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
                 share = tf.cast(tf.shape(of_rows)[0], tf.float32) / tf.cast(num_rows, tf.float32)
                 of_weights = None if weights is None else weights[cut]
@@ -243,8 +285,35 @@ class RankingModel(keras.Model):
                 states.append(layer.seed_generator.state)
         return states
 
+    def _find_group_ends(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """[1 + groups] where each group begins among this replica's histories, and among its rows; and their ends."""
+        lists = tf.shape(inputs["history_length"])[0]
+        firsts = tf.range(lists + 1)
+        if "history_row" in inputs:
+            firsts = tf.searchsorted(inputs["history_row"], firsts)  # the last is the number of rows
+        begins = tf.searchsorted(firsts[:-1] + earlier_rows, GROUP_ROWS * tf.range(1, self._num_groups))
+        list_ends = tf.concat([[0], begins, [lists]], axis=0)
+        return list_ends, tf.gather(firsts, list_ends)
+
+    def _take_group(self, inputs: Inputs, lists: slice, rows: slice) -> Inputs:
+        """The inputs of some histories and of their candidates."""
+        cut = {name: each[lists if name in self._shared_inputs else rows] for name, each in inputs.items()}
+        if "history_row" in cut:
+            cut["history_row"] -= lists.start
+        return cut
+
     def _cut_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
-        """This replica's rows of each group; for those of padded blocks, see `cut_into_blocks`."""
+        """This replica's rows of each group."""
+        if self.padded:
+            yield from self._cut_blocks_into_groups(inputs, earlier_rows)
+            return
+        list_ends, row_ends = self._find_group_ends(inputs, earlier_rows)
+        for group in range(self._num_groups):
+            lists, rows = (slice(each[group], each[group + 1]) for each in (list_ends, row_ends))
+            yield self._take_group(inputs, lists, rows)
+
+    def _cut_blocks_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
+        """This replica's rows of each group, see `cut_into_blocks`."""
         histories = {name: inputs[name] for name in name_histories(self.behaviour_fields)}
         columns = {name: each for name, each in inputs.items() if name not in histories}
         larger = max if isinstance(earlier_rows, int) else tf.maximum

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.position_embedding import PositionEmbedding
-from din_train.model.ranking_model import Inputs, LocatedSequence
+from din_train.model.ranking_model import Inputs, LocatedBatch, LocatedSequence
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -27,10 +27,11 @@ class TIN(DeepModel):
         self.position_embedding = position_embedding
 
     def pool(
-        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
+        self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """[M, E], zero for an empty sequence."""
-        del place, training
+        del training
+        sequence = batch.sequences[place]
         weights, candidate, behaviours = self._weigh(sequence, candidate, behaviours)
         return candidate * sequence.pairs.sum(weights[:, None] * behaviours)
 

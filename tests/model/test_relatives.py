@@ -137,7 +137,9 @@ def test_diens_auxiliary_loss_is_added_to_the_loss_and_to_no_score(data: Prepare
     """By plain loops: the other behaviour is the one half of all behaviours further on, if it is another item."""
     model, without, inputs = build(data, "dien"), build(data, "dien", dien={"auxiliary_weight": 0}), read(data)
     vectors = [embed(model, inputs, row)[1] for row in ROWS]
-    ids = np.concatenate([inputs["history_item_ids"][row, : len(each)] for row, each in zip(ROWS, vectors, strict=True)])
+    ids = np.concatenate(
+        [inputs["history_item_ids"][row, : len(each)] for row, each in zip(ROWS, vectors, strict=True)]
+    )
     every = np.concatenate(vectors)
     losses, first, skipped = [], 0, 0
     for k in vectors:
@@ -236,6 +238,14 @@ def test_a_gru_walks_each_history_by_itself() -> None:
     padded[[0, 1, 6, 7, 8]] = values
     states = gru(padded, positions=PaddedPositions(tf.constant([2, 0, 3]), [(3, 3)], "float32")).numpy()
     assert states[[0, 1, 6, 7, 8]] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_candidates_of_one_history_score_as_row_by_row(name: str, data: PreparedData) -> None:
+    model, samples = build(data, name), data.samples(Split.TRAIN, 100)
+    shared = build_batch(data, samples, ROWS, 100, shared=True)[0]
+    assert len(shared["history_length"]) < len(ROWS)
+    assert model.score(shared).numpy() == pytest.approx(model.score(read(data)).numpy(), abs=1e-5)
 
 
 LOG = [(f"u{u}", f"i{(u % 4) * 5 + (u * 7 + n * 3) % 5}", f"c{u % 4}", n) for u in range(60) for n in range(8)]
