@@ -29,9 +29,8 @@ are cut at rows, and a list may then be in two of them.
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -39,11 +38,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.config import NegativesConfig
 from din_train.config.data import TIME_GAP
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.time_fields import compute_time_gap
-from din_train.dataset.training_rows import redraw_training_negatives
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -173,6 +170,9 @@ def read_histories(
         length = lengths[rows]  # [B]
         before = np.cumsum(length, dtype=np.int64) - length  # [B] valid positions in earlier rows
         events = np.repeat(starts[rows] - before, length) + np.arange(int(length.sum()))  # [N]
+        if sequence == "history" and samples.skipped is not None:
+            skipped = np.repeat(samples.skipped[rows], length)
+            events += (skipped >= 0) & (events >= skipped)
         ids = {"item_ids": data.event_item_ids[events]}
         for name in behaviour_fields:
             if name != TIME_GAP:
@@ -222,14 +222,18 @@ def compute_block_rows(group_rows: int) -> list[int]:
 
 
 def cut_into_blocks(
-    batch: TrainingBatch, max_history_length: int, behaviour_fields: Sequence[str] = ()
+    batch: TrainingBatch, max_history_length: int, behaviour_fields: Sequence[str] = (), sequences: Sequence[str] = ()
 ) -> TrainingBatch:
-    """The batch with the rows of each group sorted by history length (stable), and its histories in blocks.
+    """The batch with one history per row, the rows of each group sorted by its length (stable), and those in blocks.
 
     Block j, [B_j, T_j], has the j-th rows of every group, one group after another; its width is a bucket. Further
     sequences, in which other rows are long, stay whole.
     """
     inputs, *others = batch
+    if "history_row" in inputs:
+        of_histories = name_shared_inputs(behaviour_fields, sequences)
+        row = inputs["history_row"]
+        inputs = {name: values[row] if name in of_histories else values for name, values in inputs.items()}
     length = inputs["history_length"]
     groups = []
     for start in range(0, max(len(length), 1), GROUP_ROWS):
@@ -282,10 +286,10 @@ class TrainingBatches:
 
     The rows of a list stay together and in order. A batch has as many lists as `batch_size` rows are on average.
 
-    Order and replaced ids are functions of (seed, epoch) alone; so are the negatives, where they are drawn anew.
+    Order and replaced ids are functions of (seed, epoch) alone; so are the samples of an epoch.
 
     Args:
-        resampled: the negatives' config where every epoch has negatives of its own; None keeps the stored ones.
+        draw_epoch: epoch -> its samples, as many in every epoch, where they change; None keeps those that are given.
         padded: batches as `cut_into_blocks` gives them.
         unknown_rate: share of target ids, and of ids in each sequence, replaced by the unknown id, so that its row is
             trained.
@@ -301,24 +305,24 @@ class TrainingBatches:
         max_history_length: int,
         unknown_rate: float,
         seed: int,
-        resampled: NegativesConfig | None = None,
+        draw_epoch: Callable[[int], Samples] | None = None,
         padded: bool = False,
         behaviour_fields: Sequence[str] = (),
     ) -> None:
         self._data = data
         self._behaviour_fields = behaviour_fields
-        self._resampled = resampled
+        self._draw_epoch = draw_epoch
         self._batch_size = batch_size
         self._max_history_length = max_history_length
         self._unknown_rate = unknown_rate
         self._seed = seed
         self._padded = padded
         self.shapes: set[tuple[tuple[int, ...], ...]] = set()  # of the sequences so far
-        self._drawn_for: int | None = None  # the epoch whose negatives the samples have
+        self._drawn_for = 0  # the epoch whose samples these are
         self.epoch = 0
         self.first_step = 0
         self.wait_seconds = 0.0
-        self._take(samples)
+        self._take(samples if draw_epoch is None else draw_epoch(0))
 
     def _take(self, samples: Samples) -> None:
         """Train on these rows from now on."""
@@ -334,11 +338,9 @@ class TrainingBatches:
         self.epoch = epoch
         self.first_step = first_step
         self.wait_seconds = 0.0
-        if self._resampled is not None and epoch != self._drawn_for:
+        if self._draw_epoch is not None and epoch != self._drawn_for:
             self._drawn_for = epoch
-            targets = redraw_training_negatives(self._data, self._resampled, epoch)
-            others = self._samples.target_item_ids[len(targets) :]  # rows of other splits, after the training split's
-            self._take(replace(self._samples, target_item_ids=np.concatenate([targets, others])))
+            self._take(self._draw_epoch(epoch))
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         epoch = self.epoch
@@ -384,7 +386,10 @@ class TrainingBatches:
         return len(self._samples)
 
     def to_dataset(self, first_step: int = 0) -> tf.data.Dataset:
-        """As a `tf.data.Dataset` for Keras; not prefetched, so that `wait_seconds` is what training waited.
+        """As a data set for Keras; not prefetched, so that `wait_seconds` is what training waited.
+
+        Replicas share a batch by its lists, so with several of them this is a distributed data set: Keras would cut
+        a plain one at rows, and `history_row` then points nowhere.
 
         A step's tensors cross into TensorFlow in one call: `Dataset.from_generator` takes three a step and four times
         as long, which is a tenth of what training has.
@@ -401,11 +406,14 @@ class TrainingBatches:
         )
         specs = tf.nest.flatten(signature)
         current: Iterator[TrainingBatch] = iter(())
+        strategy = tf.distribute.get_strategy()
+        replicas = strategy.num_replicas_in_sync
 
         def take(step: np.int64) -> list[NDArray[np.generic]]:
             nonlocal current
-            if step == first_step:
-                current = iter(self)
+            if step == first_step * replicas:
+                batches = iter(self)
+                current = batches if replicas == 1 else self._cut_for_replicas(batches, replicas)
             flat: list[NDArray[np.generic]] = tf.nest.flatten(next(current))
             return flat
 
@@ -415,13 +423,28 @@ class TrainingBatches:
                 tensor.set_shape(spec.shape)
             return tf.nest.pack_sequence_as(signature, tensors)
 
-        return tf.data.Dataset.range(first_step, len(self)).map(read)
+        dataset = tf.data.Dataset.range(first_step * replicas, len(self) * replicas).map(read)
+        if replicas == 1:
+            return dataset
+        return strategy.distribute_datasets_from_function(lambda _: dataset)
+
+    def _cut_for_replicas(self, batches: Iterator[TrainingBatch], replicas: int) -> Iterator[TrainingBatch]:
+        """Each batch as one part per replica, of as many lists as the others or one more; a part may have none."""
+        of_histories = name_shared_inputs(self._behaviour_fields, self._data.sequences)
+        for inputs, *others in batches:
+            ends = [0, *np.cumsum([len(part) for part in np.array_split(inputs["history_length"], replicas)]).tolist()]
+            for lists in map(slice, ends[:-1], ends[1:]):
+                rows = slice(*np.searchsorted(inputs["history_row"], [lists.start, lists.stop]))
+                part = {name: values[lists if name in of_histories else rows] for name, values in inputs.items()}
+                part["history_row"] = part["history_row"] - np.int32(lists.start)
+                cut: Any = (part, *(each[rows] for each in others))
+                yield cut
 
     def _build(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
         targets = self._samples.target_item_ids[rows]
         history_row = lists - lists[0]
-        first_rows = rows if self._padded else rows[_find_firsts(history_row)]
+        first_rows = rows[_find_firsts(history_row)]
         histories = read_histories(self._data, self._samples, first_rows, self._behaviour_fields)
         for item_ids in (targets, *(each["item_ids"] for each in histories.values())):
             _replace_by_unknown(item_ids, self._unknown_rate, random)
@@ -431,7 +454,7 @@ class TrainingBatches:
         labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         if self._padded:
-            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields)
+            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields, self._data.sequences)
         ids = [batch[0][f"{sequence}_item_ids"] for sequence in histories]
         self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
         return batch

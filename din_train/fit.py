@@ -19,6 +19,7 @@ from din_train.dataset.manifest import read_any_manifest
 from din_train.dataset.prepare import prepare
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
+from din_train.dataset.training_rows import changes_between_epochs, draw_epoch
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.display import show_metrics
@@ -286,7 +287,11 @@ def _train_once(
         watched=None if refit else _watch(model, config, data),
         data_fingerprint=data.fingerprint,
         regularizer=build_regularizer(
-            config.training.regularization, model, data, samples, unknown_rate=config.vocabulary.unknown_rate
+            config.training.regularization,
+            model,
+            data,
+            draw_epoch(data, config, samples, 0) if changes_between_epochs(config) else samples,
+            unknown_rate=config.vocabulary.unknown_rate,
         ),
         refit=refit,
         state=state,

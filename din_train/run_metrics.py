@@ -26,6 +26,13 @@ class Metrics:
     gauc_users_skipped: int
 
 
+# Of negatives: they came with the log.
+IN_THE_LOG = "in the log"
+
+# Of the training negatives of a file that came with its own: what takes their place.
+REPLACED = "drawn anew every epoch from the training file's items, in place of the negatives in that file"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunMetrics(Metrics):
     """A run's metrics on a split, and how they came about; the names are those of the file.
@@ -34,7 +41,8 @@ class RunMetrics(Metrics):
     these groups. weighted: whether rows have weights, by which all metrics count them.
 
     gauc_by_history: see `has_gauc_by_history`. intervals: AUC's and GAUC's, and what they are; None without resamples.
-    negatives: the config's section, or `in the log`. slices: dimension -> the metrics of each of its slices.
+    negatives: the config's section, or `IN_THE_LOG`. If fresh ones took the place of a training file's own, it is the
+    section with an `evaluation_per_positive` of `IN_THE_LOG`. slices: dimension -> the metrics of each of its slices.
     """
 
     model: str

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from din_train.dataset.manifest import Manifest, read_any_manifest, read_manifes
 from din_train.dataset.names import hash_rows, read_names
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
-from din_train.dataset.training_rows import join_for_refit
+from din_train.dataset.training_rows import changes_between_epochs, describe_drawn, draw_epoch, read_rows
 from din_train.errors import ConfigError, DataError, DinTrainError, RunError
 from din_train.evaluation.display import show_metrics
 from din_train.evaluation.evaluate import (
@@ -177,7 +178,7 @@ def score_split(
         gauc_group=group,
         weighted=rows.weight is not None,
         intervals=compute_intervals(rows, config.metrics),
-        negatives=(config.negatives.model_dump(mode="json") if data.manifest.negatives == "sampled" else "in the log"),
+        negatives=describe_drawn(data, config),
         seed=config.seed,
         best_epoch=checkpoint.epoch,
         refit=checkpoint.refit,
@@ -206,12 +207,7 @@ def build_configured_model(config: Config, data: PreparedData) -> "RankingModel"
 
 def read_training_samples(config: Config, data: PreparedData, *, refit: bool) -> Samples:
     """The rows that a model is trained on: the training rows, and in a refit the validation rows, too."""
-    training = data.samples(Split.TRAIN, config.data.max_history_length)
-    if not refit:
-        return training
-    validation = data.samples(Split.VALIDATION, config.data.max_history_length)
-    sampled = data.manifest.negatives == "sampled"
-    return join_for_refit(training, validation, per_positive=config.negatives.per_positive if sampled else None)
+    return read_rows(data, config, refit=refit, max_history_length=config.data.max_history_length)
 
 
 def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
@@ -225,7 +221,7 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
         max_history_length=config.data.max_history_length,
         unknown_rate=config.vocabulary.unknown_rate,
         seed=config.seed,
-        resampled=config.negatives if config.negatives.resample == "epoch" else None,
+        draw_epoch=partial(draw_epoch, data, config, samples) if changes_between_epochs(config) else None,
         padded=uses_xla(config.training),
         behaviour_fields=config.model.behaviour_fields,
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from din_train import terminal
 from din_train.audit.audited_run import AuditedRun, Check, Status, choose_rows
+from din_train.audit.drawn_rows import check_drawn_rows
 from din_train.audit.label_leaks import (
     check_history_alone,
     check_item_kinds,
@@ -144,6 +145,7 @@ CHECKS: Sequence[Callable[[AuditedRun], Check]] = (
     check_same_rows,
     check_test_events,
     check_disjoint_users,
+    check_drawn_rows,
     check_negatives_pool,
     check_odd_ids,
     check_item_kinds,

@@ -84,7 +84,10 @@ class NegativesConfig(Section):
     ] = "all"
     resample: Annotated[
         Literal["never", "epoch"],
-        Field(description="epoch: fresh training negatives every epoch; validation and test never change"),
+        Field(
+            description="epoch: fresh training negatives every epoch; under presampled they take the place of the "
+            "training file's own; validation and test never change"
+        ),
     ] = "never"
     seed: Annotated[
         int,
@@ -233,11 +236,25 @@ def _find_width_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Negatives are resampled, and events filtered, only if the log does not come with its samples."""
+    """What is drawn, or filtered, must be sampled: a log may come with its negatives, or with its samples."""
     data = config.data
     labelled, given = data.is_labelled, data.holds_histories
-    if labelled and config.negatives.resample == "epoch":
+    is_drawn = not labelled or (given and config.negatives.resample == "epoch")
+    if config.negatives.resample == "epoch" and not is_drawn:
         yield "negatives.resample", "received 'epoch', but the log has negatives of its own, which are never drawn"
+    if config.training.leave_one_out and not is_drawn:
+        yield (
+            "training.leave_one_out",
+            f"received {config.training.leave_one_out:g}, but the rows have labels, and a positive would see one click "
+            "fewer than the rows beside it; remove it"
+            + (", or draw negatives with negatives.resample=epoch" if given else ""),
+        )
+    if config.training.leave_one_out and TIME_GAP in config.model.behaviour_fields:
+        yield (
+            "training.leave_one_out",
+            f"received {config.training.leave_one_out:g} beside model.behaviour_fields: {TIME_GAP}, which later "
+            "behaviours do not have; remove one of the two",
+        )
     if labelled and data.ties == "apart":
         yield "data.ties", "received 'apart', but only a log of clicks alone has ties to break; remove it"
     if data.history_lag and (not labelled or given):

@@ -104,6 +104,15 @@ class TrainingConfig(Section):
     refit: Annotated[
         bool, Field(description="train again on training and validation rows for the chosen number of epochs")
     ] = False
+    leave_one_out: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="share of the training positives, with their drawn negatives, whose history is all the user's "
+            "other training events, later ones too; scoring never",
+        ),
+    ] = 0.0
     checkpoint_steps: Annotated[
         int | None,
         Field(ge=1, description="save the whole state after this many steps each, and at each epoch's end"),

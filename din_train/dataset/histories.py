@@ -13,8 +13,13 @@ Times are compared in whole seconds. A user's stored events are ordered by time,
 (impressions) or by their place in the file (clicks), so that every history is the beginning of one list.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from din_train.dataset.store import Samples
 
 Ints = NDArray[np.int64]
 
@@ -34,3 +39,24 @@ def find_history_ends(times: Ints, first: Ints, end: Ints, before: Ints) -> Ints
         low = np.where(earlier, middle + 1, low)
         high = np.where(searching & ~earlier, middle, high)
     return low
+
+
+def count_visits(num_events: int, samples: "Samples") -> Ints:
+    """[events] how many samples' histories, and further sequences, hold each event."""
+    opened, closed = np.zeros((2, num_events + 1), np.int64)
+    for start, length in samples.all_sequences.values():
+        opened += np.bincount(start, minlength=num_events + 1)
+        closed += np.bincount(start + length, minlength=num_events + 1)
+    jumps = np.zeros(num_events, np.int64)
+    if samples.skipped is not None:
+        jumping = samples.skipped >= 0
+        end = samples.history_ends[jumping]  # held in place of what is jumped over
+        jumps += np.bincount(end, minlength=num_events) - np.bincount(samples.skipped[jumping], minlength=num_events)
+    visits: Ints = np.cumsum(opened - closed)[:num_events] + jumps
+    return visits
+
+
+def find_rows(ordinals: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[S] the row of `ordinals`, distinct numbers in any order, that holds each wanted one; all of them are there."""
+    order = np.argsort(ordinals)
+    return order[np.searchsorted(ordinals, wanted, sorter=order)]

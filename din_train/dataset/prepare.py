@@ -38,6 +38,7 @@ from din_train.files import check_can_be_folder, compute_sha256, follow_links, h
 from din_train.logs import FILE_KEYS, FileReport, Progress, find_missing, input_files, readable_files
 from din_train.logs.feedback import describe_unused_feedback
 from din_train.printable import make_printable
+from din_train.run_metrics import IN_THE_LOG, REPLACED
 
 # Where things are, and how they are made, but not what comes out.
 _NOT_IN_RECIPE = {*FILE_KEYS, "prepared", "temp_folder", "max_history_length", "memory_limit", "threads"}
@@ -374,4 +375,6 @@ def prepare(config: Config, *, force: bool = False) -> Manifest:
         unused = describe_unused_feedback(config.data, readable_files(config.data)[0])
         if unused is not None:
             terminal.say(unused)
+    if preparation.manifest.negatives == IN_THE_LOG and config.negatives.resample == "epoch":
+        terminal.say(f"training: {config.negatives.per_positive} negative(s) per positive, {REPLACED}")
     return preparation.manifest

@@ -94,6 +94,8 @@ class Samples:
     timestamps: [S] int64 moment of each sample; None if they are not stored. requests: [S] int64, which of the user's
     requests a sample is of; None in a log of clicks.
     sequences: each further sequence of a row, in the config's order -> its [S] starts and [S] lengths, as of histories.
+    skipped: [S] int64, an event row that the history jumps over, so that it ends one later; -1: none. None: no row has
+    one.
     """
 
     user_ids: NDArray[np.int32]
@@ -107,6 +109,7 @@ class Samples:
     timestamps: NDArray[np.int64] | None = None
     requests: NDArray[np.int64] | None = None
     sequences: Mapping[str, Slices] = field(default_factory=dict)
+    skipped: NDArray[np.int64] | None = None
 
     @property
     def all_sequences(self) -> dict[str, Slices]:
@@ -120,16 +123,29 @@ class Samples:
         return ends
 
     def find_lists(self) -> NDArray[np.int64]:
-        """[S] the number of each row's list, ascending from 0."""
-        columns: list[NDArray[Any]] = [
-            self.user_ids,
-            *(each for slices in self.all_sequences.values() for each in slices),
-        ]
-        columns += [each for each in (self.timestamps, self.requests) if each is not None]
-        begins = np.zeros(max(len(self) - 1, 0), np.bool_) if self.requests is not None else self.labels[1:] == 1
+        """[S] the number of each row's list, ascending from 0: rows that are ranked against each other.
+
+        A list is a positive with its sampled negatives, which are of one event; in a log with labels the rows of one
+        request. Rows with labels and without requests are a list from one positive to the next. Rows of a list follow
+        each other, and have one user, one moment, and the same history and further sequences.
+        """
+        columns = [self.user_ids, self.timestamps, self.requests, self.skipped]
+        columns += [column for slices in self.all_sequences.values() for column in slices]
+        begins = np.zeros(len(self), np.bool_)  # whether a row is the first of its list
         for column in columns:
-            begins = begins | (column[1:] != column[:-1])
-        return np.cumsum(np.append(np.zeros(min(len(self), 1), np.bool_), begins))
+            if column is not None:
+                begins[1:] |= column[1:] != column[:-1]
+        of_other_event = (self.events[1:] != self.events[:-1]) | (self.events[1:] == NO_EVENT)
+        if not of_other_event.all():  # every row with a label is an event of its own
+            begins[1:] |= of_other_event
+        elif self.requests is None:
+            begins[:1] = True
+            first_of_run = np.maximum.accumulate(np.where(begins, np.arange(len(self)), 0))
+            positives = np.cumsum(self.labels)
+            earlier = positives - self.labels - (positives - self.labels)[first_of_run]  # positives before, in the run
+            begins |= (self.labels == 1) & (earlier > 0)
+        begins[:1] = False
+        return np.cumsum(begins)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,10 +1,15 @@
 """Which rows a model is trained on: with fresh negatives for an epoch, and with those of validation for a refit."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.config import NegativesConfig
+from din_train.config import Config, NegativesConfig
 from din_train.dataset.column_file import map_columns
+from din_train.dataset.histories import find_rows
+from din_train.dataset.leave_one_out import NO_CAP, leave_one_out
 from din_train.dataset.negatives import (
     ChosenItems,
     build_distribution,
@@ -13,12 +18,81 @@ from din_train.dataset.negatives import (
     number_samples,
 )
 from din_train.dataset.protocols import Split
-from din_train.dataset.row_negatives import redraw_rows
+from din_train.dataset.row_negatives import draw_fresh_rows, redraw_rows
 from din_train.dataset.samples import BLOCK_ROWS
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import FIRST_REAL_ID
+from din_train.run_metrics import IN_THE_LOG
 
-_NO_CAP = 2**31 - 1
+# Which random numbers choose the lists that `training.leave_one_out` changes: others than those that order rows.
+_LEAVE_ONE_OUT = 1
+
+
+def read_rows(data: PreparedData, config: Config, *, refit: bool, max_history_length: int) -> Samples:
+    """The stored rows that a model is trained on: the training rows, and in a refit the validation rows, too."""
+    training = data.samples(Split.TRAIN, max_history_length)
+    if not refit:
+        return training
+    sampled = data.manifest.negatives == "sampled"
+    return join_for_refit(
+        training,
+        data.samples(Split.VALIDATION, max_history_length),
+        per_positive=config.negatives.per_positive if sampled else None,
+    )
+
+
+def changes_between_epochs(config: Config) -> bool:
+    """Whether the rows of an epoch are others than those that are stored."""
+    return config.negatives.resample == "epoch" or config.training.leave_one_out > 0
+
+
+def describe_drawn(data: PreparedData, config: Config) -> dict[str, Any] | str:
+    """Where negatives come from, for `metrics.json`: the config's section, or `in the log`.
+
+    If those of a training file are replaced by fresh ones, it is the section, with the scored rows' `in the log`.
+    """
+    section = config.negatives.model_dump(mode="json")
+    if data.manifest.negatives == "sampled":
+        return section
+    return IN_THE_LOG if config.negatives.resample == "never" else {**section, "evaluation_per_positive": IN_THE_LOG}
+
+
+def draw_epoch(data: PreparedData, config: Config, samples: Samples, epoch: int) -> Samples:
+    """The rows of an epoch, as many in every one: a function of the seeds, the epoch and the stored rows alone.
+
+    With `negatives.resample: epoch` the sampled negatives are drawn anew. Where rows come with labels, each positive
+    gets `negatives.per_positive` fresh ones, and the file's own negatives are left out. `training.leave_one_out` then
+    gives a share of the positives, and their negatives, the history of all the user's other training events.
+
+    Args:
+        samples: what `read_rows` gives: the training rows, or in a refit those and the validation rows.
+        epoch: from 0.
+    """
+    refit = len(samples) > data.manifest.samples["train"]
+    whole = read_rows(data, config, refit=refit, max_history_length=NO_CAP)
+    starts = whole.history_start
+    if config.negatives.resample == "epoch":
+        if data.manifest.negatives == "sampled":
+            targets = redraw_training_negatives(data, config.negatives, epoch)
+            others = samples.target_item_ids[len(targets) :]  # of validation, whose negatives stay
+            samples = replace(samples, target_item_ids=np.concatenate([targets, others]))
+        else:
+            rows, targets = draw_fresh_rows(data, config.negatives, whole, epoch)
+            labels = np.zeros(targets.shape, np.int8)
+            labels[:, 0] = 1
+            rows = np.repeat(rows, targets.shape[1])
+            samples = replace(samples.take(rows), target_item_ids=targets.ravel(), labels=labels.ravel())
+            starts = starts[rows]
+    if config.training.leave_one_out:
+        samples = leave_one_out(
+            data,
+            samples,
+            starts,
+            share=config.training.leave_one_out,
+            max_history_length=config.data.max_history_length,
+            random=np.random.default_rng([config.seed, epoch, _LEAVE_ONE_OUT]),
+        )
+    return samples
 
 
 def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, epoch: int) -> NDArray[np.int32]:
@@ -28,7 +102,7 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
     """
     if data.manifest.histories.get("given"):
         return redraw_rows(data, negatives, epoch)
-    samples = data.samples(Split.TRAIN, _NO_CAP)
+    samples = data.samples(Split.TRAIN, NO_CAP)
     targets = samples.target_item_ids.copy()
     distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items)
     ends = np.append(data.user_starts[1:], len(data.event_item_ids))  # by user id
@@ -61,12 +135,6 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
         )
         first = last
     return targets
-
-
-def find_rows(ordinals: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[S] the row of `ordinals`, distinct numbers in any order, that holds each wanted one; all of them are there."""
-    order = np.argsort(ordinals)
-    return order[np.searchsorted(ordinals, wanted, sorter=order)]
 
 
 def _end_of_users(user_ids: NDArray[np.int32], first: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from din_train.run_metrics import RunMetrics
+from din_train.run_metrics import IN_THE_LOG, REPLACED, RunMetrics
 from din_train.terminal import show_table
 
 PROTOCOLS = {
@@ -77,9 +77,16 @@ WEIGHTINGS = {
 
 def describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
     """Say where the negatives of training (`per_positive`) or of scored rows (`evaluation_per_positive`) come from."""
-    return (
-        "the log's own negatives" if isinstance(negatives, str) else f"{negatives[key]} sampled negative(s) per target"
-    )
+    count = negatives if isinstance(negatives, str) else negatives[key]
+    if count == IN_THE_LOG:
+        return "the log's own negatives"
+    is_replaced = key == "per_positive" and replaces_negatives(negatives)
+    return f"{count} sampled negative(s) per target" + (f", {REPLACED}" if is_replaced else "")
+
+
+def replaces_negatives(negatives: Mapping[str, Any] | str) -> bool:
+    """Whether training drew negatives in place of those of its file."""
+    return not isinstance(negatives, str) and negatives["evaluation_per_positive"] == IN_THE_LOG
 
 
 def describe_selection(metrics: RunMetrics) -> str:
@@ -109,6 +116,8 @@ def describe_rows(metrics: RunMetrics) -> str:
     if metrics.gauc_group != "user":
         weighting = weighting.replace("the user's", "their").replace("every user counts", "all count")
     weighted = " All metrics are weighted by the rows' weights." if metrics.weighted else ""
+    if replaces_negatives(metrics.negatives):
+        weighted += f" Trained with {describe_negatives(metrics.negatives, 'per_positive')}."
     return (
         f"{metrics.num_samples:,} rows of {metrics.num_users:,} users, of which {metrics.num_positives:,} are "
         f"targets; {negatives}. GAUC is over {metrics.gauc_users:,} {groups}, {weighting}; "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from din_train.batches import read_histories
 from din_train.config import RegularizationConfig
 from din_train.config.data import TIME_GAP
+from din_train.dataset.histories import count_visits
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 from din_train.model.embedding import FieldEmbedding, ItemEmbedding
@@ -120,30 +121,21 @@ def count_table_rows(
 
 def count_behaviours(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
     """[items] how often each item id is in a sequence of `samples`, each being a slice of events."""
-    return _count_values(data.event_item_ids, _count_visits(data, samples), len(data.item_category_ids))
+    return _count_values(
+        data.event_item_ids, count_visits(len(data.event_item_ids), samples), len(data.item_category_ids)
+    )
 
 
 def count_behaviour_values(data: PreparedData, samples: Samples, name: str, size: int) -> NDArray[np.int64]:
     """[size] how often each id of a behaviour field is in a sequence of `samples`."""
     if name != TIME_GAP:
-        return _count_values(data.event_fields[name], _count_visits(data, samples), size)
+        return _count_values(data.event_fields[name], count_visits(len(data.event_item_ids), samples), size)
     counts = np.zeros(size, np.int64)
     for start in range(0, len(samples), _ROWS_AT_ONCE):
         rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(samples)))
         for ids in read_histories(data, samples, rows, [name]).values():
             counts += np.bincount(ids[name], minlength=size)
     return counts
-
-
-def _count_visits(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
-    """[events] how many samples' histories, and further sequences, hold each event."""
-    num_events = len(data.event_item_ids)
-    opened, closed = np.zeros((2, num_events + 1), np.int64)
-    for start, length in samples.all_sequences.values():
-        opened += np.bincount(start, minlength=num_events + 1)
-        closed += np.bincount(start + length, minlength=num_events + 1)
-    visits: NDArray[np.int64] = np.cumsum(opened - closed)[:num_events]
-    return visits
 
 
 def _replace_by_unknown(counts: NDArray[np.int64], rate: float) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import pytest
 from audit_runs import has_failed, make_x1, prepare
 
 from din_train.audit.audited_run import AuditedRun, Status
+from din_train.audit.drawn_rows import check_drawn_rows
 from din_train.audit.label_leaks import (
     check_history_alone,
     check_item_kinds,
@@ -21,6 +22,7 @@ from din_train.audit.label_leaks import (
     note_row_properties,
 )
 from din_train.audit.time_leaks import check_disjoint_users, check_histories_end_before_targets, check_test_events
+from din_train.dataset import training_rows
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
@@ -312,3 +314,54 @@ def test_negatives_drawn_for_positives_alone(tmp_path: Path, exclude: str) -> No
     planted = {**run.data._samples[Split.TRAIN], "target_item_id": targets}
     data = replace(run.data, _samples={**run.data._samples, Split.TRAIN: planted})
     assert check_negatives_pool(replace(run, data=data)).measured["own"] == 1
+
+
+DRAWN = {"negatives": {"resample": "epoch"}, "training": {"leave_one_out": 0.5}}
+
+
+@pytest.mark.parametrize("kind", ["holdout", "paper", "time", "user", "presampled"])
+def test_drawn_rows_are_clean(tmp_path: Path, kind: str) -> None:
+    check = check_drawn_rows(prepare(tmp_path, kind, **DRAWN))
+    assert check.status is Status.PASSED, check.finding
+    assert check.measured["rows"] > 500
+
+
+@pytest.mark.parametrize("kind", ["holdout", "presampled"])
+def test_drawn_histories_that_go_on_after_the_training_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    run, original = prepare(tmp_path, kind, **DRAWN), training_rows.leave_one_out
+
+    def reach(*args: Any, **options: Any) -> Samples:
+        samples = original(*args, **options)
+        return replace(samples, history_length=samples.history_length + (np.arange(len(samples)) < 3))
+
+    monkeypatch.setattr(training_rows, "leave_one_out", reach)
+    check = check_drawn_rows(run)
+    assert has_failed(check)
+    assert check.measured["events of other splits in histories"] or check.measured["histories holding their target"]
+
+
+@pytest.mark.parametrize("kind", ["holdout", "presampled"])
+def test_drawn_histories_that_hold_their_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    run, original = prepare(tmp_path, kind, **DRAWN), training_rows.leave_one_out
+    monkeypatch.setattr(
+        training_rows, "leave_one_out", lambda *args, **options: replace(original(*args, **options), skipped=None)
+    )
+    check = check_drawn_rows(run)
+    assert has_failed(check)
+    assert check.measured["histories holding their target"] > 100
+
+
+def test_fresh_negatives_that_are_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, original = prepare(tmp_path, "presampled", **DRAWN), training_rows.draw_fresh_rows
+
+    def give_own(*args: Any) -> Any:
+        rows, targets = original(*args)
+        targets[5, 1] = targets[5, 0]
+        return rows, targets
+
+    monkeypatch.setattr(training_rows, "draw_fresh_rows", give_own)
+    check = check_drawn_rows(run)
+    assert has_failed(check)
+    assert check.measured["own items as fresh negatives"] == 2  # one in each of two epochs

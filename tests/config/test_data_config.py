@@ -235,8 +235,38 @@ def test_times_are_dumped_in_seconds_and_read_back(config_file: Path) -> None:
 
 
 def test_epochs_are_resampled_only_where_negatives_are_drawn(config_file: Path) -> None:
-    config_file.write_text(text_of(TABLE, "negatives: {resample: epoch}\n"))
-    assert load_config(config_file).negatives.resample == "epoch"
+    for data in (TABLE, X1):
+        config_file.write_text(text_of(data))
+        config = load_config(config_file, ["negatives.resample=epoch", "training.leave_one_out=0.5"])
+        assert (config.negatives.resample, config.training.leave_one_out) == ("epoch", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("data", "override", "line"),
+    [
+        (
+            X1,
+            "training.leave_one_out=0.5",
+            "received 0.5, but the rows have labels, and a positive would see one click fewer than the rows beside it; "
+            "remove it, or draw negatives with negatives.resample=epoch",
+        ),
+        (
+            f"{TABLE[:-1]}, label: y}}",
+            "training.leave_one_out=1",
+            "received 1, but the rows have labels, and a positive would see one click fewer than the rows beside it; "
+            "remove it",
+        ),
+        (
+            f"{TABLE}, behaviour_fields: [time_gap]",
+            "training.leave_one_out=1",
+            "received 1 beside model.behaviour_fields: time_gap, which later behaviours do not have; remove one of the "
+            "two",
+        ),
+    ],
+)
+def test_leave_one_out_needs_drawn_negatives(problems: Problems, data: str, override: str, line: str) -> None:
+    fields = ["model.behaviour_fields=[time_gap]"] if "time_gap" in data else []
+    assert problems(override, *fields, text=text_of(data)) == [f"training.leave_one_out: {line}"]
 
 
 def test_a_time_that_is_none(problems: Problems) -> None:

@@ -1,18 +1,19 @@
 """Fresh training negatives every epoch: keyed by seed, epoch and sample, never an excluded item."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from log_factory import prepare_events, read_samples
+from log_factory import make_config, prepare_events, read_samples
 
 from din_train.batches import TrainingBatches
 from din_train.config import NegativesConfig
 from din_train.dataset import training_rows as resample
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
-from din_train.dataset.training_rows import redraw_training_negatives
+from din_train.dataset.training_rows import draw_epoch, redraw_training_negatives
 from din_train.dataset.vocabulary import UNKNOWN_ID
 
 EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", "x", n) for n in range(250)]
@@ -92,11 +93,13 @@ def test_no_epoch_draws_an_item_of_the_users_list(tmp_path: Path) -> None:
 
 def test_batches_of_an_epoch_have_its_negatives_and_evaluation_keeps_its_own(tmp_path: Path) -> None:
     data, negatives = make(tmp_path)
+    config = make_config(tmp_path, negatives={"resample": "epoch"})
 
     def targets(epoch: int, resampled: NegativesConfig | None) -> list[int]:
         samples = data.samples(Split.TRAIN, 100)
         options: dict[str, Any] = {"batch_size": 32, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
-        batches = TrainingBatches(data, samples, **options, resampled=resampled)
+        draw = None if resampled is None else partial(draw_epoch, data, config, samples)
+        batches = TrainingBatches(data, samples, **options, draw_epoch=draw)
         batches.start_epoch(epoch)
         return sorted(np.concatenate([inputs["target_item_id"] for inputs, _ in batches]).tolist())
 
