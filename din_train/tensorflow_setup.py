@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 from din_train.config import TrainingConfig
@@ -80,13 +81,23 @@ def strategy_scope(strategy: str) -> AbstractContextManager[object]:
 
     Devices are the GPUs, or else the CPU's logical devices, one unless they were configured.
     """
-    import tensorflow as tf
-
     if strategy == "none":
         return nullcontext()
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    scope: AbstractContextManager[object] = tf.distribute.MirroredStrategy([each.name for each in devices]).scope()
+    scope: AbstractContextManager[object] = _build_mirrored_strategy().scope()
     return scope
+
+
+@cache
+def _build_mirrored_strategy() -> Any:
+    """One for all trainings of a process.
+
+    TensorFlow remembers the shape of each sum over replicas by a number, for as long as the process lives, and every
+    strategy counts from the same number: a second strategy's sums would be taken for those of the first.
+    """
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([each.name for each in devices])
 
 
 def _choose_threads(threading: Any) -> None:

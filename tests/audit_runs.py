@@ -60,7 +60,7 @@ def make_x1(folder: Path, *, histories_with_target: bool = False) -> dict[str, s
 
 
 def configure(folder: Path, kind: str, model: str, **changes: Any) -> Config:
-    """A config on a log in `folder`; `kind` is a protocol, or `impressions`."""
+    """A config on a log in `folder`; `kind` is a protocol, `impressions`, or `clicks as rows`."""
     write_log(folder / "log.tsv", make_events())
     data: dict[str, Any] = {"protocol": kind, "max_history_length": 5}
     if kind == "time":
@@ -70,6 +70,15 @@ def configure(folder: Path, kind: str, model: str, **changes: Any) -> Config:
         data["user_split"] = {"test": 0.3, "validation": 0.2}
     elif kind == "presampled":
         data = {**data, "source": "x1", "events": None, "columns": None, **make_x1(folder)}
+    elif kind == "clicks as rows":
+        random = np.random.default_rng(8)
+        shown = [(user, item, category, 10 * time, "view") for user, item, category, time in make_events()]
+        bought = [(*row[:3], row[3] + 5, "buy") for row in shown if random.random() < 0.5]
+        rows = [(*row[:3], row[3] + 1_500_000_000, row[4]) for row in (*shown, *bought)]
+        write_table(folder / "log.tsv", ["user", "item", "category", "time", "type"], rows)
+        events = {"column": "type", "click": ["buy"], "impression": ["view"], "click_window": 60}
+        columns = {"user": "user", "item": "item", "category": "category", "timestamp": "time", "events": events}
+        data = {"max_history_length": 5, "columns": columns}
     elif kind == "impressions":
         random = np.random.default_rng(7)
         rows = [(*event, int(random.random() < 0.5)) for event in make_events()]

@@ -153,6 +153,18 @@ class AuditedRun:
         """Whether negatives were drawn; otherwise they come with the log."""
         return self.data.manifest.negatives == "sampled"
 
+    @property
+    def has_click_rows(self) -> bool:
+        """Whether clicks are rows of their own beside the impressions, which are the samples."""
+        columns = self.config.data.columns
+        return not self.is_sampled and columns is not None and columns.events is not None
+
+    def find_targets(self, samples: Samples) -> Rows:
+        """[S] the event row of each positive, see `StoredEvents`."""
+        if self.has_click_rows and samples.timestamps is not None:
+            return self.events.find_clicks_after(samples, samples.timestamps)
+        return self.events.find_targets(samples)
+
     @cached_property
     def logits(self) -> Floats:
         """[N] scores of the audited rows, computed now."""

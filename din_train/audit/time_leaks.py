@@ -76,11 +76,7 @@ def _count_problems(run: AuditedRun, split: Split, samples: Samples) -> dict[str
     events, ends = run.events, samples.history_ends
     stored = map_columns(run.data.folder / f"samples.{split.name.lower()}.arrow")
     moments = None if run.is_sampled else stored["timestamp"]
-    columns = run.config.data.columns
-    if moments is not None and columns is not None and columns.events is not None:
-        targets = events.find_clicks_after(samples, moments)
-    else:
-        targets = events.find_targets(samples)
+    targets = run.find_targets(samples)
     found = targets != NOWHERE
     counts = {
         "outside their user's list": events.count_outside(samples),
@@ -171,20 +167,36 @@ def _check_ready_made_histories(run: AuditedRun, name: str) -> Check:
 
 
 def check_test_events(run: AuditedRun) -> Check:
-    """No event that is a test target is a target or a behaviour of a training or validation sample."""
+    """No test row, and no event that is a test target, is a row, a target or a behaviour of a training or validation
+    sample.
+
+    If clicks are rows of their own, one click may make impressions of two splits positive; such rows are told.
+    """
     name = "test rows: unseen"
     if run.events.ordinals is None:
         return _check_ready_made_positives(run, name)
     held_out = _mark_test_events(run)
+    later = held_out | _mark_from_cut(run)
     counts = {}
+    shared = 0
     for split in (Split.TRAIN, Split.VALIDATION):
         samples, of = run.samples_of(split), split.name.lower()
-        targets = run.events.find_targets(samples)
-        counts[f"{of} targets"] = int(np.sum(held_out[targets[targets != NOWHERE]]))
-        counts[f"behaviours of {of} histories"] = int(np.sum(held_out & _mark_histories(run.events, samples)))
+        is_test_row = np.isin(samples.events, run.samples.events) & (not run.is_sampled)
+        targets = run.find_targets(samples)
+        is_test_target = targets != NOWHERE
+        is_test_target[is_test_target] = held_out[targets[is_test_target]]
+        if run.has_click_rows and run.config.data.protocol != "user":
+            shared += int(np.sum(is_test_target & ~is_test_row))
+            is_test_target &= is_test_row
+        counts[f"{of} targets"] = int(np.sum(is_test_target))
+        counts[f"{of} rows without a click"] = int(np.sum(is_test_row & (samples.labels == 0)))
+        counts[f"behaviours of {of} histories"] = int(np.sum(later & _mark_histories(run.events, samples)))
     found = describe_counts(counts, "no other split has one of them", "are ")
-    finding = f"{int(held_out.sum()):,} events are the test split's: {found} (bound 0)"
-    return judge(name, not any(counts.values()), finding, test_events=int(held_out.sum()), **counts)
+    told = f"; {shared:,} rows of other splits have their next click in common with a test row" if shared else ""
+    finding = f"{int(held_out.sum()):,} events are the test split's: {found} (bound 0){told}"
+    return judge(
+        name, not any(counts.values()), finding, test_events=int(held_out.sum()), shared_clicks=shared, **counts
+    )
 
 
 def check_disjoint_users(run: AuditedRun) -> Check:
@@ -211,16 +223,21 @@ def check_disjoint_users(run: AuditedRun) -> Check:
 
 def _mark_test_events(run: AuditedRun) -> NDArray[np.bool_]:
     """[events]: the test targets; under `user` all of the test users, of clicks under `time` all from the cut on."""
-    events, config = run.events, run.config.data
+    events = run.events
     held_out = np.zeros(len(events.item_ids), np.bool_)
-    targets = events.find_targets(run.samples)
+    targets = run.find_targets(run.samples)
     held_out[targets[targets != NOWHERE]] = True
-    cut = find_cut(config, Split.TEST)
-    if cut is not None and run.is_sampled and events.timestamps is not None:
-        held_out |= events.timestamps >= cut  # of impressions the request's moment decides
-    if config.protocol == "user":
+    if run.is_sampled:  # of impressions the request's moment decides
+        held_out |= _mark_from_cut(run)
+    if run.config.data.protocol == "user":
         held_out |= np.isin(events.user_ids, np.unique(run.samples.user_ids))
     return held_out
+
+
+def _mark_from_cut(run: AuditedRun) -> NDArray[np.bool_]:
+    """[events] whether an event is not before the test split's cut; there is none but under `time`."""
+    cut, times = find_cut(run.config.data, Split.TEST), run.events.timestamps
+    return np.zeros(len(run.events.item_ids), np.bool_) if cut is None or times is None else times >= cut
 
 
 def _mark_histories(events: StoredEvents, samples: Samples, after: int = 0) -> NDArray[np.bool_]:

@@ -132,7 +132,9 @@ class DataConfig(Section):
     """`data`: the log, the protocol, and where the prepared data set goes."""
 
     source: Annotated[Source, Field(description="format of the log")]
-    reviews: Annotated[FilePath | None, Field(description="Amazon: the reviews file, plain or .gz")] = None
+    reviews: Annotated[
+        FilePath | None, Field(description="Amazon: the reviews file, plain or .gz, a glob or a folder of them")
+    ] = None
     items: Annotated[
         SideTable | None,
         Field(
@@ -144,7 +146,7 @@ class DataConfig(Section):
         FilePath | None,
         Field(
             description="table: a CSV, TSV (plain or .gz) or Parquet file, a glob or a folder of them; "
-            "MovieLens: the ratings file; Taobao: UserBehavior.csv"
+            "MovieLens: the ratings file, and Taobao: UserBehavior.csv, likewise"
         ),
     ] = None
     users: Annotated[

@@ -155,9 +155,9 @@ class Describer:
             "category": self._categories[self._data.item_category_ids[item_id]],
         }
 
-    def history(self, samples: Samples, row: int) -> list[EventDescription]:
-        """The behaviours of a sample's history, oldest first."""
-        start, length = int(samples.history_start[row]), int(samples.history_length[row])
+    def history(self, samples: Samples, row: int, sequence: str = "history") -> list[EventDescription]:
+        """The behaviours of a sample's history, or of another sequence of it, oldest first."""
+        start, length = (int(column[row]) for column in samples.all_sequences[sequence])
         return [
             {**self.item(int(self._data.event_item_ids[event])), "timestamp": self._find_time(event)}
             for event in range(start, start + length)

@@ -4,8 +4,8 @@ A rule chooses them, so that nobody chooses them by their looks. Each test user 
 one of a known item whose history has 5 to 20 behaviours (if no history is of that length, any that is not empty). These
 rows are sorted by score and cut into six parts of equal size, from the least likely click to the likeliest, and the
 run's seed draws one row of each part. Beside the clicked item stands the first one after it that the same user, with
-the same history, did not click: the sampled negative, or in a log of impressions an item that was shown but not
-clicked.
+the same history (and the same further sequences), did not click: the sampled negative, or in a log of impressions an
+item that was shown but not clicked.
 """
 
 import numpy as np
@@ -68,16 +68,16 @@ def choose_examples(
     describer = Describer(data)
 
     def weigh(row: int) -> Weighed:
-        explanation = explain_score(
-            model, build_batch(data, samples, np.array([row]), max_history_length, model.behaviour_fields)[0]
-        )
+        inputs = build_batch(data, samples, np.array([row]), max_history_length, model.behaviour_fields)[0]
+        history, *others = (explain_score(model, inputs, place) for place in range(1 + len(model.sequences)))
         item = describer.item(int(samples.target_item_ids[row]))
-        return {**item, "click_probability": explanation.click_probability}, explanation.weights.tolist()
+        weights = [each.weights.tolist() for each in (history, *others)]
+        return {**item, "click_probability": history.click_probability}, weights
 
     return [
         build_example(
             describer.user(int(samples.user_ids[clicked])),
-            describer.history(samples, clicked),
+            {name: describer.history(samples, clicked, name) for name in ("history", *model.sequences)},
             weigh(clicked),
             None if sampled is None else weigh(sampled),
         )
@@ -106,12 +106,10 @@ def choose_example_rows(
 
 
 def _find_sampled(samples: Samples, row: int) -> int | None:
-    same = np.flatnonzero(
-        (samples.user_ids == samples.user_ids[row])
-        & (samples.history_start == samples.history_start[row])
-        & (samples.history_length == samples.history_length[row])
-        & (samples.labels == 0)
-    )
+    is_same = (samples.user_ids == samples.user_ids[row]) & (samples.labels == 0)
+    for start, length in samples.all_sequences.values():
+        is_same &= (length == length[row]) & ((start == start[row]) | (length == 0))
+    same = np.flatnonzero(is_same)
     if not len(same):
         return None
     after = same[same > row]

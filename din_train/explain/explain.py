@@ -1,7 +1,7 @@
 """`din-train explain`: the activation weights behind one score, as a table, as JSON and as a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +24,7 @@ from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run
 
 if TYPE_CHECKING:
+    from din_train.explain.weights import Explanation
     from din_train.model.din import DIN
 
 _PICTURES = (".svg", ".html", ".png")
@@ -57,12 +58,27 @@ class ExplainedBehaviour(EventDescription):
 
 
 @dataclass(frozen=True)
+class ExplainedSequence:
+    """behaviours: oldest first. top: place of the largest weight, None if there are no behaviours.
+    check: `largest_logit_difference` and its `tolerance`, see `Explanation`.
+    """
+
+    behaviours: Sequence[ExplainedBehaviour]
+    top: int | None
+    check: Mapping[str, float]
+
+    @property
+    def weights(self) -> list[float]:
+        return [each["weight"] for each in self.behaviours]
+
+
+@dataclass(frozen=True)
 class ExplainedPair:
     """What is shown of the score of a candidate; the fields are those that `--json` prints.
 
     history: which of the user's events are the behaviours, in words. normalization: the name in the config.
-    unknown_context: context fields without a value. behaviours: oldest first. top: place of the largest weight, None
-    for an empty history. check: `largest_logit_difference` and its `tolerance`, see `Explanation`.
+    unknown_context: context fields without a value. behaviours, top, check: of the history. sequences: the further
+    sequences, by name.
     """
 
     run: str
@@ -74,10 +90,12 @@ class ExplainedPair:
     behaviours: Sequence[ExplainedBehaviour]
     top: int | None
     check: Mapping[str, float]
+    sequences: Mapping[str, ExplainedSequence] = field(default_factory=dict)
 
     @property
-    def weights(self) -> list[float]:
-        return [each["weight"] for each in self.behaviours]
+    def all_sequences(self) -> dict[str, ExplainedSequence]:
+        """The history and the further sequences."""
+        return {"history": ExplainedSequence(self.behaviours, self.top, self.check), **self.sequences}
 
 
 def explain(
@@ -116,7 +134,8 @@ def explain(
     if as_json:
         terminal.show_json(pair)
     else:
-        terminal.show_table(build_explanation_table(pair))
+        for table in build_explanation_tables(pair):
+            terminal.show_table(table)
         for line in describe_explanation(pair):
             terminal.show_line(line)
     return pair
@@ -136,20 +155,31 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
     row = find_pair_row(data, user_id, item_id, longest)
     model = cast("DIN", opened.model)
     batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields)[0]
-    explanation = explain_score(model, batch)
+    explanations = [explain_score(model, batch, place) for place in range(1 + len(model.sequences))]
+    history, *others = (
+        _describe_sequence(describer.history(row.samples, 0, name), explanation)
+        for name, explanation in zip(("history", *model.sequences), explanations, strict=True)
+    )
+    return ExplainedPair(
+        **vars(history),
+        run=str(opened.run.path),
+        user=user,
+        candidate={**describer.item(item_id), "click_probability": explanations[0].click_probability},
+        history=row.history,
+        normalization=opened.config.model.local_activation_unit.normalization,
+        unknown_context=[name for name, ids in row.samples.context.items() if ids.flat[0] == UNKNOWN_ID],
+        sequences=dict(zip(model.sequences, others, strict=True)),
+    )
+
+
+def _describe_sequence(events: Sequence[EventDescription], explanation: "Explanation") -> ExplainedSequence:
     columns = (
-        describer.history(row.samples, 0),
+        events,
         explanation.weights.tolist(),
         explanation.probabilities_without,
         explanation.predicted_probabilities_without,
     )
-    return ExplainedPair(
-        run=str(opened.run.path),
-        user=user,
-        candidate={**describer.item(item_id), "click_probability": explanation.click_probability},
-        history=row.history,
-        normalization=opened.config.model.local_activation_unit.normalization,
-        unknown_context=[name for name, ids in row.samples.context.items() if ids.flat[0] == UNKNOWN_ID],
+    return ExplainedSequence(
         behaviours=[
             {**event, "weight": weight, "click_probability_without": scored, "predicted_without": predicted}
             for event, weight, scored, predicted in zip(*columns, strict=True)
@@ -166,7 +196,10 @@ def _unknown_id(option: str, raw: str, table: Path, known: str) -> ConfigError:
 
 
 def _save_picture(pair: ExplainedPair, output: Path) -> None:
-    example = build_example(pair.user, pair.behaviours, (pair.candidate, pair.weights))
+    behaviours = {name: each.behaviours for name, each in pair.all_sequences.items()}
+    example = build_example(
+        pair.user, behaviours, (pair.candidate, [each.weights for each in pair.all_sequences.values()])
+    )
     figure = draw_attention(example, clicked_as="candidate")
     make_folder(output.parent)
     with atomic_file(output) as temporary:
@@ -192,7 +225,7 @@ class PairRow:
         clicked = "clicked" if self.samples.labels[0] else "did not click"
         told = f"as the {self.split.name.lower()} split has them for this item, which the user {clicked}"
         others = [f"{name} ({length[0]})" for name, (_, length) in self.samples.sequences.items()]
-        return f"{told}; the score also takes the row's {', '.join(others)}, not shown here" if others else told
+        return f"{told}; the score also takes the row's {', '.join(others)}" if others else told
 
 
 def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_length: int) -> PairRow:
@@ -239,22 +272,31 @@ def find_pair_row(data: PreparedData, user_id: int, item_id: int, max_history_le
     return PairRow(samples, None)
 
 
-def build_explanation_table(pair: ExplainedPair) -> Table:
+def build_explanation_tables(pair: ExplainedPair) -> list[Table]:
+    """The behaviours of the history, and of each further sequence that has any."""
+    return [
+        _build_table(each, describe_score(pair) if name == "history" else name)
+        for name, each in pair.all_sequences.items()
+        if name == "history" or each.behaviours
+    ]
+
+
+def _build_table(sequence: ExplainedSequence, title: str) -> Table:
     """The behaviours, newest last; the one with the largest weight is marked."""
-    largest = max(map(abs, pair.weights), default=0.0)
-    table = Table(*_TITLES[:5], "", _TITLES[5], title=escape(describe_score(pair)))
+    largest = max(map(abs, sequence.weights), default=0.0)
+    table = Table(*_TITLES[:5], "", _TITLES[5], title=escape(title))
     for place, column in enumerate(table.columns):
         column.no_wrap = place not in (1, 2, 3)
         column.justify = "right" if place in (4, 6) else "left"
-    for place, (*words, weight, without) in enumerate(_list_behaviours(pair)):
-        bar = draw_bar(pair.weights[place], largest)
-        table.add_row(*map(escape, words), weight, bar, without, style="bold" if place == pair.top else "")
+    for place, (*words, weight, without) in enumerate(_list_behaviours(sequence)):
+        bar = draw_bar(sequence.weights[place], largest)
+        table.add_row(*map(escape, words), weight, bar, without, style="bold" if place == sequence.top else "")
     return table
 
 
-def _list_behaviours(pair: ExplainedPair) -> list[tuple[str, ...]]:
+def _list_behaviours(sequence: ExplainedSequence) -> list[tuple[str, ...]]:
     """One row per behaviour, with a cell for each of `_TITLES`."""
-    largest = max(map(abs, pair.weights), default=0.0)
+    largest = max(map(abs, sequence.weights), default=0.0)
     return [
         (
             format_day(each["timestamp"]),
@@ -264,7 +306,7 @@ def _list_behaviours(pair: ExplainedPair) -> list[tuple[str, ...]]:
             format_weight(each["weight"], largest),
             f"{each['click_probability_without']:.4f}",
         )
-        for each in pair.behaviours
+        for each in sequence.behaviours
     ]
 
 
@@ -283,22 +325,32 @@ def describe_score(pair: ExplainedPair) -> str:
 
 
 def describe_explanation(pair: ExplainedPair) -> list[str]:
-    """The lines that stand below the table."""
+    """The lines that stand below the tables."""
     lines = [f"history: {len(pair.behaviours)} behaviours, {pair.history}"]
     if pair.unknown_context:
         lines.append(f"context: {', '.join(pair.unknown_context)} unknown, since the data set has no row of this pair")
-    if pair.top is None:
-        return [*lines, "nothing to weigh: the history is empty"]
-    top = pair.behaviours[pair.top]
+    if any(each.behaviours for each in pair.all_sequences.values()):
+        lines.append(f"weights: {_NORMALIZATIONS[pair.normalization]}")
+    for name, each in pair.all_sequences.items():
+        of_which = f"{name}: " if pair.sequences else ""
+        lines += [f"{of_which}{line}" for line in _describe_weights(each)]
+        if not each.behaviours:
+            lines.append(f"nothing to weigh: the {name} {'is' if name == 'history' else 'are'} empty")
+    return lines
+
+
+def _describe_weights(sequence: ExplainedSequence) -> list[str]:
+    """The top behaviour, and what was checked."""
+    if sequence.top is None:
+        return []
+    top = sequence.behaviours[sequence.top]
     predicted = top["predicted_without"]
     claim = "the others are too small to predict it" if predicted is None else f"the weights predict {predicted:.4f}"
     return [
-        *lines,
-        f"weights: {_NORMALIZATIONS[pair.normalization]}",
         f"without the top behaviour ({top['item']}, weight {top['weight']:.4f}): click probability "
         f"{top['click_probability_without']:.4f}; {claim}",
         "checked for each behaviour left out: logits differ by at most "
-        f"{pair.check['largest_logit_difference']:.1e} (allowed: {pair.check['tolerance']:g})",
+        f"{sequence.check['largest_logit_difference']:.1e} (allowed: {sequence.check['tolerance']:g})",
     ]
 
 
@@ -314,5 +366,9 @@ def build_explanation_page(pair: ExplainedPair, figure: Figure) -> str:
         picture=Picture("weights", figure, caption, description),
         meaning=MEANING,
         titles=_TITLES,
-        rows=_list_behaviours(pair),
+        tables={
+            name if pair.sequences else "Behaviours": _list_behaviours(each)
+            for name, each in pair.all_sequences.items()
+            if name == "history" or each.behaviours
+        },
     )

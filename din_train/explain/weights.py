@@ -37,7 +37,7 @@ _POSITIONS_AT_ONCE = 50_000
 
 @dataclass(frozen=True)
 class Explanation:
-    """One score, of a candidate and a history of N behaviours, oldest first.
+    """One score, of a candidate and a history, or another sequence, of N behaviours, oldest first.
 
     weights: [N] activation weights. logit: by `model.score`. logits_without: [N] likewise, without each behaviour.
     predicted_without: [N] the same, predicted from the weights; NaN if they cannot tell, see `_LEAST_REST`.
@@ -73,30 +73,33 @@ class Explanation:
         return len(self.weights) - 1 - int(np.argmax(np.abs(self.weights)[::-1]))
 
 
-def explain_score(model: DIN, inputs: Inputs) -> Explanation:
+def explain_score(model: DIN, inputs: Inputs, place: int = 0) -> Explanation:
     """The activation weights of a batch of one row, checked.
+
+    Args:
+        place: of the sequence that is explained: 0 is the history, 1 the first of `model.sequences`.
 
     Raises:
         RunError: if a score is not what the weights say.
     """
-    weights = model.compute_activation_weights(inputs)[0].numpy().astype(np.float64)  # [N]
-    length = int(inputs["history_length"][0])
-    batch = model.locate(inputs)
-    rows = [model.item_embedding(batch.history.item_ids)]
+    name, sequence = ("history", *model.sequences)[place], model.locate(inputs).sequences[place]
+    weights = model.compute_activation_weights(inputs, place)[0].numpy().astype(np.float64)  # [N]
+    length = int(inputs[f"{name}_length"][0])
+    rows = [model.item_embedding(sequence.item_ids)]
     if model.behaviour_embedding is not None:
-        rows.append(model.behaviour_embedding(batch.history.fields))
+        rows.append(model.behaviour_embedding(sequence.fields))
     behaviours = tf.cast(tf.concat(rows, axis=1), tf.float64).numpy()  # [N, E]
     scored = [model.score(inputs)]
-    predicted = [_score_interests(model, inputs, (weights @ behaviours)[None])]
-    is_softmax = model.local_activation_unit.normalization == "softmax"
+    predicted = [_score_interests(model, inputs, place, (weights @ behaviours)[None])]
+    is_softmax = model.local_activation_unit.normalization == "softmax"  # which all units have alike
     for left_out in _cut(length):
         others = weights * (np.arange(length) != left_out[:, None])  # [n, N]
         rest = others.sum(axis=1) if is_softmax and length > 1 else np.ones(len(left_out))
         told = rest > _LEAST_REST
         interests = (others / np.where(told, rest, 1.0)[:, None]) @ behaviours  # [n, E]
-        shortened = _leave_out(inputs, length, left_out, name_histories(model.behaviour_fields))
+        shortened = _leave_out(inputs, name, left_out, name_histories(model.behaviour_fields, name))
         scored.append(model.score(shortened))
-        predicted.append(np.where(told, _score_interests(model, shortened, interests), np.nan))
+        predicted.append(np.where(told, _score_interests(model, shortened, place, interests), np.nan))
     return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype])
 
 
@@ -134,14 +137,15 @@ def _to_probability(logit: float | np.float64) -> float:
     return float(compute_click_probabilities(np.array([logit]))[0]) if np.isfinite(logit) else float("nan")
 
 
-def _score_interests(model: DIN, inputs: Inputs, interests: Floats) -> tf.Tensor:
-    """[B] logits of the given interests [B, E] in place of those that the model pools from histories."""
+def _score_interests(model: DIN, inputs: Inputs, place: int, interests: Floats) -> tf.Tensor:
+    """[B] logits of the given interests [B, E] in place of those that the model pools from the sequence at a place."""
     batch = model.locate(inputs)
     candidate, behaviours = model.embed(batch)
     pooled = tf.cast(interests, model.compute_dtype)
     if batch.others:
         of_all = model.compute_user_interest(batch, candidate, behaviours, training=False)
-        pooled = tf.concat([pooled, of_all[:, pooled.shape[1] :]], axis=1)
+        start, end = place * pooled.shape[1], (place + 1) * pooled.shape[1]
+        pooled = tf.concat([of_all[:, :start], pooled, of_all[:, end:]], axis=1)
     return tf.cast(model.compute_logits_of_interest(batch, candidate, pooled, training=False), tf.float32)
 
 
@@ -152,16 +156,17 @@ def _cut(length: int) -> Iterator[NDArray[np.int64]]:
         yield np.arange(start, min(start + step, length))
 
 
-def _leave_out(inputs: Inputs, length: int, places: NDArray[np.int64], histories: Sequence[str]) -> Inputs:
-    """One row per place: the only row of `inputs`, without the behaviour at that place.
+def _leave_out(inputs: Inputs, sequence: str, places: NDArray[np.int64], histories: Sequence[str]) -> Inputs:
+    """One row per place: the only row of `inputs`, without the behaviour at that place of a sequence.
 
     Args:
-        histories: the inputs that hold behaviours.
+        histories: the inputs that hold the sequence's behaviours.
     """
+    length = int(inputs[f"{sequence}_length"][0])
     kept = np.arange(length - 1) + (np.arange(length - 1) >= places[:, None])  # [n, N - 1]
     repeated = {name: np.repeat(values, len(places), axis=0) for name, values in inputs.items()}
     return {
         **repeated,
         **{name: inputs[name][0][kept] for name in histories},
-        "history_length": np.full(len(places), length - 1, np.int32),
+        f"{sequence}_length": np.full(len(places), length - 1, np.int32),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from din_train.config import DataConfig
+from din_train.config.data import AMAZON_SOURCES
 from din_train.errors import DataError
 from din_train.logs.amazon import read_amazon
 from din_train.logs.delta import is_delta_table, list_log
@@ -37,7 +38,11 @@ __all__ = [
 FILE_KEYS = ("reviews", "events", "items", "users", "train", "validation", "test")
 
 # Source -> the keys that may name a folder or a glob.
-_TAKEN_TOGETHER = {"table": ("events",), "taobao": ("events",), "rows": ROW_SPLITS}
+_TAKEN_TOGETHER = {
+    **dict.fromkeys(("table", "taobao", "movielens"), ("events",)),
+    **dict.fromkeys(AMAZON_SOURCES, ("reviews",)),
+    "rows": ROW_SPLITS,
+}
 
 
 def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
@@ -56,11 +61,11 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
         case "table" if data.columns is not None:
             return read_table(data, data.columns, files["events"], folder, progress)
         case "movielens":
-            return read_movielens(data, folder, progress)
+            return read_movielens(data, files["events"], folder, progress)
         case "taobao":
             return read_events(data, describe_taobao(data), files["events"], folder, progress)
         case "amazon-2014" | "amazon-2018" | "amazon-2023":
-            return read_amazon(data, data.source, files["reviews"][0], folder, progress)
+            return read_amazon(data, data.source, files["reviews"], folder, progress)
     raise ValueError(f"{data.source}: no log of events")
 
 

@@ -1,5 +1,6 @@
 """Amazon review logs, 2014, 2018 and 2023 releases: reviews as JSON lines or ratings as CSV, and metadata."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.logs.amazon_metadata import find_first_item, read_metadata
 from din_train.logs.amazon_reviews import KEYS, TIME_UNITS, Release, read_reviews
+from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_writer import EventWriter
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
@@ -22,27 +24,41 @@ from din_train.logs.time_unit import TICKS
 _RATINGS = {"amazon-2014": (1, 2, 4), "amazon-2018": (2, 1, 4)}
 
 
-def read_amazon(data: DataConfig, release: Release, reviews: Path, folder: Path, progress: Progress) -> RawLog:
-    """Read the reviews or ratings, then the metadata of their items if it is given, into files in `folder`.
+def read_amazon(
+    data: DataConfig, release: Release, reviews: Sequence[Path], folder: Path, progress: Progress
+) -> RawLog:
+    """Read the reviews or ratings, in the order given, then the metadata of their items if it is given, into files in
+    `folder`.
 
     Raises:
-        DataError: if a file cannot be read or has too many bad lines, or the two share no item.
+        DataError: if a file cannot be read or has too many bad lines, some hold ratings alone and others reviews, or
+            reviews and metadata share no item.
     """
-    if is_ratings_file(reviews):
-        log = read_events(data, describe_ratings(release), [reviews], folder, progress)
+    have_ratings = [is_ratings_file(path) for path in reviews]
+    if len(set(have_ratings)) > 1:
+        raise DataError(
+            f"{reviews[have_ratings.index(not have_ratings[0])]}: holds {'reviews' if have_ratings[0] else 'ratings'}, "
+            f"but {reviews[0]} {'ratings' if have_ratings[0] else 'reviews'}; give files of one kind in data.reviews"
+        )
+    if have_ratings[0]:
+        log = read_events(data, describe_ratings(release), reviews, folder, progress)
         mentioned = set(pq.read_table(log.events, columns=["item"])["item"].unique().to_pylist())
     else:
+        check_contents_differ(reviews)
         log = RawLog(
             events=folder / "events.parquet",
             items=None,
             users=None,
             rejected=folder / "rejected.jsonl",
-            reports=(FileReport(reviews),),
+            reports=tuple(map(FileReport, reviews)),
             labelled=False,
             ticks=TICKS[TIME_UNITS[release]],
         )
         with log.rejected.open("wb") as rejected, EventWriter(log.events) as events:
-            mentioned = read_reviews(release, Rejects(rejected, log.reports[0], data), events, progress)
+            rejects = [Rejects(rejected, report, data) for report in log.reports]
+            mentioned = set[str]().union(*(read_reviews(release, each, events, progress) for each in rejects))
+            if not mentioned:
+                rejects[0].check_kept()
     if data.items is None:
         return log
     metadata, report, path = data.items.path, FileReport(data.items.path), folder / "items.parquet"
@@ -50,7 +66,7 @@ def read_amazon(data: DataConfig, release: Release, reviews: Path, folder: Path,
         items = read_metadata(release, mentioned, Rejects(rejected, report, data), progress, fields=data.item_fields)
     if not items and data.unmatched == "refuse":
         raise DataError(
-            f"{metadata}: no item of {reviews} is in its {report.lines:,} lines; the reviews have "
+            f"{metadata}: no item of {data.reviews} is in its {report.lines:,} lines; the reviews have "
             f"{min(mentioned)!r}, the metadata has {find_first_item(release, metadata)!r}; do the two files belong "
             "together? check data.reviews and data.items, or set data.unmatched to allow"
         )

@@ -31,12 +31,11 @@ def read_reviews(release: Release, rejects: Rejects, events: EventWriter, progre
     """Write the reviews of `rejects.report.path` as events; returns the items they mention.
 
     Raises:
-        DataError: where the file cannot be read, has too many bad lines, or no event.
+        DataError: where the file cannot be read, or has too many bad lines.
     """
     mentioned: set[str] = set()
     events.add_rows(_read_rows(release, rejects, mentioned, progress))
     rejects.check_share()
-    rejects.check_kept()
     return mentioned
 
 

@@ -55,7 +55,7 @@ def _hash(path: Path, most: int | None) -> str:
 
 
 def _has_rows(path: Path) -> bool:
-    """Whether a file has more than one line, a header, or is Parquet with rows."""
+    """Whether a file has more than one line, a header, or is JSON with an object, or Parquet with rows."""
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":
@@ -66,4 +66,4 @@ def _has_rows(path: Path) -> bool:
     with path.open("rb") as disk:
         beginning = unpack(disk, tell_packing(magic)).read(_BEGINNING)
     _, _, rest = beginning.partition(b"\n")
-    return bool(rest.strip()) or len(beginning) == _BEGINNING
+    return bool(rest.strip()) or len(beginning) == _BEGINNING or beginning.lstrip(b"[ ").startswith(b"{")

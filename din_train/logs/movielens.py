@@ -10,10 +10,10 @@ A rating is an impression; one of at least `data.click_rating` is a click. A mov
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -39,15 +39,15 @@ _YEAR = re.compile(r"\(([0-9]{4})\)\s*$")
 Values = TypeVar("Values")
 
 
-def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
-    """Read the ratings as labelled events, and the movies and users that are given, into files in `folder`.
+def read_movielens(data: DataConfig, ratings: Sequence[Path], folder: Path, progress: Progress) -> RawLog:
+    """Read the ratings, in the order given, as labelled events, and the movies and users, into files in `folder`.
 
     Raises:
         DataError: if a file cannot be read, is of another format or has too many bad lines, or there is no event.
     """
-    if data.events is None or data.click_rating is None:
-        raise ValueError("DataConfig lets no movielens log be without events and a rating that is a click")
-    log = read_events(data, _describe_ratings(data.events, data.click_rating), [data.events], folder, progress)
+    if data.click_rating is None:
+        raise ValueError("DataConfig lets no movielens log be without a rating that is a click")
+    log = read_events(data, _describe_ratings(ratings, data.click_rating), ratings, folder, progress)
     with log.rejected.open("ab") as rejected:
         if data.items is not None:
             report, path = FileReport(data.items.path), folder / "items.parquet"
@@ -63,10 +63,31 @@ def read_movielens(data: DataConfig, folder: Path, progress: Progress) -> RawLog
     return log
 
 
-def _describe_ratings(path: Path, click_rating: float) -> TableSource:
-    """The columns of a ratings file, by its first line."""
+def _describe_ratings(paths: Sequence[Path], click_rating: float) -> TableSource:
+    """The columns of ratings files, by their first lines."""
+    delimiter, has_header = _find_layout(paths[0])
+    for path in paths[1:]:
+        if _find_layout(path) != (delimiter, has_header):
+            raise DataError(
+                f"{path}: its first line is of another MovieLens layout than {paths[0]}; give files of one layout in "
+                "data.events"
+            )
+    user, item, rating, timestamp = _NAMES if has_header else (1, 2, 3, 4)
+    return TableSource(
+        columns=ColumnsConfig(
+            user=user, item=item, label=rating, timestamp=timestamp, label_at_least=click_rating, time_unit="seconds"
+        ),
+        format=FormatConfig(delimiter=delimiter, header=has_header),
+        label_rule=LabelRule(click_rating, is_rating=True),
+        keys={role: f"column {role}" for role in ("user", "item", "timestamp", "label")},
+    )
+
+
+def _find_layout(path: Path) -> tuple[Literal[",", "::", "\t"], bool]:
+    """The delimiter of a ratings file, and whether it has a header."""
     line = next((line for _, line in read_lines(path, lambda _: None) if line.strip()), b"")
-    delimiter = next((each for each in ("::", "\t") if line.count(each.encode()) == 3), None)
+    delimiters: tuple[Literal["::", "\t"], ...] = ("::", "\t")
+    delimiter = next((each for each in delimiters if line.count(each.encode()) == 3), None)
     has_header = line.startswith(b"userId")
     if delimiter is None and not has_header:
         raise DataError(
@@ -74,15 +95,7 @@ def _describe_ratings(path: Path, click_rating: float) -> TableSource:
             "userId,movieId,rating,timestamp, or user::movie::rating::timestamp, or the same between tabs "
             "(ratings.csv, ratings.dat, u.data); check data.events"
         )
-    user, item, rating, timestamp = _NAMES if has_header else (1, 2, 3, 4)
-    return TableSource(
-        columns=ColumnsConfig(
-            user=user, item=item, label=rating, timestamp=timestamp, label_at_least=click_rating, time_unit="seconds"
-        ),
-        format=FormatConfig(delimiter="," if delimiter is None else delimiter, header=has_header),
-        label_rule=LabelRule(click_rating, is_rating=True),
-        keys={role: f"column {role}" for role in ("user", "item", "timestamp", "label")},
-    )
+    return delimiter or ",", has_header
 
 
 def _read_movies(

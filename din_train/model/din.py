@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.ranking_model import Inputs, LocatedBatch
+from din_train.model.ranking_model import Inputs, LocatedBatch, LocatedSequence
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -35,19 +35,24 @@ class DIN(DeepModel):
         self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """[M, E], zero for an empty sequence."""
-        unit = self.sequence_units[place - 1] if place else self.local_activation_unit
         sequence = batch.sequences[place]
-        weights = unit(
-            candidate, behaviours, positions=sequence.pairs, to_pairs=sequence.to_pairs, training=training
-        )  # [P]
+        weights = self._weigh(place, sequence, candidate, behaviours, training)  # [P]
         return sequence.pairs.sum(weights[:, None] * sequence.to_pairs(behaviours))
 
-    def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weight [P] of every pair of a candidate and a behaviour of its history, and the candidate's row [P]."""
+    def compute_activation_weights(self, inputs: Inputs, place: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weight [P] of every pair of a candidate and a behaviour of its sequence, and the candidate's row [P].
+
+        Args:
+            place: of the sequence: 0 is the history.
+        """
         batch = self.locate(inputs)
-        candidate, (behaviours, *_) = self.embed(batch)
-        history = batch.history
-        weights = self.local_activation_unit(candidate, behaviours, positions=history.pairs, to_pairs=history.to_pairs)
-        lengths = inputs["history_length"]
-        lengths = tf.gather(lengths, inputs["history_row"]) if "history_row" in inputs else lengths  # [M]
-        return weights, tf.repeat(tf.range(tf.shape(lengths)[0]), lengths)
+        candidate, behaviours = self.embed(batch)
+        sequence = batch.sequences[place]
+        weights = self._weigh(place, sequence, candidate, behaviours[place])
+        return weights, sequence.pairs.spread(tf.range(tf.shape(candidate)[0]))
+
+    def _weigh(
+        self, place: int, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        unit = self.sequence_units[place - 1] if place else self.local_activation_unit
+        return unit(candidate, behaviours, positions=sequence.pairs, to_pairs=sequence.to_pairs, training=training)

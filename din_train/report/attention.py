@@ -1,14 +1,15 @@
 """Some users' activation weights: `attention.json` of a run, and pictures like the paper's Figure 5.
 
 A picture has one row per behaviour, the oldest at the top: its day, its title and category, and under them one bar for
-each candidate. It is as wide as a phone and as tall as its behaviours need.
+each candidate. If rows have several sequences, each has a part of its own under its name. The picture is as wide as a
+phone and as tall as its behaviours need.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import orjson
 from matplotlib.axes import Axes
@@ -38,32 +39,42 @@ class WeighedBehaviour(EventDescription):
 
 
 class Example(TypedDict):
-    """One user. behaviours: oldest first. sampled: None if there is one candidate only."""
+    """One user. behaviours: of the history, oldest first. sequences: likewise of the further sequences, by name, if
+    rows have any. sampled: None if there is one candidate only.
+    """
 
     user: str
     clicked: Candidate
     sampled: Candidate | None
     behaviours: list[WeighedBehaviour]
+    sequences: NotRequired[dict[str, list[WeighedBehaviour]]]
 
 
-# A candidate, and the [N] weights of the behaviours for it.
-Weighed = tuple[Candidate, Sequence[float]]
+# A candidate, and for each sequence the [N] weights of its behaviours for it.
+Weighed = tuple[Candidate, Sequence[Sequence[float]]]
 
 
 def build_example(
-    user: str, history: Sequence[EventDescription], clicked: Weighed, sampled: Weighed | None = None
+    user: str, sequences: Mapping[str, Sequence[EventDescription]], clicked: Weighed, sampled: Weighed | None = None
 ) -> Example:
-    """Build an example of the N behaviours of a history, weighed for one candidate or two."""
-    others = [None] * len(history) if sampled is None else sampled[1]
-    return {
+    """Build an example of the behaviours of each sequence, the history first, weighed for one candidate or two."""
+    weighed: dict[str, list[WeighedBehaviour]] = {}
+    for place, (name, events) in enumerate(sequences.items()):
+        others = [None] * len(events) if sampled is None else sampled[1][place]
+        weighed[name] = [
+            {**event, "weight_clicked": weight, "weight_sampled": other}
+            for event, weight, other in zip(events, clicked[1][place], others, strict=True)
+        ]
+    history, *further = weighed
+    example: Example = {
         "user": user,
         "clicked": clicked[0],
         "sampled": None if sampled is None else sampled[0],
-        "behaviours": [
-            {**event, "weight_clicked": weight, "weight_sampled": other}
-            for event, weight, other in zip(history, clicked[1], others, strict=True)
-        ],
+        "behaviours": weighed[history],
     }
+    if further:
+        example["sequences"] = {name: weighed[name] for name in further}
+    return example
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
@@ -114,13 +125,13 @@ def draw_attention(example: Example, *, clicked_as: str = "clicked") -> Figure:
     Args:
         clicked_as: what the first candidate is called.
     """
-    behaviours, sampled = example["behaviours"], example["sampled"]
+    sampled, others = example["sampled"], example.get("sequences", {})
+    sequences = {"history": example["behaviours"], **others}
     candidates = [(clicked_as, example["clicked"]), *([] if sampled is None else [("sampled", sampled)])]
-    weights = [[each["weight_clicked"] for each in behaviours], [each["weight_sampled"] or 0.0 for each in behaviours]]
     header = _MARGIN + _LINE * (1 + 2 * len(candidates)) + _GAP
     row = _LINE + (_BAR + 1) * len(candidates) + _GAP
-    body, footer = row * len(behaviours), _LINE + _MARGIN
-    height = header + body + footer
+    heading, footer = (_LINE + _GAP / 2 if others else 0.0), _LINE + _MARGIN
+    height = header + sum(heading + row * len(each) for each in sequences.values()) + footer
     with figure_style():
         figure = Figure(figsize=(WIDTH, height / 72))
         figure.legend(
@@ -134,10 +145,21 @@ def draw_attention(example: Example, *, clicked_as: str = "clicked") -> Figure:
             alignment="left",
             **_LEGEND_SPACES,
         )
-        if behaviours:
-            box = (_DAYS / _WIDTH, footer / height, (_WIDTH - _DAYS - _MARGIN) / _WIDTH, body / height)
-            _draw_bars(figure.add_axes(box), row, behaviours, weights[: len(candidates)])
-        caption = "activation weights; oldest behaviour first" if behaviours else "an empty history: nothing to weigh"
+        top = header
+        for name, behaviours in sequences.items():
+            if others:
+                title = _cut_text(name if behaviours else f"{name}: empty", _WIDTH - 2 * _MARGIN, "bold")
+                place = (_MARGIN / _WIDTH, 1 - top / height)
+                figure.text(*place, title, va="top", fontsize=_TEXT, fontweight="bold")
+            body = row * len(behaviours)
+            top += heading + body
+            if behaviours:
+                box = (_DAYS / _WIDTH, 1 - top / height, (_WIDTH - _DAYS - _MARGIN) / _WIDTH, body / height)
+                weights = [[each["weight_clicked"], each["weight_sampled"] or 0.0] for each in behaviours]
+                of_candidates = list(zip(*weights, strict=True))[: len(candidates)]
+                _draw_bars(figure.add_axes(box), row, behaviours, of_candidates)
+        has_any = any(sequences.values())
+        caption = "activation weights; oldest behaviour first" if has_any else "an empty history: nothing to weigh"
         figure.text(_MARGIN / _WIDTH, _MARGIN / height, caption, fontsize=_SMALL)
     return figure
 

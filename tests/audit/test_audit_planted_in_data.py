@@ -60,7 +60,7 @@ def planted(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Ch
     return plant
 
 
-@pytest.mark.parametrize("kind", ["holdout", "time", "user", "impressions"])
+@pytest.mark.parametrize("kind", ["holdout", "time", "user", "impressions", "clicks as rows"])
 @pytest.mark.parametrize("split", list(Split)[1:])
 def test_a_history_that_reaches_one_event_too_far(planted: Any, kind: str, split: Split) -> None:
     def reach(samples: Samples, of: Split) -> Samples:
@@ -102,7 +102,7 @@ def test_ready_made_histories_that_end_with_their_target(tmp_path: Path) -> None
     assert check.measured["share"] == 1.0
 
 
-@pytest.mark.parametrize("kind", ["holdout", "time", "user", "impressions", "presampled"])
+@pytest.mark.parametrize("kind", ["holdout", "time", "user", "impressions", "clicks as rows", "presampled"])
 @pytest.mark.parametrize("into", [Split.TRAIN, Split.VALIDATION])
 def test_test_rows_among_those_of_training(planted: Any, prepared: Any, kind: str, into: Split) -> None:
     clean = prepared(kind)
@@ -126,6 +126,61 @@ def test_a_training_history_that_holds_a_test_target(planted: Any) -> None:
     check = check_test_events(planted("holdout", reach))
     assert has_failed(check)
     assert check.measured["behaviours of validation histories"] == 150
+
+
+@pytest.mark.parametrize("kind", ["impressions", "clicks as rows"])
+def test_impressions_without_a_click_in_two_splits(planted: Any, prepared: Any, kind: str) -> None:
+    test = prepared(kind).samples
+
+    def leak(samples: Samples, of: Split) -> Samples:
+        return (
+            Samples.join([samples, test.take(np.flatnonzero(test.labels == 0)[:2])]) if of is Split.TRAIN else samples
+        )
+
+    check = check_test_events(planted(kind, leak))
+    assert has_failed(check)
+    assert check.measured["train rows without a click"] == 2
+
+
+def test_training_histories_that_hold_the_click_of_a_test_impression(planted: Any, prepared: Any) -> None:
+    clean = prepared("clicks as rows")
+    num_targets = len(np.unique(clean.samples.user_ids[clean.samples.labels == 1]))
+    assert check_test_events(clean).measured["test_events"] == num_targets > 100
+
+    def reach(samples: Samples, of: Split) -> Samples:
+        """A training history that goes on to its user's last event."""
+        end = clean.events.end[samples.user_ids] if of is Split.TRAIN else samples.history_ends
+        return replace(samples, history_length=(end - samples.history_start).astype(np.int32))
+
+    check = check_test_events(planted("clicks as rows", reach))
+    assert has_failed(check)
+    with_rows = np.unique(clean.samples_of(Split.TRAIN).user_ids)
+    tested = np.unique(clean.samples.user_ids[clean.samples.labels == 1])
+    assert check.measured["behaviours of train histories"] == len(np.intersect1d(with_rows, tested))
+
+
+def test_a_click_that_makes_impressions_of_two_splits_positive_is_told(tmp_path: Path) -> None:
+    run = prepare(tmp_path, "clicks as rows")
+    rows = [
+        ("a", 0, "view"),
+        ("a", 9, "buy"),
+        ("b", 20, "view"),
+        ("b", 30, "view"),
+        ("b", 35, "buy"),
+        ("c", 40, "view"),
+    ]
+    lines = ["user\titem\tcategory\ttime\ttype", *(f"u\t{i}\tc\t{1_500_000_000 + t}\t{k}" for i, t, k in rows)]
+    (tmp_path / "log.tsv").write_text("\n".join(lines) + "\n")
+    data = run.config.data.model_copy(update={"protocol": "paper"})
+    prepare_data(run.config.model_copy(update={"data": data}), force=True, progress=lambda _: None)
+    store = open_store(data.prepared)
+    check = check_test_events(
+        replace(
+            run, config=run.config.model_copy(update={"data": data}), data=store, samples=store.samples(Split.TEST, 5)
+        )
+    )
+    assert not has_failed(check)
+    assert check.measured["shared_clicks"] == 1
 
 
 def test_ready_made_training_histories_that_hold_a_test_target(prepared: Any) -> None:

@@ -164,8 +164,8 @@ def test_wrong_weights_end_explain_and_leave_fit_without_examples(
     workplace.fit()
     compute = DIN.compute_activation_weights
 
-    def shift(model: DIN, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        weights, rows = compute(model, inputs)
+    def shift(model: DIN, inputs: Any, place: int) -> tuple[tf.Tensor, tf.Tensor]:
+        weights, rows = compute(model, inputs, place)
         return tf.roll(weights, 1, axis=0), rows
 
     monkeypatch.setattr(DIN, "compute_activation_weights", shift)

@@ -105,4 +105,6 @@ def test_the_whole_job(several: Workplace, monkeypatch: pytest.MonkeyPatch) -> N
     assert result.exit_code == 0, result.output
     explained = json.loads(result.stdout)
     assert [each["item"] for each in explained["behaviours"]] == row["hist"]
-    assert "; the score also takes the row's carts (" in explained["history"]
+    carts = [each for each in reversed(row["cart"].split("|")) if each != "0"]
+    assert explained["history"].endswith(f"; the score also takes the row's carts ({len(carts)})")
+    assert [each["item"] for each in explained["sequences"]["carts"]["behaviours"]] == carts

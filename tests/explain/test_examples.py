@@ -71,12 +71,12 @@ def test_an_example_has_the_weights_of_its_candidates() -> None:
     event = {"item": "a", "title": None, "category": "x", "timestamp": 5}
     candidate = {"item": "b", "title": "B", "category": None, "click_probability": 0.25}
     other = {**candidate, "item": "c"}
-    weighed = build_example("u", [event], (candidate, [0.5]), (other, [0.75]))  # type: ignore[arg-type,list-item]
+    weighed = build_example("u", {"history": [event]}, (candidate, [[0.5]]), (other, [[0.75]]))  # type: ignore[arg-type,list-item]
     assert weighed == {
         "user": "u",
         "clicked": candidate,
         "sampled": other,
         "behaviours": [{**event, "weight_clicked": 0.5, "weight_sampled": 0.75}],
     }
-    alone = build_example("u", [event], (candidate, [0.5]))  # type: ignore[arg-type,list-item]
+    alone = build_example("u", {"history": [event]}, (candidate, [[0.5]]))  # type: ignore[arg-type,list-item]
     assert (alone["sampled"], alone["behaviours"][0]["weight_sampled"]) == (None, None)

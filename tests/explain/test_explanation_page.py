@@ -10,8 +10,9 @@ from rich.console import Console
 
 from din_train.explain.explain import (
     ExplainedPair,
+    ExplainedSequence,
     build_explanation_page,
-    build_explanation_table,
+    build_explanation_tables,
     describe_explanation,
     describe_score,
     draw_bar,
@@ -56,7 +57,7 @@ PAIR = ExplainedPair(
 def render(pair: ExplainedPair) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(build_explanation_table(pair))
+        console.print(*build_explanation_tables(pair))
     return capture.get()
 
 
@@ -115,7 +116,9 @@ def test_the_page_needs_nothing_beside_it_and_has_everything() -> None:
 def build_page() -> str:
     return build_explanation_page(
         PAIR,
-        draw_attention(build_example("u1", PAIR.behaviours, (PAIR.candidate, PAIR.weights)), clicked_as="candidate"),
+        draw_attention(
+            build_example("u1", {"history": PAIR.behaviours}, (PAIR.candidate, [[0.8, 0.2]])), clicked_as="candidate"
+        ),
     )
 
 
@@ -130,4 +133,32 @@ def test_json_is_complete() -> None:
         "behaviours": PAIR.behaviours,
         "top": 0,
         "check": {"largest_logit_difference": 2e-6, "tolerance": 1e-4},
+        "sequences": {},
     }
+
+
+def test_each_sequence_has_its_own_table_and_sentences() -> None:
+    cart = {**PAIR.behaviours[1], "item": "k0", "weight": 1.0, "click_probability_without": 0.6}
+    carts = ExplainedSequence([cart], 0, {"largest_logit_difference": 3e-6, "tolerance": 1e-4})
+    orders = ExplainedSequence([], None, {"largest_logit_difference": 0.0, "tolerance": 1e-4})
+    pair = replace(PAIR, sequences={"carts": carts, "orders": orders})
+    shown = [line.strip() for line in render(pair).splitlines()]
+    assert shown.index("carts") > next(place for place, line in enumerate(shown) if "│ b1" in line)
+    assert next(place for place, line in enumerate(shown) if "│ k0" in line) > shown.index("carts")
+    assert "orders" not in shown
+    lines = describe_explanation(pair)
+    assert lines[3:] == [
+        "history: checked for each behaviour left out: logits differ by at most 2.0e-06 (allowed: 0.0001)",
+        "carts: without the top behaviour (k0, weight 1.0000): click probability 0.6000; the weights predict 0.7500",
+        "carts: checked for each behaviour left out: logits differ by at most 3.0e-06 (allowed: 0.0001)",
+        "nothing to weigh: the orders are empty",
+    ]
+    events = {name: each.behaviours for name, each in pair.all_sequences.items()}
+    figure = draw_attention(build_example("u1", events, (PAIR.candidate, [[0.8, 0.2], [1.0], []])))
+    assert [text.get_text() for text in figure.texts[:3]] == ["history", "carts", "orders: empty"]
+    assert [[round(bar.get_width(), 3) for bar in axes.patches] for axes in figure.axes] == [[0.8, 0.2], [1.0]]
+    heights = [axes.get_position() for axes in figure.axes]
+    assert heights[0].y0 > heights[1].y1  # one below the other
+    reader = PageReader(build_explanation_page(pair, figure))
+    assert reader.mistakes == []
+    assert reader.read("h3") == ["history", "carts"]

@@ -180,7 +180,7 @@ def test_weights_that_are_not_the_scores_are_caught(
 ) -> None:
     model, inputs = make_model(data, MODELS[normalization]), find_row(data, 12)
     explain(model, inputs)
-    monkeypatch.setattr(model, "compute_activation_weights", lambda inputs: (bug(model, inputs), None))
+    monkeypatch.setattr(model, "compute_activation_weights", lambda inputs, _place: (bug(model, inputs), None))
     with pytest.raises(RunError, match="they are not the weights behind the score"):
         explain(model, inputs)
 
@@ -192,7 +192,7 @@ def test_a_history_that_is_not_shortened_right_is_caught(data: PreparedData, mon
     monkeypatch.setattr(
         explain_module,
         "_leave_out",
-        lambda inputs, length, places, histories: leave_out(inputs, length, (places + 1) % length, histories),
+        lambda inputs, name, places, histories: leave_out(inputs, name, (places + 1) % 12, histories),
     )
     with pytest.raises(RunError, match=r"behaviour \d+ of 12 left out"):
         explain(model, inputs)
@@ -205,7 +205,7 @@ def test_renormalisation_is_part_of_the_claim(data: PreparedData, monkeypatch: p
     score = model.score
     score(inputs)  # traced while the unit is right
 
-    def compute_wrongly(inputs: dict[str, Any]) -> tuple[tf.Tensor, None]:
+    def compute_wrongly(inputs: dict[str, Any], _place: int) -> tuple[tf.Tensor, None]:
         unit.normalization = "softmax"
         weights = DIN.compute_activation_weights(model, inputs)[0]
         unit.normalization = "none"

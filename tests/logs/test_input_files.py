@@ -1,9 +1,11 @@
 """Input files are looked at before any is read, and all problems come at once."""
 
+import gzip
 import os
 from pathlib import Path
 
 import pytest
+from log_runner import Runner, lines, review
 
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.errors import DataError
@@ -54,3 +56,47 @@ def test_a_path_that_cannot_be_looked_at(tmp_path: Path, name: str) -> None:
     columns = ColumnsConfig(user="u", item="i", timestamp="t")
     with pytest.raises(DataError, match=r"data\.events: .* cannot be read .*; check the path and its permissions"):
         input_files(DataConfig(source="table", events=tmp_path / name, columns=columns, prepared=Path("prepared")))
+
+
+def test_folders_of_reviews_and_of_ratings(runner: Runner) -> None:
+    folder = runner.folder / "reviews"
+    folder.mkdir()
+    (folder / "b.json").write_bytes(lines(review("b", "j", 7), "oops", review("c", "k", 8)))
+    (folder / "a.json.gz").write_bytes(gzip.compress(lines(review("a", "i", 9))))
+    (folder / "_SUCCESS").touch()
+    data = {"source": "amazon-2018", "reviews": folder, "prepared": runner.folder, "max_bad_share": 0.5}
+    got = runner.run(DataConfig.model_validate(data))
+    assert got.events == [("a", "i", 9, 0), ("b", "j", 7, 1), ("c", "k", 8, 2)]
+    assert [(each["file"], each["line"]) for each in got.rejected] == [(str(folder / "b.json"), 2)]
+    assert [(each.path.name, each.kept) for each in got.log.reports] == [("a.json.gz", 1), ("b.json", 2)]
+    (folder / "c.csv").write_bytes(b"i,u,5.0,9\n")
+    with pytest.raises(DataError, match=r"c\.csv: holds ratings, but .*a\.json\.gz reviews; give files of one kind"):
+        runner.run(DataConfig.model_validate(data))
+    (folder / "d.csv").write_bytes(b"j,u,5.0,8\nj,v,5.0,x\n")
+    ratings = runner.run(DataConfig.model_validate({**data, "reviews": folder / "*.csv"}))
+    assert ratings.events == [("u", "i", 9, 0), ("u", "j", 8, 1)]
+    assert [(each["file"], each["line"]) for each in ratings.rejected] == [(str(folder / "d.csv"), 2)]
+
+
+@pytest.mark.parametrize("source", ["amazon-2018", "movielens"])
+def test_the_same_file_twice(runner: Runner, source: str) -> None:
+    content, key = (
+        (lines(review()), "reviews") if source == "amazon-2018" else (b"1::10::5::9\n2::10::4::9\n", "events")
+    )
+    (runner.folder / "one").write_bytes(content)
+    (runner.folder / "one.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match=r"one\.gz: has the same content as .*one, so every row would count twice"):
+        runner.source(source, **{key: runner.folder / "one*"})
+
+
+def test_a_folder_of_movielens_ratings(runner: Runner) -> None:
+    folder = runner.folder / "ratings"
+    folder.mkdir()
+    (folder / "1.csv").write_bytes(b"userId,movieId,rating,timestamp\n1,10,4.0,900000000\n1,11,x,900000001\n")
+    (folder / "2.csv").write_bytes(b"userId,movieId,rating,timestamp\n2,10,3.5,900000002\n")
+    got = runner.source("movielens", events=folder)
+    assert got.events == [("1", "10", 900000000, 1, 0), ("2", "10", 900000002, 0, 1)]
+    assert [(each["file"], each["line"]) for each in got.rejected] == [(str(folder / "1.csv"), 3)]
+    (folder / "3.dat").write_bytes(b"3::10::5::900000000\n")
+    with pytest.raises(DataError, match=r"3\.dat: its first line is of another MovieLens layout than .*1\.csv"):
+        runner.source("movielens", events=folder)

@@ -14,6 +14,7 @@ from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.errors import ConfigError
+from din_train.explain.examples import choose_examples
 from din_train.explain.explain import find_pair_row
 from din_train.explain.weights import explain_score
 from din_train.model.build import build_model
@@ -207,18 +208,52 @@ def test_taken_and_joined_rows_keep_their_sequences(data: PreparedData) -> None:
     assert joined.sequences["carts"][0][:2].tolist() == samples.sequences["carts"][0][[3, 0]].tolist()
 
 
-def test_the_weights_of_the_history_explain_the_score(data: PreparedData) -> None:
-    model = build(data, name="din", user_candidate_product=True)
-    explanation = explain_score(model, batch(data, [0]))
-    assert len(explanation.weights) == 5
-    assert np.ptp(explanation.logits_without) > 1e-4
+@pytest.mark.parametrize("fields", [(), FIELDS])
+def test_the_weights_of_each_sequence_explain_the_score(data: PreparedData, fields: tuple[str, ...]) -> None:
+    model = build(data, name="din", user_candidate_product=True, behaviour_fields=fields)
+    inputs = build_batch(data, data.samples(Split.TEST, 9), np.array([3]), 9, fields)[0]  # no clicks, four carts
+    history, carts, orders = (explain_score(model, inputs, place) for place in range(3))
+    assert [len(each.weights) for each in (history, carts, orders)] == [0, 4, 0]
+    inputs = build_batch(data, data.samples(Split.TEST, 9), np.array([0]), 9, fields)[0]
+    history, carts, orders = (explain_score(model, inputs, place) for place in range(3))
+    assert [len(each.weights) for each in (history, carts, orders)] == [5, 2, 1]
+    located = model.locate(inputs)
+    candidate, behaviours = model.embed(located)
+    of_carts = model.sequence_units[0](candidate, behaviours[1], positions=located.others[0].positions)
+    assert carts.weights == pytest.approx(of_carts.numpy(), abs=1e-6)
+    assert np.ptp(history.logits_without) > 1e-4
+    assert np.ptp(carts.logits_without) > 1e-4
+    without = {**inputs, "orders_length": np.zeros(1, np.int32)}
+    assert orders.logits_without == pytest.approx(model.score(without).numpy(), abs=1e-6)
+
+
+def test_an_example_weighs_all_sequences(data: PreparedData) -> None:
+    model = build(data, name="din")
+    samples = data.samples(Split.TEST, 9)
+    logits = np.zeros(len(samples), np.float32)
+    examples = {
+        each["user"]: each for each in choose_examples(model, data, samples, logits, seed=1, max_history_length=9)
+    }
+    example = examples["u"]
+    sequences = {"history": example["behaviours"], **example["sequences"]}
+    shown = {name: "".join(each["item"] for each in behaviours) for name, behaviours in sequences.items()}
+    assert shown == {"history": "abcab", "carts": "cd", "orders": "a"}
+    assert example["sampled"]["item"] == "y"
+    assert sum(each["weight_sampled"] for each in sequences["carts"]) == pytest.approx(1, abs=1e-6)
+    samples.sequences["carts"][1][1] = 1  # the other row has another cart
+    (again,) = [
+        each
+        for each in choose_examples(model, data, samples, logits, seed=1, max_history_length=9)
+        if each["user"] == "u"
+    ]
+    assert again["sampled"] is None
 
 
 def test_a_pair_that_no_row_has_is_not_explained(data: PreparedData) -> None:
     tables = {name: read_raw_ids(data, f"{name}s", f"{name}_id", name) for name in ("user", "item")}
     users, items = ({raw: key for key, raw in table.items()} for table in tables.values())
     row = find_pair_row(data, users["u"], items["x"], 9)
-    assert "; the score also takes the row's carts (2), orders (1), not shown here" in row.history
+    assert "; the score also takes the row's carts (2), orders (1)" in row.history
     with pytest.raises(ConfigError, match="the model also takes carts, orders, which only rows have"):
         find_pair_row(data, users["w"], items["x"], 9)
 

@@ -27,25 +27,25 @@ from din_train.training.regularization import build_regularizer
 from din_train.training.trainer import fit_model
 
 
-def train(folder, optimizer, batch_size, num_events):
+def train(folder, optimizer, batch_size, num_events, earlier=()):
     events = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(num_events)]
     data, _ = prepare_events(folder, events)
     samples = data.samples(Split.TRAIN, 100)
     results = []
-    for strategy in ("none", "mirrored"):
+    for strategy, units in [*earlier, ("none", 4), ("mirrored", 4)]:
         config = make_config(
             folder,
             model={
                 "name": "din",
-                "local_activation_unit": {"hidden_units": [4]},
-                "mlp": {"batch_normalization": True, "hidden_units": [4]},
+                "local_activation_unit": {"hidden_units": [units]},
+                "mlp": {"batch_normalization": True, "hidden_units": [units]},
             },
             training={
                 "epochs": 2, "batch_size": batch_size, "strategy": strategy, "select_on": "none",
                 "optimizer": optimizer, "regularization": {"name": "mini_batch_aware"},
             },
         )
-        run = RunDirectory(folder / strategy)
+        run = RunDirectory(folder / f"{strategy}-{units}")
         run.checkpoints.mkdir(parents=True)
         sizes = {"batch_size": batch_size, "max_history_length": 100, "unknown_rate": 0.01, "seed": 1}
         with strategy_scope(strategy):
@@ -55,7 +55,7 @@ def train(folder, optimizer, batch_size, num_events):
                 regularizer=build_regularizer(config.training.regularization, model, data, samples, unknown_rate=0.0),
             )
         results.append(([each["loss"] for each in run.read_history()], [weight.numpy() for weight in model.weights]))
-    (loss, weights), (mirrored_loss, mirrored_weights) = results
+    (loss, weights), (mirrored_loss, mirrored_weights) = results[-2:]
     return {
         "loss": loss,
         "samples": len(samples),
@@ -68,10 +68,10 @@ print(json.dumps(train(Path(sys.argv[1]), **json.loads(sys.argv[2]))))
 
 SGD = {"name": "sgd", "learning_rate": 0.05, "clip_norm": 0.5}
 # The last: two groups, of which the first replica has part of one only; then a single row, so that a replica has none
-# and there is no second group.
+# and there is no second group. `earlier`: trainings in the same process before the compared ones.
 CASES: dict[str, dict[str, Any]] = {
     "equal-shares": {"optimizer": {"name": "adagrad", "learning_rate": 0.01}, "batch_size": 8, "num_events": 215},
-    "shares-of-4-and-3": {"optimizer": SGD, "batch_size": 7, "num_events": 215},
+    "shares-of-4-and-3": {"optimizer": SGD, "batch_size": 7, "num_events": 215, "earlier": [("mirrored", 6)]},
     "groups-and-a-replica-without-rows": {"optimizer": SGD, "batch_size": 601, "num_events": 328},
 }
 LEFT_OVER = {"equal-shares": 0, "shares-of-4-and-3": 5, "groups-and-a-replica-without-rows": 1}
