@@ -19,6 +19,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 PAIRWISE = ("pnn", "deepfm")
 # Models that pool each of several sequences by itself; the others have terms of the history alone.
 SEVERAL_SEQUENCES = ("din", "base", "pnn")
+# Models that weigh behaviours by the candidate; DIN's weights alone predict what a score is without a behaviour.
+WEIGHING = ("din", "dien", "bst", "tin")
 
 
 class LocalActivationUnitConfig(Section):
@@ -64,6 +66,18 @@ class BstConfig(Section):
     dropout: Annotated[Rate, Field(description="after a block's attention and its dense layers, in training only")] = (
         0.2
     )
+
+
+class SearchConfig(Section):
+    """`model.search`: beside the newest behaviours, those of the candidate's own category (din only)."""
+
+    by: Annotated[Literal["category"], Field(description="what a behaviour must have in common with the candidate")] = (
+        "category"
+    )
+    keep: Annotated[int, Field(ge=1, lt=2**31, description="the newest this many behaviours of its category")] = 50
+    recent: Annotated[
+        int, Field(ge=1, lt=2**31, description="the newest this many behaviours are the history, of any category")
+    ] = 50
 
 
 class InterestConfig(Section):
@@ -132,6 +146,13 @@ class ModelConfig(Section):
             "older ones share the last",
         ),
     ] = 100
+    search: Annotated[
+        SearchConfig | None,
+        Field(
+            description="din only: attention over the behaviours of the candidate's category among "
+            "data.max_history_length, beside the newest ones; left out: the newest alone"
+        ),
+    ] = None
     local_activation_unit: LocalActivationUnitConfig = LocalActivationUnitConfig()
     dien: DienConfig = DienConfig()
     bst: BstConfig = BstConfig()
@@ -140,6 +161,8 @@ class ModelConfig(Section):
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """Two vectors that are multiplied must have one width."""
+        if self.search is not None and self.name != "din":
+            yield "search", f"not used by '{self.name}', only by 'din'; remove it"
         item, category, units = self.item_embedding_size, self.category_embedding_size, self.interest.units
         if self.name in PAIRWISE and item != category:
             yield (

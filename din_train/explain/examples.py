@@ -19,8 +19,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import RunError
-from din_train.explain.weights import explain_score
-from din_train.model.din import DIN
+from din_train.explain.weights import WeighingModel, explain_score
 from din_train.model.ranking_model import RankingModel
 from din_train.report.attention import Example, Weighed, build_example, write_examples
 from din_train.run_directory import RunDirectory
@@ -39,7 +38,7 @@ def write_attention(
     Args:
         logits: [S] of the test split, in stored order.
     """
-    if not isinstance(model, DIN):
+    if not isinstance(model, WeighingModel):
         return
     longest = config.data.max_history_length
     samples = data.samples(Split.TEST, longest)
@@ -52,7 +51,7 @@ def write_attention(
 
 
 def choose_examples(
-    model: DIN,
+    model: WeighingModel,
     data: PreparedData,
     samples: Samples,
     logits: NDArray[np.float32],

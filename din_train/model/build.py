@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.batches import name_histories
+from din_train.batches import SEARCHED, name_histories
 from din_train.config import DataConfig, ModelConfig
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
@@ -52,7 +52,7 @@ def build_model(
         model = _Builder(config, data, fields).build(padded=padded)
         one = tf.constant([1], tf.int32)
         inputs = {"target_item_id": one, "user_id": one}
-        for sequence in ("history", *data.sequences):
+        for sequence in ("history", *model.sequences):
             inputs |= dict.fromkeys(name_histories(config.behaviour_fields, sequence), one[:, None])
             inputs[f"{sequence}_length"] = one
         inputs |= {name: tf.ones([1, width] if width else [1], tf.int32) for name, width in data.context_widths.items()}
@@ -78,6 +78,7 @@ class _Builder:
         self._config, self._data = config, data
         self._lists = {} if fields is None else fields.list_fields or {}
         self._vectors = {} if fields is None else fields.item_vectors or {}
+        self._sequences = (*data.sequences, *((SEARCHED,) if config.search else ()))
 
     def build(self, *, padded: bool) -> RankingModel:
         """The model, without the weights that its first batch creates."""
@@ -99,7 +100,7 @@ class _Builder:
             "interest_normalization": config.interest.normalization,
             "interest_units": config.interest.units,
             "item_bias": config.item_bias,
-            "sequences": self._data.sequences,
+            "sequences": self._sequences,
             "padded": padded,
             "name": config.name,
         }
@@ -116,7 +117,7 @@ class _Builder:
                 unit = config.local_activation_unit.model_dump()
                 return DIN(
                     local_activation_unit=LocalActivationUnit(**unit),
-                    sequence_units=[LocalActivationUnit(**unit) for _ in self._data.sequences],
+                    sequence_units=[LocalActivationUnit(**unit) for _ in self._sequences],
                     **shared,
                 )
             case "dien":

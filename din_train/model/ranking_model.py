@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from din_train.batches import (
     GROUP_ROWS,
+    SEARCHED,
     build_signature,
     compute_block_rows,
     name_histories,
@@ -163,7 +164,8 @@ class RankingModel(keras.Model):
         def locate(sequence: str) -> LocatedSequence:
             length = inputs[f"{sequence}_length"]
             fields = {name: lay(f"{sequence}_{name}", length)[0] for name in self.behaviour_fields}
-            shared = None if history_row is None else SharedPositions(length, history_row)
+            own = history_row is None or sequence == SEARCHED  # a row of its own for each candidate
+            shared = None if own else SharedPositions(length, history_row)
             return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields, shared)
 
         candidates = None

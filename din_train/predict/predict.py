@@ -219,6 +219,7 @@ class RowScorer:
             data = data.with_events(parsed.event_item_ids)
         if parsed.new_items is not None:
             self.opened.model.add_items(parsed.new_items)
+            data = data.with_items(parsed.new_items.category_ids)
         logits = score_samples(self.opened.model, self.opened.config, data, parsed.samples)
         if self.prior_shift:
             logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)

@@ -1,5 +1,6 @@
 """`din-train explain` on a small run, `attention.json` at the end of `fit`, and everything that is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,20 @@ def test_a_model_without_attention_has_neither_file_nor_explanation(workplace: W
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"error: runs/small: model '{model}' has no activation weights to explain; give --run-dir a run of "
-        "model.name=din\n"
+        "model.name=din, dien, bst or tin\n"
     )
+
+
+def test_weights_that_predict_nothing_are_shown_as_such(workplace: Workplace) -> None:
+    assert workplace.fit("--set", "model.name=tin", "--set", "training.epochs=1").exit_code == 0
+    example = workplace.read_json("runs/small/attention.json")["examples"][0]
+    assert sum(each["clicked"] for each in example["behaviours"]) == pytest.approx(1, abs=1e-4)
+    arguments = ("explain", "--user", example["user"], "--item", example["clicked"]["item"])
+    shown = workplace.run(*arguments).stdout
+    assert "weights: softmax, so they sum to 1" in shown
+    assert "the weights do not predict it" in shown
+    assert "checked" not in shown
+    assert json.loads(workplace.run(*arguments, "--json").stdout)["check"] is None
 
 
 def test_fit_ends_with_examples_that_explain_agrees_with(fitted: Workplace) -> None:

@@ -14,6 +14,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_scores
 from din_train.evaluation.metrics import compute_user_aucs, summarise_gauc
+from din_train.explain.weights import explain_score
 from din_train.model.bst import BST
 from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
@@ -246,6 +247,25 @@ def test_candidates_of_one_history_score_as_row_by_row(name: str, data: Prepared
     shared = build_batch(data, samples, ROWS, 100, shared=True)[0]
     assert len(shared["history_length"]) < len(ROWS)
     assert model.score(shared).numpy() == pytest.approx(model.score(read(data)).numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_weights_are_explained_beside_the_scores_without_each_behaviour(name: str, data: PreparedData) -> None:
+    model = build(data, name)
+    row = int(np.flatnonzero(data.samples(Split.TRAIN, 100).history_length == 3)[0])
+    inputs = build_batch(data, data.samples(Split.TRAIN, 100), np.array([row]), 100)[0]
+    explanation = explain_score(model, inputs)
+    assert explanation.weights == pytest.approx(model.compute_activation_weights(inputs)[0].numpy())
+    history = inputs["history_item_ids"][0, :3]
+    for left_out in range(3):
+        without = {
+            **inputs,
+            "history_item_ids": np.delete(history, left_out)[None],
+            "history_length": np.array([2], np.int32),
+        }
+        assert explanation.logits_without[left_out] == pytest.approx(model.score(without).numpy()[0], abs=1e-5)
+    assert explanation.predicted_probabilities_without == [None] * 3
+    assert explanation.largest_difference is None
 
 
 LOG = [(f"u{u}", f"i{(u % 4) * 5 + (u * 7 + n * 3) % 5}", f"c{u % 4}", n) for u in range(60) for n in range(8)]
