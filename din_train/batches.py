@@ -40,7 +40,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.config.data import TIME_GAP
-from din_train.dataset.category_search import CategorySearch
+from din_train.dataset.category_search import SEARCHED, CategorySearch
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.time_fields import compute_time_gap
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
@@ -61,10 +61,6 @@ _BLOCK_ENDS = (1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32)
 
 # Batches built before they are asked for.
 _AHEAD = 4
-
-
-# The sequence of behaviours that `model.search` finds, which candidates do not share.
-SEARCHED = "searched"
 
 
 def name_histories(behaviour_fields: Sequence[str], sequence: str = "history") -> list[str]:

@@ -15,6 +15,9 @@ from din_train.dataset.vocabulary import FIRST_REAL_ID
 
 Ints = NDArray[np.int64]
 
+# The sequence of behaviours that is found, which candidates do not share.
+SEARCHED = "searched"
+
 
 @dataclass(frozen=True)
 class CategorySearch:

@@ -5,7 +5,7 @@ one of a known item whose history has 5 to 20 behaviours (if no history is of th
 rows are sorted by score and cut into six parts of equal size, from the least likely click to the likeliest, and the
 run's seed draws one row of each part. Beside the clicked item stands the first one after it that the same user, with
 the same history (and the same further sequences), did not click: the sampled negative, or in a log of impressions an
-item that was shown but not clicked.
+item that was shown but not clicked. What `model.search` finds depends on the candidate, so it is not shown there.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from din_train import terminal
 from din_train.batches import build_batch
 from din_train.config import Config
+from din_train.dataset.category_search import SEARCHED, CategorySearch
 from din_train.dataset.names import Describer
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
@@ -43,7 +44,10 @@ def write_attention(
     longest = config.data.max_history_length
     samples = data.samples(Split.TEST, longest)
     try:
-        examples = choose_examples(model, data, samples, logits, seed=config.seed, max_history_length=longest)
+        search = CategorySearch.of(config.model.search, data)
+        examples = choose_examples(
+            model, data, samples, logits, seed=config.seed, max_history_length=longest, search=search
+        )
     except RunError as error:
         terminal.say(f"{run.attention_file}: not written; {error}")
         return
@@ -58,6 +62,7 @@ def choose_examples(
     *,
     seed: int,
     max_history_length: int,
+    search: CategorySearch | None = None,
 ) -> list[Example]:
     """The examples of a run, their weights checked.
 
@@ -67,8 +72,9 @@ def choose_examples(
     describer = Describer(data)
 
     def weigh(row: int) -> Weighed:
-        inputs = build_batch(data, samples, np.array([row]), max_history_length, model.behaviour_fields)[0]
-        history, *others = (explain_score(model, inputs, place) for place in range(1 + len(model.sequences)))
+        rows, fields = np.array([row]), model.behaviour_fields
+        inputs = build_batch(data, samples, rows, max_history_length, fields, search=search)[0]
+        history, *others = (explain_score(model, inputs, place) for place in range(1 + len(data.sequences)))
         item = describer.item(int(samples.target_item_ids[row]))
         weights = [each.weights.tolist() for each in (history, *others)]
         return {**item, "click_probability": history.click_probability}, weights
@@ -76,7 +82,11 @@ def choose_examples(
     return [
         build_example(
             describer.user(int(samples.user_ids[clicked])),
-            {name: describer.history(samples, clicked, name) for name in ("history", *model.sequences)},
+            {
+                name: events
+                for name, events in describer.sequences(samples, clicked, search).items()
+                if name != SEARCHED
+            },
             weigh(clicked),
             None if sampled is None else weigh(sampled),
         )

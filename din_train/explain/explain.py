@@ -13,6 +13,7 @@ from rich.table import Table
 from din_train import terminal
 from din_train.config import ModelConfig
 from din_train.config.model import WEIGHING
+from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.names import Describer, EventDescription
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import NO_EVENT, PreparedData, Samples
@@ -157,11 +158,12 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
         raise _unknown_id("--item", item, data.folder / "items.parquet", describer.first("items"))
     row = find_pair_row(data, user_id, item_id, longest)
     model = cast("WeighingModel", opened.model)
-    batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields)[0]
+    search = CategorySearch.of(opened.config.model.search, data)
+    batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields, search=search)[0]
     explanations = [explain_score(model, batch, place) for place in range(1 + len(model.sequences))]
     history, *others = (
-        _describe_sequence(describer.history(row.samples, 0, name), explanation)
-        for name, explanation in zip(("history", *model.sequences), explanations, strict=True)
+        _describe_sequence(events, explanation)
+        for events, explanation in zip(describer.sequences(row.samples, 0, search).values(), explanations, strict=True)
     )
     return ExplainedPair(
         **vars(history),

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.batches import SEARCHED, name_histories
+from din_train.batches import name_histories
 from din_train.config import DataConfig, ModelConfig
+from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.model.baselines import LR, PNN, BaseModel, DeepFM, LinearTerms, WideDeep

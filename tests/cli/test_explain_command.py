@@ -141,7 +141,7 @@ def test_a_model_without_attention_has_neither_file_nor_explanation(workplace: W
 def test_weights_that_predict_nothing_are_shown_as_such(workplace: Workplace) -> None:
     assert workplace.fit("--set", "model.name=tin", "--set", "training.epochs=1").exit_code == 0
     example = workplace.read_json("runs/small/attention.json")["examples"][0]
-    assert sum(each["clicked"] for each in example["behaviours"]) == pytest.approx(1, abs=1e-4)
+    assert sum(each["weight_clicked"] for each in example["behaviours"]) == pytest.approx(1, abs=1e-4)
     arguments = ("explain", "--user", example["user"], "--item", example["clicked"]["item"])
     shown = workplace.run(*arguments).stdout
     assert "weights: softmax, so they sum to 1" in shown
@@ -198,3 +198,17 @@ def test_the_run_is_left_as_it_was(fitted: Workplace) -> None:
     before = {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()}
     explain(fitted, "--item", CLICKED[-1])
     assert {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()} == before
+
+
+def test_what_a_search_finds_is_explained_beside_the_newest(workplace: Workplace) -> None:
+    search = ("--set", "model.search={keep: 3, recent: 2}")
+    assert workplace.fit(*search, "--set", "training.epochs=1").exit_code == 0
+    example = workplace.read_json("runs/small/attention.json")["examples"][0]
+    assert len(example["behaviours"]) == 2
+    assert "sequences" not in example  # the other candidate's would be others
+    arguments = ("explain", "--user", example["user"], "--item", example["clicked"]["item"], "--json")
+    explained = json.loads(workplace.run(*arguments).stdout)
+    found = explained["sequences"]["searched"]["behaviours"]
+    assert {each["category"] for each in found} == {explained["candidate"]["category"]}
+    assert sum(each["weight"] for each in found) == pytest.approx(1, abs=1e-5)
+    assert workplace.run("eval").exit_code == 0
