@@ -9,6 +9,7 @@ A batch (M rows, each a candidate; B histories; T positions):
     history_item_ids  [B, T]  int32, oldest first, padded with 0 on the right; with hidden ids, too
     history_length    [B]     int32
     history_<field>   [B, T]  int32, likewise parallel to the items, one a field of `model.behaviour_fields`
+    searched_...      [M, K]  with `model.search`: what it found for each candidate, the same as of the history
     <sequence>_...            of each further sequence of a row the same as of the history: item_ids, length, fields
     label             [M]     float32 (apart, as Keras wants it)
     weight            [M]     float32 (apart), in training, if the log has weights
@@ -39,6 +40,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.config.data import TIME_GAP
+from din_train.dataset.category_search import SEARCHED, CategorySearch
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.time_fields import compute_time_gap
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
@@ -68,7 +70,7 @@ def name_histories(behaviour_fields: Sequence[str], sequence: str = "history") -
 
 def name_shared_inputs(behaviour_fields: Sequence[str], sequences: Sequence[str]) -> set[str]:
     """The inputs that have a row per history; all others have one per candidate."""
-    names = {"history", *sequences}
+    names = {"history", *sequences} - {SEARCHED}
     return {f"{each}_length" for each in names} | {
         name for each in names for name in name_histories(behaviour_fields, each)
     }
@@ -125,18 +127,24 @@ def build_batch(
     behaviour_fields: Sequence[str] = (),
     *,
     shared: bool = False,
+    search: CategorySearch | None = None,
 ) -> Batch:
     """The batch of the given rows of `samples`, in their order.
 
     Args:
         shared: whether consecutive rows with equal histories share one; otherwise each row has its own (B = M).
+        search: of a model that has one.
     """
+    found: Inputs = {}
+    if search is not None:
+        samples, rows = samples.take(rows), np.arange(len(rows))
+        found, samples = read_searched(search, samples, rows, behaviour_fields), search.keep_recent(samples)
     history_row = number_histories(samples, rows, behaviour_fields) if shared else np.arange(len(rows))
     first_rows = rows[_find_firsts(history_row)]
     histories = read_histories(data, samples, first_rows, behaviour_fields)
     targets = samples.target_item_ids[rows]
     inputs = _build_inputs(samples, rows, targets, first_rows, history_row, histories, max_history_length)
-    return inputs, samples.labels[rows].astype(np.float32)
+    return inputs | _build_searched(found), samples.labels[rows].astype(np.float32)
 
 
 def number_histories(samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]) -> NDArray[np.int64]:
@@ -174,17 +182,54 @@ def read_histories(
         if sequence == "history" and samples.skipped is not None:
             skipped = np.repeat(samples.skipped[rows], length)
             events += (skipped >= 0) & (events >= skipped)
-        ids = {"item_ids": data.event_item_ids[events]}
-        for name in behaviour_fields:
-            if name != TIME_GAP:
-                ids[name] = data.event_fields[name][events]
-            elif data.event_times is None or samples.timestamps is None:
-                ids[name] = np.full(len(events), UNKNOWN_ID, np.int32)
-            else:
-                seconds = np.repeat(samples.timestamps[rows], length)
-                ids[name] = compute_time_gap(seconds, data.event_times[events])
-        found[sequence] = ids
+        found[sequence] = _read_events(data, samples, rows, length, events, behaviour_fields)
     return found
+
+
+def _read_events(
+    data: PreparedData,
+    samples: Samples,
+    rows: NDArray[np.int64],
+    length: NDArray[np.int32],
+    events: NDArray[np.int64],
+    behaviour_fields: Sequence[str],
+) -> Inputs:
+    """[N] `item_ids`, and each field, of events [N], of which each of the rows has `length` ones."""
+    ids = {"item_ids": data.event_item_ids[events]}
+    for name in behaviour_fields:
+        if name != TIME_GAP:
+            ids[name] = data.event_fields[name][events]
+        elif data.event_times is None or samples.timestamps is None:
+            ids[name] = np.full(len(events), UNKNOWN_ID, np.int32)
+        else:
+            seconds = np.repeat(samples.timestamps[rows], length)
+            ids[name] = compute_time_gap(seconds, data.event_times[events])
+    return ids
+
+
+def read_searched(
+    search: CategorySearch, samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]
+) -> Inputs:
+    """What is found for each of the rows: [M] `length`, and [n] ids as `read_histories` has them of a sequence."""
+    events, length = search.find(samples, rows)
+    return {"length": length, **_read_events(search.data, samples, rows, length, events, behaviour_fields)}
+
+
+def _build_searched(found: Inputs) -> Inputs:
+    """The inputs of what `read_searched` gives; none of nothing."""
+    return {
+        f"{SEARCHED}_{name}": ids if name == "length" else _pad(ids, found["length"]) for name, ids in found.items()
+    }
+
+
+def _pad(ids: NDArray[np.int32], length: NDArray[np.int32], longest: int = 2**31 - 1) -> NDArray[np.int32]:
+    """[N] ids, row by row, of rows of these lengths [B] -> [B, T]."""
+    width = round_up_to_bucket(int(length.max(initial=0)), longest)
+    before = np.cumsum(length, dtype=np.int64) - length  # [B]
+    places = np.repeat(np.arange(len(length)) * width - before, length) + np.arange(len(ids))  # [N]
+    padded = np.full(len(length) * width, PAD_ID, np.int32)
+    padded[places] = ids
+    return padded.reshape(len(length), width)
 
 
 def _build_inputs(
@@ -202,16 +247,10 @@ def _build_inputs(
         "user_id": samples.user_ids[rows],
         "history_row": history_row.astype(np.int32),
     }
-    size = len(first_rows)
     for sequence, (_, lengths) in samples.all_sequences.items():
         length = lengths[first_rows]  # [B]
-        width = round_up_to_bucket(int(length.max(initial=0)), max_history_length)
-        before = np.cumsum(length, dtype=np.int64) - length  # [B]
-        places = np.repeat(np.arange(size) * width - before, length) + np.arange(int(length.sum()))  # [N]
         for name, ids in histories[sequence].items():
-            padded = np.full(size * width, PAD_ID, np.int32)
-            padded[places] = ids
-            inputs[f"{sequence}_{name}"] = padded.reshape(size, width)  # [B, T]
+            inputs[f"{sequence}_{name}"] = _pad(ids, length, max_history_length)  # [B, T]
         inputs[f"{sequence}_length"] = length
     return inputs | {name: ids[rows] for name, ids in samples.context.items()}
 
@@ -264,18 +303,26 @@ class EvaluationBatches:
         batch_size: int,
         max_history_length: int,
         behaviour_fields: Sequence[str] = (),
+        search: CategorySearch | None = None,
     ) -> None:
         self._data = data
         self._behaviour_fields = behaviour_fields
         self._samples = samples
         self._batch_size = batch_size
         self._max_history_length = max_history_length
+        self._search = search
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self._samples), self._batch_size):
             rows = np.arange(start, min(start + self._batch_size, len(self._samples)))
             yield build_batch(
-                self._data, self._samples, rows, self._max_history_length, self._behaviour_fields, shared=True
+                self._data,
+                self._samples,
+                rows,
+                self._max_history_length,
+                self._behaviour_fields,
+                shared=True,
+                search=self._search,
             )
 
     def __len__(self) -> int:
@@ -295,6 +342,7 @@ class TrainingBatches:
         unknown_rate: share of target ids, and of ids in each sequence, that are hidden: the item is looked up as the
             unknown one, and keeps its category and other fields. So training prepares for items that come after it.
         behaviour_fields: those that the model takes.
+        search: of a model that has one.
     """
 
     def __init__(
@@ -309,7 +357,9 @@ class TrainingBatches:
         draw_epoch: Callable[[int], Samples] | None = None,
         padded: bool = False,
         behaviour_fields: Sequence[str] = (),
+        search: CategorySearch | None = None,
     ) -> None:
+        self._search = search
         self._data = data
         self._behaviour_fields = behaviour_fields
         self._draw_epoch = draw_epoch
@@ -411,7 +461,7 @@ class TrainingBatches:
         signature = build_training_signature(
             self._data.context_widths,
             self._behaviour_fields,
-            self._data.sequences,
+            self._data.sequences if self._search is None else (*self._data.sequences, SEARCHED),
             padded=self._padded,
             weighted=self._samples.weights is not None,
         )
@@ -453,20 +503,25 @@ class TrainingBatches:
 
     def _build(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
-        targets = self._samples.target_item_ids[rows]
+        samples, found = self._samples, {}
+        if self._search is not None:
+            samples, rows = samples.take(rows), np.arange(len(rows))
+            found = {SEARCHED: read_searched(self._search, samples, rows, self._behaviour_fields)}
+            samples = self._search.keep_recent(samples)
+        targets = samples.target_item_ids[rows]
         history_row = lists - lists[0]
         first_rows = rows[_find_firsts(history_row)]
-        histories = read_histories(self._data, self._samples, first_rows, self._behaviour_fields)
-        for item_ids in (targets, *(each["item_ids"] for each in histories.values())):
+        histories = read_histories(self._data, samples, first_rows, self._behaviour_fields)
+        sequences = {**histories, **found}
+        for item_ids in (targets, *(each["item_ids"] for each in sequences.values())):
             _hide_ids(item_ids, self._unknown_rate, random)
-        inputs = _build_inputs(
-            self._samples, rows, targets, first_rows, history_row, histories, self._max_history_length
-        )
-        labels, weights = self._samples.labels[rows].astype(np.float32), self._samples.weights
+        inputs = _build_inputs(samples, rows, targets, first_rows, history_row, histories, self._max_history_length)
+        inputs |= _build_searched(found.get(SEARCHED, {}))
+        labels, weights = samples.labels[rows].astype(np.float32), samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         if self._padded:
             batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields, self._data.sequences)
-        ids = [batch[0][f"{sequence}_item_ids"] for sequence in histories]
+        ids = [batch[0][f"{sequence}_item_ids"] for sequence in sequences]
         self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
         return batch
 

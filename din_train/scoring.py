@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from din_train import terminal
 from din_train.config import Config
+from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.manifest import Manifest, read_any_manifest, read_manifest
 from din_train.dataset.names import hash_rows, read_names
 from din_train.dataset.protocols import Split
@@ -235,6 +236,7 @@ def build_training_batches(config: Config, data: PreparedData, samples: "Samples
         draw_epoch=partial(draw_epoch, data, config, samples) if changes_between_epochs(config) else None,
         padded=uses_xla(config.training),
         behaviour_fields=config.model.behaviour_fields,
+        search=CategorySearch.of(config.model.search, data),
     )
 
 
@@ -267,6 +269,7 @@ def score_samples(model: "RankingModel", config: Config, data: PreparedData, sam
         batch_size=config.training.evaluation_batch_size,
         max_history_length=config.data.max_history_length,
         behaviour_fields=config.model.behaviour_fields,
+        search=CategorySearch.of(config.model.search, data),
     )
     return compute_scores(model, batches)
 

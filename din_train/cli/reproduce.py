@@ -32,7 +32,8 @@ def parse_choices(allowed: Names, *, all_word: bool = False) -> Callable[[click.
     show_default=True,
     metavar="NAME,...",
     callback=parse_choices(SUITES, all_word=True),
-    help="table3: the models; table4: the regularisations; figure5: attention pictures; or all.",
+    help="table3: the models; table4: the regularisations; figure5: attention pictures; "
+    "leaderboard: DIN, DIEN, BST, TIN; or all.",
 )
 @click.option(
     "--data",
@@ -40,7 +41,8 @@ def parse_choices(allowed: Names, *, all_word: bool = False) -> Callable[[click.
     show_default=True,
     metavar="NAME,...",
     callback=parse_choices(DATASETS),
-    help="electronics, movielens, sports, sample, or rehearsal (a generated log of Electronics' size).",
+    help="electronics, movielens, sports, sample, rehearsal (a generated log of Electronics' size), or the ready-made "
+    "rows sports-x1 and electronics-x1.",
 )
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of recipes ours.")
 @click.option(

@@ -42,6 +42,9 @@ MODEL_TITLES = {
     "wide_deep": "Wide&Deep",
     "pnn": "PNN",
     "deepfm": "DeepFM",
+    "dien": "DIEN",
+    "bst": "BST",
+    "tin": "TIN",
 }
 
 

@@ -5,7 +5,7 @@ from din_train.config.data import DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
 from din_train.config.file_formats import FormatConfig, SideTableConfig
 from din_train.config.load import dump_config, find_differences, load_config
-from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig
+from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig, SearchConfig
 from din_train.config.rows import RowSplitConfig, SequenceConfig
 from din_train.config.schema import (
     Config,
@@ -50,6 +50,7 @@ __all__ = [
     "RegularizationConfig",
     "RowSplitConfig",
     "ScheduleConfig",
+    "SearchConfig",
     "SequenceConfig",
     "SideTableConfig",
     "TimeSplitConfig",

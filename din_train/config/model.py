@@ -7,7 +7,7 @@ from pydantic import Field
 
 from din_train.config.section import Section
 
-ModelName = Literal["din", "base", "lr", "wide_deep", "pnn", "deepfm"]
+ModelName = Literal["din", "base", "lr", "wide_deep", "pnn", "deepfm", "dien", "bst", "tin"]
 Activation = Literal["dice", "prelu", "sigmoid", "relu"]
 UnitActivation = Literal["dice", "prelu", "sigmoid", "relu", "sigmoid_dice"]
 UnitInput = Literal["candidate", "history", "difference", "product"]
@@ -19,6 +19,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 PAIRWISE = ("pnn", "deepfm")
 # Models that pool each of several sequences by itself; the others have terms of the history alone.
 SEVERAL_SEQUENCES = ("din", "base", "pnn")
+# Models that weigh behaviours by the candidate; DIN's weights alone predict what a score is without a behaviour.
+WEIGHING = ("din", "dien", "bst", "tin")
 
 
 class LocalActivationUnitConfig(Section):
@@ -48,6 +50,36 @@ class LocalActivationUnitConfig(Section):
             yield "inputs", "received candidate alone, which is the same for every behaviour; add history"
 
 
+class DienConfig(Section):
+    """`model.dien`: DIEN only."""
+
+    auxiliary_weight: Annotated[
+        float, Field(ge=0, description="of the loss that asks each state for the next behaviour; 0: without it")
+    ] = 1.0
+
+
+class BstConfig(Section):
+    """`model.bst`: BST only."""
+
+    num_blocks: Annotated[int, Field(ge=1, description="transformer blocks, one on the output of another")] = 1
+    num_heads: Annotated[int, Field(ge=1, description="of a block's attention")] = 8
+    dropout: Annotated[Rate, Field(description="after a block's attention and its dense layers, in training only")] = (
+        0.2
+    )
+
+
+class SearchConfig(Section):
+    """`model.search`: beside the newest behaviours, those of the candidate's own category (din only)."""
+
+    by: Annotated[Literal["category"], Field(description="what a behaviour must have in common with the candidate")] = (
+        "category"
+    )
+    keep: Annotated[int, Field(ge=1, lt=2**31, description="the newest this many behaviours of its category")] = 50
+    recent: Annotated[
+        int, Field(ge=1, lt=2**31, description="the newest this many behaviours are the history, of any category")
+    ] = 50
+
+
 class InterestConfig(Section):
     """`model.interest`: what is done to the pooled user interest before the groups are concatenated."""
 
@@ -72,7 +104,12 @@ class MlpConfig(Section):
 class ModelConfig(Section):
     """`model`: which network, and its sizes."""
 
-    name: Annotated[ModelName, Field(description="din: DIN; the others: the baselines of the paper's Table 3")]
+    name: Annotated[
+        ModelName,
+        Field(
+            description="din: DIN; dien, bst, tin: models after it; the others: the baselines of the paper's Table 3"
+        ),
+    ]
     item_embedding_size: Annotated[int, Field(ge=1, description="width of an item id's row")] = 64
     category_embedding_size: Annotated[int, Field(ge=1, description="width of a category id's row")] = 64
     field_embedding_size: Annotated[
@@ -102,12 +139,30 @@ class ModelConfig(Section):
     ] = False
     item_bias: Annotated[bool, Field(description="add a learned number per candidate item to the logit")] = False
     pooling: Annotated[
-        Literal["sum", "mean"], Field(description="all but din: how behaviours are pooled (lr: sum)")
+        Literal["sum", "mean"], Field(description="base, wide_deep, pnn, deepfm: how behaviours are pooled (lr: sum)")
     ] = "sum"
     cross_buckets: Annotated[
         int, Field(ge=2, description="wide_deep only: rows that pairs of candidate and behaviour category hash to")
     ] = 262_144
+    num_positions: Annotated[
+        int,
+        Field(
+            ge=1,
+            lt=2**31,
+            description="bst, tin: places in the history with a learned vector, counted from the newest behaviour; "
+            "older ones share the last",
+        ),
+    ] = 100
+    search: Annotated[
+        SearchConfig | None,
+        Field(
+            description="din only: attention over the behaviours of the candidate's category among "
+            "data.max_history_length, beside the newest ones; left out: the newest alone"
+        ),
+    ] = None
     local_activation_unit: LocalActivationUnitConfig = LocalActivationUnitConfig()
+    dien: DienConfig = DienConfig()
+    bst: BstConfig = BstConfig()
     interest: InterestConfig = InterestConfig()
     mlp: MlpConfig = MlpConfig()
 
@@ -115,6 +170,8 @@ class ModelConfig(Section):
         """Two vectors that are multiplied must have one width."""
         if self.embedding_initializer == "spectral" and self.name == "lr":
             yield "embedding_initializer", "received 'spectral', but 'lr' has numbers in place of vectors; remove it"
+        if self.search is not None and self.name != "din":
+            yield "search", f"not used by '{self.name}', only by 'din'; remove it"
         item, category, units = self.item_embedding_size, self.category_embedding_size, self.interest.units
         if self.name in PAIRWISE and item != category:
             yield (

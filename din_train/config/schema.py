@@ -215,6 +215,14 @@ def _find_field_problems(config: Config) -> Iterator[tuple[str, str]]:
             f"received '{data.further_sequences[0]}' beside the history, which '{model.name}' does not take; only "
             f"{', '.join(SEVERAL_SEQUENCES)} take several sequences: remove it, or choose one of these",
         )
+    if model.search is not None and data.further_sequences:
+        yield "model.search", "not used beside further sequences (data.sequences); remove one of them"
+    if model.search is not None and config.training.regularization.name == "mini_batch_aware":
+        yield (
+            "training.regularization.name",
+            "received 'mini_batch_aware', which counts the behaviours of whole histories, but model.search keeps some "
+            "of them; use l2, dense_l2 or none",
+        )
     columns = [name for name in (*data.context_fields, *data.behaviour_fields) if name not in (*TIME_FIELDS, TIME_GAP)]
     numbers = (*data.numeric_fields, *data.standardized_fields)
     for name in config.vocabulary.hash_buckets:

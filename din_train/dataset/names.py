@@ -1,15 +1,17 @@
 """What ids stand for: raw ids, titles and field values of a prepared data set, by id."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from din_train.config.field_kinds import ListFieldConfig
+from din_train.dataset.category_search import SEARCHED, CategorySearch
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.fields import BucketIds, IdFinder, ListIds
 from din_train.dataset.manifest import read_manifest
@@ -160,9 +162,26 @@ class Describer:
     def history(self, samples: Samples, row: int, sequence: str = "history") -> list[EventDescription]:
         """The behaviours of a sample's history, or of another sequence of it, oldest first."""
         start, length = (int(column[row]) for column in samples.all_sequences[sequence])
+        return self._describe_events(range(start, start + length))
+
+    def sequences(
+        self, samples: Samples, row: int, search: CategorySearch | None = None
+    ) -> dict[str, list[EventDescription]]:
+        """The behaviours of a sample's history, and of what else the model takes, by its name.
+
+        Args:
+            search: of a model that has one.
+        """
+        kept = samples if search is None else search.keep_recent(samples)
+        named = {name: self.history(kept, row, name) for name in kept.all_sequences}
+        if search is not None:
+            named[SEARCHED] = self._describe_events(search.find(samples, np.array([row]))[0].tolist())
+        return named
+
+    def _describe_events(self, events: Iterable[int]) -> list[EventDescription]:
         return [
             {**self.item(int(self._data.event_item_ids[event])), "timestamp": self._find_time(event)}
-            for event in range(start, start + length)
+            for event in events
         ]
 
     def _find_time(self, event: int) -> int | None:

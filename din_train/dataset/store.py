@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,18 @@ class PreparedData:
         unknown = np.full(len(item_ids), UNKNOWN_ID, np.int32)
         fields_of_events = dict.fromkeys(self.event_fields, unknown)
         return replace(self, event_item_ids=item_ids, event_fields=fields_of_events, event_times=None)
+
+    def with_items(self, category_ids: NDArray[np.int32]) -> "PreparedData":
+        """The data set with items after its own, of which only the categories are known."""
+        categories = np.concatenate([self.item_category_ids, category_ids])
+        return replace(self, item_fields={**self.item_fields, "category": categories})
+
+    @cached_property
+    def events_by_category(self) -> NDArray[np.int64]:
+        """[E] category * events + row of each event whose item has a category, ascending."""
+        categories = self.item_category_ids[self.event_item_ids].astype(np.int64)
+        rows = np.flatnonzero(categories >= FIRST_REAL_ID)
+        return np.sort(categories[rows] * len(categories) + rows)
 
     @property
     def num_items(self) -> int:

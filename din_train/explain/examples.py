@@ -5,7 +5,7 @@ one of a known item whose history has 5 to 20 behaviours (if no history is of th
 rows are sorted by score and cut into six parts of equal size, from the least likely click to the likeliest, and the
 run's seed draws one row of each part. Beside the clicked item stands the first one after it that the same user, with
 the same history (and the same further sequences), did not click: the sampled negative, or in a log of impressions an
-item that was shown but not clicked.
+item that was shown but not clicked. What `model.search` finds depends on the candidate, so it is not shown there.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from din_train import terminal
 from din_train.batches import build_batch
 from din_train.config import Config
+from din_train.dataset.category_search import SEARCHED, CategorySearch
 from din_train.dataset.names import Describer
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import RunError
 from din_train.evaluation.calibration import UNCALIBRATED, Calibration
-from din_train.explain.weights import explain_score
-from din_train.model.din import DIN
+from din_train.explain.weights import WeighingModel, explain_score
 from din_train.model.ranking_model import RankingModel
 from din_train.report.attention import Example, Weighed, build_example, write_examples
 from din_train.run_directory import RunDirectory
@@ -45,13 +45,21 @@ def write_attention(
     Args:
         logits: [S] of the test split, in stored order. calibration: the run's.
     """
-    if not isinstance(model, DIN):
+    if not isinstance(model, WeighingModel):
         return
     longest = config.data.max_history_length
     samples = data.samples(Split.TEST, longest)
     try:
+        search = CategorySearch.of(config.model.search, data)
         examples = choose_examples(
-            model, data, samples, logits, seed=config.seed, max_history_length=longest, calibration=calibration
+            model,
+            data,
+            samples,
+            logits,
+            seed=config.seed,
+            max_history_length=longest,
+            calibration=calibration,
+            search=search,
         )
     except RunError as error:
         terminal.say(f"{run.attention_file}: not written; {error}")
@@ -60,7 +68,7 @@ def write_attention(
 
 
 def choose_examples(
-    model: DIN,
+    model: WeighingModel,
     data: PreparedData,
     samples: Samples,
     logits: NDArray[np.float32],
@@ -68,6 +76,7 @@ def choose_examples(
     seed: int,
     max_history_length: int,
     calibration: Calibration = UNCALIBRATED,
+    search: CategorySearch | None = None,
 ) -> list[Example]:
     """The examples of a run, their weights checked.
 
@@ -77,8 +86,9 @@ def choose_examples(
     describer = Describer(data)
 
     def weigh(row: int) -> Weighed:
-        inputs = build_batch(data, samples, np.array([row]), max_history_length, model.behaviour_fields)[0]
-        places = range(1 + len(model.sequences))
+        rows, fields = np.array([row]), model.behaviour_fields
+        inputs = build_batch(data, samples, rows, max_history_length, fields, search=search)[0]
+        places = range(1 + len(data.sequences))
         history, *others = (explain_score(model, inputs, place, calibration) for place in places)
         item = describer.item(int(samples.target_item_ids[row]))
         weights = [each.weights.tolist() for each in (history, *others)]
@@ -87,7 +97,11 @@ def choose_examples(
     return [
         build_example(
             describer.user(int(samples.user_ids[clicked])),
-            {name: describer.history(samples, clicked, name) for name in ("history", *model.sequences)},
+            {
+                name: events
+                for name, events in describer.sequences(samples, clicked, search).items()
+                if name != SEARCHED
+            },
             weigh(clicked),
             None if sampled is None else weigh(sampled),
         )

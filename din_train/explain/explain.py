@@ -11,6 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from din_train import terminal
+from din_train.config import ModelConfig
+from din_train.config.model import WEIGHING
+from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.names import Describer, EventDescription
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import NO_EVENT, PreparedData, Samples
@@ -25,8 +28,7 @@ from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run
 
 if TYPE_CHECKING:
-    from din_train.explain.weights import Explanation
-    from din_train.model.din import DIN
+    from din_train.explain.weights import Explanation, WeighingModel
 
 _PICTURES = (".svg", ".html", ".png")
 _BAR_WIDTH = 20  # characters
@@ -35,7 +37,7 @@ _EIGHTHS = "▏▎▍▌▋▊▉█"
 MEANING = (
     "A weight is the behaviour's share in the user interest, which goes on through further layers: it says what the "
     "model looked at, not by how much or in which direction the score moves. The last column does: it is the score "
-    "without that behaviour, which the model was really given, and which the weights predict."
+    "without that behaviour, which the model was really given; DIN's weights predict it."
 )
 
 _SECTIONS = {"score": "Score", "weights": "Activation weights", "numbers": "In numbers"}
@@ -44,6 +46,8 @@ _NORMALIZATIONS = {
     "softmax": "softmax, so they sum to 1, and without a behaviour the others grow",
     "sigmoid": "sigmoid, each between 0 and 1, whatever the others are",
     "none": "not normalised, so they may be negative or above 1, whatever the others are",
+    "attention": "the candidate's attention in the last block, the mean of its heads; it also looks at itself, so they "
+    "sum to less than 1",
 }
 
 
@@ -61,12 +65,12 @@ class ExplainedBehaviour(EventDescription):
 @dataclass(frozen=True)
 class ExplainedSequence:
     """behaviours: oldest first. top: place of the largest weight, None if there are no behaviours.
-    check: `largest_logit_difference` and its `tolerance`, see `Explanation`.
+    check: `largest_logit_difference` and its `tolerance`, see `Explanation`; None if the weights predict nothing.
     """
 
     behaviours: Sequence[ExplainedBehaviour]
     top: int | None
-    check: Mapping[str, float]
+    check: Mapping[str, float] | None
 
     @property
     def weights(self) -> list[float]:
@@ -92,7 +96,7 @@ class ExplainedPair:
     unknown_context: Sequence[str]
     behaviours: Sequence[ExplainedBehaviour]
     top: int | None
-    check: Mapping[str, float]
+    check: Mapping[str, float] | None
     sequences: Mapping[str, ExplainedSequence] = field(default_factory=dict)
     probabilities: str | None = None
 
@@ -127,10 +131,10 @@ def explain(
             raise ConfigError(f"--output {output}: expected a name that ends in {', '.join(_PICTURES)}")
         check_can_be_file(output, "--output")
     run, config = open_run_directory(run_dir, overrides)
-    if config.model.name != "din":  # asked before TensorFlow starts, which takes seconds
+    if config.model.name not in WEIGHING:  # asked before TensorFlow starts, which takes seconds
         raise ConfigError(
             f"{run.path}: model '{config.model.name}' has no activation weights to explain; give --run-dir a run of "
-            "model.name=din"
+            f"model.name={', '.join(WEIGHING[:-1])} or {WEIGHING[-1]}"
         )
     pair = _explain_pair(open_run(run.path, overrides), user, item)
     if output is not None:
@@ -157,13 +161,14 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
     if item_id is None:
         raise _unknown_id("--item", item, data.folder / "items.parquet", describer.first("items"))
     row = find_pair_row(data, user_id, item_id, longest)
-    model = cast("DIN", opened.model)
-    batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields)[0]
+    model = cast("WeighingModel", opened.model)
+    search = CategorySearch.of(opened.config.model.search, data)
+    batch = build_batch(data, row.samples, np.array([0]), longest, model.behaviour_fields, search=search)[0]
     places = range(1 + len(model.sequences))
     explanations = [explain_score(model, batch, place, opened.calibration) for place in places]
     history, *others = (
-        _describe_sequence(describer.history(row.samples, 0, name), explanation)
-        for name, explanation in zip(("history", *model.sequences), explanations, strict=True)
+        _describe_sequence(events, explanation)
+        for events, explanation in zip(describer.sequences(row.samples, 0, search).values(), explanations, strict=True)
     )
     return ExplainedPair(
         **vars(history),
@@ -171,11 +176,18 @@ def _explain_pair(opened: OpenedRun, user: str, item: str) -> ExplainedPair:
         user=user,
         candidate={**describer.item(item_id), "click_probability": explanations[0].click_probability},
         history=row.history,
-        normalization=opened.config.model.local_activation_unit.normalization,
+        normalization=_find_normalization(opened.config.model),
         probabilities=describe_probabilities(opened.config.training.loss.name, opened.calibration.method),
         unknown_context=[name for name, ids in row.samples.context.items() if ids.flat[0] == UNKNOWN_ID],
         sequences=dict(zip(model.sequences, others, strict=True)),
     )
+
+
+def _find_normalization(config: ModelConfig) -> str:
+    """A key of `_NORMALIZATIONS`."""
+    if config.name == "din":
+        return config.local_activation_unit.normalization
+    return "attention" if config.name == "bst" else "softmax"
 
 
 def _describe_sequence(events: Sequence[EventDescription], explanation: "Explanation") -> ExplainedSequence:
@@ -191,8 +203,9 @@ def _describe_sequence(events: Sequence[EventDescription], explanation: "Explana
             for event, weight, scored, predicted in zip(*columns, strict=True)
         ],
         top=explanation.top,
-        check={"largest_logit_difference": explanation.largest_difference, "tolerance": explanation.tolerance},
-        probabilities=describe_probabilities(opened.config.training.loss.name, opened.calibration.method),
+        check={"largest_logit_difference": explanation.largest_difference, "tolerance": explanation.tolerance}
+        if explanation.largest_difference is not None and explanation.tolerance is not None
+        else None,
     )
 
 
@@ -354,10 +367,15 @@ def _describe_weights(sequence: ExplainedSequence) -> list[str]:
         return []
     top = sequence.behaviours[sequence.top]
     predicted = top["predicted_without"]
+    without = (
+        f"without the top behaviour ({top['item']}, weight {top['weight']:.4f}): click probability "
+        f"{top['click_probability_without']:.4f}"
+    )
+    if sequence.check is None:
+        return [f"{without}; the weights do not predict it: the model sees the other behaviours otherwise then"]
     claim = "the others are too small to predict it" if predicted is None else f"the weights predict {predicted:.4f}"
     return [
-        f"without the top behaviour ({top['item']}, weight {top['weight']:.4f}): click probability "
-        f"{top['click_probability_without']:.4f}; {claim}",
+        f"{without}; {claim}",
         "checked for each behaviour left out: logits differ by at most "
         f"{sequence.check['largest_logit_difference']:.1e} (allowed: {sequence.check['tolerance']:g})",
     ]

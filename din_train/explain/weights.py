@@ -8,7 +8,8 @@ can be tested with the score. Without behaviour j the interest must be
 
 and 0 if nothing is left. The right side is computed here in NumPy, from the weights that are shown; it goes through
 the layers above the interest, and must give the logit that `model.score`, the one way to a score, gives the history
-without j. Sums run over the other behaviours, so that no digits are lost where w_j is nearly 1.
+without j. The weights of other models (DIEN, BST, TIN) predict nothing: without j other behaviours have other places or
+states. Sums run over the other behaviours, so that no digits are lost where w_j is nearly 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,12 @@ from numpy.typing import NDArray
 from din_train.batches import Inputs, name_histories
 from din_train.errors import RunError
 from din_train.evaluation.calibration import UNCALIBRATED, Calibration
+from din_train.model.bst import BST
+from din_train.model.dien import DIEN
 from din_train.model.din import DIN
+from din_train.model.tin import TIN
 
+WeighingModel = DIN | DIEN | BST | TIN
 Floats = NDArray[np.float64]
 
 # How far two logits may be apart, as a share of the larger or of 1: rounding, by the type the layers compute in. In
@@ -41,16 +46,16 @@ class Explanation:
 
     weights: [N] activation weights. logit: by `model.score`. logits_without: [N] likewise, without each behaviour.
     predicted_without: [N] the same, predicted from the weights; NaN if they cannot tell, see `_LEAST_REST`.
-    largest_difference, tolerance: between predicted and scored logits, relative to the larger or 1. calibration: what
-    turns logits into probabilities.
+    largest_difference, tolerance: between predicted and scored logits, relative to the larger or 1; None if the model's
+    weights predict nothing. calibration: what turns logits into probabilities.
     """
 
     weights: Floats
     logit: float
     logits_without: Floats
     predicted_without: Floats
-    largest_difference: float
-    tolerance: float
+    largest_difference: float | None
+    tolerance: float | None
     calibration: Calibration = UNCALIBRATED
 
     @property
@@ -77,8 +82,10 @@ class Explanation:
         return len(self.weights) - 1 - int(np.argmax(np.abs(self.weights)[::-1]))
 
 
-def explain_score(model: DIN, inputs: Inputs, place: int = 0, calibration: Calibration = UNCALIBRATED) -> Explanation:
-    """The activation weights of a batch of one row, checked.
+def explain_score(
+    model: WeighingModel, inputs: Inputs, place: int = 0, calibration: Calibration = UNCALIBRATED
+) -> Explanation:
+    """The activation weights of a batch of one row; DIN's are checked.
 
     Args:
         place: of the sequence that is explained: 0 is the history, 1 the first of `model.sequences`.
@@ -86,6 +93,8 @@ def explain_score(model: DIN, inputs: Inputs, place: int = 0, calibration: Calib
     Raises:
         RunError: if a score is not what the weights say.
     """
+    if not isinstance(model, DIN):
+        return _show_weights(model, inputs, calibration)
     name, sequence = ("history", *model.sequences)[place], model.locate(inputs).sequences[place]
     weights = model.compute_activation_weights(inputs, place)[0].numpy().astype(np.float64)  # [N]
     length = int(inputs[f"{name}_length"][0])
@@ -107,6 +116,25 @@ def explain_score(model: DIN, inputs: Inputs, place: int = 0, calibration: Calib
     return _compare(weights, _join(scored), _join(predicted), TOLERANCE[model.compute_dtype], calibration)
 
 
+def _show_weights(model: DIEN | BST | TIN, inputs: Inputs, calibration: Calibration) -> Explanation:
+    """The weights of the history, and the scores without each behaviour."""
+    weights = model.compute_activation_weights(inputs)[0].numpy().astype(np.float64)  # [N]
+    histories = name_histories(model.behaviour_fields)
+    shortened = [_leave_out(inputs, "history", left_out, histories) for left_out in _cut(len(weights))]
+    scored = _join([model.score(each) for each in (inputs, *shortened)])
+    _check_finite(scored)
+    nothing = np.full(len(weights), np.nan)
+    return Explanation(weights, float(scored[0]), scored[1:], nothing, None, None, calibration)
+
+
+def _check_finite(scored: Floats) -> None:
+    if not np.isfinite(scored).all():
+        raise RunError(
+            "scores: not finite numbers, the training has diverged; lower training.optimizer.learning_rate, and train "
+            "anew"
+        )
+
+
 def _compare(
     weights: Floats, scored: Floats, predicted: Floats, tolerance: float, calibration: Calibration
 ) -> Explanation:
@@ -115,11 +143,7 @@ def _compare(
     Raises:
         RunError: if two differ, or a score is not a number.
     """
-    if not np.isfinite(scored).all():
-        raise RunError(
-            "scores: not finite numbers, the training has diverged; lower training.optimizer.learning_rate, and train "
-            "anew"
-        )
+    _check_finite(scored)
     size = np.maximum(1.0, np.maximum(np.abs(predicted), np.abs(scored)))
     difference = np.abs(predicted - scored) / size
     difference[1:][np.isnan(predicted[1:])] = 0.0
@@ -172,7 +196,8 @@ def _leave_out(inputs: Inputs, sequence: str, places: NDArray[np.int64], histori
     """
     length = int(inputs[f"{sequence}_length"][0])
     kept = np.arange(length - 1) + (np.arange(length - 1) >= places[:, None])  # [n, N - 1]
-    repeated = {name: np.repeat(values, len(places), axis=0) for name, values in inputs.items()}
+    own = {name: values for name, values in inputs.items() if name != "history_row"}  # each row has its own history
+    repeated = {name: np.repeat(values, len(places), axis=0) for name, values in own.items()}
     return {
         **repeated,
         **{name: inputs[name][0][kept] for name in histories},

@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 
 from din_train.batches import name_histories
 from din_train.config import DataConfig, ModelConfig
+from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.store import PreparedData
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.model.baselines import LR, PNN, BaseModel, DeepFM, LinearTerms, WideDeep
+from din_train.model.bst import BST, TransformerBlock
+from din_train.model.dien import DIEN
 from din_train.model.din import DIN
 from din_train.model.embedding import NUMBER_ROWS, FieldEmbedding, GivenVectors, ItemEmbedding
 from din_train.model.local_activation_unit import LocalActivationUnit
 from din_train.model.mlp import Mlp
+from din_train.model.position_embedding import PositionEmbedding
 from din_train.model.ranking_model import RankingModel
+from din_train.model.tin import TIN
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -48,7 +53,7 @@ def build_model(
         model = _Builder(config, data, fields).build(padded=padded)
         one = tf.constant([1], tf.int32)
         inputs = {"target_item_id": one, "user_id": one}
-        for sequence in ("history", *data.sequences):
+        for sequence in ("history", *model.sequences):
             inputs |= dict.fromkeys(name_histories(config.behaviour_fields, sequence), one[:, None])
             inputs[f"{sequence}_length"] = one
         inputs |= {name: tf.ones([1, width] if width else [1], tf.int32) for name, width in data.context_widths.items()}
@@ -74,6 +79,7 @@ class _Builder:
         self._config, self._data = config, data
         self._lists = {} if fields is None else fields.list_fields or {}
         self._vectors = {} if fields is None else fields.item_vectors or {}
+        self._sequences = (*data.sequences, *((SEARCHED,) if config.search else ()))
 
     def build(self, *, padded: bool) -> RankingModel:
         """The model, without the weights that its first batch creates."""
@@ -95,7 +101,7 @@ class _Builder:
             "interest_normalization": config.interest.normalization,
             "interest_units": config.interest.units,
             "item_bias": config.item_bias,
-            "sequences": self._data.sequences,
+            "sequences": self._sequences,
             "padded": padded,
             "name": config.name,
         }
@@ -112,9 +118,22 @@ class _Builder:
                 unit = config.local_activation_unit.model_dump()
                 return DIN(
                     local_activation_unit=LocalActivationUnit(**unit),
-                    sequence_units=[LocalActivationUnit(**unit) for _ in self._data.sequences],
+                    sequence_units=[LocalActivationUnit(**unit) for _ in self._sequences],
                     **shared,
                 )
+            case "dien":
+                return DIEN(auxiliary_weight=config.dien.auxiliary_weight, **shared)
+            case "bst":
+                bst = config.bst
+                return BST(
+                    position_embedding=PositionEmbedding(num_positions=config.num_positions),
+                    blocks=[
+                        TransformerBlock(num_heads=bst.num_heads, dropout=bst.dropout) for _ in range(bst.num_blocks)
+                    ],
+                    **shared,
+                )
+            case "tin":
+                return TIN(position_embedding=PositionEmbedding(num_positions=config.num_positions), **shared)
 
     def _build_items(
         self, item_size: int, category_size: int, field_size: int, vector_units: Mapping[str, int]

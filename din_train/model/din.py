@@ -41,18 +41,16 @@ class DIN(DeepModel):
         return sequence.pairs.sum(weights[:, None] * of_pairs)
 
     def compute_activation_weights(self, inputs: Inputs, place: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weight [P] of every pair of a candidate and a behaviour of its history, and the candidate's row [P].
+        """The weight [P] of every pair of a candidate and a behaviour of its sequence, and the candidate's row [P].
 
         Args:
-            place: of a sequence: 0 is the history.
+            place: of the sequence: 0 is the history.
         """
         batch = self.locate(inputs)
         candidate, behaviours = self.embed(batch)
         sequence = batch.sequences[place]
         weights = self._weigh(place, sequence, candidate, behaviours[place])
-        lengths = sequence.length
-        lengths = tf.gather(lengths, inputs["history_row"]) if "history_row" in inputs else lengths  # [M]
-        return weights, tf.repeat(tf.range(tf.shape(lengths)[0]), lengths)
+        return weights, sequence.pairs.spread(tf.range(tf.shape(candidate)[0]))
 
     def _weigh(
         self,

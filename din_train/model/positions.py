@@ -8,10 +8,18 @@ length.
 What is not valid reaches no sum, no softmax and no batch statistics in either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import tensorflow as tf
+
+# Shares of the rows, ascending by length, at which the tables of flat positions end, so that a long row is among few.
+_TABLE_ENDS = (7 / 8, 1)
+
+# [n, U] states before a position and what stands there, [n, W] -> [n, U] states after it.
+Step = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class Positions(Protocol):
@@ -27,6 +35,27 @@ class Positions(Protocol):
 
     def softmax(self, scores: tf.Tensor) -> tf.Tensor:
         """[N] -> [N] weights that sum to 1 over the valid positions of a row, 0 elsewhere."""
+
+    def count_from_newest(self) -> tf.Tensor:
+        """[N] int: 0 for the last valid position of a row, 1 for the one before it, ...; 0 for padding."""
+
+    def scan(self, step: Step, values: tf.Tensor, units: int) -> tf.Tensor:
+        """[N, W] -> [N, units] states along each row, from zeros before its first position."""
+
+    def to_tables(self, values: tf.Tensor) -> tuple["list[Table]", Callable[[Sequence[tf.Tensor]], tf.Tensor]]:
+        """[N, U] as tables of rows, and what puts the tables' [R_j, V] results together: [B, V] in the rows' order."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some of the rows, padded to one width.
+
+    rows: [R] which, of B. values: [R, T, U]. valid: [R, T] bool.
+    """
+
+    rows: tf.Tensor
+    values: tf.Tensor
+    valid: tf.Tensor
 
 
 class FlatPositions:
@@ -59,6 +88,53 @@ class FlatPositions:
         highest = tf.math.segment_max(tf.stop_gradient(scores), self.rows)
         exponents = tf.exp(scores - tf.gather(highest, self.rows))[:, None]  # [N, 1]
         return tf.squeeze(exponents / self.spread(self.sum(exponents)), axis=1)
+
+    def count_from_newest(self) -> tf.Tensor:
+        return tf.gather(tf.cumsum(self._count()), self.rows) - 1 - tf.range(tf.shape(self.rows)[0])
+
+    def scan(self, step: Step, values: tf.Tensor, units: int) -> tf.Tensor:
+        """All first positions at once, then all second ones, ...; the longest rows stand first, so that others end."""
+        length = self._count()
+        longest = tf.reduce_max(tf.concat([length, [1]], axis=0))  # an array of no tensors is an error
+        by_length = tf.argsort(length, direction="DESCENDING", stable=True)
+        times = tf.range(longest)[:, None]  # [T, 1]
+        active = tf.gather(length, by_length) > times  # [T, B]
+        starts = tf.gather(tf.cumsum(length, exclusive=True), by_length)
+        order = tf.boolean_mask(starts + times, active)  # [N], by time
+        counts = tf.reduce_sum(tf.cast(active, tf.int32), axis=1)  # [T]
+        back = tf.math.invert_permutation(order)
+        inputs = _make_array(values, longest).split(_permute(values, order, back), counts)
+
+        def walk(time: tf.Tensor, state: tf.Tensor, states: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+            inputs_now = tf.ensure_shape(inputs.read(time), [None, values.shape[1]])
+            state = step(state[: counts[time]], inputs_now)
+            return time + 1, state, states.write(time, state)
+
+        start = tf.zeros([self.num_rows, units], values.dtype)
+        states = _make_array(start, longest)
+        shapes = (tf.TensorShape([]), tf.TensorShape([None, units]), tf.TensorShape(None))
+        _, _, states = tf.while_loop(lambda time, *_: time < longest, walk, (0, start, states), shape_invariants=shapes)
+        return _permute(tf.ensure_shape(states.concat(), [None, units]), back, order)
+
+    def to_tables(self, values: tf.Tensor) -> tuple[list[Table], Callable[[Sequence[tf.Tensor]], tf.Tensor]]:
+        length = self._count()
+        starts = tf.cumsum(length, exclusive=True)
+        by_length = tf.argsort(length, stable=True)
+        ends = [tf.cast(tf.cast(self.num_rows, tf.float32) * share, tf.int32) for share in _TABLE_ENDS]
+        tables = []
+        for first, last in pairwise([0, *ends]):
+            rows = by_length[first:last]
+            of_rows = tf.gather(length, rows)
+            places = tf.range(tf.reduce_max(tf.concat([of_rows, [0]], axis=0)))
+            valid = places < of_rows[:, None]  # [R, T]
+            found = tf.where(valid, tf.gather(starts, rows)[:, None] + places, 0)
+            tables.append(Table(rows, tf.gather(values, found), valid))
+        back = tf.math.invert_permutation(by_length)
+        return tables, lambda results: tf.gather(tf.concat(results, axis=0), back)
+
+    def _count(self) -> tf.Tensor:
+        """[B] valid positions of each row."""
+        return tf.math.unsorted_segment_sum(tf.ones_like(self.rows), self.rows, self.num_rows)
 
 
 class SharedPositions:
@@ -142,6 +218,44 @@ class PaddedPositions:
         weights = [_compute_softmax(*each) for each in zip(tables, self._valid, strict=True)]
         return tf.concat([tf.reshape(each, [-1]) for each in weights], axis=0)
 
+    def count_from_newest(self) -> tf.Tensor:
+        counts = []
+        for valid in self._valid:
+            of_block = tf.cast(valid, tf.int32)
+            counts.append(tf.cumsum(of_block, axis=1, reverse=True, exclusive=True))
+        return tf.concat([tf.reshape(each, [-1]) for each in counts], axis=0)
+
+    def scan(self, step: Step, values: tf.Tensor, units: int) -> tf.Tensor:
+        """Block by block; a state stays as it is where a row has ended."""
+        blocks = []
+        for table, valid, (rows, width) in zip(self._to_tables(values), self._valid, self._shapes, strict=True):
+            inputs = _make_array(table[:, 0], width).unstack(tf.transpose(table, [1, 0, 2]))
+            start = tf.zeros([rows, units], values.dtype)
+
+            def walk(
+                time: tf.Tensor,
+                state: tf.Tensor,
+                states: tf.TensorArray,
+                inputs: tf.TensorArray = inputs,
+                valid: tf.Tensor = valid,
+            ) -> tuple[tf.Tensor, ...]:
+                state = tf.where(valid[:, time, None], step(state, inputs.read(time)), state)
+                return time + 1, state, states.write(time, state)
+
+            _, _, states = tf.while_loop(
+                lambda time, *_, width=width: time < width,
+                walk,
+                (0, start, _make_array(start, width)),
+                maximum_iterations=width,
+            )
+            blocks.append(tf.reshape(tf.transpose(states.stack(), [1, 0, 2]), [-1, units]))
+        return tf.concat(blocks, axis=0)
+
+    def to_tables(self, values: tf.Tensor) -> tuple[list[Table], Callable[[Sequence[tf.Tensor]], tf.Tensor]]:
+        rows = self._split_rows(tf.range(sum(each for each, _ in self._shapes)))
+        tables = [Table(*each) for each in zip(rows, self._to_tables(values), self._valid, strict=True)]
+        return tables, lambda results: tf.concat(results, axis=0)
+
     def _split_rows(self, values: tf.Tensor) -> list[tf.Tensor]:
         blocks: list[tf.Tensor] = tf.split(values, [rows for rows, _ in self._shapes], num=len(self._shapes))
         return blocks
@@ -150,6 +264,21 @@ class PaddedPositions:
         """[N, ...] -> [B_j, T_j, ...] of each block."""
         blocks = tf.split(values, [rows * width for rows, width in self._shapes], num=len(self._shapes))
         return [tf.reshape(each, [*shape, *values.shape[1:]]) for each, shape in zip(blocks, self._shapes, strict=True)]
+
+
+def _make_array(of: tf.Tensor, size: int | tf.Tensor) -> tf.TensorArray:
+    """For `size` tensors like `of`, or with other numbers of rows."""
+    return tf.TensorArray(of.dtype, size, infer_shape=False, element_shape=[None, *of.shape[1:]])
+
+
+def _permute(values: tf.Tensor, order: tf.Tensor, back: tf.Tensor) -> tf.Tensor:
+    """[N, U] in another order; its gradient is a gather by the inverse, where that of `tf.gather` adds up rows."""
+
+    @tf.custom_gradient
+    def gather(values: tf.Tensor) -> tuple[tf.Tensor, object]:
+        return tf.gather(values, order), lambda gradient: tf.gather(gradient, back)
+
+    return gather(values)
 
 
 def _compute_softmax(scores: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

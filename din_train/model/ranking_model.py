@@ -15,6 +15,7 @@ from din_train.batches import (
     name_histories,
     name_shared_inputs,
 )
+from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding, find_tables
 from din_train.model.losses import RankingLoss
@@ -54,13 +55,15 @@ class LocatedBatch:
     """M candidates, their B histories, and where the behaviours are.
 
     inputs: as in `din_train.batches`. others: the further sequences, in the config's order. candidates: the history of
-    each candidate, as a position of it; None if each has its own.
+    each candidate, as a position of it; None if each has its own. auxiliary_losses: filled
+    by models that add to the loss in training, with sums over the candidates.
     """
 
     inputs: Inputs
     history: LocatedSequence
     others: Sequence[LocatedSequence] = ()
     candidates: FlatPositions | None = None
+    auxiliary_losses: list[tf.Tensor] = field(default_factory=list)
 
     def to_candidates(self, values: tf.Tensor) -> tf.Tensor:
         """[B, U] of histories -> [M, U] of candidates."""
@@ -135,9 +138,18 @@ class RankingModel(keras.Model):
     def build(self, inputs_shape: object) -> None:
         """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
 
-    def call(self, inputs: Inputs, training: bool = False) -> tf.Tensor:
-        """A batch, which is one group in training -> logit [M]. Without `history_row` each row has its own history."""
-        return tf.cast(self.compute_logits(self.locate(inputs, padded=self.padded and training), training), tf.float32)
+    def call(
+        self, inputs: Inputs, training: bool = False, with_auxiliary: bool = False
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """A batch, which is one group in training -> logit [M]. Without `history_row` each row has its own history.
+
+        Args:
+            with_auxiliary: also give the sum over the rows of what the model adds to the loss. Keras's `add_loss` keeps
+                that in the model, where groups and replicas would mix theirs up.
+        """
+        batch = self.locate(inputs, padded=self.padded and training)
+        logits = tf.cast(self.compute_logits(batch, training), tf.float32)
+        return (logits, tf.add_n([tf.zeros([]), *batch.auxiliary_losses])) if with_auxiliary else logits
 
     def locate(self, inputs: Inputs, *, padded: bool = False) -> LocatedBatch:
         """Lay the histories of a batch, and each further sequence, end to end, with their padding or without."""
@@ -153,7 +165,8 @@ class RankingModel(keras.Model):
         def locate(sequence: str) -> LocatedSequence:
             length = inputs[f"{sequence}_length"]
             fields = {name: lay(f"{sequence}_{name}", length)[0] for name in self.behaviour_fields}
-            shared = None if history_row is None else SharedPositions(length, history_row)
+            own = history_row is None or sequence == SEARCHED  # a row of its own for each candidate
+            shared = None if own else SharedPositions(length, history_row)
             return LocatedSequence(*lay(f"{sequence}_item_ids", length), length, fields, shared)
 
         candidates = None
@@ -199,14 +212,17 @@ class RankingModel(keras.Model):
 
         XLA wants it so, and replicas, which do not sum anything inside a loop.
         """
-        terms = self._loss.count_terms(labels, _number_lists(inputs))
-        all_terms, earlier_rows = _sum_counts(terms, tf.shape(labels)[0]) if replicas > 1 else (terms, 0)
+        terms, rows = self._loss.count_terms(labels, _number_lists(inputs)), tf.cast(tf.shape(labels)[0], tf.float32)
+        all_terms, all_rows, earlier_rows = _sum_counts(terms, rows) if replicas > 1 else (terms, rows, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
-            logits = tf.concat([self(group, training=True) for group in groups], axis=0)
+            results = [self(group, training=True, with_auxiliary=True) for group in groups]
+            logits = tf.concat([logits for logits, _ in results], axis=0)
             total = self._loss.sum_terms(labels, logits, _number_lists(inputs), weights)
-            of_batch = total / tf.maximum(all_terms, 1.0)
-        return total / tf.maximum(terms, 1.0), tape.gradient(of_batch, self.trainable_weights)
+            auxiliary = tf.add_n([auxiliary for _, auxiliary in results])
+            of_batch = total / tf.maximum(all_terms, 1.0) + auxiliary / tf.maximum(all_rows, 1.0)
+        loss = total / tf.maximum(terms, 1.0) + auxiliary / tf.maximum(rows, 1.0)
+        return loss, tape.gradient(of_batch, self.trainable_weights)
 
     def _loop_over_groups(
         self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None
@@ -216,7 +232,8 @@ class RankingModel(keras.Model):
         Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients,
         and the states, which are no variables here: assignments would make one group wait for another.
         """
-        num_terms = tf.maximum(self._loss.count_terms(labels, _number_lists(inputs)), 1.0)
+        num_rows, num_terms = tf.shape(labels)[0], self._loss.count_terms(labels, _number_lists(inputs))
+        num_terms = tf.maximum(num_terms, 1.0)
         list_ends, row_ends = self._find_group_ends(inputs, 0)
         some = row_ends[1:] > row_ends[:-1]
         list_ends, row_ends = (tf.concat([[0], each[1:][some]], axis=0) for each in (list_ends, row_ends))
@@ -229,8 +246,10 @@ class RankingModel(keras.Model):
             rows = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
             of_rows = labels[cut]
             with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
-                logits, of_weights = self(rows, training=True), None if weights is None else weights[cut]
+                logits, auxiliary = self(rows, training=True, with_auxiliary=True)
+                of_weights = None if weights is None else weights[cut]
                 of_group = self._loss.sum_terms(of_rows, logits, _number_lists(rows), of_weights) / num_terms
+                of_group += auxiliary / tf.cast(num_rows, tf.float32)
             gradients = tape.gradient(of_group, self.trainable_weights)
             sums = [
                 before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
@@ -348,10 +367,11 @@ def _number_lists(inputs: Inputs) -> tf.Tensor:
     return inputs["history_row"] if "history_row" in inputs else tf.range(tf.size(inputs["target_item_id"]))
 
 
-def _sum_counts(terms: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How many terms of the loss all replicas have, and how many rows those before this one."""
+def _sum_counts(terms: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """How many terms of the loss all replicas have, how many rows, and how many rows those before this one."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group
-    own = tf.one_hot(replica, context.num_replicas_in_sync)[:, None] * tf.stack([terms, tf.cast(rows, tf.float32)])
+    own = tf.one_hot(replica, context.num_replicas_in_sync)[:, None] * tf.stack([terms, rows])
     counts = sum_over_replicas(own)  # [replicas, 2]
-    return tf.reduce_sum(counts[:, 0]), tf.cast(tf.reduce_sum(counts[:replica, 1]), tf.int32)
+    all_terms, all_rows = tf.unstack(tf.reduce_sum(counts, axis=0))
+    return all_terms, all_rows, tf.cast(tf.reduce_sum(counts[:replica, 1]), tf.int32)

@@ -259,6 +259,7 @@ class RowScorer:
             data = data.with_events(parsed.event_item_ids)
         if parsed.new_items is not None:
             self.opened.model.add_items(parsed.new_items)
+            data = data.with_items(parsed.new_items.category_ids)
         logits = self._score_rows(data, parsed.samples)
         calibration = self.opened.calibration
         if calibration.method != "none":

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from din_train import terminal
 from din_train.config import Config, dump_config
+from din_train.config.model import WEIGHING
 from din_train.dataset.manifest import Manifest, read_any_manifest
 from din_train.errors import DamagedError, DataError, RunError
 from din_train.evaluation import display
@@ -123,7 +124,7 @@ def _read_data(run: RunDirectory, config: Config, metrics: RunMetrics, overrides
 
 
 def _read_attention(run: RunDirectory, metrics: RunMetrics) -> list[Example]:
-    if metrics.model != "din" and not run.attention_file.exists():
+    if metrics.model not in WEIGHING and not run.attention_file.exists():
         raise RunError(f"Model {metrics.model} has no activation weights")
     return read_examples(run.attention_file)
 

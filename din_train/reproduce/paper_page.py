@@ -1,7 +1,7 @@
 """Every file that a reproduction makes, from the run directories as they are; written anew after each cell.
 
 index.html             the page
-table3.md, table3.csv  all data sets; table4.* likewise
+table3.md, table3.csv  all data sets; table4.* and leaderboard.* likewise
 <data>.md, <data>/     a data set's tables and figures by themselves, to be kept with a project's results
 """
 
@@ -26,6 +26,7 @@ from din_train.reproduce.paper_tables import (
     TableLine,
     build_csv,
     choose_shown,
+    collect_leaderboard,
     collect_tables,
     describe_order,
     group_lines,
@@ -58,6 +59,7 @@ _RECIPE_TITLES = {
     "official": "official: epoch chosen on the test set",
 }
 _IN_DOCUMENT = ("table3", "table4", "figure5-4")  # of six examples, from the least likely click to the likeliest
+_RELATIVES = ("base-dice", "dien", "bst", "tin")  # rows of the leaderboard alone
 _NOT_OF_A_MACHINE = {"started", "seconds"}  # keys of environment.json that differ from cell to cell
 
 
@@ -73,6 +75,12 @@ def write_paper(out: Path, planned: Sequence[Cell]) -> None:
         own_3, own_4 = ([line for line in table if line.data == data] for table in (table_3, table_4))
         paths = _list_picture_paths({data: pictures[data]}, *_IN_DOCUMENT)
         write_text(out / f"{data}.md", build_document(TITLES[data], own, own_3, own_4, paths))
+    leaderboard = collect_leaderboard(cells)
+    if leaderboard:
+        write_text(out / "leaderboard.csv", build_csv(TABLE_3_COLUMNS, leaderboard))
+        keys = {(line.data, line.key) for line in leaderboard}
+        own = [cell for cell in cells if (cell.place[0], cell.place[-1]) in keys]
+        write_text(out / "leaderboard.md", build_document(load_suite("leaderboard").title, own, leaderboard, [], []))
     for name, columns, lines in (("table3", TABLE_3_COLUMNS, table_3), ("table4", TABLE_4_COLUMNS, table_4)):
         if lines:
             write_text(out / f"{name}.csv", build_csv(columns, lines))
@@ -136,9 +144,12 @@ def read_measurement(cells: Sequence[Cell]) -> Measurement:
 def describe_reproduction(cells: Sequence[Cell]) -> str:
     """The command that makes these cells on any machine; the reader fills in the folder of the logs."""
     datasets, recipes, keys = (tuple(dict.fromkeys(cell.place[axis] for cell in cells)) for axis in range(3))
-    rows = {name: [row.key for row in load_suite(name).rows] for name in ("table3", "table4")}
-    has_3, has_4 = (bool(set(keys) & set(rows[name]) - {"base"}) for name in rows)
-    suites = (*(("table3",) if has_3 or not has_4 else ()), *(("table4",) if has_4 else ()))
+    rows = {name: [row.key for row in load_suite(name).rows] for name in ("table3", "table4", "leaderboard")}
+    has_4, has_leaderboard = bool(set(keys) & set(rows["table4"]) - {"base"}), bool(set(keys) & {*_RELATIVES})
+    shared = {"base", "din-dice"} if has_leaderboard else {"base"}
+    has_3 = bool(set(keys) & set(rows["table3"]) - shared)
+    wanted = {"table3": has_3 or not (has_4 or has_leaderboard), "table4": has_4, "leaderboard": has_leaderboard}
+    suites = tuple(name for name, is_wanted in wanted.items() if is_wanted)
     models = tuple(dict.fromkeys(key for name in suites for key in rows[name]))
     all_recipes = set(recipes) == {recipe.name for data in datasets for recipe in load_recipes(data)}
     return ReproduceOptions(

@@ -29,6 +29,8 @@ TITLES = {
     "sports": "Amazon Sports & Outdoors (2014, 5-core)",
     "sample": "the shipped sample (generated)",
     "rehearsal": "a generated log of Electronics' size",
+    "sports-x1": "ready-made rows of Amazon Sports (x1)",
+    "electronics-x1": "ready-made rows of Amazon Electronics (AmazonElectronics_x1)",
 }
 _FETCH = {
     "electronics": "`make data-electronics` (or both files from "
@@ -37,6 +39,8 @@ _FETCH = {
     "unpacked)",
     "sports": "the tab-separated log with the columns user, item, cate and timestamp",
     "sample": "data/sample of the repository (or make it with scripts/data/make_sample.py)",
+    "sports-x1": "nothing: make both files in the x1 layout",
+    "electronics-x1": "the AmazonElectronics_x1 data set of BARS",
     "rehearsal": "`python scripts/data/make_sample.py --preset electronics data/rehearsal`",
 }
 

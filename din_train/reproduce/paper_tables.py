@@ -141,10 +141,20 @@ def collect_tables(cells: Sequence[Cell]) -> tuple[list[TableLine], list[TableLi
     lines_3 = collect_lines(cells, load_suite("table3"), "base")
     lines_4 = collect_lines(cells, load_suite("table4"), "base-none")
     data_3, data_4 = ({line.data for line in lines if line.key != "base"} for lines in (lines_3, lines_4))
+    in_leaderboard = {line.data for line in collect_leaderboard(cells)}  # which shares DIN with Dice
+    data_3 -= in_leaderboard - {line.data for line in lines_3 if line.key not in ("base", "din-dice")}
+    lines_3 = [line for line in lines_3 if line.data in data_3 or line.data not in in_leaderboard]
     return (
         [line for line in lines_3 if line.data in data_3 or line.data not in data_4],
         [line for line in lines_4 if line.data in data_4],
     )
+
+
+def collect_leaderboard(cells: Sequence[Cell]) -> list[TableLine]:
+    """Lines of the leaderboard, of data sets that have a model which no other suite has."""
+    lines = collect_lines(cells, load_suite("leaderboard"), "base-dice")
+    named = {line.data for line in lines if line.key != "din-dice"}
+    return [line for line in lines if line.data in named]
 
 
 def collect_lines(cells: Sequence[Cell], suite: Suite, base: str) -> list[TableLine]:

@@ -41,7 +41,7 @@ def reproduce(options: ReproduceOptions, out: Path, *, plan_only: bool) -> None:
         failures = run_cells(
             plan.cells, plan.seconds, lock, called="reproduction", how_to_go_on=command, changed=changed
         )
-    for path in (out / f"{name}.md" for name in ("table3", "table4") if name in options.suites):
+    for path in (out / f"{name}.md" for name in ("table3", "table4", "leaderboard") if name in options.suites):
         if path.exists():
             print(make_lines_printable(path.read_text(encoding="utf-8")))
     say(f"the page: {out / 'index.html'}")

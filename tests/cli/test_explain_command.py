@@ -1,5 +1,6 @@
 """`din-train explain` on a small run, `attention.json` at the end of `fit`, and everything that is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,20 @@ def test_a_model_without_attention_has_neither_file_nor_explanation(workplace: W
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"error: runs/small: model '{model}' has no activation weights to explain; give --run-dir a run of "
-        "model.name=din\n"
+        "model.name=din, dien, bst or tin\n"
     )
+
+
+def test_weights_that_predict_nothing_are_shown_as_such(workplace: Workplace) -> None:
+    assert workplace.fit("--set", "model.name=tin", "--set", "training.epochs=1").exit_code == 0
+    example = workplace.read_json("runs/small/attention.json")["examples"][0]
+    assert sum(each["weight_clicked"] for each in example["behaviours"]) == pytest.approx(1, abs=1e-4)
+    arguments = ("explain", "--user", example["user"], "--item", example["clicked"]["item"])
+    shown = workplace.run(*arguments).stdout
+    assert "weights: softmax, so they sum to 1" in shown
+    assert "the weights do not predict it" in shown
+    assert "checked" not in shown
+    assert json.loads(workplace.run(*arguments, "--json").stdout)["check"] is None
 
 
 def test_fit_ends_with_examples_that_explain_agrees_with(fitted: Workplace) -> None:
@@ -185,3 +198,17 @@ def test_the_run_is_left_as_it_was(fitted: Workplace) -> None:
     before = {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()}
     explain(fitted, "--item", CLICKED[-1])
     assert {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()} == before
+
+
+def test_what_a_search_finds_is_explained_beside_the_newest(workplace: Workplace) -> None:
+    search = ("--set", "model.search={keep: 3, recent: 2}")
+    assert workplace.fit(*search, "--set", "training.epochs=1").exit_code == 0
+    example = workplace.read_json("runs/small/attention.json")["examples"][0]
+    assert len(example["behaviours"]) == 2
+    assert "sequences" not in example  # the other candidate's would be others
+    arguments = ("explain", "--user", example["user"], "--item", example["clicked"]["item"], "--json")
+    explained = json.loads(workplace.run(*arguments).stdout)
+    found = explained["sequences"]["searched"]["behaviours"]
+    assert {each["category"] for each in found} == {explained["candidate"]["category"]}
+    assert sum(each["weight"] for each in found) == pytest.approx(1, abs=1e-5)
+    assert workplace.run("eval").exit_code == 0

@@ -39,8 +39,9 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         ),
         ("name=latest", "name: received 'latest', which points at the newest run; choose another name"),
         (
-            "model.name=dien",
-            "model.name: received 'dien', expected 'din', 'base', 'lr', 'wide_deep', 'pnn' or 'deepfm'",
+            "model.name=dein",
+            "model.name: received 'dein', expected 'din', 'base', 'lr', 'wide_deep', 'pnn', 'deepfm', 'dien', 'bst' or "
+            "'tin'",
         ),
         (
             "data.source=[table]",

@@ -48,6 +48,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "user_candidate_product": True,
         "local_activation_unit": {"normalization": "none", "activation": "prelu", "hidden_units": [36]},
     },
+    "dien": {"name": "dien"},
+    "bst": {"name": "bst", "num_positions": 6, "bst": {"num_heads": 3}},
+    "tin": {"name": "tin"},
     "base": {"name": "base"},
     "base-mean": {"name": "base", "pooling": "mean", "mlp": {"hidden_units": [8], "activation": "prelu"}},
 }
@@ -154,6 +157,7 @@ def test_kept_padding_changes_no_step(config: Config, data: PreparedData) -> Non
         update={
             "mlp": config.model.mlp.model_copy(update={"dropout": 0.0}),
             "local_activation_unit": config.model.local_activation_unit.model_copy(update={"dropout": 0.0}),
+            "bst": config.model.bst.model_copy(update={"dropout": 0.0}),
         }
     )
     inputs = batch(data, np.arange(24))

@@ -53,9 +53,19 @@ def test_table_3_has_seven_models_by_ours_and_two_by_the_others_with_one_seed() 
 
 def test_suites_share_their_cells() -> None:
     all_cells = cells_of("sample", *SUITES, seeds=1)
-    assert len(all_cells) == 7 + 7 + 4 + 4  # `base` is the L2 of table 4, DIN with Dice is figure 5
+    # `base` is the L2 of table 4, DIN with Dice is figure 5 and a leaderboard's
+    assert len(all_cells) == 7 + 7 + 4 + 4
     assert len({cell.run.path for cell in all_cells}) == len(all_cells)
     assert [cell.name for cell in cells_of("sample", "figure5", seeds=5)] == ["sample-ours-din-dice-seed1"]
+
+
+def test_the_leaderboard_trains_dins_relatives_as_din_on_the_rows_of_others() -> None:
+    configs = load_written(cells_of("sports-x1", "leaderboard", seeds=1))
+    assert [config.model.name for config in configs] == ["base", "din", "dien", "bst", "tin"]
+    first, *others = configs
+    for config in others:
+        assert config.training == first.training
+        assert config.model.model_copy(update={"name": "base"}) == first.model
 
 
 def test_models_keep_only_their_rows() -> None:
@@ -77,7 +87,7 @@ def test_every_cell_is_a_config_and_ours_never_looks_at_the_test_split(dataset: 
         if cell.place[1] in OURS:
             assert config.training.select_on == "validation"
             assert config.training.refit
-            assert config.data.protocol in ("holdout", "user")
+            assert config.data.protocol in ("presampled" if dataset.endswith("x1") else "holdout", "user")
 
 
 def test_recipe_ours_trains_all_models_the_same_way_but_for_the_l2_of_lr() -> None:

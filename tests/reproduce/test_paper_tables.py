@@ -52,6 +52,24 @@ def test_means_deviations_and_differences_are_those_of_the_runs(tmp_path: Path) 
     assert (lr["published"], base["bars"]) == ("0.774200", "")
 
 
+def test_the_leaderboard_is_a_table_of_its_own(tmp_path: Path) -> None:
+    cells = plan_cells(tmp_path, "sports-x1", "leaderboard", seeds=2)
+    finish_all(cells, {"base-dice": 0.83, "din-dice": 0.84, "dien": 0.835, "bst": 0.81, "tin": 0.845})
+    write_paper(tmp_path, cells)
+    table = read_csv(tmp_path / "leaderboard.csv")
+    found = {model: (row["gauc_mean"], row["rela_impr"]) for (_, _, model), row in table.items()}
+    assert found == {  # over .3305, BaseModel's GAUC above one half
+        "BaseModel": ("0.830500", "+0.00"),
+        "DIN with Dice": ("0.840500", "+3.03"),
+        "DIEN": ("0.835500", "+1.51"),
+        "BST": ("0.810500", "-6.05"),
+        "TIN": ("0.845500", "+4.54"),
+    }
+    assert "BST < BaseModel < DIEN < DIN with Dice < TIN" in (tmp_path / "leaderboard.md").read_text()
+    assert not (tmp_path / "table3.csv").exists()
+    assert "din-train reproduce --suite leaderboard --data sports-x1 --seeds 2" in describe_reproduction(cells)
+
+
 def test_withdrawn_values_are_struck_through_and_compared_with_nothing(tmp_path: Path) -> None:
     cells = plan_cells(tmp_path, "electronics", "table3", recipes=("ours",))
     finish_all(cells, {"base": 0.8624, "din": 0.8700, "din-dice": 0.8871})

@@ -77,7 +77,7 @@ CASES: dict[str, dict[str, Any]] = {
         "num_events": 215,
         "loss": "softmax",
         "earlier": [("mirrored", 6)],
-    },  # fmt: skip
+    },
     "groups-and-a-replica-without-rows": {"optimizer": SGD, "batch_size": 601, "num_events": 328},
 }
 LEFT_OVER = {"equal-shares": 0, "shares-of-4-and-3": 5, "groups-and-a-replica-without-rows": 1}
