@@ -121,7 +121,6 @@ def measure_sharing(task: Figures) -> Figures:
     random = np.random.default_rng(1)
     model = build_model(config.model, data, seed=config.seed)
     model.compile(batch_size=size, optimizer=build_optimizer(config.training.optimizer), loss=LogLoss())
-    model.compute_loss(None, tf.zeros([1]), tf.zeros([1]))
     model.optimizer.build(model.trainable_variables)
     step = tf.function(
         lambda inputs, labels: model.train_step((inputs, labels)),
