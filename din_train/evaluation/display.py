@@ -4,7 +4,7 @@ The sentences are the same on the page of a run and on the page of a comparison.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from rich.markup import escape
 from rich.table import Table
@@ -85,7 +85,7 @@ def describe_negatives(negatives: Mapping[str, Any] | str, key: str) -> str:
     return f"{count} sampled negative(s) per target" + (f", {REPLACED}" if is_replaced else "")
 
 
-def replaces_negatives(negatives: Mapping[str, Any] | str) -> bool:
+def replaces_negatives(negatives: Mapping[str, Any] | str) -> TypeGuard[Mapping[str, Any]]:
     """Whether training drew negatives in place of those of its file."""
     return not isinstance(negatives, str) and negatives["evaluation_per_positive"] == IN_THE_LOG
 
@@ -143,8 +143,6 @@ def describe_rows(metrics: RunMetrics) -> str:
     if metrics.gauc_group != "user":
         weighting = weighting.replace("the user's", "their").replace("every user counts", "all count")
     weighted = " All metrics are weighted by the rows' weights." if metrics.weighted else ""
-    if replaces_negatives(metrics.negatives):
-        weighted += f" Trained with {describe_negatives(metrics.negatives, 'per_positive')}."
     return (
         f"{metrics.num_samples:,} rows of {metrics.num_users:,} users, of which {metrics.num_positives:,} are "
         f"targets; {negatives}. GAUC is over {metrics.gauc_users:,} {groups}, {weighting}; "
@@ -190,6 +188,8 @@ def build_metrics_table(metrics: RunMetrics) -> Table:
     )
     if said := describe_probabilities(metrics.loss, metrics.calibration):
         table.add_row("probabilities", metrics.calibration, said)
+    if replaces_negatives(metrics.negatives):
+        table.add_row("training negatives", f"{metrics.negatives['per_positive']} per positive", REPLACED)
     table.add_row("epoch chosen", str(metrics.best_epoch), f"on: {metrics.selected_on}")
     return table
 

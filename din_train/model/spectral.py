@@ -30,7 +30,7 @@ def compute_spectral_rows(users: Ints, ids: Ints, table: NDArray[np.float32]) ->
 
     With A[u, i] = 1 if user u has id i, and D the diagonal matrices of row and column sums of A, the decomposition is
     D_u^-1/2 A D_i^-1/2 = U S V^T (Dhillon, 2001, "Co-clustering documents and words using bipartite spectral graph
-    partitioning"). Row i begins as V_i S^1/2, scaled so that the standard deviation of the new numbers is that of a
+    partitioning"). Row i begins as V_i S^1/2, scaled so that the root mean square of the new numbers is that of a
     random table. If the width is larger than the number of users or ids, the last columns stay as they are.
 
     Under one thread the bits do not depend on the machine's number of threads.
@@ -53,5 +53,5 @@ def compute_spectral_rows(users: Ints, ids: Ints, table: NDArray[np.float32]) ->
         svd.fit(matrix)
     vectors = svd.components_.T * np.sqrt(svd.singular_values_)  # [rows, width]
     begun = table.copy()
-    begun[occurs, :width] = vectors[occurs] * (TABLE_STDDEV / vectors[occurs].std())
+    begun[occurs, :width] = vectors[occurs] * (TABLE_STDDEV / np.sqrt(np.mean(vectors[occurs] ** 2)))
     return begun
