@@ -102,9 +102,9 @@ def measure_sharing(folder: Path, prepared: Path) -> list[Figures]:
     task = {"batch_size": 1024, "optimizer": "adam", "samples": 40_000}
     rows = []
     for negatives, target in SHARING_TARGETS.items():
-        given = {**task, "negatives": negatives, "steps": 12}
+        given = {**task, "negatives": negatives, "steps": 6}
         rows.append({"negatives": negatives, "target": target, **measure("sharing", folder, prepared, **given)})
-    given = {**task, "candidates": 500, "steps": 40}
+    given = {**task, "candidates": 500, "steps": 12}
     rows.append({"candidates": 500, "target": 2.0, **measure("candidates", folder, prepared, **given)})
     for row in rows:
         what = f"{row['negatives']} negatives" if "negatives" in row else f"{row['candidates']} candidates"

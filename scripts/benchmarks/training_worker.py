@@ -25,7 +25,7 @@ Figures = dict[str, Any]
 
 
 def load(task: Figures) -> tuple[Any, Any, Any]:
-    """The config, the data set, and the first `samples` training samples of a shuffled order."""
+    """The config, the data set, and about `samples` training samples: the first lists of a shuffled order."""
     import numpy as np
 
     from din_train.config import load_config
@@ -45,8 +45,9 @@ def load(task: Figures) -> tuple[Any, Any, Any]:
     )
     data = open_store(Path(task["prepared"]))
     samples = data.samples(Split.TRAIN, config.data.max_history_length)
-    rows = np.random.default_rng(0).permutation(len(samples))[: task["samples"]]
-    return config, data, samples.take(rows)
+    lists = samples.find_lists()
+    place = np.random.default_rng(0).permutation(lists[-1] + 1)[lists]  # of each row's list
+    return config, data, samples.take(np.argsort(place, kind="stable")[: task["samples"]])
 
 
 def measure_ours(task: Figures) -> Figures:
@@ -135,10 +136,9 @@ def measure_sharing(task: Figures) -> Figures:
         for name, given in forms.items():
             every = np.arange(len(rows))
             given.append(build_batch(data, drawn, every, config.data.max_history_length, shared=name == "shared"))
-    rows = sum(len(labels) for _, labels in forms["alone"])
-    return _take_turns(
-        {name: lambda given=given: [step(*each) for each in given] for name, given in forms.items()}, rows
-    )
+    num_rows = sum(len(labels) for _, labels in forms["alone"])
+    works = {name: lambda given=given: [step(*each) for each in given] for name, given in forms.items()}
+    return _take_turns(works, num_rows)
 
 
 def measure_candidates(task: Figures) -> Figures:

@@ -118,7 +118,8 @@ def test_weights_of_the_log_are_those_of_samples_and_batches(tmp_path: Path) -> 
         (batch,) = batches
         inputs, labels, weights = batch
         by_length = {1: 0.5, 2: 1.0}  # b has one behaviour before it, c two
-        assert weights.tolist() == [by_length[each] for each in inputs["history_length"].tolist()]
+        lengths = inputs["history_length"] if padded else inputs["history_length"][inputs["history_row"]]
+        assert weights.tolist() == [by_length[each] for each in lengths.tolist()]
         (tensors,) = batches.to_dataset()
         assert tensors[2].numpy().tolist() == weights.tolist()
         assert labels.shape == weights.shape

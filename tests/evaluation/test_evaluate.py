@@ -75,9 +75,10 @@ def test_a_batch_holds_the_newest_stored_events_of_each_row(data: PreparedData) 
     items, whole, row = read_events(data)["item_id"], data.samples(Split.TRAIN, 1_000), 0
     assert whole.history_length.max() > LONGEST
     for inputs, labels in batch(data, data.samples(Split.TRAIN, LONGEST), 16):
-        for place, length in enumerate(inputs["history_length"].tolist()):
+        for place, history in enumerate(inputs["history_row"].tolist()):
             start, end = int(whole.history_start[row]), int(whole.history_ends[row])
-            assert inputs["history_item_ids"][place, :length].tolist() == items[start:end][-LONGEST:]
+            length = inputs["history_length"][history]
+            assert inputs["history_item_ids"][history, :length].tolist() == items[start:end][-LONGEST:]
             assert inputs["target_item_id"][place] == whole.target_item_ids[row]
             assert (inputs["user_id"][place], labels[place]) == (whole.user_ids[row], whole.labels[row])
             row += 1

@@ -108,25 +108,28 @@ def test_wide_deep_takes_the_same_steps_with_few_cross_buckets(tmp_path: Path) -
 
 
 def test_the_loss_of_an_epoch_is_its_samples_mean_whatever_the_groups(tmp_path: Path) -> None:
-    """A batch of two groups, and a last one of a single row, whose second group has none."""
+    """A batch of two groups, and a last one of a single list, of two rows, whose second group has none."""
     data, _ = prepare_events(tmp_path, [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(374)])
     samples = data.samples(Split.TRAIN, 100)
-    assert GROUP_ROWS < len(samples) - 1 < 2 * GROUP_ROWS
+    first = len(samples) - 2
+    assert GROUP_ROWS < first < 2 * GROUP_ROWS
     model = build_model(make_config(tmp_path).model, data, seed=1)
     optimizer = build_optimizer(OptimizerConfig(name="sgd", learning_rate=1e-12))
-    model.compile(batch_size=len(samples) - 1, optimizer=optimizer, loss=LogLoss())
+    model.compile(batch_size=first, optimizer=optimizer, loss=LogLoss())
     table = model.item_embedding.items
     table.assign(table.numpy() * 1000)  # losses that differ
-    sizes = {"batch_size": len(samples) - 1, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
+    sizes = {"batch_size": first, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
     batches = TrainingBatches(data, samples, **sizes)
     losses = []
     for inputs, labels in batches:
+        row = inputs.pop("history_row")
+        inputs |= {name: inputs[name][row] for name in ("history_item_ids", "history_length")}
         for start in range(0, len(labels), GROUP_ROWS):
             group = {name: values[start : start + GROUP_ROWS] for name, values in inputs.items()}
             losses.append(LogLoss(reduction="sum")(labels[start : start + GROUP_ROWS], model(group, training=True)))
     history = model.fit(batches.to_dataset(), shuffle=False, verbose=0).history
     assert history["loss"] == pytest.approx([sum(map(float, losses)) / len(samples)], rel=1e-5)
-    means = np.array(losses) / [GROUP_ROWS, len(samples) - 1 - GROUP_ROWS, 1]
+    means = np.array(losses) / [GROUP_ROWS, first - GROUP_ROWS, 2]
     assert np.abs(np.diff(means)).min() > 0.01
 
 
