@@ -19,8 +19,8 @@ from din_train.tensorflow_setup import uses_xla
 from din_train.training.optimizers import build_optimizer
 from din_train.training.trainer import LogLoss, fit_model
 
-# XLA compiles once for every shape: here for one, blocks of one width and whole batches; and for three, since a batch has
-# whole lists and the last one has fewer.
+# XLA compiles once for every shape: here for one, blocks of one width and whole batches; and for three, since a batch
+# has whole lists and the last one has fewer.
 ONE_SHAPE = [(f"u{n % 27}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(162)]
 THREE_SHAPES = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(120)]
 
