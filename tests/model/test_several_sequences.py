@@ -191,7 +191,9 @@ def test_padded_batches_give_the_same(data: PreparedData) -> None:
     inputs, labels = build_batch(data, samples, np.arange(6), 9, FIELDS)
     blocks = cut_into_blocks((inputs, labels), 9, FIELDS)[0]
     order = np.argsort(inputs["history_length"], kind="stable")
-    expected = flat({name: values[order] for name, values in inputs.items()}, training=True).numpy()
+    expected = flat(
+        {name: values[order] for name, values in inputs.items() if name != "history_row"}, training=True
+    ).numpy()
     assert padded(blocks, training=True).numpy() == pytest.approx(expected, abs=1e-5)
 
 

@@ -16,5 +16,5 @@ def test_an_unknown_part_is_refused_before_any_work(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
 
     assert done.returncode == 2
-    assert "received 'grow', expected speed, scoring, fit, growth" in done.stderr
+    assert "received 'grow', expected speed, sharing, scoring, fit, growth" in done.stderr
     assert not folder.exists()
