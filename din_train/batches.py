@@ -362,6 +362,7 @@ class TrainingBatches:
     ) -> None:
         self.search = search
         self._data = data
+        self._sequences = data.sequences if search is None else (*data.sequences, SEARCHED)
         self._behaviour_fields = behaviour_fields
         self._draw_epoch = draw_epoch
         self._batch_size = batch_size
@@ -462,7 +463,7 @@ class TrainingBatches:
         signature = build_training_signature(
             self._data.context_widths,
             self._behaviour_fields,
-            self._data.sequences if self.search is None else (*self._data.sequences, SEARCHED),
+            self._sequences,
             padded=self._padded,
             weighted=self._samples.weights is not None,
         )
@@ -502,7 +503,24 @@ class TrainingBatches:
                 cut: Any = (part, *(each[rows] for each in others))
                 yield cut
 
+    def read_groups(self, count: int) -> Iterator[Inputs]:
+        """The inputs of the epoch's first groups of lists, about `GROUP_ROWS` rows each or a batch's, not in blocks."""
+        rows, lists = self._shuffle(self.epoch)
+        num_lists = len(self._list_starts)
+        per_group = max(1, round(min(GROUP_ROWS, self._batch_size) * num_lists / max(1, len(rows))))
+        ends = np.searchsorted(lists, np.arange(0, num_lists + per_group, per_group))
+        for group, cut in enumerate(map(slice, ends[:count], ends[1:])):
+            yield dict(self._build_whole(rows[cut], lists[cut], self.epoch, group)[0])
+
     def _build(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
+        batch = self._build_whole(rows, lists, epoch, step)
+        if self._padded:
+            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields, self._data.sequences)
+        ids = [batch[0][f"{sequence}_item_ids"] for sequence in ("history", *self._sequences)]
+        self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
+        return batch
+
+    def _build_whole(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
         samples, found = self._samples, {}
         if self.search is not None:
@@ -520,10 +538,6 @@ class TrainingBatches:
         inputs |= _build_searched(found.get(SEARCHED, {}))
         labels, weights = samples.labels[rows].astype(np.float32), samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
-        if self._padded:
-            batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields, self._data.sequences)
-        ids = [batch[0][f"{sequence}_item_ids"] for sequence in sequences]
-        self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
         return batch
 
 

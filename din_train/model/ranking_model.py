@@ -1,6 +1,6 @@
 """What every ranking model is: a batch -> one logit per row, and how a step trains it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -118,6 +118,9 @@ class RankingModel(keras.Model):
         )
         self._takes_new_items = False
         self._score = self._trace()
+        self._measure = tf.function(
+            lambda inputs: self(inputs, training=True, with_padding=False), input_signature=[signature]
+        )
         self._shared_inputs = frozenset(name_shared_inputs(behaviour_fields, sequences))
 
     def add_items(self, items: NewItems) -> None:
@@ -135,19 +138,37 @@ class RankingModel(keras.Model):
             inputs = {**inputs, "history_row": np.arange(len(inputs["target_item_id"]), dtype=np.int32)}
         return self._score(inputs)
 
+    def measure_statistics(self, groups: Iterable[Inputs]) -> None:
+        """Make the moving statistics the mean of those of some groups of rows, with the weights as they are.
+
+        While the weights move, the averages are those of earlier weights, and scores are off ("precise batch norm":
+        Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3). Nothing else of the model changes.
+        """
+        layers = self._flatten_layers()
+        moving = [layer for layer in layers if isinstance(layer, MovingStatistics)]
+        seeds = [layer.seed_generator.state for layer in layers if isinstance(layer, keras.layers.Dropout)]
+        values = [tf.identity(seed.value) for seed in seeds]
+        for layer in moving:
+            layer.updates.assign(0.0)
+        for inputs in groups if moving else ():
+            self._measure(inputs)
+        for seed, value in zip(seeds, values, strict=True):
+            seed.assign(value)
+
     def build(self, inputs_shape: object) -> None:
         """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
 
     def call(
-        self, inputs: Inputs, training: bool = False, with_auxiliary: bool = False
+        self, inputs: Inputs, training: bool = False, with_auxiliary: bool = False, with_padding: bool | None = None
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """A batch, which is one group in training -> logit [M]. Without `history_row` each row has its own history.
 
         Args:
             with_auxiliary: also give the sum over the rows of what the model adds to the loss. Keras's `add_loss` keeps
                 that in the model, where groups and replicas would mix theirs up.
+            with_padding: keep padding in its place; None: in training if the model is `padded`.
         """
-        batch = self.locate(inputs, padded=self.padded and training)
+        batch = self.locate(inputs, padded=self.padded and training if with_padding is None else with_padding)
         logits = tf.cast(self.compute_logits(batch, training), tf.float32)
         return (logits, tf.add_n([tf.zeros([]), *batch.auxiliary_losses])) if with_auxiliary else logits
 

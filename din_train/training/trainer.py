@@ -43,6 +43,10 @@ class Refit:
     learning_rates: tuple[float, ...] | None
 
 
+# Whose statistics scoring has: as many as the moving averages look back, 1 / (1 - momentum).
+_MEASURED_GROUPS = 100
+
+
 def fit_model(
     model: RankingModel,
     batches: TrainingBatches,
@@ -193,6 +197,7 @@ class _Trainer(keras.callbacks.Callback):
             raise RunError(
                 f"training: the loss is {loss} after epoch {epoch + 1}; lower training.optimizer.learning_rate"
             )
+        self.model.measure_statistics(self._batches.read_groups(_MEASURED_GROUPS))
         if self._unmoved_rows is not None:
             self._unmoved_rows.fill(self.model, epoch)
         record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss}

@@ -54,7 +54,7 @@ def test_table_3_has_seven_models_by_ours_and_two_by_the_others_with_one_seed() 
 def test_suites_share_their_cells() -> None:
     all_cells = cells_of("sample", *SUITES, seeds=1)
     # `base` is the L2 of table 4, DIN with Dice is figure 5 and a leaderboard's
-    assert len(all_cells) == 7 + 7 + 4 + 4
+    assert len(all_cells) == 7 + 4 + 4 + 7 + 2 * 2  # and ours-strong, and two models of paper and of official
     assert len({cell.run.path for cell in all_cells}) == len(all_cells)
     assert [cell.name for cell in cells_of("sample", "figure5", seeds=5)] == ["sample-ours-din-dice-seed1"]
 
