@@ -332,7 +332,8 @@ class EvaluationBatches:
 class TrainingBatches:
     """The lists of the training split, shuffled anew every epoch; batches are built while earlier ones train.
 
-    The rows of a list stay together and in order. A batch has as many lists as `batch_size` rows are on average.
+    The rows of a list stay together and in order. A batch has as many lists as have `batch_size` rows at most, on
+    average: of lists of one size, which XLA needs, no batch has more rows.
 
     Order and hidden ids are functions of (seed, epoch) alone; so are the samples of an epoch.
 
@@ -359,7 +360,7 @@ class TrainingBatches:
         behaviour_fields: Sequence[str] = (),
         search: CategorySearch | None = None,
     ) -> None:
-        self._search = search
+        self.search = search
         self._data = data
         self._sequences = data.sequences if search is None else (*data.sequences, SEARCHED)
         self._behaviour_fields = behaviour_fields
@@ -382,7 +383,7 @@ class TrainingBatches:
         lists = samples.find_lists()
         self._list_starts = _find_firsts(lists)
         self._list_sizes = np.diff(self._list_starts, append=len(lists))
-        self._lists_per_batch = max(1, round(self._batch_size * len(self._list_starts) / max(1, len(lists))))
+        self._lists_per_batch = max(1, self._batch_size * len(self._list_starts) // max(1, len(lists)))
         self._cut_at_rows = self._padded and len(np.unique(self._list_sizes)) > 1
 
     def start_epoch(self, epoch: int, first_step: int = 0) -> None:
@@ -522,10 +523,10 @@ class TrainingBatches:
     def _build_whole(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
         samples, found = self._samples, {}
-        if self._search is not None:
+        if self.search is not None:
             samples, rows = samples.take(rows), np.arange(len(rows))
-            found = {SEARCHED: read_searched(self._search, samples, rows, self._behaviour_fields)}
-            samples = self._search.keep_recent(samples)
+            found = {SEARCHED: read_searched(self.search, samples, rows, self._behaviour_fields)}
+            samples = self.search.keep_recent(samples)
         targets = samples.target_item_ids[rows]
         history_row = lists - lists[0]
         first_rows = rows[_find_firsts(history_row)]

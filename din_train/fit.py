@@ -195,9 +195,9 @@ def _check_lists(config: Config, data: PreparedData, samples: "Samples") -> None
     if not loss.is_of_lists:
         return
     samples = draw_epoch(data, config, samples, 0) if changes_between_epochs(config) else samples
-    lists = samples.find_lists()
-    sizes, positives = np.bincount(lists), np.bincount(lists, samples.labels)
-    without = int(np.sum((positives == 0) | (positives == sizes)))
+    lists, compared = samples.find_lists(), samples.find_compared()
+    sizes = np.bincount(lists)
+    without = len(sizes) - len(np.unique(lists[compared]))
     if without == len(sizes):
         raise ConfigError(
             f"training.loss.name: received '{loss.name}', which compares the rows of a list, but none of the "
@@ -355,9 +355,20 @@ def _train_once(
         watched=None if refit else _watch(model, config, data),
         data_fingerprint=data.fingerprint,
         regularizer=build_regularizer(
-            config.training.regularization, model, data, batches.draw(0), unknown_rate=unknown_rate
+            config.training.regularization,
+            model,
+            data,
+            batches.draw(0),
+            unknown_rate=unknown_rate,
+            search=batches.search,
         ),
-        unmoved_rows=UnmovedRows(data, batches, unknown_rate=unknown_rate),
+        unmoved_rows=UnmovedRows(
+            data,
+            batches,
+            unknown_rate=unknown_rate,
+            # DIEN's auxiliary loss learns from all histories
+            compared_only=config.training.loss.is_of_lists and config.model.name != "dien",
+        ),
         refit=refit,
         state=state,
     )

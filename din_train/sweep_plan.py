@@ -20,16 +20,28 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 from rich.table import Table
 
-from din_train.config import dump_config, load_config
+from din_train.config import Config, dump_config, load_config
 from din_train.dataset.manifest import Manifest
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
+from din_train.dataset.training_rows import changes_between_epochs, draw_epoch, replaces_negatives
 from din_train.errors import RunError
 from din_train.files import write_text
 from din_train.sweep import Cell, Count, format_seconds
 
-# Time of a training row against DIN's, by `model.name`; measured on two cores at the sizes of preset `din`.
-RELATIVE_COST = {"lr": 0.4, "base": 0.6, "wide_deep": 0.7, "pnn": 0.6, "deepfm": 0.7, "din": 1.0}
+# Time of a training row against DIN's, by `model.name`; measured on two cores at the sizes of preset `din`. DIEN's and
+# BST's grow with the histories, which had a median length of 7 there, and a largest one of 84.
+RELATIVE_COST = {
+    "lr": 0.4,
+    "base": 0.6,
+    "wide_deep": 0.7,
+    "pnn": 0.6,
+    "deepfm": 0.7,
+    "din": 1.0,
+    "tin": 0.7,
+    "dien": 5.0,
+    "bst": 7.5,
+}
 SCORING_COST = 0.4  # time of a scored row against one trained on
 START_SECONDS = 12.0  # of a process: TensorFlow, tracing, the report
 NUMBERS_PER_PARAMETER = 7  # on disk, at most: the best weights, and the three of Adam in each of two saved states
@@ -112,14 +124,24 @@ def estimate_seconds(cell: Cell, manifest: Manifest, probed: str, probe: Probe) 
     Args:
         probed: the `model.name` that the probe measured.
     """
-    training, rows = cell.config.training, manifest.samples
+    training = cell.config.training
+    rows = {split: _count_rows(cell.config, manifest, split) for split in manifest.samples}
     cost = RELATIVE_COST[cell.config.model.name] / RELATIVE_COST[probed] / probe.samples_per_second
-    watched = 0 if cell.config.data.protocol == "paper" else rows["validation"]
-    watched = rows["test"] if training.select_on == "test" else watched
-    work = training.epochs * (rows["train"] + SCORING_COST * watched) + SCORING_COST * rows["test"]
+    scored = manifest.samples
+    watched = 0 if cell.config.data.protocol == "paper" else scored["validation"]
+    watched = scored["test"] if training.select_on == "test" else watched
+    work = training.epochs * (rows["train"] + SCORING_COST * watched) + SCORING_COST * scored["test"]
     if training.refit:
         work += training.epochs * (rows["train"] + rows["validation"])
     return START_SECONDS + float(work * cost)
+
+
+def _count_rows(config: Config, manifest: Manifest, split: str) -> float:
+    """How many rows of a split are trained on."""
+    rows = manifest.samples[split]
+    if not replaces_negatives(manifest, config):
+        return rows
+    return rows * (manifest.positives_share[split] or 0.0) * (1 + config.negatives.per_positive)
 
 
 def build_sweep_table(plan: SweepPlan, axes: Sequence[str]) -> Table:
@@ -174,8 +196,7 @@ def measure_training(config_file: Path) -> Probe:
 
     from din_train.tensorflow_setup import start_tensorflow
 
-    fixed = ("training.epochs=2", "training.select_on=none", "training.refit=false", "negatives.resample=never")
-    config = load_config(config_file, fixed)
+    config = load_config(config_file, ["training.epochs=2", "training.select_on=none", "training.refit=false"])
     start_tensorflow(config.training.device)
     from din_train.run_directory import RunDirectory
     from din_train.scoring import build_configured_model, build_training_batches
@@ -184,16 +205,28 @@ def measure_training(config_file: Path) -> Probe:
 
     data = open_store(config.data.prepared)
     samples = data.samples(Split.TRAIN, config.data.max_history_length)
+    if changes_between_epochs(config):
+        samples = draw_epoch(data, config, samples, 0)
+        still = {"negatives": {"resample": "never"}, "training": {"leave_one_out": 0.0}}  # for the rows that are taken
+        sections = {name: getattr(config, name).model_copy(update=keys) for name, keys in still.items()}
+        config = config.model_copy(update=sections)
     batch_size = config.training.batch_size
     rows = batch_size * PROBE_STEPS["many" if batch_size < 256 else "few"]
-    samples = samples.take(np.random.default_rng(0).permutation(len(samples))[:rows])
+    lists = samples.find_lists()  # which stay whole, since their rows share a history
+    places = np.random.default_rng(0).permutation(int(lists.max(initial=-1)) + 1)
+    samples = samples.take(np.argsort(places[lists], kind="stable")[:rows])
     batches = build_training_batches(config, data, samples)
     model = build_configured_model(config, data)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.checkpoints.mkdir()
         regularizer = build_regularizer(
-            config.training.regularization, model, data, samples, unknown_rate=config.vocabulary.unknown_rate
+            config.training.regularization,
+            model,
+            data,
+            samples,
+            unknown_rate=config.vocabulary.unknown_rate,
+            search=batches.search,
         )
         fit_model(model, batches, config, run, watched=None, data_fingerprint=data.fingerprint, regularizer=regularizer)
         second = run.read_history()[1]

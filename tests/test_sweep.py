@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from record_factory import MANIFEST as DESCRIBED
@@ -9,6 +10,7 @@ from record_factory import METRICS
 
 from din_train import sweep_plan
 from din_train.config import load_config
+from din_train.config.model import ModelName
 from din_train.run_directory import RunDirectory
 from din_train.sweep import Cell, Cost, build_cell, find_cells, format_seconds, only_one_at_a_time, run_cells
 from din_train.sweep_plan import Probe, build_sweep_plan, estimate_seconds
@@ -107,6 +109,19 @@ def test_selection_on_validation_and_a_refit_are_estimated(tmp_path: Path) -> No
     assert estimate_seconds(din, MANIFEST, "din", PROBE) == pytest.approx(12 + 172)
     assert estimate_seconds(base, MANIFEST, "din", PROBE) == pytest.approx(12 + 172 * 0.6)
     assert estimate_seconds(din, MANIFEST, "base", PROBE) == pytest.approx(12 + 172 / 0.6)
+
+
+def test_fresh_negatives_are_estimated_in_place_of_the_files_own(tmp_path: Path) -> None:
+    """500 positives of 1,000 training rows, each with 7 fresh negatives; 50 and their negatives more in the refit."""
+    fresh = build(tmp_path, "log-fresh", "negatives.resample=epoch", "negatives.per_positive=7")
+    manifest = replace(MANIFEST, negatives="in the log", positives_share={"train": 0.5, "validation": 0.5, "test": 0.5})
+    work = 8 * (500 * 8 + 0.4 * 100) + 8 * (500 * 8 + 50 * 8) + 0.4 * 200
+    assert estimate_seconds(fresh, manifest, "din", PROBE) == pytest.approx(12 + work / 100)
+    assert estimate_seconds(fresh, replace(manifest, negatives="sampled"), "din", PROBE) == pytest.approx(12 + 172)
+
+
+def test_every_model_has_a_cost() -> None:
+    assert set(sweep_plan.RELATIVE_COST) == set(get_args(ModelName))
 
 
 def test_protocol_paper_scores_at_the_end_or_the_test_split_after_every_epoch(tmp_path: Path) -> None:

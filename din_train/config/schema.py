@@ -217,12 +217,6 @@ def _find_field_problems(config: Config) -> Iterator[tuple[str, str]]:
         )
     if model.search is not None and data.further_sequences:
         yield "model.search", "not used beside further sequences (data.sequences); remove one of them"
-    if model.search is not None and config.training.regularization.name == "mini_batch_aware":
-        yield (
-            "training.regularization.name",
-            "received 'mini_batch_aware', which counts the behaviours of whole histories, but model.search keeps some "
-            "of them; use l2, dense_l2 or none",
-        )
     columns = [name for name in (*data.context_fields, *data.behaviour_fields) if name not in (*TIME_FIELDS, TIME_GAP)]
     numbers = (*data.numeric_fields, *data.standardized_fields)
     for name in config.vocabulary.hash_buckets:
@@ -273,6 +267,12 @@ def _find_sampling_problems(config: Config) -> Iterator[tuple[str, str]]:
             f"received {config.training.leave_one_out:g}, but the rows have labels, and a positive would see one click "
             "fewer than the rows beside it; remove it"
             + (", or draw negatives with negatives.resample=epoch" if given else ""),
+        )
+    if config.training.leave_one_out and config.negatives.exclude == "history":
+        yield (
+            "training.leave_one_out",
+            f"received {config.training.leave_one_out:g} beside negatives.exclude: history, by which a negative could "
+            "be one of the later behaviours in its own history; use exclude: all",
         )
     if config.training.leave_one_out and TIME_GAP in config.model.behaviour_fields:
         yield (

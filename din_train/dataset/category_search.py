@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import SearchConfig
+from din_train.dataset.histories import count_visits
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import FIRST_REAL_ID
 
@@ -17,6 +18,8 @@ Ints = NDArray[np.int64]
 
 # The sequence of behaviours that is found, which candidates do not share.
 SEARCHED = "searched"
+
+_ROWS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,19 @@ class CategorySearch:
     def keep_recent(self, samples: Samples) -> Samples:
         """With the newest `recent` behaviours of each history alone."""
         length = np.minimum(samples.history_length, np.int32(self.recent))
-        start = samples.history_start + (samples.history_length - length)
-        return replace(samples, history_start=start, history_length=length)
+        start, skipped = samples.history_start + (samples.history_length - length), samples.skipped
+        if skipped is not None:
+            jumped = (skipped >= 0) & (skipped <= start)  # before what is kept, which no longer jumps
+            start, skipped = start + jumped, np.where(jumped, -1, skipped)
+        return replace(samples, history_start=start, history_length=length, skipped=skipped)
+
+    def count_visits(self, samples: Samples) -> Ints:
+        """[events] how often an event is among the newest ones of a sample's history, or is found for a sample."""
+        visits = count_visits(len(self.data.event_item_ids), self.keep_recent(samples))
+        for start in range(0, len(samples), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(samples)))
+            visits += np.bincount(self.find(samples, rows)[0], minlength=len(visits))
+        return visits
 
     def find(self, samples: Samples, rows: Ints) -> tuple[Ints, NDArray[np.int32]]:
         """[n] event rows of what is found for each of the rows, oldest first, row by row, and [M] how many it has.

@@ -148,6 +148,13 @@ class Samples:
         begins[:1] = False
         return np.cumsum(begins)
 
+    def find_compared(self) -> NDArray[np.bool_]:
+        """[S] whether a row's list has rows of both classes, so that a loss of lists learns from it."""
+        lists = self.find_lists()
+        sizes, positives = np.bincount(lists), np.bincount(lists, self.labels)
+        found: NDArray[np.bool_] = ((positives > 0) & (positives < sizes))[lists]
+        return found
+
     def __len__(self) -> int:
         return len(self.labels)
 

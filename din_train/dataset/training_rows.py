@@ -10,6 +10,7 @@ from din_train.config import Config, NegativesConfig
 from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_rows
 from din_train.dataset.leave_one_out import NO_CAP, leave_one_out
+from din_train.dataset.manifest import Manifest
 from din_train.dataset.negatives import (
     ChosenItems,
     build_distribution,
@@ -46,15 +47,28 @@ def changes_between_epochs(config: Config) -> bool:
     return config.negatives.resample == "epoch" or config.training.leave_one_out > 0
 
 
+def compute_positive_share(data: PreparedData, config: Config, *, refit: bool) -> float:
+    """The share of positives among the rows that a model is trained on, by their weights if they have any."""
+    if replaces_negatives(data.manifest, config):
+        return 1 / (1 + config.negatives.per_positive)
+    samples = read_rows(data, config, refit=refit, max_history_length=config.data.max_history_length)
+    return float(np.average(samples.labels, weights=samples.weights))
+
+
+def replaces_negatives(manifest: Manifest, config: Config) -> bool:
+    """Whether fresh negatives take the place of those that the rows came with."""
+    return config.negatives.resample == "epoch" and manifest.negatives != "sampled"
+
+
 def describe_drawn(data: PreparedData, config: Config) -> dict[str, Any] | str:
     """Where negatives come from, for `metrics.json`: the config's section, or `in the log`.
 
     If those of a training file are replaced by fresh ones, it is the section, with the scored rows' `in the log`.
     """
     section = config.negatives.model_dump(mode="json")
-    if data.manifest.negatives == "sampled":
-        return section
-    return IN_THE_LOG if config.negatives.resample == "never" else {**section, "evaluation_per_positive": IN_THE_LOG}
+    if replaces_negatives(data.manifest, config):
+        return {**section, "evaluation_per_positive": IN_THE_LOG}
+    return section if data.manifest.negatives == "sampled" else IN_THE_LOG
 
 
 def draw_epoch(data: PreparedData, config: Config, samples: Samples, epoch: int) -> Samples:
@@ -71,18 +85,17 @@ def draw_epoch(data: PreparedData, config: Config, samples: Samples, epoch: int)
     refit = len(samples) > data.manifest.samples["train"]
     whole = read_rows(data, config, refit=refit, max_history_length=NO_CAP)
     starts = whole.history_start
-    if config.negatives.resample == "epoch":
-        if data.manifest.negatives == "sampled":
-            targets = redraw_training_negatives(data, config.negatives, epoch)
-            others = samples.target_item_ids[len(targets) :]  # of validation, whose negatives stay
-            samples = replace(samples, target_item_ids=np.concatenate([targets, others]))
-        else:
-            rows, targets = draw_fresh_rows(data, config.negatives, whole, epoch)
-            labels = np.zeros(targets.shape, np.int8)
-            labels[:, 0] = 1
-            rows = np.repeat(rows, targets.shape[1])
-            samples = replace(samples.take(rows), target_item_ids=targets.ravel(), labels=labels.ravel())
-            starts = starts[rows]
+    if replaces_negatives(data.manifest, config):
+        rows, targets = draw_fresh_rows(data, config.negatives, whole, epoch)
+        labels = np.zeros(targets.shape, np.int8)
+        labels[:, 0] = 1
+        rows = np.repeat(rows, targets.shape[1])
+        samples = replace(samples.take(rows), target_item_ids=targets.ravel(), labels=labels.ravel())
+        starts = starts[rows]
+    elif config.negatives.resample == "epoch":
+        targets = redraw_training_negatives(data, config.negatives, epoch)
+        others = samples.target_item_ids[len(targets) :]  # of validation, whose negatives stay
+        samples = replace(samples, target_item_ids=np.concatenate([targets, others]))
     if config.training.leave_one_out:
         samples = leave_one_out(
             data,

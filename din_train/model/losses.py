@@ -66,8 +66,11 @@ class SoftmaxLoss(_ListLoss):
     ) -> tf.Tensor:
         rows, size = lists - tf.reduce_min(lists), tf.size(lists)
         positives, negatives = _count_classes(labels, lists)
-        largest = tf.gather(tf.math.unsorted_segment_max(tf.stop_gradient(logits), rows, size), rows)  # [M]
-        sums = tf.math.unsorted_segment_sum((1.0 - labels) * tf.exp(logits - largest), rows, size)
+        # of the negatives alone: far behind a positive all exponents are 0, and the gradient of their log is no number
+        of_negatives = tf.stop_gradient(tf.where(labels > 0, logits.dtype.min, logits))
+        largest = tf.gather(tf.math.unsorted_segment_max(of_negatives, rows, size), rows)  # [M]
+        exponents = tf.exp(tf.where(labels > 0, 0.0, logits - largest))
+        sums = tf.math.unsorted_segment_sum((1.0 - labels) * exponents, rows, size)
         has_negatives = tf.gather(negatives, rows) > 0
         of_negatives = largest + tf.math.log(tf.where(has_negatives, tf.gather(sums, rows), 1.0))  # log of the sum
         terms = tf.where(has_negatives, tf.nn.softplus(of_negatives - logits), 0.0)

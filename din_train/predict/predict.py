@@ -19,6 +19,7 @@ from din_train import terminal
 from din_train.config import Config
 from din_train.dataset.names import read_names
 from din_train.dataset.store import PreparedData, Samples
+from din_train.dataset.training_rows import compute_positive_share
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, follow_links
@@ -46,7 +47,7 @@ from din_train.predict.unfinished_table import (
 )
 from din_train.remote_path import is_remote
 from din_train.run_directory import open_run_directory
-from din_train.scoring import OpenedRun, open_run, read_training_samples, score_samples
+from din_train.scoring import OpenedRun, open_run, score_samples
 from din_train.signals import interrupted_exit_code, name_signal
 
 # If nothing is known of this many rows, the file is refused; a shorter file is judged at its end.
@@ -100,11 +101,9 @@ def predict(
     run, trained_with = open_run_directory(run_dir, overrides)
     found = find_input_columns(file, trained_with.data, given, history_separator)
     opened = open_run(run.path, overrides)
-    training_rows = read_training_samples(opened.config, opened.data, refit=opened.checkpoint.refit)
-    training_share = float(training_rows.labels.mean())
-    shift, calibration = 0.0, opened.calibration
-    if calibration.positive_share is not None:
-        training_share = calibration.positive_share
+    shift, training_share = 0.0, opened.calibration.positive_share
+    if training_share is None:
+        training_share = compute_positive_share(opened.data, opened.config, refit=opened.checkpoint.refit)
     if positive_share is not None:
         _check_probabilities(opened)
         shift = compute_prior_shift(share=positive_share, training_share=training_share)
@@ -287,7 +286,7 @@ class RowScorer:
 
     def _score_rows(self, data: PreparedData, samples: Samples) -> NDArray[np.float32]:
         """[S] logits. Rows with equal histories stand in any order, and are scored together."""
-        if data is not self.opened.data:
+        if data.event_item_ids is not self.opened.data.event_item_ids:  # nothing but items is known of these behaviours
             samples = unify_histories(samples, data.event_item_ids)
         order = sort_by_history(samples)
         logits = np.empty(len(samples), np.float32)

@@ -20,13 +20,12 @@ class ProgressBar(TrainingCallback):
     It writes to standard error. As a context manager it opens and closes the display.
 
     Args:
-        batch_size: samples per step. epochs: at most this many. title: stands before the epoch's number.
+        epochs: at most this many. title: stands before the epoch's number.
     """
 
-    def __init__(self, batches: TrainingBatches, batch_size: int, epochs: int, *, title: str = "epoch") -> None:
+    def __init__(self, batches: TrainingBatches, epochs: int, *, title: str = "epoch") -> None:
         super().__init__()
         self._batches = batches
-        self._batch_size = batch_size
         self._epochs = epochs
         self._title = title
         self._started = 0.0
@@ -61,8 +60,9 @@ class ProgressBar(TrainingCallback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._task is None or logs is None:
             return
-        before = self._batches.first_step * self._batch_size
-        seen = min(before + (batch + 1) * self._batch_size, self._batches.num_samples)
+        of_step = self._batches.num_samples / len(self._batches)
+        before = self._batches.first_step * of_step
+        seen = min(before + (batch + 1) * of_step, self._batches.num_samples)
         rate = (seen - before) / (time.perf_counter() - self._started)
         self._progress.update(self._task, completed=seen, loss=logs["loss"], rate=rate)
 

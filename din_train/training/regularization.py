@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from din_train.batches import read_histories
+from din_train.batches import read_histories, read_searched
 from din_train.config import RegularizationConfig
 from din_train.config.data import TIME_GAP
+from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.histories import count_visits
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
@@ -68,21 +69,28 @@ def build_regularizer(
     samples: Samples,
     *,
     unknown_rate: float,
+    search: CategorySearch | None = None,
 ) -> TableRegularizer | None:
     """The configured regulariser of all the model's tables; None if none is configured.
 
     Args:
         samples: those to train on.
         unknown_rate: share of their item ids that training hides.
+        search: of a model that has one.
     """
     if config.name == "none":
         return None
-    counts = count_table_rows(model, data, samples, unknown_rate=unknown_rate)
+    counts = count_table_rows(model, data, samples, unknown_rate=unknown_rate, search=search)
     return TableRegularizer(config.name, config.strength, counts)
 
 
 def count_table_rows(
-    model: RankingModel, data: PreparedData, samples: Samples, *, unknown_rate: float = 0.0
+    model: RankingModel,
+    data: PreparedData,
+    samples: Samples,
+    *,
+    unknown_rate: float = 0.0,
+    search: CategorySearch | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """How often every id of every embedding table occurs in the training samples: n_j.
 
@@ -92,7 +100,8 @@ def count_table_rows(
     """
     num_items = len(data.item_category_ids)
     targets = np.bincount(samples.target_item_ids, minlength=num_items)
-    behaviours = count_behaviours(data, samples)
+    visits = search.count_visits(samples) if search else count_visits(len(data.event_item_ids), samples)
+    behaviours = _count_values(data.event_item_ids, visits, num_items)
     users = np.bincount(samples.user_ids, minlength=len(data.user_starts))
     linear, behaviour_embedding = getattr(model, "linear", None), getattr(model, "behaviour_embedding", None)
     counts: dict[str, NDArray[np.int64]] = {}
@@ -113,28 +122,27 @@ def count_table_rows(
             counts |= _count_field_rows(layer, data.user_fields, users)
         elif behaviour_embedding is not None and layer is behaviour_embedding:
             for table, name in zip(layer.tables, layer.field_names, strict=True):
-                counts[table.path] = count_behaviour_values(data, samples, name, table.shape[0])
+                if name == TIME_GAP:
+                    counts[table.path] = _count_time_gaps(data, samples, table.shape[0], search)
+                else:
+                    counts[table.path] = _count_values(data.event_fields[name], visits, table.shape[0])
         else:
             counts |= _count_field_rows(layer, samples.context, np.ones(len(samples), np.int64))
     return counts
 
 
-def count_behaviours(data: PreparedData, samples: Samples) -> NDArray[np.int64]:
-    """[items] how often each item id is in a sequence of `samples`, each being a slice of events."""
-    return _count_values(
-        data.event_item_ids, count_visits(len(data.event_item_ids), samples), len(data.item_category_ids)
-    )
-
-
-def count_behaviour_values(data: PreparedData, samples: Samples, name: str, size: int) -> NDArray[np.int64]:
-    """[size] how often each id of a behaviour field is in a sequence of `samples`."""
-    if name != TIME_GAP:
-        return _count_values(data.event_fields[name], count_visits(len(data.event_item_ids), samples), size)
+def _count_time_gaps(
+    data: PreparedData, samples: Samples, size: int, search: CategorySearch | None
+) -> NDArray[np.int64]:
+    """[size] how often each id of a time gap is in a sequence of `samples`."""
     counts = np.zeros(size, np.int64)
+    recent = search.keep_recent(samples) if search else samples
     for start in range(0, len(samples), _ROWS_AT_ONCE):
         rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(samples)))
-        for ids in read_histories(data, samples, rows, [name]).values():
-            counts += np.bincount(ids[name], minlength=size)
+        sequences = list(read_histories(data, recent, rows, [TIME_GAP]).values())
+        sequences += [read_searched(search, samples, rows, [TIME_GAP])] if search else []
+        for ids in sequences:
+            counts += np.bincount(ids[TIME_GAP], minlength=size)
     return counts
 
 

@@ -149,9 +149,7 @@ class _Trainer(keras.callbacks.Callback):
             refit_epochs=self._epochs if refit else None,
             checkpoint=best,
         )
-        self._progress = ProgressBar(
-            batches, config.training.batch_size, self._epochs, title="refit, epoch" if refit else "epoch"
-        )
+        self._progress = ProgressBar(batches, self._epochs, title="refit, epoch" if refit else "epoch")
         self._callbacks: list[TrainingCallback] = [
             EpochMeter(batches),
             *([WatchedScorer(watched, self._save_state)] if watched else []),

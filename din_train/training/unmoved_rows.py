@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.batches import TrainingBatches
+from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 from din_train.model.embedding import GivenVectors, ItemEmbedding
@@ -26,30 +27,45 @@ class UnmovedRows:
     Args:
         batches: gives the rows of every epoch.
         unknown_rate: share of item ids that training replaces by the unknown id; above 0 its row is looked up, too.
+        compared_only: whether the rows of lists of one class are left out, from which a loss of lists learns nothing.
     """
 
-    def __init__(self, data: PreparedData, batches: TrainingBatches, *, unknown_rate: float) -> None:
+    def __init__(
+        self, data: PreparedData, batches: TrainingBatches, *, unknown_rate: float, compared_only: bool = False
+    ) -> None:
         self._data, self._batches, self._unknown_rate = data, batches, unknown_rate
+        self._compared_only = compared_only
         self._moved: dict[str, Flags] = {}  # of all epochs that were counted
         self._counted = 0
 
     def fill(self, model: RankingModel, epoch: int) -> None:
         """After the steps of an epoch, from 0."""
         for each in range(self._counted, epoch + 1 if self._batches.changes else 1):
+            samples = self._batches.draw(each)
+            if self._compared_only:
+                samples = samples.take(np.flatnonzero(samples.find_compared()))
             for path, moved in find_moved(
-                model, self._data, self._batches.draw(each), unknown_rate=self._unknown_rate
+                model, self._data, samples, unknown_rate=self._unknown_rate, search=self._batches.search
             ).items():
                 self._moved[path] = self._moved.get(path, moved) | moved
             self._counted = each + 1
         fill_unmoved(model, self._data, self._moved)
 
 
-def find_moved(model: RankingModel, data: PreparedData, samples: Samples, *, unknown_rate: float) -> dict[str, Flags]:
+def find_moved(
+    model: RankingModel,
+    data: PreparedData,
+    samples: Samples,
+    *,
+    unknown_rate: float,
+    search: CategorySearch | None = None,
+) -> dict[str, Flags]:
     """Path of a table -> [rows] whether training on the samples looks a row up; given vectors are no such table."""
-    moved = {path: counts > 0 for path, counts in count_table_rows(model, data, samples).items()}
-    expected = count_table_rows(model, data, samples, unknown_rate=unknown_rate) if unknown_rate else {}
-    for path, counts in expected.items():
-        moved[path][UNKNOWN_ID] |= counts[UNKNOWN_ID] > 0
+    moved = {path: counts > 0 for path, counts in count_table_rows(model, data, samples, search=search).items()}
+    if unknown_rate:
+        expected = count_table_rows(model, data, samples, unknown_rate=unknown_rate, search=search)
+        for path, counts in expected.items():
+            moved[path][UNKNOWN_ID] |= counts[UNKNOWN_ID] > 0
     for layer in model._flatten_layers():
         if isinstance(layer, GivenVectors):
             moved.pop(layer.vectors.path, None)

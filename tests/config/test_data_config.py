@@ -260,6 +260,12 @@ def test_epochs_are_resampled_only_where_negatives_are_drawn(config_file: Path) 
             "remove it",
         ),
         (
+            TABLE,
+            "training.leave_one_out=1",
+            "received 1 beside negatives.exclude: history, by which a negative could be one of the later behaviours in "
+            "its own history; use exclude: all",
+        ),
+        (
             f"{TABLE}, behaviour_fields: [time_gap]",
             "training.leave_one_out=1",
             "received 1 beside model.behaviour_fields: time_gap, which later behaviours do not have; remove one of the "
@@ -268,8 +274,9 @@ def test_epochs_are_resampled_only_where_negatives_are_drawn(config_file: Path) 
     ],
 )
 def test_leave_one_out_needs_drawn_negatives(problems: Problems, data: str, override: str, line: str) -> None:
-    fields = ["model.behaviour_fields=[time_gap]"] if "time_gap" in data else []
-    assert problems(override, *fields, text=text_of(data)) == [f"training.leave_one_out: {line}"]
+    others = ["model.behaviour_fields=[time_gap]"] if "time_gap" in data else []
+    others += ["negatives.exclude=history"] if "exclude" in line else []
+    assert problems(override, *others, text=text_of(data)) == [f"training.leave_one_out: {line}"]
 
 
 def test_a_time_that_is_none(problems: Problems) -> None:

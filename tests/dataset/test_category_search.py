@@ -9,12 +9,14 @@ from log_factory import make_config, prepare_events
 from din_train.batches import EvaluationBatches, TrainingBatches, build_batch
 from din_train.config import Config
 from din_train.dataset.category_search import CategorySearch
+from din_train.dataset.histories import count_visits
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.evaluation.evaluate import compute_scores
 from din_train.explain.weights import explain_score
 from din_train.model.build import build_model
 from din_train.model.din import DIN
+from din_train.training.unmoved_rows import find_moved
 
 ITEMS = [(n * n + n // 7) % 97 for n in range(300)]
 EVENTS = [(f"u{n % 7}", f"i{item}", f"c{item % 4}" if item % 9 else "", n) for n, item in enumerate(ITEMS)]
@@ -55,6 +57,33 @@ def test_what_is_found_is_what_a_loop_finds(data: PreparedData, keep: int, longe
     assert found == [find_plainly(data, samples, row, keep) for row in rows]
     assert 0 < length.max() <= keep
     assert length.min() == 0
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_what_is_looked_up_is_counted(data: PreparedData, gaps: bool) -> None:
+    """Of a history the newest events, which a gap may precede, and what is found; nothing else of it."""
+    samples, search = data.samples(Split.TRAIN, 1000), CategorySearch(data, 3, 4)
+    samples = samples.take(np.flatnonzero(samples.history_ends < len(data.event_item_ids)))
+    if gaps:
+        skipped = samples.history_start + np.random.default_rng(3).integers(0, samples.history_length + 1)
+        samples = Samples(**{**vars(samples), "skipped": skipped})
+    expected = np.zeros(len(data.event_item_ids), np.int64)
+    for row in range(len(samples)):
+        events = np.arange(samples.history_start[row], samples.history_ends[row] + gaps)
+        expected[np.setdiff1d(events, samples.skipped[row] if gaps else [])[-4:]] += 1
+        expected[find_plainly(data, samples, row, 3)] += 1
+    assert search.count_visits(samples).tolist() == expected.tolist()
+    assert (count_visits(len(expected), samples) > expected).any()
+
+
+def test_rows_that_only_old_behaviours_have_are_filled(data: PreparedData) -> None:
+    """They are in histories, but neither among the newest nor of a candidate's category."""
+    samples, search = data.samples(Split.TEST, 1000), CategorySearch(data, 1, 1)
+    samples, model = samples.take(np.array([0])), build(data)
+    looked_up = {*samples.target_item_ids, data.event_item_ids[samples.history_ends[0] - 1]}
+    looked_up |= {data.event_item_ids[event] for event in find_plainly(data, samples, 0, 1)}
+    moved = find_moved(model, data, samples, unknown_rate=0.0, search=search)[model.item_embedding.items.path]
+    assert np.flatnonzero(moved).tolist() == sorted(looked_up)
 
 
 def test_a_batch_has_the_newest_and_what_is_found(data: PreparedData) -> None:
@@ -126,6 +155,3 @@ def test_training_sees_what_scoring_sees(data: PreparedData) -> None:
 def test_what_does_not_search_is_refused(data: PreparedData) -> None:
     with pytest.raises(ValueError, match="not used by 'base', only by 'din'; remove it"):
         configure(data, name="base")
-    rule = {"regularization": {"name": "mini_batch_aware", "strength": 0.1}}
-    with pytest.raises(ValueError, match="which counts the behaviours of whole histories"):
-        make_config(data.folder.parent, model={"name": "din", "search": SEARCH}, training=rule)

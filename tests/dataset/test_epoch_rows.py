@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from log_factory import make_config, prepare_events, read_raw_ids
+from log_factory import make_config, prepare_events, read_raw_ids, write_table
 
 from din_train.batches import TrainingBatches, read_histories
 from din_train.config import Config
@@ -14,7 +14,7 @@ from din_train.dataset.histories import count_visits
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
-from din_train.dataset.training_rows import draw_epoch, read_rows
+from din_train.dataset.training_rows import compute_positive_share, draw_epoch, read_rows
 from din_train.errors import DataError
 
 # Ready-made rows: a history, its positive, its negative. The last of each user validates.
@@ -85,6 +85,31 @@ def test_each_positive_of_the_file_gets_fresh_negatives(tmp_path: Path) -> None:
     assert epochs[0] != epochs[1] != epochs[2]
     assert epochs[1] == read(data, draw(data, config, 1))
     assert draw(data, config, 1).find_lists().tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_the_share_of_positives_is_that_of_the_rows_of_an_epoch(tmp_path: Path) -> None:
+    """Each positive of the file has one negative of its own, and two fresh ones."""
+    data, config = prepare_rows(tmp_path, negatives=FRESH)
+    for refit in (False, True):
+        drawn = float(draw(data, config, 1, refit=refit).labels.mean())
+        assert compute_positive_share(data, config, refit=refit) == pytest.approx(drawn) == pytest.approx(1 / 3)
+    never = make_config(tmp_path)
+    assert compute_positive_share(data, never, refit=False) == 0.5
+
+
+def test_the_share_of_positives_is_by_weight(tmp_path: Path) -> None:
+    """As the logloss counts rows: two of four, with 6 and 1 of the weight of 9."""
+    header = ["user", "item", "category", "time", "label", "weight"]
+    rows = [("u", f"i{n}", "c", n, *each) for n, each in enumerate([(1, 6), (0, 1), (0, 1), (1, 1), (1, 3), (0, 5)])]
+    write_table(tmp_path / "log.tsv", header, rows)
+    columns = {"user": "user", "item": "item", "category": "category", "timestamp": "time", "label": "label"}
+    split = {"protocol": "time", "time_split": {"validation_from": 4, "test_from": 5}, "min_history": 0}
+    config = make_config(tmp_path, data={"columns": {**columns, "weight": "weight"}, **split})
+    prepare_data(config, force=False, progress=lambda _: None)
+    data = open_store(config.data.prepared)
+    assert data.samples(Split.TRAIN, 100).labels.tolist() == [1, 0, 0, 1]
+    assert compute_positive_share(data, config, refit=False) == pytest.approx(7 / 9)
+    assert compute_positive_share(data, config, refit=True) == pytest.approx(10 / 12)
 
 
 def test_fresh_negatives_are_items_of_the_training_rows_and_never_of_the_users(tmp_path: Path) -> None:

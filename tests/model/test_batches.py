@@ -1,5 +1,6 @@
 """Batches: padding on the right, newest kept, buckets, each sample once an epoch, unknown ids in training only."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,11 +105,24 @@ def test_lists_stay_together_and_batches_have_whole_ones(data: PreparedData) -> 
             for each in range(sizes[-1])
         ]
     assert sorted(found) == expected
-    assert set(sizes[:-1]) == {round(32 * len(expected) / len(samples))}
+    assert set(sizes[:-1]) == {32 * len(expected) // len(samples)}
     assert len(batches) == len(sizes)
     padded = list(TrainingBatches(data, samples, **options, padded=True))
     assert {len(labels) for _, labels in padded[:-1]} == {32}  # cut at rows, since XLA compiles for every size
     assert sum(len(labels) for _, labels in padded) == len(samples)
+
+
+def test_a_batch_has_no_more_rows_than_the_configured_size(tmp_path: Path) -> None:
+    """24 rows are 4.8 lists; of five of them, blocks of 512 rows would be one row too many for the steps of XLA."""
+    data, _ = prepare_events(tmp_path, EVENTS, negatives={"per_positive": 4})
+    samples = data.samples(Split.TRAIN, 100)
+    for padded in (False, True):
+        batches = TrainingBatches(
+            data, samples, batch_size=24, max_history_length=100, unknown_rate=0.0, seed=1, padded=padded
+        )
+        sizes = [len(labels) for _, labels in batches]
+        assert set(sizes[:-1]) == {20}
+        assert len(sizes) == len(batches)
 
 
 def test_neighbours_share_a_history_in_evaluation(data: PreparedData) -> None:

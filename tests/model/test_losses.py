@@ -57,6 +57,18 @@ def test_a_loss_of_lists_is_a_sum_over_lists_of_both_classes(loss: RankingLoss, 
     assert compute(loss, weights=WEIGHTS) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("ahead", [150.0, -150.0])
+def test_softmax_of_logits_far_apart_has_finite_gradients(ahead: float) -> None:
+    """exp(-150) is 0 in float32, and so would be the sum over the negatives if it began at the positive."""
+    logits = tf.constant([ahead, 0.0, 0.0])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = SoftmaxLoss().sum_terms(tf.constant([1.0, 0.0, 0.0]), logits, tf.constant([0, 0, 0]))
+    assert float(loss) == pytest.approx(max(0.0, math.log(2) - ahead), rel=1e-6)
+    expected = [0.0, 0.0, 0.0] if ahead > 0 else [-1.0, 0.5, 0.5]
+    assert tape.gradient(loss, logits).numpy().tolist() == pytest.approx(expected)
+
+
 def test_numbers_of_softmax_and_bpr_by_hand() -> None:
     """log(1 + e^-1 + e^-3), and the mean of log(1 + e^-1) and log(1 + e^-3)."""
     assert compute(SoftmaxLoss(), slice(0, 3)) == pytest.approx(0.349012, abs=1e-6)

@@ -15,12 +15,16 @@ from din_train.dataset.names import read_names
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.vocabulary import hash_values
+from din_train.evaluation.calibration import UNCALIBRATED
 from din_train.evaluation.evaluate import compute_scores
 from din_train.logs.row_files import open_row_file
 from din_train.model.build import build_model
 from din_train.predict.input_columns import find_input_columns, parse_columns
 from din_train.predict.input_rows import InputParser, InputRows
 from din_train.predict.new_items import ItemsFile, describe_items_file
+from din_train.predict.predict import RowScorer
+from din_train.run_directory import RunDirectory
+from din_train.scoring import OpenedRun
 
 START = 1_600_000_000
 HEADER = ["user", "item", "cat", "time", "genres", "price", "level", "tags", "type"]
@@ -236,6 +240,31 @@ def test_a_new_item_like_a_known_one_scores_as_that_one_with_the_unknown_row(tmp
         table.assign(values)
     after = score(pa.Table.from_pylist(rows))
     assert after[1::3] == pytest.approx(after[0::3], abs=1e-6)
+
+
+def test_stored_histories_of_equal_items_keep_their_own_types_and_times(tmp_path: Path) -> None:
+    """U and v both begin with a, as a view and as a purchase; that their candidate is new changes no history."""
+    data = prepare(tmp_path)
+    config = make_config(tmp_path, data=LOG, model={"name": "din", "behaviour_fields": ["type", "time_gap"]})
+    model = build_model(config.model, data, seed=1, fields=config.data)
+    for weight in model.trainable_weights:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape) / 3)
+    checkpoint: Any = None
+    opened = OpenedRun(RunDirectory(tmp_path), "", config, data, model, checkpoint, UNCALIBRATED)
+
+    def score(*rows: dict[str, Any]) -> list[float]:
+        pq.write_table(pa.Table.from_pylist(list(rows)), tmp_path / "rows.parquet")
+        file = open_row_file(tmp_path / "rows.parquet")
+        parser = InputParser(data, find_input_columns(file, config.data, {}), 100)
+        (chunk,) = file.read_chunks(1_000, lambda _: None)
+        logits: list[float] = RowScorer(opened, file, parser, 0.0).score(chunk)[0]["logit"].to_pylist()
+        return logits
+
+    new = {"item": "new1", "cat": "y", "genres": "war", "price": "5", "level": "9", "tags": "hot"}
+    u, v = ({"user": user, "time": START + seconds, **new} for user, seconds in (("u", 5), ("v", 9)))
+    (of_u,), (of_v,) = score(u), score(v)
+    assert abs(of_u - of_v) > 1e-3
+    assert score(u, v) == pytest.approx([of_u, of_v], rel=1e-4)
 
 
 def test_new_items_may_have_longer_lists_than_known_ones(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_row_has_the_mean_of_its_category_or_of_all(data: PreparedData, tmp_pa
         assert np.array_equal(np.delete(rows, late, axis=0), np.delete(old, late, axis=0))
     categories = model.item_embedding.categories
     old = before[categories.path]
-    others = np.setdiff1d(np.arange(1, len(old)), alone)
+    others = np.setdiff1d(np.arange(2, len(old)), alone)  # an item whose id is hidden keeps its category
     np.testing.assert_allclose(categories.numpy()[alone], old[others].mean(axis=0), rtol=1e-6)
     assert np.array_equal(model.mlp.trainable_weights[0].numpy(), before[model.mlp.trainable_weights[0].path])
 
@@ -106,6 +106,22 @@ def test_a_row_that_a_later_epoch_draws_is_filled_until_then(data: PreparedData,
     assert fill([0]) == [True, False]
     assert fill([0, 1]) == [True, False]  # filled after the first epoch; what moves it later is training
     assert fill([1]) == [True, True]
+
+
+def test_a_loss_of_lists_does_not_move_the_rows_of_lists_of_one_class(data: PreparedData, tmp_path: Path) -> None:
+    """The first positive and its negative become negatives: their list says nothing of the items that it alone has."""
+    stored = data.samples(Split.TRAIN, 100)
+    late, labels, targets = find_ids(data, "late0", "late1"), stored.labels.copy(), stored.target_item_ids.copy()
+    labels[0], targets[:2] = 0, late
+    samples = replace(stored, labels=labels, target_item_ids=targets)
+    assert samples.find_compared().tolist() == [False] * 2 + [True] * (len(samples) - 2)
+    for compared_only in (False, True):
+        options: dict[str, Any] = {"batch_size": 8, "max_history_length": 100, "unknown_rate": 0.0, "seed": 1}
+        batches = TrainingBatches(data, samples, **options)
+        model = build_model(make_config(tmp_path, model={"name": "base", **SIZES}).model, data, seed=1)
+        before = model.item_embedding.items.numpy()[late]
+        UnmovedRows(data, batches, unknown_rate=0.0, compared_only=compared_only).fill(model, 0)
+        assert (model.item_embedding.items.numpy()[late] != before).all() == compared_only
 
 
 def test_the_weights_of_a_run_have_them(tmp_path: Path) -> None:
