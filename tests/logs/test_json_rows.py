@@ -100,7 +100,8 @@ def test_the_objects_of_a_list_are_rows_if_their_columns_are_wanted(tmp_path: Pa
 
 @pytest.mark.parametrize("value", ["0", "false", '""', "{}"])
 def test_what_is_no_list_of_objects_is_bad_even_if_it_is_nothing(tmp_path: Path, value: str) -> None:
-    text = f'{{"u": 1, "e": [{{"i": 1}}]}}\n{{"u": 2, "e": {value}}}\n{{"u": 3, "e": null}}\n{{"u": 4}}\n{{"u": 5, "e": []}}\n'
+    text = f'{{"u": 1, "e": [{{"i": 1}}]}}\n{{"u": 2, "e": {value}}}\n'
+    text += '{"u": 3, "e": null}\n{"u": 4}\n{"u": 5, "e": []}\n'
     chunk = read(tmp_path / "log", text, "u", "e.i")
     assert chunk.table.to_pylist() == [{"u": "1", "e.i": "1"}, {"u": None, "e.i": None}]
     assert chunk.broken == {1: "e not a list"}
