@@ -160,6 +160,12 @@ def find_input_columns(
             f"(the history, {', '.join(each.name for each in sequences)}), which only a file has together; add the "
             "column, or name it with --columns history=..."
         )
+    for role in NEEDED:
+        if not names[role]:
+            raise ConfigError(
+                f"{file.path}: has no {role}: the run's log has it in a later column than the {len(has)} of this file "
+                f"(read as {file.form}); name its column with --columns {role}=..."
+            )
     try:
         places = find_columns(wanted, has, file.path, file.form)
     except DataError as error:

@@ -377,6 +377,12 @@ def test_a_category_by_position_is_one_of_the_items_file(tmp_path: Path) -> None
         ("user,item,logit", (), {}, "has a column 'logit' already"),
         ("user,item", ("users=u",), {}, "expected ROLE=COLUMN with a role of user, item, history, timestamp"),
         ("user,item", ("user=",), {}, "expected ROLE=COLUMN"),
+        (
+            "a,b",
+            (),
+            {"data": {"columns": {"user": 1, "item": 3, "timestamp": 2}}},
+            "has no item: the run's log has it in",
+        ),
     ],
 )
 def test_wrong_columns(
