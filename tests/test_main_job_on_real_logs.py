@@ -104,11 +104,12 @@ def test_sports_din_reaches_the_goal_and_base_model_stays_below(
     sports: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run("fit", *sports)
-    run("fit", *sports, "--set", "model.name=base", "--set", "name=base")
+    short = ["--set", "training.epochs=2", "--set", "training.optimizer.schedule.epochs=[1]"]
+    run("fit", *sports, *short)
+    run("fit", *sports, *short, "--set", "model.name=base", "--set", "name=base")
     din, base = (orjson.loads(Path(f"runs/{name}/metrics.json").read_bytes()) for name in ("sports", "base"))
     assert (din["protocol"], din["split"], din["selected_on"]) == ("paper", "test", "none")
-    assert din["best_epoch"] <= 3
+    assert din["best_epoch"] == 2
     assert din["gauc_users"] == 35_598
     assert din["gauc"] >= 0.82
     assert base["gauc"] < din["gauc"]

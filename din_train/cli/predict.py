@@ -80,7 +80,8 @@ def command(
 
     A row's history is its history column, else the user's stored events before its timestamp, else all of them.
     Ids that training did not see count as unknown, which training has prepared the model for. If the command was
-    stopped or killed, run it again to go on. --set takes data.prepared=FOLDER, data.max_bad_share=SHARE and the like.
+    stopped or killed, run it again to go on. --set takes data.prepared=FOLDER, data.max_bad_share=SHARE and the like,
+    and the keys of data.format, which say how the text of the input is written.
     """
     from din_train.predict.predict import predict
 

@@ -9,7 +9,7 @@ A column of the store says what it is by its name and type:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from din_train.config import Config
 from din_train.config.field_kinds import ListFieldConfig
 from din_train.dataset.matching import Account, FieldValues
-from din_train.dataset.numbers import parse_numbers
+from din_train.dataset.numbers import NumberStyle, find_style, parse_numbers
 from din_train.dataset.vocabulary import (
     FIRST_REAL_ID,
     PAD_ID,
@@ -107,10 +107,11 @@ class BucketIds:
 
     Args:
         buckets: by id from `FIRST_REAL_ID`, such as `[5, 9.5)`, as `number_buckets` names them.
+        style: how the data set's numbers are written; None: as most of the texts are.
     """
 
-    def __init__(self, buckets: Sequence[str]) -> None:
-        self._buckets = buckets
+    def __init__(self, buckets: Sequence[str], style: NumberStyle | None = None) -> None:
+        self._buckets, self._style = buckets, style
         self._edges = np.array([float(each[1:].partition(",")[0]) for each in buckets[1:]], np.float64)
 
     @property
@@ -120,7 +121,7 @@ class BucketIds:
 
     def find(self, raw: Any) -> Ids:
         """[n] strings or nulls -> [n] ids; unknown if there is no number."""
-        numbers = parse_numbers(raw.cast(pa.string()).to_pylist())
+        numbers = parse_numbers(raw.cast(pa.string()).to_pylist(), self._style)
         ids = FIRST_REAL_ID + np.searchsorted(self._edges, numbers, side="right")
         return np.where(np.isnan(numbers) | (not self._buckets), UNKNOWN_ID, ids).astype(np.int32)
 
@@ -226,7 +227,7 @@ def _encode(
         mean, deviation = measure_numbers(numbers, rows.training)
         scaled = ((numbers - mean) / deviation).astype(np.float32)
         stored = pa.array(scaled, mask=np.isnan(scaled))
-        account = FieldValues(**{**vars(account), "mean": mean, "standard_deviation": deviation})
+        account = replace(account, mean=mean, standard_deviation=deviation)
         return (f"{name}_number", stored), None, account
     account = FieldValues(rows.kind, len(column), column.null_count)
     if name in data.numeric_fields:
@@ -272,7 +273,7 @@ def number_coded(values: Any, name: str, rows: Rows, size: int, config: Config) 
     if name in data.numeric_fields:
         numbers, of_codes = _read_numbers(values, rows.kind)
         unread = int(rows.weights[np.isnan(numbers)].sum())
-        account = FieldValues(rows.kind, size, missing, unread, of_codes.example)
+        account = FieldValues(rows.kind, size, missing, unread, of_codes.example, style=of_codes.style)
         return CodedField(*number_buckets(numbers, data.num_buckets, rows.training), account)
     if buckets is not None:
         return CodedField(hash_values(values, buckets), None, account)
@@ -280,9 +281,13 @@ def number_coded(values: Any, name: str, rows: Rows, size: int, config: Config) 
     return CodedField(numbering.ids, values.take(pa.array(numbering.codes)).to_pylist(), account)
 
 
-def standardize(texts: Any, mean: float, deviation: float) -> NDArray[np.float32]:
-    """[n] texts -> [n, 2] as `read_field` has them: the scaled number (0 if there is none), and 1 if there is none."""
-    numbers = (parse_numbers(texts.to_pylist()) - mean) / deviation
+def standardize(texts: Any, mean: float, deviation: float, style: NumberStyle | None = None) -> NDArray[np.float32]:
+    """[n] texts -> [n, 2] as `read_field` has them: the scaled number (0 if there is none), and 1 if there is none.
+
+    Args:
+        style: how the data set's numbers are written; None: as most of the texts are.
+    """
+    numbers = (parse_numbers(texts.to_pylist(), style) - mean) / deviation
     missing = np.isnan(numbers)
     return np.stack([np.where(missing, 0.0, numbers), missing], axis=1).astype(np.float32)
 
@@ -348,9 +353,10 @@ def read_vectors(table: pa.Table, name: str, hidden: int) -> NDArray[np.float32]
 
 def _read_numbers(column: Any, kind: str) -> tuple[NDArray[np.float64], FieldValues]:
     texts = column.to_pylist()
-    numbers = parse_numbers(texts)
+    style = find_style(texts)
+    numbers = parse_numbers(texts, style)
     unread = np.isnan(numbers) & column.is_valid().to_numpy(zero_copy_only=False)
-    return numbers, _account(kind, column, column.null_count, unread)
+    return numbers, replace(_account(kind, column, column.null_count, unread), style=style)
 
 
 def _account(kind: str, column: Any, missing: int, unread: NDArray[np.bool_]) -> FieldValues:

@@ -10,6 +10,7 @@ import orjson
 
 from din_train.dataset.matching import FieldValues, Join
 from din_train.dataset.negatives import UnknownItems
+from din_train.dataset.numbers import NumberStyle
 from din_train.dataset.time_range import Moments
 from din_train.files import atomic_file, compute_sha256
 
@@ -147,12 +148,17 @@ def _from_json(said: Mapping[str, Any]) -> Manifest:
         "read": [ReadFile(**each) for each in said["read"]],
         "time": None if said["time"] is None else Moments(**said["time"]),
         "joins": [Join(**each) for each in said["joins"]],
-        "field_values": {name: FieldValues(**each) for name, each in said["field_values"].items()},
+        "field_values": {name: _read_field_values(each) for name, each in said["field_values"].items()},
         "unknown_items": UnknownItems(**said["unknown_items"]),
         "made": _read_made(said.get("made")),
     }
     others = {key: value for key, value in said.items() if key not in ("schema_version", _SEAL)}
     return Manifest(**(others | parts))
+
+
+def _read_field_values(said: Mapping[str, Any]) -> FieldValues:
+    style = said.get("style")
+    return FieldValues(**{**said, "style": None if style is None else NumberStyle(**style)})
 
 
 def _read_made(said: Any) -> Made | None:

@@ -8,6 +8,7 @@ import ibis
 
 from din_train.config import DataConfig
 from din_train.dataset.database import count_rows
+from din_train.dataset.numbers import NumberStyle
 from din_train.dataset.time_range import Moments
 from din_train.errors import DataError
 from din_train.logs import RawLog
@@ -32,7 +33,7 @@ class FieldValues:
     """A field's values over `size` items, users or events (`kind`): how many are missing, and how many cannot be read.
 
     example: one that is no number, or no list. mean, standard_deviation: of the training rows, by which the numbers of
-    a field in `data.standardized_fields` were scaled; None of other fields.
+    a field in `data.standardized_fields` were scaled; None of other fields. style: of numbers; None of other fields.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class FieldValues:
     example: str | None = None
     mean: float | None = None
     standard_deviation: float | None = None
+    style: NumberStyle | None = None
 
 
 @dataclass

@@ -73,7 +73,9 @@ def build_id_finder(data: PreparedData, names: Names, field: str) -> IdFinder:
     """What gives texts, or lists, the ids that a field's values have in a prepared data set."""
     recipe = data.manifest.recipe
     if field in recipe["data.numeric_fields"]:
-        return BucketIds([str(each) for each in names.values(field)[FIRST_REAL_ID:]])
+        counted = data.manifest.field_values.get(field)
+        style = None if counted is None else counted.style
+        return BucketIds([str(each) for each in names.values(field)[FIRST_REAL_ID:]], style)
     buckets = _find_hashed(data).get(field)
     ids: IdFinder = RawIds(names.values(field)) if buckets is None else HashedIds(buckets)
     lists = recipe.get("data.list_fields", {})

@@ -58,17 +58,35 @@ class _Amount:
         return number if math.isfinite(number) else math.nan
 
 
-def parse_numbers(texts: Sequence[str | None]) -> NDArray[np.float64]:
-    """[n] texts of one field -> [n] numbers; NaN for null and for what is no number."""
-    amounts = {text: _cut(text) for text in dict.fromkeys(texts) if text is not None}
+@dataclass(frozen=True)
+class NumberStyle:
+    """How a field's numbers are written: their decimal mark, and the unit beside some of them ("" if there is none)."""
+
+    mark: str
+    unit: str
+
+
+def find_style(texts: Sequence[str | None]) -> NumberStyle:
+    """How most of the different texts are written."""
     marks, units = Counter[str](), Counter[str]()
-    for amount in filter(None, amounts.values()):
-        units.update([amount.unit] if amount.unit else [])
-        marks.update(amount.marks if len(amount.marks) == 1 else [])
-    mark = "," if marks[","] > marks["."] else "."
+    for amount in (_cut(text) for text in dict.fromkeys(texts) if text is not None):
+        if amount is not None:
+            units.update([amount.unit] if amount.unit else [])
+            marks.update(amount.marks if len(amount.marks) == 1 else [])
     unit = max(units, key=lambda each: (units[each], each), default="")
+    return NumberStyle("," if marks[","] > marks["."] else ".", unit)
+
+
+def parse_numbers(texts: Sequence[str | None], style: NumberStyle | None = None) -> NDArray[np.float64]:
+    """[n] texts of one field -> [n] numbers; NaN for null and for what is no number.
+
+    Args:
+        style: how the field is written; told by the texts if left out.
+    """
+    style = find_style(texts) if style is None else style
+    amounts = {text: _cut(text) for text in dict.fromkeys(texts) if text is not None}
     numbers = {
-        text: math.nan if amount is None or amount.unit not in ("", unit) else amount.read(mark)
+        text: math.nan if amount is None or amount.unit not in ("", style.unit) else amount.read(style.mark)
         for text, amount in amounts.items()
     }
     return np.array([math.nan if text is None else numbers[text] for text in texts], np.float64)

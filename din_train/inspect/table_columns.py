@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from din_train.config.column_roles import FILE_ORDER
 from din_train.inspect.click_columns import choose_clicks, remark_on_clicks
@@ -45,6 +46,7 @@ _MEASURE = re.compile(r"time|duration|dwell|price|amount|count|quantity|qty|scor
 _LIST_FIELD = re.compile(r"genre|categor|tag|topic|keyword|class|feat|token")
 _ROW_NUMBERS = ("", "index", "unnamed0", "indexlevel0", "id", "rowid", "rownames", "rownumber", "row", "x", "no")
 _MANY = 10  # columns
+_MOST_FILES = 8  # of which the first rows are looked at together
 _LONGEST_ID = 64
 _LEAST_USUAL = 0.02
 _TIME_NAME = re.compile("time|date|_at$|_ts$|when|day")
@@ -106,8 +108,17 @@ def guess_columns(rows: FirstRows) -> Guess:
 def find_row_numbers(rows: FirstRows) -> list[str]:
     """Columns that programs add to number the rows: pandas' index, R's row names."""
     named = (name for name in rows.values if simplify_name(name) in _ROW_NUMBERS and rows.has_header)
-    runs = [tuple(map(str, range(first, first + rows.rows))) for first in (0, 1)]
-    return [name for name in named if name.startswith("__index_level_") or tuple(rows.values[name]) in runs]
+    return [name for name in named if name.startswith("__index_level_") or _count_up(rows.values[name])]
+
+
+def _count_up(values: Sequence[str]) -> bool:
+    """Whether values are 0, 1, 2, ... or 1, 2, ..., in each of some files anew."""
+    if not values or values[0] not in ("0", "1"):
+        return False
+    first = [place for place, value in enumerate(values) if value == values[0]]
+    runs = pairwise([*first, len(values)])
+    counted = [str(int(values[0]) + step) for start, end in runs for step in range(end - start)]
+    return len(first) <= _MOST_FILES and 2 * len(first) <= len(values) + 1 and list(values) == counted
 
 
 def _refuse_without_users(rows: FirstRows, chosen: Mapping[str, str], label: Feedback | None) -> None:

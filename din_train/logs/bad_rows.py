@@ -54,3 +54,5 @@ class BadRows:
             report.lines = before + row + 1
             rejects.add(int(chunk.lines[row]), self._reasons[self._of_rows[row]], chunk.show(row))
         report.lines = before + len(self._of_rows)
+        if len(chunk.lines):
+            rejects.count_records(chunk.lines, np.fromiter(chunk.broken, np.int64, len(chunk.broken)))

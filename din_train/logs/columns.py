@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from din_train.config.column_roles import ROLES
+from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.logs.expressions import describe_type_problem
+from din_train.logs.log import FileReport
 from din_train.printable import make_printable
 
 if TYPE_CHECKING:
@@ -63,6 +65,15 @@ def resolve_columns(wanted: Mapping[str, str | int], file: "RowFile") -> dict[st
     by_name = {key: column for key, column in wanted.items() if isinstance(column, str)}
     places = find_columns(by_name, names, file.path, file.form) if by_name else {}
     return {key: positions[key] if key in positions else names[places[key]] for key in wanted}
+
+
+def note_doubtful_header(
+    report: FileReport, columns: Iterable[str | int], file: "RowFile", format: FormatConfig | None
+) -> None:
+    """Note what a text's first line is taken for, if nothing but its looks says that it is a header."""
+    is_said = format is not None and format.header is not None
+    if file.dialect is not None and file.has_header and not is_said and all(isinstance(each, int) for each in columns):
+        report.note(f"first line taken for a header ({_show_all(file.schema.names)}), see data.format.header", 1)
 
 
 def check_types(kinds: Iterable[tuple[str, str, str]], file: "RowFile") -> None:

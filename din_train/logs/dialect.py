@@ -33,6 +33,7 @@ _END_BLANKS = re.compile(r" +(?=\r?$)", re.MULTILINE)
 MAX_RECORD_LINES = 1000
 
 _NUMBER_OR_TIME = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
+_NO_VALUES = ("null", "none", "nan", "na", "n/a", "\\n")
 _MULTIBYTE_LETTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 # In Western text: one or two accented letters beside a plain one; and the dashes, dots and quotes of Windows.
 _ACCENTED = rb"[\xc0-\xd6\xd8-\xdd\xdf-\xf6\xf8-\xfd]{1,2}"
@@ -359,9 +360,10 @@ def _count_fields(reader: RecordReader, place: int, stop: int) -> tuple[int, int
 
 
 def _is_row(names: Sequence[str], lines: Sequence[bytes], dialect: Dialect) -> bool:
-    """Whether a first line is a row like those below it: numbers and times wherever all of them have one.
+    """Whether a first line is a row like those below it: no name wherever all of them have a number or a time.
 
-    An only line is a row if it has a number or a time at all.
+    A cell is no name if it is a number, a time or nothing, or has no letter, as a history may have. One of them is a
+    number or a time. An only line is a row if it has a number or a time at all.
     """
     places = [str(place) for place in range(len(names) + 1)]
     if list(names) in (places[:-1], places[1:]):  # as pandas names columns without names
@@ -372,7 +374,12 @@ def _is_row(names: Sequence[str], lines: Sequence[bytes], dialect: Dialect) -> b
     columns = [[value for value in column if value] for column in zip(*rows, strict=True)]
     typed = [all(map(_NUMBER_OR_TIME.fullmatch, column)) and bool(column) for column in columns]
     first = [name for name, is_typed in zip(names, typed, strict=False) if is_typed]
-    return bool(first) and all(map(_NUMBER_OR_TIME.fullmatch, first))
+    return any(map(_NUMBER_OR_TIME.fullmatch, first)) and not any(map(_is_name, first))
+
+
+def _is_name(cell: str) -> bool:
+    is_value = cell.lower() in _NO_VALUES or _NUMBER_OR_TIME.fullmatch(cell) is not None
+    return not is_value and any(map(str.isalpha, cell))
 
 
 def _read_rows(lines: Sequence[bytes], dialect: Dialect) -> Iterator[list[str]]:

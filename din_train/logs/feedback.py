@@ -189,7 +189,8 @@ def _describe(name: str, texts: Sequence[str]) -> Feedback | None:
             denied := {found[1] for each in lower if (found := _NEGATION.fullmatch(each))} & lower
         ):
             return _describe_label(name, texts, counts, denied)
-        codes = next((each for each in _CODES if counts.keys() <= each[0]), None)
+        usual, _count = counts.most_common(1)[0]  # a click, if the numbers are of one of these orders
+        codes = next((each for each in _CODES if counts.keys() <= each[0] and usual == min(each[0])), None)
         if _EVENT_NAME.search(plain) and codes is not None:
             return Feedback(name, "events", _list_counts(counts) + missing, click=[min(codes[0])], note=codes[1])
         click, impression, known = _sort_types([each for each, _ in counts.most_common()])

@@ -225,7 +225,8 @@ def _take_rows(
     """
     try:
         record = parse_json_object(text, outer)
-        rows = [record] if rows_key is None else record.get(rows_key) or []
+        rows = [record] if rows_key is None else record.get(rows_key)
+        rows = [] if rows is None else rows
         if not isinstance(rows, list):
             raise BadLine(f"{rows_key} not a list")
     except BadLine as bad:

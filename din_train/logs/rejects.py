@@ -9,7 +9,9 @@ import math
 import os
 from typing import BinaryIO, get_args
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from din_train.config import DataConfig
 from din_train.config.file_formats import Encoding
@@ -72,6 +74,19 @@ class Rejects:
         self._file = os.fsencode(str(report.path)).decode(errors="replace")
         self._total = 0
         self._first = ""
+        self._records = self._broken_records = self._last_line = 0
+
+    def count_records(self, lines: NDArray[np.int64], broken: NDArray[np.int64]) -> None:
+        """Count lines of which each may be several rows, and those of them that are lost as a whole.
+
+        Args:
+            lines: [rows] the line of each row of a chunk. broken: the places of rows that could not be read.
+        """
+        begins = np.append(lines[0] != self._last_line, lines[1:] != lines[:-1])
+        is_whole = begins & np.append(begins[1:], True)
+        self._records += int(begins.sum())
+        self._broken_records += int(is_whole[broken].sum())
+        self._last_line = int(lines[-1])
 
     def add(self, line: int, reason: str, text: bytes | str) -> None:
         """Reject a line; `report.lines` already counts it.
@@ -119,6 +134,13 @@ class Rejects:
                 f"{self.report.path}: {self._total:,} of {lines:,} lines cannot be read ({self._counts()}), more than "
                 f"the {allowed:,} that data.max_bad_share = {share:g} allows; first bad line {self._first}; "
                 f"{self._advice()}{', or raise data.max_bad_share' if self._may_raise() else ''}"
+            )
+        broken, records = self._broken_records, self._records
+        if broken > count_allowed(share, records):  # each is one bad row, but stands for the rows of a line
+            raise DataError(
+                f"{self.report.path}: {broken:,} of {records:,} objects cannot be read ({self._counts()}), whose rows "
+                f"are lost, more than the {count_allowed(share, records):,} that data.max_bad_share = {share:g} "
+                f"allows; first bad line {self._first}; {self._advice()}, or raise data.max_bad_share"
             )
 
     def _check_units(self, allowed: float) -> None:

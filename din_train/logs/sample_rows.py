@@ -22,7 +22,7 @@ from din_train.config.data import TIME_FIELDS
 from din_train.config.file_formats import Column
 from din_train.config.rows import SequenceConfig
 from din_train.logs.bad_rows import BadRows
-from din_train.logs.columns import check_roles_differ, check_types, resolve_columns
+from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_writer import list_numbers
 from din_train.logs.expressions import (
@@ -224,6 +224,8 @@ class _Reader:
         path, report = rejects.report.path, rejects.report
         file = open_row_file(path, self._data.format)
         roles, sequences = self._resolve(file)
+        columns = (self.layout.columns.user, self.layout.columns.item or self.layout.impressions)
+        note_doubtful_header(report, [each for each in columns if each is not None], file, self._data.format)
         before = self._rows_written
         separators = Separators(sequences[0].form.separator, roles.get("item", "item"))
         wanted = [*roles.values(), *(name for each in sequences for names in each.columns.values() for name in names)]

@@ -153,7 +153,7 @@ def take_distinct(column: Any, nulls: NullValues) -> tuple[Any, Reasons]:
     texts, reasons = take_field(distinct.dictionary, nulls)
     reasons = {reason: _look_up(distinct, mask) for reason, mask in reasons.items()}
     places = pa.array(np.arange(len(texts), dtype=np.int32), mask=find_nulls(texts))
-    if pa.types.is_floating(column.type):  # 0.0 and -0.0 are one text
+    if pa.types.is_floating(column.type) or column is distinct:  # 0.0 and -0.0 are one text; a dictionary may repeat
         again = texts.dictionary_encode()
         places, texts = again.indices, again.dictionary
     return pa.DictionaryArray.from_arrays(places.take(distinct.indices), texts), reasons

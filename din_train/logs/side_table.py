@@ -15,7 +15,7 @@ from din_train.config.column_roles import ROLES
 from din_train.config.file_formats import Column, SideTableConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
-from din_train.logs.columns import check_types, has_column, resolve_columns
+from din_train.logs.columns import check_types, has_column, note_doubtful_header, resolve_columns
 from din_train.logs.expressions import take_field, take_ids, take_list
 from din_train.logs.log import Progress, field_column
 from din_train.logs.rejects import Rejects
@@ -82,6 +82,7 @@ def read_side_table(
     report, nulls = rejects.report, rejects.nulls
     file = open_row_file(report.path, side.format)
     columns = resolve_columns(wanted, file)
+    note_doubtful_header(report, wanted.values(), file, side.format)
     kinds = ["id", *("field" if separator is None else "list" for separator in separators)]
     check_types(((place, kind, name) for (place, name), kind in zip(columns.items(), kinds, strict=True)), file)
     id_column, *names = columns.values()

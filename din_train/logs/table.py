@@ -20,7 +20,7 @@ from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.config.file_formats import Column, FormatConfig
 from din_train.errors import DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
-from din_train.logs.columns import check_roles_differ, check_types, resolve_columns
+from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
 from din_train.logs.event_writer import EventWriter
@@ -185,6 +185,8 @@ class _EventReader:
         report = rejects.report
         file = open_row_file(report.path, self._source.format)
         names = self._resolve(file)
+        given = [column for _, column in self._source.name_columns().values()]
+        note_doubtful_header(report, given, file, self._source.format)
         for chunk in file.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(names.values()))):
             bad = BadRows(chunk)
             columns, wanted = self._type_rows(chunk, names, bad, report)

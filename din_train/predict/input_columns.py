@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS
+from din_train.config.file_formats import FormatConfig
 from din_train.config.rows import SequenceConfig
 from din_train.errors import ConfigError, DataError
 from din_train.logs.columns import find_columns
 from din_train.logs.expressions import describe_type_problem
 from din_train.logs.history_text import HistoryFormat
-from din_train.logs.row_files import RowFile
+from din_train.logs.json_rows import list_of
+from din_train.logs.row_files import RowFile, open_row_file
 from din_train.logs.sample_rows import describe_rows
 from din_train.logs.sequences import SequenceReader, find_sequence_columns
+from din_train.printable import make_printable
 
 ROLES = ("user", "item", "history", "timestamp", "event", "category")
 NEEDED = ("user", "item")
@@ -36,6 +40,8 @@ class InputColumns:
     item_fields: item field, the category among them -> column, of items that the data set does not know.
     history_reader: reads the histories as the run's rows have them. times: how the log's times are.
     sequences: readers of the further sequences that the run's rows have; none if an event says them.
+    taken: all columns of the file that are kept. If some of those above are inside a list of objects, each of these
+        objects is a row, and its columns are among them in place of the list.
     """
 
     user: str
@@ -49,6 +55,41 @@ class InputColumns:
     history_reader: SequenceReader
     times: ColumnsConfig
     sequences: tuple[SequenceReader, ...]
+    taken: tuple[str, ...]
+
+
+def open_input(path: Path, format: FormatConfig | None) -> RowFile:
+    """Open a file to score: its text is written as the run's `data.format` says, the rest is told by its content."""
+    if format is not None and format.delimiter is not None:
+        file = open_row_file(path, format.model_copy(update={"delimiter": None}))
+        if file.dialect is None:  # JSON; what has a delimiter is none
+            return file
+    return open_row_file(path, format)
+
+
+def doubt_header(file: RowFile, data: DataConfig, given: Mapping[str, str]) -> str | None:
+    """What is unsure of a file's first line; None if a name tells that it is a header, or the run's log has it so."""
+    if file.dialect is None:
+        return None
+    columns = describe_rows(data).columns if data.holds_histories else data.columns
+    header = None if data.format is None else data.format.header
+    if header is None and file.has_header:
+        if columns is None or any(role in given or isinstance(getattr(columns, role), str) for role in NEEDED):
+            return None
+        names = ", ".join(map(make_printable, file.schema.names))
+        return (
+            f"{file.path}: its first line is taken for a header, {names}, and is not scored; if it is a row, give "
+            "--set data.format.header=false"
+        )
+    if (
+        header is False
+        and open_input(file.path, FormatConfig(**{**dict(data.format or ()), "header": None})).has_header
+    ):
+        return (
+            f"{file.path}: its first line may be a header, but is scored as a row, since data.format.header is false; "
+            "if it is one, give --set data.format.header=true"
+        )
+    return None
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:
@@ -90,11 +131,11 @@ def find_input_columns(
         layout = describe_rows(data)
         history = next(iter(layout.sequences.values()))
         given_columns = {"user": layout.columns.user, "item": layout.columns.item, "history": history.item}
-        given_columns |= {"timestamp": layout.columns.timestamp, "category": layout.columns.category}
+        given_columns |= {"timestamp": layout.columns.timestamp, "category": _find_category(layout.columns, data)}
         usual |= {role: _name_column(column, file) for role, column in given_columns.items() if column is not None}
     elif data.columns is not None:
         usual |= {role: _name_column(getattr(data.columns, role), file) for role in ("user", "item", "timestamp")}
-        usual["category"] = _name_column(data.columns.category, file) or "category"
+        usual["category"] = _name_column(_find_category(data.columns, data), file) or "category"
     if separator == "":
         raise ConfigError("--history-separator: received nothing, expected what joins the ids, such as '|' or ' '")
     names, has = {**usual, **given}, file.schema.names
@@ -119,6 +160,12 @@ def find_input_columns(
             f"(the history, {', '.join(each.name for each in sequences)}), which only a file has together; add the "
             "column, or name it with --columns history=..."
         )
+    for role in NEEDED:
+        if not names[role]:
+            raise ConfigError(
+                f"{file.path}: has no {role}: the run's log has it in a later column than the {len(has)} of this file "
+                f"(read as {file.form}); name its column with --columns {role}=..."
+            )
     try:
         places = find_columns(wanted, has, file.path, file.form)
     except DataError as error:
@@ -142,11 +189,37 @@ def find_input_columns(
         history_reader=_build_reader("history", history, of_history, data, separator),
         times=data.columns or ColumnsConfig(user=names["user"], item=names["item"]),
         sequences=sequences,
+        taken=(),
     )
+    columns = replace(columns, taken=_choose_taken(columns, file))
     problems = [*_find_time_problems(columns, names["timestamp"], file), *_find_type_problems(columns, file)]
     if problems:
         raise ConfigError(problems)
     return columns
+
+
+def _find_category(columns: ColumnsConfig, data: DataConfig) -> str | int | None:
+    """The log's column of the category; a position is one of `data.items` if there is such a file."""
+    return None if data.items is not None and isinstance(columns.category, int) else columns.category
+
+
+def _choose_taken(columns: InputColumns, file: RowFile) -> tuple[str, ...]:
+    """See `InputColumns.taken`.
+
+    Raises:
+        ConfigError: if columns of two lists of objects are used.
+    """
+    used = [columns.user, columns.item, columns.history, columns.timestamp, columns.event]
+    used += [*columns.context, *columns.item_fields.values()]
+    used += [name for each in (columns.history_reader, *columns.sequences) for name in each.columns["item"]]
+    inside = {each.name: list_of(each) for each in file.schema}
+    lists = sorted({name for column in used if column is not None and (name := inside.get(column)) is not None})
+    if len(lists) > 1:
+        raise ConfigError(
+            f"{file.path}: columns of several lists of objects are used ({', '.join(lists)}); name those of one, whose "
+            "objects are the rows"
+        )
+    return tuple(name for name, of in inside.items() if (of is None and name not in lists) or of in lists)
 
 
 def _build_reader(

@@ -364,7 +364,7 @@ class InputParser:
         for reason, mask in reasons.items():
             named = f"{reader.name} not UTF-8" if reason == INVALID_UTF8 else reason
             found.reasons[named] = found.reasons.get(named, np.zeros(len(mask), bool)) | mask
-        raw = lists["item"]
+        raw = Lists(flatten(lists["item"].values), lists["item"].lengths)
         ids = self._known["item"].find(raw.values)
         rows = np.repeat(np.arange(len(raw.lengths)), raw.lengths)
         unknown = np.bincount(rows[ids == UNKNOWN_ID], minlength=len(raw.lengths))

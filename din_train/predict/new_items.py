@@ -98,7 +98,7 @@ class NewItemReader:
         if name in self._finders:
             return self._finders[name].find(column)
         scale = self._data.manifest.field_values[name]
-        return standardize(column, scale.mean or 0.0, scale.standard_deviation or 1.0)
+        return standardize(column, scale.mean or 0.0, scale.standard_deviation or 1.0, scale.style)
 
 
 def describe_items_file(data: PreparedData, names: Names, table: pa.Table) -> ItemsFile:

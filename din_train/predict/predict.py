@@ -4,7 +4,7 @@ file -> chunks of rows -> samples (`input_rows.py`) -> logits -> kept chunks (`u
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from din_train import terminal
-from din_train.config import Config
+from din_train.config import Config, DataConfig, load_config
 from din_train.dataset.names import read_names
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.training_rows import compute_positive_share
@@ -26,13 +26,15 @@ from din_train.files import check_can_be_folder, follow_links
 from din_train.logs.delta import hash_input, measure_input
 from din_train.logs.items_file import read_items_file
 from din_train.logs.rejects import count_allowed
-from din_train.logs.row_files import Chunk, RowFile, open_row_file
+from din_train.logs.row_files import Chunk, RowFile
 from din_train.predict.input_columns import (
     SCORE_COLUMNS,
     SEPARATOR,
     SEQUENCE,
     InputColumns,
+    doubt_header,
     find_input_columns,
+    open_input,
     parse_columns,
 )
 from din_train.predict.input_rows import InputParser, Match
@@ -82,7 +84,7 @@ def predict(
     Args:
         columns: `role=column` (see `parse_columns`).
         positive_share: see `compute_prior_shift`; None leaves the probabilities as trained.
-        overrides: see `open_run`.
+        overrides: see `open_run`; and keys of `data.format`, which say how the text of `source` is written.
         history_separator: see `find_input_columns`.
         allow_unmatched: roles of which no value needs to be known; `context` stands for every context field.
         items: a file that describes items that the data set does not know.
@@ -97,9 +99,12 @@ def predict(
     was_begun = unfinished_folder(output).exists()
     _check_output_path(output, source, overwrite=overwrite or was_begun)
     given = parse_columns(columns)
-    file = open_row_file(source)
+    of_file = [each for each in overrides if each.startswith("data.format.")]
+    overrides = [each for each in overrides if each not in of_file]
     run, trained_with = open_run_directory(run_dir, overrides)
-    found = find_input_columns(file, trained_with.data, given, history_separator)
+    asked = load_config(run.config_file, [*overrides, *of_file]).data if of_file else trained_with.data
+    file = open_input(source, asked.format)
+    found = _find_columns(file, asked, given, history_separator)
     opened = open_run(run.path, overrides)
     shift, training_share = 0.0, opened.calibration.positive_share
     if training_share is None:
@@ -108,6 +113,9 @@ def predict(
         _check_probabilities(opened)
         shift = compute_prior_shift(share=positive_share, training_share=training_share)
     _say_how_rows_are_scored(opened, found, training_share, positive_share)
+    doubt = doubt_header(file, asked, given)
+    if doubt is not None:
+        terminal.say(doubt)
     items_file = None if items is None else _read_items(items, opened)
     parser = InputParser(opened.data, found, opened.config.data.max_history_length, items_file)
     scorer = RowScorer(opened, file, parser, shift)
@@ -127,10 +135,29 @@ def predict(
             unfinished.remove_chunks()
             raise DataError(f"{source}: has changed while it was scored; run the command again")
         _check_bad_rows(file, summary, opened.config, unfinished.folder)
-        schema = add_score_columns(file.schema)
+        schema = add_score_columns(pa.schema([file.schema.field(name) for name in found.taken], file.schema.metadata))
         schema = schema.with_metadata({**(schema.metadata or {}), MADE_FROM: made_from})
         unfinished.publish(output, schema, chunks)
     _say_summary(output, summary)
+
+
+def _find_columns(
+    file: RowFile, data: DataConfig, given: Mapping[str, str], history_separator: str | None
+) -> InputColumns:
+    """Find the input columns; if some are missing, name the run's dialect, by which the file was read."""
+    try:
+        return find_input_columns(file, data, given, history_separator)
+    except ConfigError as error:
+        said = {} if data.format is None else data.format.model_dump(exclude_none=True)
+        if file.dialect is None or not said:
+            raise
+        shown = ", ".join(f"{key}: {value!r}" for key, value in said.items())
+        raise ConfigError(
+            [
+                *error.problems,
+                f"{file.path}: read as data.format says ({shown}); change that by --set data.format.KEY=...",
+            ]
+        ) from None
 
 
 def _read_items(path: Path, opened: OpenedRun) -> ItemsFile:
@@ -177,6 +204,7 @@ def _describe_request(
             *columns.history_reader.columns["item"][1:],
             *(name for each in columns.sequences for name in each.columns["item"]),
         ],
+        "dialect": None if file.dialect is None else asdict(file.dialect),
         "item_fields": dict(columns.item_fields),
         "history_lag": opened.config.data.history_lag,
         "history_separator": columns.history_reader.form.separator,
@@ -313,7 +341,7 @@ def _score_chunks(
     file, total, chunks, going_on = scorer.file, ChunkSummary(), 0, False
     try:
         with terminal.reading_progress(measure_input(file.path), "scoring") as progress:
-            for chunk in file.read_chunks(chunk_rows, progress):
+            for chunk in file.read_chunks(chunk_rows, progress, scorer.parser.columns.taken):
                 kept = _read_kept(unfinished, chunks)
                 if kept is not None:
                     total.add(kept)

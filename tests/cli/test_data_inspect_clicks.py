@@ -117,6 +117,7 @@ def test_types_of_events_are_clicks_and_impressions(
     [
         ([0, 0, 2, 3], "0", "0 click, 1 cart, 2 buy, 3 favourite (Tmall's order)"),
         ([1, 4, 1, 1], "1", "1 click, 2 favourite, 3 cart, 4 buy (Tianchi's order)"),
+        ([1, 2, 3, 1], "1", "1 click, 2 favourite, 3 cart, 4 buy (Tianchi's order)"),
     ],
 )
 def test_numbers_as_types_are_taken_in_the_order_of_published_logs(types: list[int], click: str, said: str) -> None:
@@ -129,6 +130,17 @@ def test_numbers_as_types_are_taken_in_the_order_of_published_logs(types: list[i
     assert (events.column, events.click, events.impression) == ("action_type", (click,), ())
     assert_rows(findings, ("kept", str(5 * types.count(int(click)))))
     assert f"# {click} {5 * types.count(int(click))}, " in Path("din-train.yaml").read_text()
+
+
+@pytest.mark.parametrize("types", [[4, 4, 4, 1, 2], [3, 0, 3, 2], [2, 3, 2, 3]])
+def test_numbers_whose_first_is_not_the_most_frequent_are_no_known_types(types: list[int]) -> None:
+    """No log has fewer clicks than purchases: the numbers are of another order, or of something else."""
+    write_columns("log.csv", action_type=types * 5)
+    findings, config = inspect("log.csv")
+    assert config.data.columns is not None
+    assert config.data.columns.events is None
+    (line,) = [line for line in findings.splitlines() if "column 'action_type' holds" in line]
+    assert "and is not used: all rows are taken as clicks" in line
 
 
 def test_types_whose_clicks_match_no_impression_are_clicks_alone() -> None:

@@ -30,6 +30,16 @@ def test_columns_that_number_the_rows_are_left_out_with_a_word() -> None:
     assert "it numbers the rows: '__index_level_0__'" in inspect("p")[0]
 
 
+def test_columns_that_number_the_rows_of_each_file_anew() -> None:
+    for part in range(3):
+        rows = [f"{n},u{(part + n) % 5},i{n},{1_600_000_000 + 50 * part + n},1" for n in range(20)]
+        write(f"log/{part}.csv", ",user,item,time,no", *rows)
+    findings, config = inspect("log")
+    assert "not used, since it numbers the rows: ''" in findings.splitlines()
+    assert config.data.columns is not None
+    assert config.data.columns.user == "user"
+
+
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
 def test_lists_that_grow_in_front_begin_with_the_newest(order: str) -> None:
     rows = []

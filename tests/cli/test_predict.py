@@ -166,6 +166,30 @@ def test_an_items_file_says_what_new_items_are(fitted: Workplace) -> None:
     assert missing.stderr.splitlines()[-1].startswith("error: nowhere.csv: ")
 
 
+def test_the_run_s_dialect_and_lists_of_objects(fitted: Workplace) -> None:
+    Path("new.jsonl").write_text(
+        '{"user": "u1", "item": "i1", "shown": [{"i": "i2"}, {"i": "i3"}]}\n{"user": "u2", "item": "i4", "shown": []}\n'
+    )
+    whole = predict(fitted, source="new.jsonl")
+    assert (whole.column_names[:3], whole.num_rows) == (["user", "item", "shown"], 2)
+    shown = predict(fitted, "--overwrite", "--columns", "item=shown.i", source="new.jsonl")
+    assert shown.select(["user", "item", "shown.i"]).to_pylist() == [
+        {"user": "u1", "item": "i1", "shown.i": "i2"},
+        {"user": "u1", "item": "i1", "shown.i": "i3"},
+    ]
+    Path("new.csv").write_text("u1,i1\nu2,i4\n")
+    command = ("predict", "--input", "new.csv", "--output", "other.parquet", "--columns", "user=1,item=2")
+    assert fitted.run(*command).exit_code == 2
+    result = fitted.run(*command, "--set", "data.format.header=false")
+    assert result.exit_code == 0, result.output
+    logits = pq.read_table("other.parquet")["logit"].to_pylist()
+    assert logits == pytest.approx(whole["logit"].to_pylist(), abs=1e-6)
+    result = fitted.run(
+        *command, "--overwrite", "--set", "data.format.header=false", "--set", "data.format.delimiter=;"
+    )
+    assert (result.exit_code, "read as data.format says (delimiter: ';', header: False)" in result.stderr) == (2, True)
+
+
 def test_the_corrected_mean_is_the_real_share(workplace: Workplace) -> None:
     """Impressions of which every click and one other in ten were kept for training; then all of them are scored."""
     random = np.random.default_rng(1)

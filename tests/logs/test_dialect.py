@@ -184,6 +184,12 @@ def test_utf_16_that_ends_inside_a_letter_is_a_bad_row(tmp_path: Path) -> None:
         ("b,y,1600000000\n", False),  # a part of one row
         ("b,2020-01-01 10:00\n", False),
         ("1,2,3\n", True),
+        ("1,10,\n2,11,5\n3,12,\n", False),  # histories that are mostly empty
+        ("1,10,3^4\n2,11,5\n3,12,\n", False),
+        ("1,10,[3; 4]\n2,11,5\n3,12,\n", False),
+        ("1,10,NULL\n2,11,5\n3,12,\n", False),
+        (",user,item\n0,5,6\n1,7,8\n", True),  # row names of pandas
+        ("item,0,1\n5,.1,.2\n6,.3,.4\n", True),
     ],
 )
 def test_header(tmp_path: Path, content: str, has_header: bool) -> None:

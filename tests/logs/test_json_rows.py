@@ -6,7 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from log_runner import Runner, lines
 
+from din_train.config import ColumnsConfig
 from din_train.errors import DataError
 from din_train.logs import lines as lines_module
 from din_train.logs.row_files import Chunk, open_row_file
@@ -94,6 +96,28 @@ def test_the_objects_of_a_list_are_rows_if_their_columns_are_wanted(tmp_path: Pa
     assert chunk.broken == {2: "events not a list", 4: "no object in events", 5: "events.tags not a list"}
     assert chunk.lines.tolist() == [1, 1, 3, 4, 4, 4]
     assert (chunk.show(1), chunk.show(2)) == (b'{"item":"b","tags":[]}', text.encode().split(b"\n")[2])
+
+
+@pytest.mark.parametrize("value", ["0", "false", '""', "{}"])
+def test_what_is_no_list_of_objects_is_bad_even_if_it_is_nothing(tmp_path: Path, value: str) -> None:
+    text = f'{{"u": 1, "e": [{{"i": 1}}]}}\n{{"u": 2, "e": {value}}}\n'
+    text += '{"u": 3, "e": null}\n{"u": 4}\n{"u": 5, "e": []}\n'
+    chunk = read(tmp_path / "log", text, "u", "e.i")
+    assert chunk.table.to_pylist() == [{"u": "1", "e.i": "1"}, {"u": None, "e.i": None}]
+    assert chunk.broken == {1: "e not a list"}
+
+
+def test_lost_objects_are_not_measured_by_the_rows_of_the_others(runner: Runner) -> None:
+    columns = ColumnsConfig(user="u", item="e.i", timestamp="e.t")
+    sessions = [{"u": u, "e": [{"i": n, "t": 1_600_000_000 + n} for n in range(20)]} for u in range(8)]
+    bad_event = {"u": 8, "e": [{"i": 1, "t": "x"}, {"i": 1, "t": 1_600_000_000}]}
+    got = runner.table(lines(*sessions, bad_event, "{"), columns, max_bad_share=0.1)
+    assert (got.report.lines, got.report.kept, got.report.rejected["not JSON"]) == (163, 161, 1)
+    with pytest.raises(DataError) as caught:  # 2 of 163 rows are bad, but 2 of 10 sessions are lost
+        runner.table(lines(*sessions, '{"u": 9, "e": [{"i"', "{"), columns, max_bad_share=0.1)
+    assert "2 of 10 objects cannot be read (not JSON: 2), whose rows are lost, more than the 1 that" in str(
+        caught.value
+    )
 
 
 def test_rows_are_those_of_one_list(tmp_path: Path) -> None:

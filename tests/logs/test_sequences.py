@@ -19,6 +19,8 @@ NULLS = frozenset({"NULL", "nan", "7"})
         pa.array(["a", None, "NULL", "", "a", "7", "a\0", "\u00e9"]),
         pa.array(["a", "b"]).slice(0, 0),
         pa.array(["b", None, "a"]).dictionary_encode(),
+        pa.DictionaryArray.from_arrays(pa.array([3, 1, None, 0, 2]), pa.array(["a", "NULL", None, "a"])),
+        pa.DictionaryArray.from_arrays(pa.array([1, 0, 1]), pa.array([0.0, -0.0])),
         pa.array([b"a", b"\xff", None, b"\xff", b"\xef\xbf\xbd", b""]),
         pa.array([b"ab", b"\xff\xff"], pa.binary(2)),
         pa.array([3, None, 7, 3], pa.int64()),

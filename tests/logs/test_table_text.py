@@ -165,6 +165,18 @@ def test_a_column_given_twice(runner: Runner) -> None:
     assert runner.table(b"user,x,item,x,time,category\nu,,i,,5,A\n").events == [("u", "i", 5, "A", 0)]
 
 
+def test_what_a_first_line_is_taken_for_is_noted_if_no_name_tells(runner: Runner) -> None:
+    columns = ColumnsConfig(user=1, item=2, timestamp="file-order")
+    got = runner.table(b"u,i\nv,j\nw,j\n", columns)
+    assert [event[:2] for event in got.events] == [("v", "j"), ("w", "j")]
+    assert got.report.notes == {"first line taken for a header (u, i), see data.format.header": 1}
+    given = {"columns": columns.model_dump(exclude_none=True), "format": {"header": False}}
+    got = runner.source("table", events=b"u,i\nv,j\nw,j\n", **given)
+    assert (len(got.events), got.report.notes) == (3, {})
+    named = ColumnsConfig(user="u", item=2, timestamp="file-order")
+    assert runner.table(b"u,i\nv,j\nw,j\n", named).report.notes == {}
+
+
 def test_a_header_alone_is_no_log(runner: Runner) -> None:
     with pytest.raises(DataError, match="no event in its 0 lines; check that the file is whole, and check"):
         runner.table(TSV)

@@ -16,7 +16,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.errors import ConfigError
 from din_train.logs.row_files import open_row_file
-from din_train.predict.input_columns import find_input_columns, parse_columns
+from din_train.predict.input_columns import doubt_header, find_input_columns, open_input, parse_columns
 from din_train.predict.input_rows import InputParser, InputRows
 
 DAY = 86_400
@@ -36,10 +36,11 @@ def parse(
         path.write_text(rows)
     else:
         pq.write_table(rows, path)
-    file = open_row_file(path)
-    found = find_input_columns(file, make_config(folder, **(changes or {})).data, parse_columns(columns))
+    config = make_config(folder, **(changes or {})).data
+    file = open_input(path, config.format)
+    found = find_input_columns(file, config, parse_columns(columns))
     parser = InputParser(data, found, most)
-    (chunk,) = file.read_chunks(1_000, lambda _: None)
+    (chunk,) = file.read_chunks(1_000, lambda _: None, found.taken)
     return parser.parse(chunk)
 
 
@@ -303,6 +304,63 @@ def test_histories_and_further_sequences_are_read_as_those_of_the_run_s_rows(tmp
     assert parsed.matches["data.sequences.carts"] == (3, 1, "['a' 'b' 'x']")
 
 
+BY_POSITION = {"user": 1, "item": 2, "timestamp": "file-order"}
+
+
+def test_text_is_written_as_the_run_s_log_and_a_doubtful_first_line_is_said(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    rows = "ann;e,x\nbob;d,y\n"  # by its content between commas, with a header
+    known: dict[str, Any] = {"columns": BY_POSITION, "format": {"header": False, "delimiter": ";"}}
+    parsed = parse(data, tmp_path, rows.replace(",x", "").replace(",y", ""), changes={"data": known})
+    assert read_targets(data, parsed) == [("ann", "e"), ("bob", "d")]
+
+    def doubt(content: str, columns: Any, format: Any = None, **given: str) -> str:
+        (tmp_path / "rows").write_text(content)
+        config = make_config(tmp_path, data={"columns": columns, "format": format}).data
+        said = doubt_header(open_input(tmp_path / "rows", config.format), config, given)
+        return "" if said is None else said
+
+    text = rows.replace(";", "\t")
+    assert "its first line is taken for a header, ann, e,x, and is not scored" in doubt(text, BY_POSITION)
+    assert "--set data.format.header=false" in doubt(text, BY_POSITION)
+    assert doubt(text, BY_POSITION, user="ann") == ""  # a name is a header's
+    assert doubt("1,2,\n3,4,5\n", BY_POSITION) == ""  # no header
+    assert doubt("user,item\nu,i\n", {"user": "user", "item": "item", "timestamp": "file-order"}) == ""
+    assert "may be a header, but is scored as a row" in doubt("user,item\n1,2\n", BY_POSITION, {"header": False})
+    assert doubt("3,4\n1,2\n", BY_POSITION, {"header": False}) == ""
+    assert doubt("user,item\n1,2\n", BY_POSITION, {"header": True}) == ""
+
+
+def test_json_is_read_though_the_run_s_log_has_a_delimiter(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    changes = {"data": {"format": {"delimiter": "\t", "header": True}}}
+    parsed = parse(data, tmp_path, '{"user": "ann", "item": "e"}\n', changes=changes)
+    assert read_targets(data, parsed) == [("ann", "e")]
+
+
+def test_the_objects_of_a_list_are_rows_if_a_column_is_inside(tmp_path: Path) -> None:
+    data, _ = prepare_events(tmp_path, EVENTS)
+    rows = [
+        {"user": "ann", "shown": [{"item": "e"}, {"item": "a"}], "history": ["b", "c"], "tags": [{"x": 1}]},
+        {"user": "bob", "shown": [{"item": "d"}], "history": []},
+    ]
+    text = "\n".join(map(json.dumps, rows))
+    parsed = parse(data, tmp_path, text, "item=shown.item")
+    assert read_targets(data, parsed) == [("ann", "e"), ("ann", "a"), ("bob", "d")]
+    assert read_histories(data, parsed) == ["bc", "bc", ""]
+    with pytest.raises(ConfigError, match=r"columns of several lists of objects are used \(shown, tags\)"):
+        parse(data, tmp_path, text, "item=shown.item,category=tags.x")
+
+
+def test_a_category_by_position_is_one_of_the_items_file(tmp_path: Path) -> None:
+    (tmp_path / "items").write_text("e,c\n")
+    (tmp_path / "rows").write_text("ann,e,x\nbob,d,y\n")
+    columns = {**BY_POSITION, "category": 2}
+    data = make_config(tmp_path, data={"columns": columns, "items": str(tmp_path / "items")}).data
+    found = find_input_columns(open_row_file(tmp_path / "rows"), data, {})
+    assert (found.user, found.item, dict(found.item_fields)) == ("ann", "e", {})
+
+
 @pytest.mark.parametrize(
     ("header", "columns", "changes", "expected"),
     [
@@ -319,6 +377,12 @@ def test_histories_and_further_sequences_are_read_as_those_of_the_run_s_rows(tmp
         ("user,item,logit", (), {}, "has a column 'logit' already"),
         ("user,item", ("users=u",), {}, "expected ROLE=COLUMN with a role of user, item, history, timestamp"),
         ("user,item", ("user=",), {}, "expected ROLE=COLUMN"),
+        (
+            "a,b",
+            (),
+            {"data": {"columns": {"user": 1, "item": 3, "timestamp": 2}}},
+            "has no item: the run's log has it in",
+        ),
     ],
 )
 def test_wrong_columns(

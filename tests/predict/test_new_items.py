@@ -78,6 +78,24 @@ def parse(
     return InputParser(data, found, 100, items_file).parse(chunk)
 
 
+def test_numbers_of_new_items_are_written_as_the_log_s_whatever_else_the_rows_have(tmp_path: Path) -> None:
+    places = [HEADER.index(name) for name in ("price", "level")]
+    rows = [[f"{value},5" if place in places else value for place, value in enumerate(row)] for row in ROWS]
+    write_table(tmp_path / "log.tsv", HEADER, rows)  # 1.5, 2.5, ...
+    prepare_data(make_config(tmp_path, data=LOG), force=False, progress=lambda _: None)
+    data = open_store(tmp_path / "prepared")
+    prices, nothing = {"price": ["9,999", "9.5"], "level": ["1,999", "€9"]}, pa.array([None, None], pa.string())
+    table = pa.table({"user": ["u", "u"], "item": ["n", "m"], "tags": nothing, **prices})
+    scale = data.manifest.field_values["price"]
+    alone, together = parse(data, tmp_path, table.slice(0, 1)).new_items, parse(data, tmp_path, table).new_items
+    assert alone is not None
+    assert together is not None
+    expected = (9.999 - (scale.mean or 0)) / (scale.standard_deviation or 1)
+    assert alone.fields["price"].tolist() == [pytest.approx([expected, 0])]
+    assert together.fields["price"].tolist() == [pytest.approx([expected, 0]), [0, 1]]
+    assert (alone.fields["level"].tolist(), together.fields["level"].tolist()) == ([2], [2, 1])
+
+
 def find_ids(data: PreparedData, field: str) -> dict[str | None, int]:
     return {value: each for each, value in read_values(data, field).items()}
 
