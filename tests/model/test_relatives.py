@@ -19,10 +19,10 @@ from din_train.model.bst import BST
 from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
 from din_train.model.dien import DIEN, GRU, find_other_behaviours
+from din_train.model.losses import LogLoss
 from din_train.model.position_embedding import PositionEmbedding
 from din_train.model.positions import FlatPositions, PaddedPositions
 from din_train.model.tin import TIN
-from din_train.training.trainer import LogLoss
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
