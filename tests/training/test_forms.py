@@ -127,7 +127,8 @@ def test_the_loss_of_an_epoch_is_its_samples_mean_whatever_the_groups(tmp_path: 
         inputs |= {name: inputs[name][row] for name in ("history_item_ids", "history_length")}
         for start in range(0, len(labels), GROUP_ROWS):
             group = {name: values[start : start + GROUP_ROWS] for name, values in inputs.items()}
-            losses.append(LogLoss(reduction="sum")(labels[start : start + GROUP_ROWS], model(group, training=True)))
+            of_group = labels[start : start + GROUP_ROWS]
+            losses.append(LogLoss().sum_terms(of_group, model(group, training=True), tf.range(len(of_group))))
     history = model.fit(batches.to_dataset(), shuffle=False, verbose=0).history
     assert history["loss"] == pytest.approx([sum(map(float, losses)) / len(samples)], rel=1e-5)
     means = np.array(losses) / [GROUP_ROWS, first - GROUP_ROWS, 2]
