@@ -41,7 +41,7 @@ WHOLE: dict[str, Any] = {
         "checkpoint_steps": 5,
         "steps_per_execution": 2,
         "refit": True,
-        "optimizer": {"learning_rate": 0.05, "schedule": {"name": "plateau", "factor": 0.5, "patience": 1}},
+        "optimizer": {"learning_rate": 0.2, "schedule": {"name": "plateau", "factor": 0.5, "patience": 1}},
         "early_stopping": {"metric": "logloss", "patience": 2},
     },
 }
