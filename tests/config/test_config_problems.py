@@ -84,8 +84,9 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         (
             "model.mpl.dropout=0.1",
             "model.mpl: unknown key, did you mean 'mlp'? expected one of name, item_embedding_size, "
-            "category_embedding_size, field_embedding_size, behaviour_fields, min_item_count, user_candidate_product, "
-            "item_bias, pooling, cross_buckets, local_activation_unit, interest, mlp",
+            "category_embedding_size, field_embedding_size, embedding_initializer, behaviour_fields, min_item_count, "
+            "user_candidate_product, item_bias, pooling, cross_buckets, num_positions, search, local_activation_unit, "
+            "dien, bst, interest, mlp",
         ),
         (
             "vocabulary.epochs=1",
