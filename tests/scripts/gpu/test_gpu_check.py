@@ -117,8 +117,11 @@ def test_a_wrong_unit_fails_the_checks(script: ModuleType, tmp_path: Path, monke
     """One that is wrong by a thousandth in both forms: they agree with each other, not with the textbook."""
     call = LocalActivationUnit.call
 
-    def scale(self: Any, *inputs: Any, **options: Any) -> Any:
-        return 1.001 * call(self, *inputs, **options)
+    def scale(
+        self: Any, candidate: Any, behaviours: Any, positions: Any, to_pairs: Any = None, of_pairs: Any = None,
+        training: bool = False,
+    ) -> Any:  # fmt: skip
+        return 1.001 * call(self, candidate, behaviours, positions, to_pairs, of_pairs, training)
 
     monkeypatch.setattr(LocalActivationUnit, "call", scale)
     monkeypatch.setattr(script, "QUICK", replace(script.QUICK, lengths=("B=1",)))
