@@ -10,6 +10,7 @@ from rich.console import Console
 
 from din_train.dataset.manifest import Manifest
 from din_train.dataset.matching import FieldValues, Join
+from din_train.dataset.numbers import NumberStyle
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.time_range import Moments
@@ -96,7 +97,7 @@ def test_values_that_are_no_numbers_are_counted_with_an_example(tmp_path: Path) 
     rows = [[*row[:4], "$5.00 - $9.99" if row[1] == "i3" else "" if row[1] == "i4" else f"${row[4]}"] for row in ROWS]
     manifest = prepare(tmp_path, rows, data={**NUMERIC, "max_unread_share": 0.2})
     assert manifest.field_values["price"] == FieldValues(
-        kind="items", size=9, missing=1, unread=1, example="$5.00 - $9.99"
+        kind="items", size=9, missing=1, unread=1, example="$5.00 - $9.99", style=NumberStyle(".", "$")
     )
     assert "price: cannot be read, such as '$5.00 - $9.99' │ 1 of 8" in show(manifest)
     rows = [[*row[:4], "cheap" if row[1] in ("i3", "i5") else row[4]] for row in ROWS]
