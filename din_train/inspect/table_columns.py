@@ -45,7 +45,7 @@ NEEDED = ("user", "item", "timestamp")
 _MEASURE = re.compile(r"time|duration|dwell|price|amount|count|quantity|qty|score|rank|position|(?:^|_)(?:age|lat|lon)")
 _LIST_FIELD = re.compile(r"genre|categor|tag|topic|keyword|class|feat|token")
 _ROW_NUMBERS = ("", "index", "unnamed0", "indexlevel0", "id", "rowid", "rownames", "rownumber", "row", "x", "no")
-_MANY = 10  # columns
+_MANY = 10  # columns, or values of a scale
 _MOST_FILES = 8  # of which the first rows are looked at together
 _LONGEST_ID = 64
 _LEAST_USUAL = 0.02
@@ -116,9 +116,10 @@ def _count_up(values: Sequence[str]) -> bool:
     if not values or values[0] not in ("0", "1"):
         return False
     first = [place for place, value in enumerate(values) if value == values[0]]
-    runs = pairwise([*first, len(values)])
-    counted = [str(int(values[0]) + step) for start, end in runs for step in range(end - start)]
-    return len(first) <= _MOST_FILES and 2 * len(first) <= len(values) + 1 and list(values) == counted
+    sizes = [end - start for start, end in pairwise([*first, len(values)])]
+    counted = [str(int(values[0]) + step) for size in sizes for step in range(size)]
+    is_scale = len(first) > 1 and min(sizes[:-1]) <= _MANY  # ratings, whose values happen to stand in order
+    return len(first) <= _MOST_FILES and not is_scale and list(values) == counted
 
 
 def _refuse_without_users(rows: FirstRows, chosen: Mapping[str, str], label: Feedback | None) -> None:
