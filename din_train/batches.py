@@ -135,10 +135,7 @@ def build_batch(
         shared: whether consecutive rows with equal histories share one; otherwise each row has its own (B = M).
         search: of a model that has one.
     """
-    found: Inputs = {}
-    if search is not None:
-        samples, rows = samples.take(rows), np.arange(len(rows))
-        found, samples = read_searched(search, samples, rows, behaviour_fields), search.keep_recent(samples)
+    samples, rows, found = _search(search, samples, rows, behaviour_fields)
     history_row = number_histories(samples, rows, behaviour_fields) if shared else np.arange(len(rows))
     first_rows = rows[_find_firsts(history_row)]
     histories = read_histories(data, samples, first_rows, behaviour_fields)
@@ -215,8 +212,23 @@ def read_searched(
     return {"length": length, **_read_events(search.data, samples, rows, length, events, behaviour_fields)}
 
 
+def _search(
+    search: CategorySearch | None, samples: Samples, rows: NDArray[np.int64], behaviour_fields: Sequence[str]
+) -> tuple[Samples, NDArray[np.int64], Inputs]:
+    """Find behaviours for the rows, whose histories are then the recent ones; without a search all is as it was.
+
+    Returns:
+        samples and their rows; and what `read_searched` gives, nothing without a search.
+    """
+    if search is None:
+        return samples, rows, {}
+    samples, rows = samples.take(rows), np.arange(len(rows))
+    found = read_searched(search, samples, rows, behaviour_fields)
+    return search.keep_recent(samples), rows, found
+
+
 def _build_searched(found: Inputs) -> Inputs:
-    """The inputs of what `read_searched` gives; none of nothing."""
+    """The inputs of what `_search` has found; none of nothing."""
     return {
         f"{SEARCHED}_{name}": ids if name == "length" else _pad(ids, found["length"]) for name, ids in found.items()
     }
@@ -522,20 +534,15 @@ class TrainingBatches:
 
     def _build_whole(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
         random = np.random.default_rng([self._seed, epoch, step])
-        samples, found = self._samples, {}
-        if self.search is not None:
-            samples, rows = samples.take(rows), np.arange(len(rows))
-            found = {SEARCHED: read_searched(self.search, samples, rows, self._behaviour_fields)}
-            samples = self.search.keep_recent(samples)
+        samples, rows, found = _search(self.search, self._samples, rows, self._behaviour_fields)
         targets = samples.target_item_ids[rows]
         history_row = lists - lists[0]
         first_rows = rows[_find_firsts(history_row)]
         histories = read_histories(self._data, samples, first_rows, self._behaviour_fields)
-        sequences = {**histories, **found}
-        for item_ids in (targets, *(each["item_ids"] for each in sequences.values())):
+        for item_ids in (targets, *(each["item_ids"] for each in (*histories.values(), found) if each)):
             _hide_ids(item_ids, self._unknown_rate, random)
         inputs = _build_inputs(samples, rows, targets, first_rows, history_row, histories, self._max_history_length)
-        inputs |= _build_searched(found.get(SEARCHED, {}))
+        inputs |= _build_searched(found)
         labels, weights = samples.labels[rows].astype(np.float32), samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         return batch

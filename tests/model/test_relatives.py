@@ -93,11 +93,16 @@ def place(model: Any, q: Floats, k: Floats) -> tuple[Floats, Floats]:
     return q + table[0], k + table[[1 + each for each in places]]
 
 
-def test_tin_is_the_papers_formula(data: PreparedData) -> None:
-    model, inputs = build(data, "tin"), read(data)
-    assert isinstance(model, TIN)
+def compute(data: PreparedData, name: str) -> tuple[Any, Any, Floats, Floats, Floats]:
+    """A model and a batch; its weights [P] and the candidate's row of each; and the interests [M, E]."""
+    model, inputs = build(data, name), read(data)
     weights, rows = (each.numpy() for each in model.compute_activation_weights(inputs))
-    interest = pool(model, inputs)
+    return model, inputs, weights, rows, pool(model, inputs)
+
+
+def test_tin_is_the_papers_formula(data: PreparedData) -> None:
+    model, inputs, weights, rows, interest = compute(data, "tin")
+    assert isinstance(model, TIN)
     for row in ROWS:
         q, k = place(model, *embed(model, inputs, row))
         alpha = softmax(k @ q / np.sqrt(8))
@@ -121,10 +126,8 @@ def walk(gru: Any, x: Floats, attention: Floats | None = None) -> Floats:
 
 
 def test_dien_is_the_papers_formula(data: PreparedData) -> None:
-    model, inputs = build(data, "dien"), read(data)
+    model, inputs, weights, rows, interest = compute(data, "dien")
     assert isinstance(model, DIEN)
-    weights, rows = (each.numpy() for each in model.compute_activation_weights(inputs))
-    interest = pool(model, inputs)
     for row in ROWS:
         q, k = embed(model, inputs, row)
         states = walk(model.extraction, k)
@@ -199,10 +202,8 @@ def transform(block: Any, x: Floats) -> tuple[Floats, Floats]:
 
 
 def test_bst_is_the_papers_formula(data: PreparedData) -> None:
-    model, inputs = build(data, "bst"), read(data)
+    model, inputs, weights, rows, interest = compute(data, "bst")
     assert isinstance(model, BST)
-    weights, rows = (each.numpy() for each in model.compute_activation_weights(inputs))
-    interest = pool(model, inputs)
     for row in ROWS:
         q, k = place(model, *embed(model, inputs, row))
         x = np.concatenate([q[None], k])
