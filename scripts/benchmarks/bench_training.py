@@ -14,6 +14,7 @@ code is 0 whatever they are.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ def measure_best(rounds: int, what: str, folder: Path, prepared: Path, **task: A
     return max(results, key=lambda result: result["samples_per_second"])
 
 
-def measure_speed(folder: Path, prepared: Path, rounds: int) -> list[Figures]:
+def measure_speed(folder: Path, prepared: Path, rounds: int, batch_sizes: Sequence[int]) -> list[Figures]:
     """Training at each batch size with each optimiser: ours, the textbook's, the bound."""
     rows = []
-    for batch_size in BATCH_SIZES:
+    for batch_size in batch_sizes:
         bounds = [
             measure_best(rounds, "bound", folder, prepared, batch_size=batch_size, samples=50_000, threads=threads)
             for threads in ("ours", "tensorflow")
@@ -235,9 +236,17 @@ def say(line: str) -> None:
 @click.option("--folder", type=click.Path(path_type=Path), help="Where logs are made and kept; else they are not.")
 @click.option("--prepared", type=click.Path(path_type=Path, exists=True), help="A prepared data set to measure on.")
 @click.option("--parts", default=",".join(PARTS), show_default=True, help="What to measure.")
+@click.option("--batch-size", "batch_sizes", multiple=True, type=int, default=BATCH_SIZES, help="Of the part `speed`.")
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(1), help="Measurements of each row.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Where the figures go.")
-def main(folder: Path | None, prepared: Path | None, parts: str, rounds: int, json_path: Path | None) -> None:
+def main(
+    folder: Path | None,
+    prepared: Path | None,
+    parts: str,
+    batch_sizes: Sequence[int],
+    rounds: int,
+    json_path: Path | None,
+) -> None:
     """Measure the named parts and print them."""
     chosen = parts.split(",")
     for part in chosen:
@@ -252,7 +261,7 @@ def main(folder: Path | None, prepared: Path | None, parts: str, rounds: int, js
             data = prepared.resolve() if prepared else provide_data(work / "electronics", [])
             match part:
                 case "speed":
-                    figures[part] = measure_speed(work, data, rounds)
+                    figures[part] = measure_speed(work, data, rounds, batch_sizes)
                 case "sharing":
                     figures[part] = measure_sharing(work, data)
                 case "scoring":

@@ -205,7 +205,7 @@ def measure_textbook(task: Figures) -> Figures:
         samples,
         batch_size=config.training.batch_size,
         max_history_length=config.data.max_history_length,
-        unknown_rate=config.vocabulary.unknown_rate,
+        unknown_rate=0.0,  # hidden ids are negative, and only our embedding knows them
         seed=config.seed,
     )
     model = _build_textbook(config, data)
