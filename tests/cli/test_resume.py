@@ -288,7 +288,7 @@ def test_stopped_while_scoring_at_an_epochs_end(
     monkeypatch.setattr(fit, "score_samples", stop_at_the_second)
     stopped = workplace.fit("--resume")
     assert stopped.exit_code == 130, stopped.output
-    assert "runs/small: going on after epoch 0, step " in stopped.stderr
+    assert "runs/small: going on after epoch 1, step " in stopped.stderr
     assert "state saved in runs/small after epoch 2, step 15; go on with" in stopped.stderr.splitlines()[-1]
     result = workplace.fit("--resume")
     assert result.exit_code == 0, result.output
