@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 
 from din_train.report import attention
 
+# XLA's programs are compiled in a fraction of the time and run once or twice; TensorFlow reads this when it starts.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 SAVE_FIGURE, DRAW_ATTENTION = Figure.savefig, attention.draw_attention
 
 # Long ones, and files whose tests share a training: they begin first, so that no worker is left alone with one.

@@ -1,4 +1,4 @@
-"""The first command of the README: what `make quickstart` runs, on the shipped sample with the shipped config."""
+"""The first command of the README: what `make quickstart` runs, for three epochs of the shipped sample and config."""
 
 import re
 import shlex
@@ -38,7 +38,8 @@ def test_quickstart_trains_both_models_and_compares_them(checkout: Path) -> None
     recipe = subprocess.run(make, capture_output=True, text=True, check=True).stdout.splitlines()
     commands = [shlex.split(line)[1:] for line in recipe if line.startswith("din-train ")]
     assert [command[0] for command in commands] == ["fit", "fit", "compare"]
-    *_, compared = [run(command) for command in commands]
+    fewer = ["--set", "training.epochs=3"]  # of up to 20, of which early stopping takes 7 and 11
+    *_, compared = [run(command + (fewer if command[0] == "fit" else [])) for command in commands]
     assert (checkout / "runs/latest").resolve().name == "sample"
     base, din = (
         orjson.loads((checkout / "runs" / name / "metrics.json").read_bytes()) for name in ("sample-base", "sample")
@@ -46,5 +47,5 @@ def test_quickstart_trains_both_models_and_compares_them(checkout: Path) -> None
     for name, metrics in (("sample-base", base), ("sample", din)):
         assert (metrics["num_samples"], metrics["num_positives"]) == (22_000, 2_000)
         assert re.search(rf"runs/{name} .*{metrics['auc']:.6f} .*{metrics['gauc']:.6f}", compared.stdout)
-    assert din["gauc"] - base["gauc"] >= 0.01  # it is 0.07
+    assert din["gauc"] - base["gauc"] >= 0.01  # it is about 0.06
     assert any("runs/sample" in line and "runs/latest" in line for line in recipe)

@@ -15,7 +15,7 @@ from din_train.errors import DamagedError, RunError
 from din_train.evaluation.scores import read_scores
 from din_train.report.attention import read_examples
 from din_train.run_directory import RunDirectory
-from din_train.training.checkpoint import read_checkpoint
+from din_train.training.checkpoint import read_checkpoint, read_newest_state
 
 RUN = Path("runs/small")
 
@@ -195,11 +195,19 @@ def test_an_environment_that_is_damaged_stops_no_training(fitted: Workplace) -> 
     check(fitted, 0, command=("fit", "--config", "small.yaml", "--resume"))
 
 
-@pytest.mark.parametrize("record", ["[1]", '{"sha256": 5, "best_sha256": 5}', "[" * 100_000, "null"])
-def test_a_damaged_record_of_a_state_is_a_damaged_state(fitted: Workplace, record: str) -> None:
+def test_a_damaged_record_of_a_state_is_a_damaged_state(fitted: Workplace) -> None:
     (RUN / "metrics.json").unlink()
-    newest = max((RUN / "checkpoints").glob("state-*.json"))
-    newest.write_text(record)
+    before, newest = sorted((RUN / "checkpoints").glob("state-*.json"))
+    contents = before.read_bytes()
+    for record in ("[1]", '{"sha256": 5, "best_sha256": 5}', "[" * 100_000, "null"):
+        before.write_text(record)
+        newest.write_text(record)
+        lines: list[str] = []
+        assert read_newest_state(RUN / "checkpoints", report=lines.append) is None
+        assert [line.partition(": damaged")[0] for line in lines] == [
+            str(each.with_suffix(".npz")) for each in (newest, before)
+        ]
+    before.write_bytes(contents)
     check(fitted, 0, f"{newest.with_suffix('.npz')}: damaged", command=("fit", "--config", "small.yaml", "--resume"))
 
 

@@ -70,7 +70,7 @@ def test_fit_leaves_a_run_directory(workplace: Workplace) -> None:
 
 
 def test_fit_in_a_new_process_says_its_own_lines_and_nothing_else(workplace: Workplace) -> None:
-    command = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml"]
+    command = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--set", "model.name=lr"]
     done = subprocess.run(command, cwd=workplace.folder, capture_output=True, text=True, check=True)
     expected = (
         r"prepared/small: prepared, because there was none",
@@ -111,7 +111,7 @@ def test_eval_prints_a_table_for_people(fitted: Workplace) -> None:
 
 def test_same_seed_same_bits(workplace: Workplace) -> None:
     for name in ("one", "two"):
-        workplace.fit("--set", f"name={name}", "--set", "model.mlp.dropout=0.2")
+        workplace.fit("--set", f"name={name}", "--set", "model.name=base", "--set", "model.mlp.dropout=0.2")
     assert workplace.read_json("runs/one/metrics.json") == workplace.read_json("runs/two/metrics.json")
     losses = [[each["loss"] for each in read_history(workplace, f"runs/{name}")] for name in ("one", "two")]
     assert losses[0] == losses[1]
@@ -120,7 +120,7 @@ def test_same_seed_same_bits(workplace: Workplace) -> None:
 def test_early_stopping_keeps_the_best_epochs_weights(workplace: Workplace) -> None:
     # A rate this high overfits 40 users within a few epochs.
     result = workplace.fit(
-        "--set", "training.epochs=60", "--set", "training.optimizer.learning_rate=0.05",
+        "--set", "model.name=base", "--set", "training.epochs=60", "--set", "training.optimizer.learning_rate=0.05",
         "--set", "training.early_stopping={metric: logloss, patience: 2}",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -235,7 +235,7 @@ def test_eval_refuses_another_data_set(fitted: Workplace) -> None:
 
 
 def test_compare_puts_runs_side_by_side(fitted: Workplace) -> None:
-    fitted.fit("--set", "model.name=base", "--set", "name=base")
+    fitted.fit("--set", "name=base", *QUICK)
     result = fitted.run("compare", "runs/base", "runs/small")
     assert result.exit_code == 0
     for name in ("base", "small"):

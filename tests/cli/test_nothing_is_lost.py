@@ -549,7 +549,8 @@ def test_predict_is_refused_while_another_process_writes_the_output(scored: tupl
 
 
 def test_a_killed_process_blocks_nobody(workplace: Workplace) -> None:
-    command = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--set", "training.epochs=100000"]
+    command = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--set", "model.name=lr"]
+    command += ["--set", "training.epochs=100000"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 100
         while not (RUN / "checkpoints/best.json").exists():

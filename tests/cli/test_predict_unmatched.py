@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from log_factory import write_table
-from workplace import EVENTS, Workplace
+from workplace import EVENTS, QUICK, Workplace
 
 START = 1_700_000_000
 HISTORIES = [[f"i{(n + k) % 97}" for k in range(n % 3 + 2)] for n in range(60)]
@@ -102,7 +102,7 @@ def test_times_and_context_values_of_another_kind(workplace: Workplace) -> None:
     rows = [[*event[:3], 45245 + event[3] // 90, ("phone", "desk")[event[3] % 2]] for event in EVENTS]
     write_table(workplace.folder / "log.tsv", ["user", "item", "category", "time", "device"], rows)
     workplace.write_config(data={"context_fields": ["device"]})
-    workplace.fit("--set", "training.epochs=1")
+    workplace.fit(*QUICK)
     write_rows(workplace, ["user", "item", "device"], [["u1", "i1", "Phone"], ["u1", "i2", ""], ["u1", "i2", "NULL"]])
     line = refused(workplace)
     assert "none of 1 values of the device is known: the file has 'Phone', " in line

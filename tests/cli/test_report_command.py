@@ -156,17 +156,17 @@ def test_the_command_as_one_would_type_it(arguments: list[str], command: str) ->
 
 
 def test_a_comparison_page(fitted: Workplace) -> None:
-    fitted.fit("--set", "model.name=base", "--set", "name=base")
-    result = fitted.run("compare", "runs/base", "runs/small", "--json", "--report", "pages/new/comparison.html")
+    fitted.fit("--set", "name=lr", *QUICK)
+    result = fitted.run("compare", "runs/lr", "runs/small", "--json", "--report", "pages/new/comparison.html")
     assert result.exit_code == 0
     compared = orjson.loads(result.stdout)
     page = Path("pages/new/comparison.html").read_text()
     assert [each.name for each in Path("pages/new").iterdir()] == ["comparison.html"]
     for difference in compared["differences"]:
         assert f"<li>{difference['sentence']}.</li>" in page
-    for name in ("base", "small"):
+    for name in ("lr", "small"):
         assert f"{fitted.read_json(f'runs/{name}/metrics.json')['gauc']:.6f}" in page
-    assert re.search(r"model\.name</th><td>base</td><td>din</td>", page)
-    refused = fitted.run("compare", "runs/base", "runs/small", "--report", "log.tsv/page.html")
+    assert re.search(r"model\.name</th><td>lr</td><td>din</td>", page)
+    refused = fitted.run("compare", "runs/lr", "runs/small", "--report", "log.tsv/page.html")
     assert refused.exit_code == 1
     assert "log.tsv is a file" in refused.stderr

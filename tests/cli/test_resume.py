@@ -1,7 +1,7 @@
 """A killed or stopped fit goes on with --resume and ends as one that was never stopped, bit for bit.
 
 A kill leaves the files as they are at that moment. So one uninterrupted run has its directory copied around every
-rename and append, and a resumed copy is what a resumed kill is; real kills of a real process come last.
+rename and append, and a resumed copy is what a resumed kill is; a real process is stopped and killed last.
 """
 
 import random
@@ -32,7 +32,7 @@ RUN = Path("runs/small")
 
 # 15 steps an epoch, 17 in the refit; dropout, fresh negatives, early stopping, a schedule: all that has a state.
 WHOLE: dict[str, Any] = {
-    "model": {"mlp": {"hidden_units": [8], "dropout": 0.2}},
+    "model": {"name": "base", "mlp": {"hidden_units": [8], "dropout": 0.2}},
     "negatives": {"resample": "epoch"},
     "training": {
         "epochs": 9,
@@ -184,17 +184,12 @@ def read_steps(run: Path) -> list[int]:
     return steps
 
 
+# Of files newer than the state that training goes on from: the best weights without their record; record and history.
 MOMENTS = [
-    "after state-inside.json",
-    "before history.jsonl",
-    "before checksums.json",
-    "after checksums.json",
     "before best.json",
-    "before replaced.weights.h5",
-    "after best.json",
+    "after history.jsonl",
     "after state-at-an-end.json",
     "after state-refit-inside.json",
-    "before state-refit-at-an-end.json",
     "after scores.test.parquet",
     "before report.html",
     "before metrics.json",
@@ -203,28 +198,33 @@ MOMENTS = [
 
 def test_every_kind_of_moment_is_tried(uninterrupted: Uninterrupted) -> None:
     of_every_run = {name for name in uninterrupted.moments if "latest" not in name}
-    same = {  # as far as resuming goes: nothing but a temporary file changes between these
-        "before state-inside.npz": "after state-inside.json",
-        "after state-inside.npz": "after state-inside.json",
-        "before state-inside.json": "after state-inside.json",
-        "after history.jsonl": "before history.jsonl",
-        "before state-at-an-end.npz": "after best.json",
-        "after state-at-an-end.npz": "after best.json",
-        "before state-at-an-end.json": "after best.json",
+    stopped, damaged = "stopped while scoring", "a damaged newest state"  # the other tests that resume a copy
+    same = {  # as far as resuming goes: nothing but a temporary file, or what the index expects, changes between these
+        "after state-inside.json": stopped,
+        "before state-inside.npz": stopped,
+        "after state-inside.npz": stopped,
+        "before state-inside.json": stopped,
+        "before replaced.weights.h5": stopped,
+        "after replaced.weights.h5": stopped,
+        "before best.weights.h5": stopped,
+        "before checksums.json": stopped,
+        "after best.weights.h5": "before best.json",
+        "after checksums.json": "before best.json",
+        "after best.json": "after history.jsonl",
+        "before history.jsonl": "after history.jsonl",
+        "before state-at-an-end.npz": "after history.jsonl",
+        "after state-at-an-end.npz": "after history.jsonl",
+        "before state-at-an-end.json": "after history.jsonl",
         "before state-refit-inside.npz": "after state-refit-inside.json",
         "after state-refit-inside.npz": "after state-refit-inside.json",
         "before state-refit-inside.json": "after state-refit-inside.json",
-        "before state-refit-at-an-end.npz": "before state-refit-at-an-end.json",
-        "after state-refit-at-an-end.npz": "before state-refit-at-an-end.json",
-        "before environment.json": "nothing",  # and again at the end, as the next line has it
-        "after environment.json": "before report.html",
+        "before state-refit-at-an-end.npz": damaged,
+        "after state-refit-at-an-end.npz": damaged,
+        "before state-refit-at-an-end.json": damaged,
         "after state-refit-at-an-end.json": "before scores.test.parquet",
         "before scores.test.parquet": "after state-refit-at-an-end.json",
-        "before attention.json": "after scores.test.parquet",
-        "after attention.json": "before report.html",
-        "before best.weights.h5": "before replaced.weights.h5",
-        "after best.weights.h5": "before best.json",
-        "after replaced.weights.h5": "before replaced.weights.h5",
+        "before environment.json": "nothing",  # and again at the end, as the next line has it
+        "after environment.json": "before report.html",
         "after report.html": "before metrics.json",
         "after metrics.json": "finished",
     }
@@ -275,7 +275,8 @@ def test_a_damaged_newest_state_is_reported_and_the_one_before_used(
 def test_stopped_while_scoring_at_an_epochs_end(
     uninterrupted: Uninterrupted, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The steps are done and only the epoch's end is left."""
+    """The steps are done and only the epoch's end is left; and before that, a kill within the first epoch."""
+    uninterrupted.lay(workplace.folder, uninterrupted.moments["after state-inside.json"][0])
     calls, score_samples = [], fit.score_samples
 
     def stop_at_the_second(*arguments: Any) -> Any:
@@ -285,8 +286,9 @@ def test_stopped_while_scoring_at_an_epochs_end(
         return score_samples(*arguments)
 
     monkeypatch.setattr(fit, "score_samples", stop_at_the_second)
-    stopped = workplace.fit()
-    assert stopped.exit_code == 130
+    stopped = workplace.fit("--resume")
+    assert stopped.exit_code == 130, stopped.output
+    assert "runs/small: going on after epoch 1, step " in stopped.stderr
     assert "state saved in runs/small after epoch 2, step 15; go on with" in stopped.stderr.splitlines()[-1]
     result = workplace.fit("--resume")
     assert result.exit_code == 0, result.output
@@ -308,35 +310,31 @@ def wait_for_states(process: subprocess.Popen[bytes], checkpoints: Path, pattern
         seen |= frozenset(checkpoints.glob(pattern))
 
 
-def test_a_real_process_killed_again_and_again(uninterrupted: Uninterrupted, workplace: Workplace) -> None:
-    """Also stopped by SIGTERM once, and going on by the command that the stopped one prints."""
+def test_a_real_process_stopped_and_killed(uninterrupted: Uninterrupted, workplace: Workplace) -> None:
+    """It goes on by the command that the stopped one prints."""
     errors, checkpoints = workplace.folder / "errors", workplace.folder / RUN / "checkpoints"
-    fit = ["fit", "--config", "small.yaml"]
     moments = random.SystemRandom()
-    lives = [
-        (fit, signal.SIGKILL, "state-?-*.json", moments.randint(1, 5)),
-        ([*fit, "--resume"], signal.SIGTERM, "state-?-*.json", moments.randint(1, 3)),
-        ([], signal.SIGKILL, "state-refit-*.json", moments.randint(1, 3)),
-    ]
-    resuming: list[str] = []
-    for arguments, number, pattern, states in lives:
-        with start_fit(arguments or resuming, errors) as process:
+
+    def start_and_end(arguments: list[str], number: signal.Signals, pattern: str, states: int) -> tuple[int, str]:
+        with start_fit(arguments, errors) as process:
             wait_for_states(process, checkpoints, pattern, states)
             time.sleep(moments.uniform(0, 0.03))
             process.send_signal(number)
             code = process.wait(timeout=90)
         last = (errors.read_text().splitlines() or [""])[-1]
         print(pattern, states, code, last)
-        if number == signal.SIGTERM:
-            assert code == 143
-            said = re.search(
-                r"training stopped by SIGTERM: state saved in runs/small after .*; go on with `(.*)`", last
-            )
-            assert said, last
-            command, *resuming = shlex.split(said[1])
-            assert command == "din-train"
-        else:
-            assert code == -number
+        return code, last
+
+    code, last = start_and_end(
+        ["fit", "--config", "small.yaml"], signal.SIGTERM, "state-?-*.json", moments.randint(1, 5)
+    )
+    assert code == 143
+    said = re.search(r"training stopped by SIGTERM: state saved in runs/small after .*; go on with `(.*)`", last)
+    assert said, last
+    command, *resuming = shlex.split(said[1])
+    assert command == "din-train"
+    code, last = start_and_end(resuming, signal.SIGKILL, "state-refit-*.json", moments.randint(1, 3))
+    assert code == -signal.SIGKILL
     result = workplace.run(*resuming)
     assert result.exit_code == 0, result.output
     assert "going on after epoch" in result.stderr

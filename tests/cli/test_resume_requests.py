@@ -174,7 +174,7 @@ def test_the_line_that_says_how_to_go_on_names_folder_and_seeds(
 def test_history_tensorboard_and_eval_of_a_refit(workplace: Workplace) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    workplace.fit("--set", "training.refit=true", "--set", "training.epochs=3")
+    workplace.fit("--set", "model.name=lr", "--set", "training.refit=true", "--set", "training.epochs=3")
     lines = (workplace.folder / "runs/small/history.jsonl").read_bytes().splitlines()
     history = [orjson.loads(line) for line in lines]
     for phase, folder in ((None, "train"), ("refit", "refit")):

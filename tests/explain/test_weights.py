@@ -173,16 +173,18 @@ def not_a_number(model: DIN, inputs: dict[str, Any]) -> tf.Tensor:
     return np.nan * DIN.compute_activation_weights(model, inputs)[0]
 
 
-@pytest.mark.parametrize("bug", [of_another_candidate, shifted, reversed_in_time, doubled, not_a_number])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_weights_that_are_not_the_scores_are_caught(
-    data: PreparedData, monkeypatch: pytest.MonkeyPatch, normalization: str, bug: Any
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch, normalization: str
 ) -> None:
     model, inputs = make_model(data, MODELS[normalization]), find_row(data, 12)
     explain(model, inputs)
-    monkeypatch.setattr(model, "compute_activation_weights", lambda inputs, _place: (bug(model, inputs), None))
-    with pytest.raises(RunError, match="they are not the weights behind the score"):
-        explain(model, inputs)
+    for bug in (of_another_candidate, shifted, reversed_in_time, doubled, not_a_number):
+        with monkeypatch.context() as patch:
+            wrong = bug(model, inputs)
+            patch.setattr(model, "compute_activation_weights", lambda _inputs, _place, wrong=wrong: (wrong, None))
+            with pytest.raises(RunError, match="they are not the weights behind the score"):
+                explain(model, inputs)
 
 
 def test_a_history_that_is_not_shortened_right_is_caught(data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:

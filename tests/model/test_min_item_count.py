@@ -124,7 +124,7 @@ def test_training_moves_no_rare_items_own_rows(model: RankingModel, data: Prepar
     tables = item_tables(model)
     assert len(tables) == {"lr": 2, "wide_deep": 4, "deepfm": 4}.get(model.name, 2)
     before = {path: table.numpy() for path, table in tables.items()}
-    model.compile(optimizer=build_optimizer(OptimizerConfig()), loss=LogLoss(), jit_compile=False)
+    model.compile(optimizer=build_optimizer(OptimizerConfig()), loss=LogLoss(), jit_compile=False, run_eagerly=True)
     samples = data.samples(Split.TRAIN, 100)
     inputs, labels = build_batch(data, samples, np.arange(len(samples)), 100)
     for _ in range(2):
