@@ -6,6 +6,7 @@ So the sum of terms and their number add up over the groups, replicas and steps 
 are whole, and the mean does not depend on the cut.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import tensorflow as tf
@@ -28,7 +29,19 @@ class RankingLoss(ABC):
 
 
 class LogLoss(RankingLoss):
-    """A row's term is w * (-y log p - (1 - y) log(1 - p)), p = sigmoid(logit): the paper's objective, equation 3."""
+    """A row's term is w * (-y log p - (1 - y) log(1 - p)), p = sigmoid(logit): the paper's objective, equation 3.
+
+    With a weight c of positives it is w * (-c y log q - (1 - y) log(1 - q)), q = sigmoid(logit + log c). Among rows of
+    which a share p is clicked, its minimum is where q = c p / (c p + 1 - p), so the logit is log(p / (1 - p)) as
+    without the weight: scores need no correction, wherever they are read. This is the logit adjustment of Menon et al.,
+    Long-tail Learning via Logit Adjustment, ICLR 2021, section 5, in a loss with weights.
+
+    Args:
+        positive_weight: c.
+    """
+
+    def __init__(self, positive_weight: float = 1.0) -> None:
+        self._positive_weight = positive_weight
 
     def count_terms(self, labels: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
         del lists
@@ -38,7 +51,11 @@ class LogLoss(RankingLoss):
         self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
     ) -> tf.Tensor:
         del lists
-        terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+        if self._positive_weight == 1:
+            terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+        else:
+            shifted = logits + math.log(self._positive_weight)
+            terms = tf.nn.weighted_cross_entropy_with_logits(labels, shifted, self._positive_weight)
         return tf.reduce_sum(terms if weights is None else weights * terms)
 
 
@@ -106,7 +123,8 @@ def _count_classes(labels: tf.Tensor, lists: tf.Tensor) -> tuple[tf.Tensor, tf.T
     return positives, tf.math.unsorted_segment_sum(tf.ones_like(labels), rows, size) - positives
 
 
-def build_loss(name: LossName) -> RankingLoss:
-    """The loss of a configured name."""
-    losses: dict[LossName, type[RankingLoss]] = {"logloss": LogLoss, "softmax": SoftmaxLoss, "bpr": BprLoss}
-    return losses[name]()
+def build_loss(name: LossName, positive_weight: float = 1.0) -> RankingLoss:
+    """The configured loss."""
+    if name == "logloss":
+        return LogLoss(positive_weight)
+    return SoftmaxLoss() if name == "softmax" else BprLoss()

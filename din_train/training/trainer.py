@@ -85,7 +85,7 @@ def fit_model(
             epochs=training.epochs,
             steps_per_epoch=len(batches),
         ),
-        loss=build_loss(training.loss.name),
+        loss=build_loss(training.loss.name, training.loss.positive_weight),
         steps_per_execution=1 if training.strategy == "mirrored" else training.steps_per_execution,
         jit_compile=model.padded,
     )

@@ -46,6 +46,25 @@ def test_log_loss_is_a_sum_over_rows() -> None:
     assert compute(LogLoss(), weights=WEIGHTS) == pytest.approx(sum(WEIGHTS * of_rows), rel=1e-6)
 
 
+def test_clicked_rows_weigh_five_times_as_much_and_the_least_loss_is_at_the_share_of_clicks() -> None:
+    """One click of weight 3 and rows of weight 2, 4 and 3 without one: a share of 1/4, so a logit of log(1/3).
+
+    There q = 5 p / (5 p + 1 - p) = 5/8, and the loss is 15 log(8/5) + 9 log(8/3).
+    """
+    labels, weights = tf.constant([1.0, 0.0, 0.0, 0.0]), tf.constant([3.0, 2.0, 4.0, 3.0])
+    logit = tf.constant(math.log(1 / 3))
+    with tf.GradientTape() as tape:
+        tape.watch(logit)
+        loss = build_loss("logloss", 5.0).sum_terms(labels, tf.fill([4], logit), tf.range(4), weights)
+    assert float(loss) == pytest.approx(15 * math.log(8 / 5) + 9 * math.log(8 / 3), rel=1e-6)
+    assert float(tape.gradient(loss, logit)) == pytest.approx(0.0, abs=1e-5)
+    others = [
+        float(build_loss("logloss", 5.0).sum_terms(labels, tf.fill([4], logit + each), tf.range(4), weights))
+        for each in (-0.1, 0.1)
+    ]
+    assert min(others) > float(loss) + 0.01
+
+
 @pytest.mark.parametrize(("loss", "term"), [(SoftmaxLoss(), softmax_term), (BprLoss(), bpr_term)])
 def test_a_loss_of_lists_is_a_sum_over_lists_of_both_classes(loss: RankingLoss, term: object) -> None:
     """A positive never stands against another one, and counts by its own weight."""
