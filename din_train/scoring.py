@@ -285,6 +285,11 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
         terminal.say(
             f"{opened.run.path}: refitted on training and validation rows, so its validation metrics flatter it"
         )
+    if opened.calibration.method != "none" and split == "validation":
+        terminal.say(
+            f"{opened.run.path}: calibrated on the validation rows, so their logloss, normalised entropy, PCOC and ECE "
+            "flatter it"
+        )
     metrics, rows = score_split(
         opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint, opened.calibration
     )

@@ -59,7 +59,9 @@ def test_every_command_shows_calibrated_probabilities_and_ranks_by_scores(workpl
     assert metrics["logloss"] == pytest.approx(logloss)
     assert metrics["gauc"] == compute_gauc(rows.user_id, rows.label, rows.logit).value
 
-    run(workplace, "eval", "--split", "validation")
+    assert "flatter" not in run(workplace, "eval", "--split", "test")
+    output = " ".join(run(workplace, "eval", "--split", "validation").split())
+    assert "calibrated on the validation rows, so their logloss, normalised entropy, PCOC and ECE flatter it" in output
     validation = read_scores(RUN / "scores.validation.parquet")
     again = fit_calibration("platt", validation.label, validation.logit)
     assert (again.slope, again.intercept) == pytest.approx((kept["slope"], kept["intercept"]))
