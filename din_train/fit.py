@@ -50,12 +50,12 @@ from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import TrainingBatches
     from din_train.dataset.store import Samples
     from din_train.model.ranking_model import RankingModel
     from din_train.training.callbacks import Watched
     from din_train.training.checkpoint import Checkpoint, State
     from din_train.training.trainer import Refit
+    from din_train.training.training_batches import TrainingBatches
 
 
 def fit(

@@ -8,13 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from din_train.batches import (
-    GROUP_ROWS,
-    build_signature,
-    compute_block_rows,
-    name_histories,
-    name_shared_inputs,
-)
+from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories, name_shared_inputs
 from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding, find_tables

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.batches import TrainingBatches
 from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 from din_train.model.embedding import GivenVectors, ItemEmbedding
 from din_train.model.ranking_model import RankingModel
 from din_train.training.regularization import count_table_rows
+from din_train.training.training_batches import TrainingBatches
 
 Flags = NDArray[np.bool_]
 

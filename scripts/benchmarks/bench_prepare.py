@@ -90,10 +90,10 @@ def prepare_plainly(reviews: Path, metadata: Path) -> Figures:
 
 def read_batches(prepared: Path, batch_size: int, max_history_length: int) -> Figures:
     """Open a data set, and build an epoch's batches with no model to take them."""
-    from din_train.batches import TrainingBatches
     from din_train.dataset.protocols import Split
     from din_train.dataset.store import open_store
     from din_train.tensorflow_setup import start_tensorflow
+    from din_train.training.training_batches import TrainingBatches
 
     start_tensorflow("cpu")
     started = time.perf_counter()

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from din_train.batches import cut_into_blocks
 from din_train.model.ranking_model import RankingModel
+from din_train.training.training_batches import cut_into_blocks
 
 
 def check_equal_logits(

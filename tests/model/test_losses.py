@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from din_train.batches import cut_into_blocks
 from din_train.config import LossName
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.losses import BprLoss, LogLoss, RankingLoss, SoftmaxLoss, build_loss
 from din_train.model.ranking_model import LocatedBatch, RankingModel
+from din_train.training.training_batches import cut_into_blocks
 
 # Three lists: one positive and two negatives; two positives and a negative; negatives alone.
 LABELS = np.array([1, 0, 0, 0, 1, 1, 0, 0], np.float32)

@@ -9,7 +9,7 @@ import pytest
 from log_factory import make_config, read_raw_ids
 from padded_batches import check_equal_logits
 
-from din_train.batches import TrainingBatches, build_batch
+from din_train.batches import build_batch
 from din_train.config import Config
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
@@ -22,6 +22,7 @@ from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
 from din_train.model.din import DIN
 from din_train.training.regularization import count_table_rows
+from din_train.training.training_batches import TrainingBatches
 
 START = 1_400_000_000
 FIELDS = ("type", "time_gap")
