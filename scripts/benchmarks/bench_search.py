@@ -39,7 +39,7 @@ def write_log(path: Path, behaviours: int) -> None:
 def measure(folder: Path, behaviours: int, *, batch_size: int, rounds: int) -> Figures:
     """Both ways on a log of so many behaviours per user: milliseconds of CPU time, and behaviours per row."""
     from din_train.config import load_config
-    from din_train.dataset.prepare import prepare
+    from din_train.dataset.prepare import prepare_data
     from din_train.dataset.store import open_store
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def measure(folder: Path, behaviours: int, *, batch_size: int, rounds: int) -> F
     (folder / "config.yaml").write_text(json.dumps(sections, default=str), encoding="utf-8")  # JSON is YAML
     config = load_config(folder / "config.yaml", [])
     searching = load_config(folder / "config.yaml", [f"model.search={{by: category, keep: {KEEP}, recent: {RECENT}}}"])
-    prepare(config)
+    prepare_data(config, force=False, progress=lambda _: None)
     opened = open_store(config.data.prepared)
     ways = {name: _Way(each, opened) for name, each in (("search", searching), ("whole", config))}
     spent: dict[str, list[float]] = {f"{name}_{what}": [] for name in ways for what in ("step", "row")}
