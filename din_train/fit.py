@@ -19,7 +19,6 @@ from din_train.dataset.manifest import read_any_manifest
 from din_train.dataset.prepare import prepare
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
-from din_train.dataset.training_rows import changes_between_epochs, draw_epoch
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.calibration import fit_calibration, read_calibration, write_calibration
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from din_train.training.callbacks import Watched
     from din_train.training.checkpoint import Checkpoint, State
     from din_train.training.trainer import Refit
+    from din_train.training.training_batches import TrainingBatches
 
 
 def fit(
@@ -148,9 +148,11 @@ def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)
+    batches = build_training_batches(config, data, samples)
+    _check_lists(config, batches.draw(0))
     state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
     with recorded_environment(run, data.folder):
-        model, checkpoint = _train(run, config, data, samples, state)
+        model, checkpoint = _train(run, config, data, samples, batches, state)
         calibration = read_calibration(run, config.training.calibration)
         metrics, rows = score_split(model, config, data, Split.TEST, checkpoint, calibration)
         write_scores(run.scores_file("test"), rows)
@@ -179,7 +181,6 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
             else "every user has too few events, use a longer log"
         )
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
-    _check_lists(config, data, samples)
     _check_calibration(config, data)
     watched = _find_watched_split(config, data)
     if watched is not None:
@@ -189,12 +190,15 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
     read_split_samples(config, data, Split.TEST)
 
 
-def _check_lists(config: Config, data: PreparedData, samples: "Samples") -> None:
-    """Say how many lists a loss of lists leaves out; refuse a log of which it would leave out all."""
+def _check_lists(config: Config, samples: "Samples") -> None:
+    """Say how many lists a loss of lists leaves out; refuse a log of which it would leave out all.
+
+    Args:
+        samples: the first epoch's.
+    """
     loss = config.training.loss
     if not loss.is_of_lists:
         return
-    samples = draw_epoch(data, config, samples, 0) if changes_between_epochs(config) else samples
     lists, compared = samples.find_lists(), samples.find_compared()
     sizes = np.bincount(lists)
     without = len(sizes) - len(np.unique(lists[compared]))
@@ -285,7 +289,12 @@ def _open_run(
 
 
 def _train(
-    run: RunDirectory, config: Config, data: PreparedData, samples: "Samples", state: "State | None"
+    run: RunDirectory,
+    config: Config,
+    data: PreparedData,
+    samples: "Samples",
+    batches: "TrainingBatches",
+    state: "State | None",
 ) -> "tuple[RankingModel, Checkpoint]":
     """Train what is still to train: the model, and its refit if one is configured.
 
@@ -298,7 +307,7 @@ def _train(
     refit_state = state if state and state.position.phase == "refit" else None
     model = None
     if refit_state is None and not (state and state.done):
-        model = _train_once(run, config, data, samples, state=state)
+        model = _train_once(run, config, data, samples, batches, state=state)
     if refit_state is None and config.training.calibration != "none":
         model = model or build_configured_model(config, data)
         load_weights(run.checkpoints, model)
@@ -308,7 +317,8 @@ def _train(
         is_plateau = config.training.optimizer.schedule.name == "plateau"
         rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if is_plateau else None
         joined = read_training_samples(config, data, refit=True)
-        model = _train_once(run, config, data, joined, refit=Refit(epochs, rates), state=refit_state)
+        batches = build_training_batches(config, data, joined)
+        model = _train_once(run, config, data, joined, batches, refit=Refit(epochs, rates), state=refit_state)
     if model is None:
         model = build_configured_model(config, data)
     return model, load_weights(run.checkpoints, model)
@@ -332,11 +342,15 @@ def _train_once(
     config: Config,
     data: PreparedData,
     samples: "Samples",
+    batches: "TrainingBatches",
     *,
     refit: "Refit | None" = None,
     state: "State | None",
 ) -> "RankingModel":
-    """A new model, fitted to the samples. It has the last epoch's weights; the run's checkpoints have the best ones."""
+    """A new model, fitted to the samples by their batches.
+
+    It has the last epoch's weights; the run's checkpoints have the best ones.
+    """
     from din_train.model.spectral import initialize_spectral
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
@@ -345,7 +359,6 @@ def _train_once(
     model = build_configured_model(config, data)
     if config.model.embedding_initializer == "spectral" and state is None:
         initialize_spectral(model.item_embedding, data, samples)
-    batches = build_training_batches(config, data, samples)
     unknown_rate = config.vocabulary.unknown_rate
     fit_model(
         model,

@@ -39,9 +39,9 @@ from din_train.run_metrics import RunMetrics
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
 
 if TYPE_CHECKING:
-    from din_train.batches import TrainingBatches
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
+    from din_train.training.training_batches import TrainingBatches
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def read_training_samples(config: Config, data: PreparedData, *, refit: bool) ->
 
 def build_training_batches(config: Config, data: PreparedData, samples: "Samples") -> "TrainingBatches":
     """The batches that the config trains on."""
-    from din_train.batches import TrainingBatches
+    from din_train.training.training_batches import TrainingBatches
 
     return TrainingBatches(
         data,
@@ -284,6 +284,11 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
     if opened.checkpoint.refit and split == "validation":
         terminal.say(
             f"{opened.run.path}: refitted on training and validation rows, so its validation metrics flatter it"
+        )
+    if opened.calibration.method != "none" and split == "validation":
+        terminal.say(
+            f"{opened.run.path}: calibrated on the validation rows, so their logloss, normalised entropy, PCOC and ECE "
+            "flatter it"
         )
     metrics, rows = score_split(
         opened.model, opened.config, opened.data, Split[split.upper()], opened.checkpoint, opened.calibration

@@ -78,11 +78,29 @@ class LossConfig(Section):
             "log of the positive's share of exp(logit), bpr: minus log sigmoid of positive less negative"
         ),
     ] = "logloss"
+    positive_weight: Annotated[
+        float,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="logloss only: what a clicked row counts in training, beside its data.columns.weight; "
+            "probabilities stay those of the rows as they are",
+        ),
+    ] = 1.0
 
     @property
     def is_of_lists(self) -> bool:
         """Whether rows of a list are compared, so that scores are no probabilities."""
         return self.name != "logloss"
+
+    def find_problems(self) -> Iterator[tuple[str, str]]:
+        """Within a list, a weight of all positives is a factor of the whole loss."""
+        if self.is_of_lists and self.positive_weight != 1:
+            yield (
+                "positive_weight",
+                f"received {self.positive_weight:g}, which is not used by loss '{self.name}': it compares clicked rows "
+                "with others, so that their weight changes nothing; remove it, or use logloss",
+            )
 
 
 class OptimizerConfig(Section):

@@ -6,7 +6,9 @@ So the sum of terms and their number add up over the groups, replicas and steps 
 are whole, and the mean does not depend on the cut.
 """
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -28,7 +30,19 @@ class RankingLoss(ABC):
 
 
 class LogLoss(RankingLoss):
-    """A row's term is w * (-y log p - (1 - y) log(1 - p)), p = sigmoid(logit): the paper's objective, equation 3."""
+    """A row's term is w * (-y log p - (1 - y) log(1 - p)), p = sigmoid(logit): the paper's objective, equation 3.
+
+    With a weight c of positives it is w * (-c y log q - (1 - y) log(1 - q)), q = sigmoid(logit + log c). Among rows of
+    which a share p is clicked, its minimum is where q = c p / (c p + 1 - p), so the logit is log(p / (1 - p)) as
+    without the weight: scores need no correction, wherever they are read. This is the logit adjustment of Menon et al.,
+    Long-tail Learning via Logit Adjustment, ICLR 2021, in a loss with weights.
+
+    Args:
+        positive_weight: c.
+    """
+
+    def __init__(self, positive_weight: float = 1.0) -> None:
+        self._positive_weight = positive_weight
 
     def count_terms(self, labels: tf.Tensor, lists: tf.Tensor) -> tf.Tensor:
         del lists
@@ -38,7 +52,11 @@ class LogLoss(RankingLoss):
         self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
     ) -> tf.Tensor:
         del lists
-        terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+        if self._positive_weight == 1:
+            terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+        else:
+            shifted = logits + math.log(self._positive_weight)
+            terms = tf.nn.weighted_cross_entropy_with_logits(labels, shifted, self._positive_weight)
         return tf.reduce_sum(terms if weights is None else weights * terms)
 
 
@@ -83,20 +101,57 @@ class BprLoss(_ListLoss):
 
         term = 1 / (P * N) * sum_p w_p * sum_n -log sigmoid(s_p - s_n)
 
-    Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009, section 4. All pairs of
-    a batch's rows are looked at, since XLA wants shapes that do not depend on labels; a group has 512 rows.
+    Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009, section 4.
+
+    With the rows of a list side by side, a pair is a row and the d-th one after it, for a d below the longest list's
+    length. One d after another keeps M numbers, where a matrix of all pairs would have M * M.
     """
 
     def sum_terms(
         self, labels: tf.Tensor, logits: tf.Tensor, lists: tf.Tensor, weights: tf.Tensor | None = None
     ) -> tf.Tensor:
-        rows = lists - tf.reduce_min(lists)
         positives, negatives = _count_classes(labels, lists)
-        pairs = tf.gather(positives * negatives, rows)
+        pairs = tf.gather(positives * negatives, lists - tf.reduce_min(lists))
         shares = labels / tf.maximum(pairs, 1.0)
         shares = shares if weights is None else weights * shares
-        counted = tf.where(lists[:, None] == lists, shares[:, None] * (1.0 - labels), 0.0)  # [M, M]
-        return tf.reduce_sum(counted * tf.nn.softplus(logits - logits[:, None]))
+        longest = tf.cast(tf.reduce_max(tf.concat([[0.0], positives + negatives], axis=0)), tf.int32)
+        return _sum_over_pairs(labels, shares, lists, logits, longest)
+
+
+def _sum_over_pairs(
+    labels: tf.Tensor, shares: tf.Tensor, lists: tf.Tensor, logits: tf.Tensor, longest: tf.Tensor
+) -> tf.Tensor:
+    """Sum over pairs of a positive and a negative of a list: the positive's share * -log sigmoid(ahead).
+
+    Args:
+        labels, shares, lists, logits: [M]; shares of negatives are 0.
+        longest: rows of the longest list.
+    """
+    places, size, order = tf.range(tf.size(labels)), tf.size(labels), tf.argsort(lists, stable=True)
+    labels, shares, lists = (tf.gather(each, order) for each in (labels, shares, lists))
+
+    @tf.custom_gradient  # a tape would keep every round's numbers
+    def add_up(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        logits = tf.gather(logits, order)
+
+        def add_round(distance: tf.Tensor, total: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            def after(values: tf.Tensor) -> tf.Tensor:
+                return tf.roll(values, -distance, 0)
+
+            is_pair = (places + distance < size) & (lists == after(lists))
+            sign = tf.where(is_pair, labels - after(labels), 0.0)  # 0 of equal labels
+            share = tf.abs(sign) * (shares + after(shares))
+            ahead = sign * (logits - after(logits))
+            slope = -share * tf.sigmoid(-ahead) * sign
+            total += tf.reduce_sum(share * tf.nn.softplus(-ahead))
+            return distance + 1, total, gradient + slope - tf.roll(slope, distance, 0)
+
+        first = (1, tf.zeros([], logits.dtype), tf.zeros_like(logits))
+        _, total, gradient = tf.while_loop(lambda distance, *_: distance < longest, add_round, first)
+        return total, lambda upstream: upstream * tf.gather(gradient, tf.argsort(order))
+
+    total: tf.Tensor = add_up(logits)
+    return total
 
 
 def _count_classes(labels: tf.Tensor, lists: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -106,7 +161,8 @@ def _count_classes(labels: tf.Tensor, lists: tf.Tensor) -> tuple[tf.Tensor, tf.T
     return positives, tf.math.unsorted_segment_sum(tf.ones_like(labels), rows, size) - positives
 
 
-def build_loss(name: LossName) -> RankingLoss:
-    """The loss of a configured name."""
-    losses: dict[LossName, type[RankingLoss]] = {"logloss": LogLoss, "softmax": SoftmaxLoss, "bpr": BprLoss}
-    return losses[name]()
+def build_loss(name: LossName, positive_weight: float = 1.0) -> RankingLoss:
+    """The configured loss."""
+    if name == "logloss":
+        return LogLoss(positive_weight)
+    return SoftmaxLoss() if name == "softmax" else BprLoss()

@@ -8,13 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from din_train.batches import (
-    GROUP_ROWS,
-    build_signature,
-    compute_block_rows,
-    name_histories,
-    name_shared_inputs,
-)
+from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories, name_shared_inputs
 from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.fields import NewItems
 from din_train.model.embedding import ItemEmbedding, find_tables
@@ -217,23 +211,24 @@ class RankingModel(keras.Model):
         """
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        terms = self._loss.count_terms(labels, _number_lists(inputs))
         if self._num_groups == 1 or self.padded or replicas > 1:
-            loss, gradients = self._unroll_groups(inputs, labels, weights, replicas)
+            loss, gradients = self._unroll_groups(inputs, labels, weights, terms, replicas)
         else:
-            loss, gradients = self._loop_over_groups(inputs, labels, weights)
-        self._loss_tracker.update_state(loss, sample_weight=self._loss.count_terms(labels, _number_lists(inputs)))
+            loss, gradients = self._loop_over_groups(inputs, labels, weights, terms)
+        self._loss_tracker.update_state(loss, sample_weight=terms)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         metrics: dict[str, tf.Tensor] = self.get_metrics_result()
         return metrics
 
     def _unroll_groups(
-        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, replicas: int
+        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor, replicas: int
     ) -> tuple[tf.Tensor, list[Gradient]]:
         """The mean loss of this replica's terms, and its share of the batch's gradients: each group traced by itself.
 
         XLA wants it so, and replicas, which do not sum anything inside a loop.
         """
-        terms, rows = self._loss.count_terms(labels, _number_lists(inputs)), tf.cast(tf.shape(labels)[0], tf.float32)
+        rows = tf.cast(tf.shape(labels)[0], tf.float32)
         all_terms, all_rows, earlier_rows = _sum_counts(terms, rows) if replicas > 1 else (terms, rows, 0)
         with tf.GradientTape() as tape:
             groups = self._cut_into_groups(inputs, earlier_rows)
@@ -246,15 +241,14 @@ class RankingModel(keras.Model):
         return loss, tape.gradient(of_batch, self.trainable_weights)
 
     def _loop_over_groups(
-        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None
+        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor
     ) -> tuple[tf.Tensor, list[Gradient]]:
-        """The mean loss and its gradients: each group is an iteration of a loop, whose body is traced once.
+        """The mean loss of so many terms, and its gradients: a group is an iteration of a loop that is traced once.
 
         Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients,
         and the states, which are no variables here: assignments would make one group wait for another.
         """
-        num_rows, num_terms = tf.shape(labels)[0], self._loss.count_terms(labels, _number_lists(inputs))
-        num_terms = tf.maximum(num_terms, 1.0)
+        num_rows, num_terms = tf.shape(labels)[0], tf.maximum(terms, 1.0)
         list_ends, row_ends = self._find_group_ends(inputs, 0)
         some = row_ends[1:] > row_ends[:-1]
         list_ends, row_ends = (tf.concat([[0], each[1:][some]], axis=0) for each in (list_ends, row_ends))

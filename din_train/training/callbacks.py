@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from din_train.batches import TrainingBatches
 from din_train.dataset.protocols import Split
 from din_train.dataset.vocabulary import FIRST_REAL_ID
 from din_train.model.ranking_model import RankingModel
@@ -22,6 +21,7 @@ from din_train.run_directory import RunDirectory
 from din_train.run_metrics import Metrics
 from din_train.signals import prompt_signals
 from din_train.training.checkpoint import Checkpoint, Phase, write_checkpoint
+from din_train.training.training_batches import TrainingBatches
 
 
 class TrainingCallback(keras.callbacks.Callback):

@@ -9,9 +9,9 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from din_train.batches import TrainingBatches
 from din_train.files import named_errors
 from din_train.training.callbacks import TrainingCallback
+from din_train.training.training_batches import TrainingBatches
 
 
 class ProgressBar(TrainingCallback):

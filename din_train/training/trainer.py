@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from din_train.batches import TrainingBatches
 from din_train.config import Config
 from din_train.errors import RunError
 from din_train.model.embedding import find_tables
@@ -28,6 +27,7 @@ from din_train.training.checkpoint import Position, State, read_checkpoint, rest
 from din_train.training.optimizers import build_optimizer
 from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
+from din_train.training.training_batches import TrainingBatches
 from din_train.training.unmoved_rows import UnmovedRows
 
 
@@ -85,7 +85,7 @@ def fit_model(
             epochs=training.epochs,
             steps_per_epoch=len(batches),
         ),
-        loss=build_loss(training.loss.name),
+        loss=build_loss(training.loss.name, training.loss.positive_weight),
         steps_per_execution=1 if training.strategy == "mirrored" else training.steps_per_execution,
         jit_compile=model.padded,
     )

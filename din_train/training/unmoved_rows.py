@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.batches import TrainingBatches
 from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 from din_train.model.embedding import GivenVectors, ItemEmbedding
 from din_train.model.ranking_model import RankingModel
 from din_train.training.regularization import count_table_rows
+from din_train.training.training_batches import TrainingBatches
 
 Flags = NDArray[np.bool_]
 
@@ -61,12 +61,12 @@ def find_moved(
     search: CategorySearch | None = None,
 ) -> dict[str, Flags]:
     """Path of a table -> [rows] whether training on the samples looks a row up; given vectors are no such table."""
-    moved = {path: counts > 0 for path, counts in count_table_rows(model, data, samples, search=search).items()}
-    if unknown_rate:
-        expected = count_table_rows(model, data, samples, unknown_rate=unknown_rate, search=search)
-        for path, counts in expected.items():
-            moved[path][UNKNOWN_ID] |= counts[UNKNOWN_ID] > 0
+    counts = count_table_rows(model, data, samples, search=search)
+    moved = {path: each > 0 for path, each in counts.items()}
     for layer in model._flatten_layers():
+        if isinstance(layer, ItemEmbedding):
+            path = layer.items.path
+            moved[path][UNKNOWN_ID] |= np.rint(unknown_rate * counts[path].sum()) > 0
         if isinstance(layer, GivenVectors):
             moved.pop(layer.vectors.path, None)
     bias = getattr(model, "item_bias", None)

@@ -90,10 +90,10 @@ def prepare_plainly(reviews: Path, metadata: Path) -> Figures:
 
 def read_batches(prepared: Path, batch_size: int, max_history_length: int) -> Figures:
     """Open a data set, and build an epoch's batches with no model to take them."""
-    from din_train.batches import TrainingBatches
     from din_train.dataset.protocols import Split
     from din_train.dataset.store import open_store
     from din_train.tensorflow_setup import start_tensorflow
+    from din_train.training.training_batches import TrainingBatches
 
     start_tensorflow("cpu")
     started = time.perf_counter()
@@ -229,34 +229,19 @@ def measure_taobao(folder: Path, events: int, memory_limit: str) -> Figures:
     """`din-train prepare` of a log of many events in bounded memory."""
     log, prepared = folder / f"taobao-{events}" / "UserBehavior.csv", folder / f"prepared-taobao-{events}"
     _write_once(log, events * DISK_BYTES_AN_EVENT, "write-taobao", events)
-    ours = prepare(
-        {
-            "source": "taobao",
-            "events": log,
-            "behaviours": list(BEHAVIOURS),
-            "prepared": prepared,
-            "protocol": "holdout",
-            "memory_limit": memory_limit,
-        },
-        folder,
-    )
-    counts = json.loads((prepared / "manifest.json").read_bytes())["counts"]
+    data = {"source": "taobao", "events": log, "behaviours": list(BEHAVIOURS), "protocol": "holdout"}
+    ours, counts = _prepare_bounded(data, prepared, memory_limit, folder)
     figures = {
         "part": "taobao",
         "events": events,
-        "users": counts["users"],
-        "items": counts["items"],
-        "samples": counts["samples"],
+        **{key: counts[key] for key in ("users", "items", "samples")},
         "log_mb": log.stat().st_size / MB,
         "memory_limit": memory_limit,
-        "seconds": ours["seconds"],
         "events_per_second": events / ours["seconds"],
-        "peak_mb": ours["peak_mb"],
-        "store_mb": measure_folder(prepared),
+        **ours,
     }
     say(f"taobao: {events:,} events, {counts['users']:,} users, {counts['items']:,} items")
-    say(f"  din-train prepare       {ours['seconds']:.1f} s ({figures['events_per_second']:,.0f} events/s)")
-    say(f"  peak {ours['peak_mb']:,.0f} MB with data.memory_limit {memory_limit}; store {figures['store_mb']:,.1f} MB")
+    _say_prepared(figures, "events")
     judge(figures, "peak below 4 GB", ours["peak_mb"] < 4_000)
     return figures
 
@@ -265,24 +250,37 @@ def measure_rows(folder: Path, rows: int, memory_limit: str) -> Figures:
     """`din-train prepare` of generated feature rows, each with its own list of 50 behaviours."""
     file, prepared = folder / f"rows-{rows}" / "train.parquet", folder / f"prepared-rows-{rows}"
     _write_once(file, rows * DISK_BYTES_PER_ROW, "write-rows", rows)
-    ours = prepare({**DATA, "train": file, "prepared": prepared, "memory_limit": memory_limit}, folder)
-    counts = json.loads((prepared / "manifest.json").read_bytes())["counts"]
+    ours, counts = _prepare_bounded({**DATA, "train": file}, prepared, memory_limit, folder)
     figures = {
         "part": "rows",
         "rows": rows,
-        "samples": counts["samples"],
-        "events": counts["events"],
+        **{key: counts[key] for key in ("samples", "events")},
         "file_mb": file.stat().st_size / MB,
         "memory_limit": memory_limit,
-        "seconds": ours["seconds"],
         "rows_per_second": rows / ours["seconds"],
-        "peak_mb": ours["peak_mb"],
-        "store_mb": measure_folder(prepared),
+        **ours,
     }
     say(f"rows: {rows:,} rows, {counts['events']:,} stored behaviours")
-    say(f"  din-train prepare       {ours['seconds']:.1f} s ({figures['rows_per_second']:,.0f} rows/s)")
-    say(f"  peak {ours['peak_mb']:,.0f} MB with data.memory_limit {memory_limit}; store {figures['store_mb']:,.1f} MB")
+    _say_prepared(figures, "rows")
     return figures
+
+
+def _prepare_bounded(
+    data: dict[str, Any], prepared: Path, memory_limit: str, folder: Path
+) -> tuple[Figures, dict[str, int]]:
+    """What it cost to prepare a data set, and its counts."""
+    done = prepare({**data, "prepared": prepared, "memory_limit": memory_limit}, folder)
+    counts = json.loads((prepared / "manifest.json").read_bytes())["counts"]
+    return {**{key: done[key] for key in ("seconds", "peak_mb")}, "store_mb": measure_folder(prepared)}, counts
+
+
+def _say_prepared(figures: Figures, unit: str) -> None:
+    speed = f"{figures[f'{unit}_per_second']:,.0f} {unit}/s"
+    say(f"  din-train prepare       {figures['seconds']:.1f} s ({speed})")
+    say(
+        f"  peak {figures['peak_mb']:,.0f} MB with data.memory_limit {figures['memory_limit']}; store "
+        f"{figures['store_mb']:,.1f} MB"
+    )
 
 
 def _write_once(path: Path, needed: int, kind: str, size: int) -> None:

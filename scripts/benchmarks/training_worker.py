@@ -198,7 +198,7 @@ def measure_textbook(task: Figures) -> Figures:
     config, data, samples = load(task)
     import keras
 
-    from din_train.batches import TrainingBatches
+    from din_train.training.training_batches import TrainingBatches
 
     batches = TrainingBatches(
         data,

@@ -85,7 +85,7 @@ def measure_seconds(step: Any, batches: Sequence[Any]) -> float:
 
 def count_shapes(batch_size: int) -> int:
     """Distinct shape tuples, each an XLA program, among many padded batches of random lengths."""
-    from din_train.batches import cut_into_blocks
+    from din_train.training.training_batches import cut_into_blocks
 
     random, shapes = np.random.default_rng(11), set()
     labels, ids = np.zeros(batch_size, np.float32), np.zeros((batch_size, CAP), np.int32)

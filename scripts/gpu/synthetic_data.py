@@ -57,8 +57,8 @@ def build_data(num_items: int, num_categories: int, num_samples: int) -> Any:
 
 def build_batches(data: Any, batch_size: int, *, padded: bool, longest_history: int = CAP) -> Any:
     """The product's training batches, with no id replaced."""
-    from din_train.batches import TrainingBatches
     from din_train.dataset.protocols import Split
+    from din_train.training.training_batches import TrainingBatches
 
     return TrainingBatches(
         data,

@@ -97,7 +97,7 @@ def compute_through_unit(
     """The same through the product's unit: flat, or in padded blocks and under XLA."""
     import tensorflow as tf
 
-    from din_train.batches import cut_into_blocks
+    from din_train.training.training_batches import cut_into_blocks
 
     unit = build_unit(config, case.candidate.shape[1], dtype)
     shape = case.history.shape

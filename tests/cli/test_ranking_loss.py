@@ -1,4 +1,7 @@
-"""A run of a ranking loss: calibrated on validation rows, by every command alike; and what is refused."""
+"""A run of a ranking loss: calibrated on validation rows, by every command alike; and what is refused.
+
+And one whose clicked rows weigh more, which must not show in its probabilities.
+"""
 
 import math
 from pathlib import Path
@@ -56,7 +59,9 @@ def test_every_command_shows_calibrated_probabilities_and_ranks_by_scores(workpl
     assert metrics["logloss"] == pytest.approx(logloss)
     assert metrics["gauc"] == compute_gauc(rows.user_id, rows.label, rows.logit).value
 
-    run(workplace, "eval", "--split", "validation")
+    assert "flatter" not in run(workplace, "eval", "--split", "test")
+    output = " ".join(run(workplace, "eval", "--split", "validation").split())
+    assert "calibrated on the validation rows, so their logloss, normalised entropy, PCOC and ECE flatter it" in output
     validation = read_scores(RUN / "scores.validation.parquet")
     again = fit_calibration("platt", validation.label, validation.logit)
     assert (again.slope, again.intercept) == pytest.approx((kept["slope"], kept["intercept"]))
@@ -125,3 +130,22 @@ def test_lists_of_one_row_and_missing_validation_rows_are_one_line(workplace: Wo
     assert result.exit_code == 1
     assert "which is fitted on validation rows, but prepared/user has 0 of them, 0 clicked" in result.output
     assert not Path("runs").exists() or not RUN.exists()
+
+
+def test_a_weight_of_clicked_rows_leaves_probabilities_as_they_are(workplace: Workplace) -> None:
+    """One row in four is clicked; with the weight it would be three in four by weight, and three in four predicted."""
+    workplace.write_config(
+        negatives={"per_positive": 3, "evaluation_per_positive": 3},
+        training={"batch_size": 64, "loss": {"positive_weight": 9.0}, "optimizer": {"learning_rate": 0.05}},
+    )
+    result = workplace.fit("--set", "model.name=lr")
+    assert result.exit_code == 0, result.output
+    assert workplace.read_json(f"{RUN}/metrics.json")["pcoc"] == pytest.approx(1.0, abs=0.2)
+    write_test_rows()
+    for name, share in (("a", ()), ("b", ("--positive-share", "0.25"))):
+        output = run(workplace, "predict", "--input", "rows.parquet", "--output", f"{name}.parquet", *share)
+        assert "25.0000%" in output
+    plain, same = (pq.read_table(f"{name}.parquet")["click_probability"].to_numpy() for name in ("a", "b"))
+    assert same.tolist() == plain.tolist()
+    logits = read_scores(RUN / "scores.test.parquet").logit
+    assert plain == pytest.approx(1 / (1 + np.exp(-logits)), rel=1e-5)

@@ -179,6 +179,11 @@ def test_a_dumped_config_keeps_what_was_emptied(load: Load, tmp_path: Path) -> N
             "they are calibrated, after the training; use gauc or auc",
         ),
         (
+            ["training.loss={name: softmax, positive_weight: 5}"],
+            "training.loss.positive_weight: received 5, which is not used by loss 'softmax': it compares clicked rows "
+            "with others, so that their weight changes nothing; remove it, or use logloss",
+        ),
+        (
             ["data.protocol=paper", "training.calibration=isotonic"],
             "training.calibration: received 'isotonic', which is fitted on validation rows, but protocol 'paper' has "
             "none; use none, or another protocol",

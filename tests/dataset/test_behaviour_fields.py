@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from log_factory import make_config, read_events, read_values, write_table
 
-from din_train.batches import TrainingBatches, build_batch
+from din_train.batches import build_batch
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.time_fields import VALUES, compute_time_gap
 from din_train.errors import DataError
+from din_train.training.training_batches import TrainingBatches
 
 START = 1_400_000_000
 HEADER = ["user", "item", "time", "type", "dwell"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from log_factory import make_config, prepare_events
 
-from din_train.batches import EvaluationBatches, TrainingBatches, build_batch
+from din_train.batches import EvaluationBatches, build_batch
 from din_train.config import Config
 from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.histories import count_visits
@@ -16,6 +16,7 @@ from din_train.evaluation.evaluate import compute_scores
 from din_train.explain.weights import explain_score
 from din_train.model.build import build_model
 from din_train.model.din import DIN
+from din_train.training.training_batches import TrainingBatches
 from din_train.training.unmoved_rows import find_moved
 
 ITEMS = [(n * n + n // 7) % 97 for n in range(300)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from log_factory import make_config, prepare_events, read_raw_ids, write_table
 
-from din_train.batches import TrainingBatches, read_histories
+from din_train.batches import read_histories
 from din_train.config import Config
 from din_train.dataset.histories import count_visits
 from din_train.dataset.prepare import prepare_data
@@ -16,6 +16,7 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.training_rows import compute_positive_share, draw_epoch, read_rows
 from din_train.errors import DataError
+from din_train.training.training_batches import TrainingBatches
 
 # Ready-made rows: a history, its positive, its negative. The last of each user validates.
 TRAIN = {"u": [("a", "b", "x"), ("ab", "c", "y"), ("abc", "d", "z")], "v": [("p", "q", "a"), ("pq", "r", "b")]}

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from log_factory import make_config, prepare_events, read_samples
 
-from din_train.batches import TrainingBatches
 from din_train.config import NegativesConfig
 from din_train.dataset import training_rows as resample
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.dataset.training_rows import draw_epoch, redraw_training_negatives
 from din_train.dataset.vocabulary import UNKNOWN_ID
+from din_train.training.training_batches import TrainingBatches
 
 EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", "x", n) for n in range(250)]
 

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 from log_factory import prepare_events
 
-from din_train.batches import (
-    GROUP_ROWS,
-    EvaluationBatches,
-    TrainingBatches,
-    build_batch,
-    compute_block_rows,
-    cut_into_blocks,
-    round_up_to_bucket,
-)
+from din_train.batches import GROUP_ROWS, EvaluationBatches, build_batch, compute_block_rows, round_up_to_bucket
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
+from din_train.training.training_batches import TrainingBatches, cut_into_blocks
 
 EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", f"c{n % 5}", n) for n in range(250)]
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from log_factory import make_config, write_table
+from padded_batches import check_equal_logits
 
-from din_train.batches import build_batch, cut_into_blocks
+from din_train.batches import build_batch
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
@@ -80,12 +81,7 @@ def test_padding_changes_nothing_and_every_field_counts(data: PreparedData, mode
     padded = build_model(make_config(data.folder.parent, data=LOG, model=MODEL).model, data, seed=3, padded=True)
     for one, other in zip(padded.weights, model.weights, strict=True):
         one.assign(other)
-    blocks = cut_into_blocks((inputs, labels), 9, FIELDS)[0]
-    order = np.argsort(inputs["history_length"], kind="stable")
-    flat = model(
-        {name: values[order] for name, values in inputs.items() if name != "history_row"}, training=True
-    ).numpy()
-    assert padded(blocks, training=True).numpy() == pytest.approx(flat, abs=1e-5)
+    check_equal_logits(model, padded, (inputs, labels), 9, FIELDS)
 
 
 def test_the_weights_explain_the_score(data: PreparedData, model: DIN) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from din_train.batches import cut_into_blocks
 from din_train.config import LossName
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.losses import BprLoss, LogLoss, RankingLoss, SoftmaxLoss, build_loss
 from din_train.model.ranking_model import LocatedBatch, RankingModel
+from din_train.training.training_batches import cut_into_blocks
 
 # Three lists: one positive and two negatives; two positives and a negative; negatives alone.
 LABELS = np.array([1, 0, 0, 0, 1, 1, 0, 0], np.float32)
@@ -44,6 +44,25 @@ def test_log_loss_is_a_sum_over_rows() -> None:
     assert compute(LogLoss()) == pytest.approx(sum(of_rows), rel=1e-6)
     assert count(LogLoss()) == 8
     assert compute(LogLoss(), weights=WEIGHTS) == pytest.approx(sum(WEIGHTS * of_rows), rel=1e-6)
+
+
+def test_clicked_rows_weigh_five_times_as_much_and_the_least_loss_is_at_the_share_of_clicks() -> None:
+    """One click of weight 3 and rows of weight 2, 4 and 3 without one: a share of 1/4, so a logit of log(1/3).
+
+    There q = 5 p / (5 p + 1 - p) = 5/8, and the loss is 15 log(8/5) + 9 log(8/3).
+    """
+    labels, weights = tf.constant([1.0, 0.0, 0.0, 0.0]), tf.constant([3.0, 2.0, 4.0, 3.0])
+    logit = tf.constant(math.log(1 / 3))
+    with tf.GradientTape() as tape:
+        tape.watch(logit)
+        loss = build_loss("logloss", 5.0).sum_terms(labels, tf.fill([4], logit), tf.range(4), weights)
+    assert float(loss) == pytest.approx(15 * math.log(8 / 5) + 9 * math.log(8 / 3), rel=1e-6)
+    assert float(tape.gradient(loss, logit)) == pytest.approx(0.0, abs=1e-5)
+    others = [
+        float(build_loss("logloss", 5.0).sum_terms(labels, tf.fill([4], logit + each), tf.range(4), weights))
+        for each in (-0.1, 0.1)
+    ]
+    assert min(others) > float(loss) + 0.01
 
 
 @pytest.mark.parametrize(("loss", "term"), [(SoftmaxLoss(), softmax_term), (BprLoss(), bpr_term)])
@@ -111,6 +130,28 @@ def test_gradients_are_those_of_central_differences(name: LossName, jit_compile:
         assert gradient[place] == pytest.approx((above - below) / 2e-2, abs=2e-2 if name == "logloss" else 2e-3)
 
 
+def test_bpr_of_a_large_batch_keeps_no_square_of_its_rows() -> None:
+    """8,192 rows of lists of four: in two numbers per row, not in 8,192 for each of them."""
+    random, rows = np.random.default_rng(3), 8192
+    labels, logits = np.tile([1, 0, 0, 0], rows // 4).astype(np.float32), random.normal(size=rows).astype(np.float32)
+    lists = np.repeat(random.permutation(rows // 4), 4).astype(np.int32)
+
+    @tf.function(jit_compile=True)
+    def step(scores: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            total = BprLoss().sum_terms(tf.constant(labels), scores, tf.constant(lists))
+        return total, tape.gradient(total, scores)
+
+    total, gradient = step(tf.constant(logits))
+    ahead = logits.reshape(-1, 4)[:, :1].astype(np.float64) - logits.reshape(-1, 4)[:, 1:]  # [lists, 3]
+    assert float(total) == pytest.approx(np.log1p(np.exp(-ahead)).sum() / 3, rel=1e-5)
+    of_negatives = 1 / (1 + np.exp(ahead)) / 3
+    expected = np.concatenate([-of_negatives.sum(axis=1, keepdims=True), of_negatives], axis=1)
+    assert gradient.numpy() == pytest.approx(expected.ravel(), abs=1e-6)
+    assert f"{rows},{rows}" not in step.experimental_get_compiler_ir(tf.constant(logits))(stage="hlo")
+
+
 def test_no_row_and_no_list_of_both_classes_sum_to_zero() -> None:
     for loss in (SoftmaxLoss(), BprLoss()):
         assert (compute(loss, slice(6, 8)), count(loss, slice(6, 8))) == (0.0, 0.0)
@@ -156,12 +197,14 @@ def test_a_steps_loss_is_the_mean_of_whole_lists_whatever_the_form(name: LossNam
         one = tf.constant([1])
         model({"target_item_id": one, "history_item_ids": one[:, None], "history_length": one, "user_id": one})
         embedding.items.assign(np.random.default_rng(7).normal(size=(40, 2)))
-        model.compile(batch_size=len(labels), loss=build_loss(name))
+        loss = build_loss(name)
+        model.compile(batch_size=len(labels), loss=loss)
         given = tf.nest.map_structure(tf.constant, batch)
+        terms = loss.count_terms(given[1], given[0]["history_row"])
         take = model._loop_over_groups if way == "loop" else partial(model._unroll_groups, replicas=1)
-        loss, gradients = take(*given)
+        mean, gradients = take(*given, terms)
         table = next(each for each, of in zip(gradients, model.trainable_weights, strict=True) if of is embedding.items)
-        results.append((float(loss), tf.convert_to_tensor(table).numpy()))
+        results.append((float(mean), tf.convert_to_tensor(table).numpy()))
     logits = embedding(tf.constant(inputs["target_item_id"])).numpy().sum(axis=1)
     term = softmax_term if name == "softmax" else bpr_term
     terms = []
@@ -174,6 +217,6 @@ def test_a_steps_loss_is_the_mean_of_whole_lists_whatever_the_form(name: LossNam
             if len(negatives)
         ]
         terms += [np.mean(of_positives)] if of_positives else []
-    for loss, gradient in results:
-        assert loss == pytest.approx(np.mean(terms), rel=1e-5)
+    for mean, gradient in results:
+        assert mean == pytest.approx(np.mean(terms), rel=1e-5)
         assert gradient == pytest.approx(results[0][1], abs=1e-6)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from log_factory import make_config, prepare_events
 
-from din_train.batches import EvaluationBatches, build_batch, cut_into_blocks
+from din_train.batches import EvaluationBatches, build_batch
 from din_train.config import Config, dump_config
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
@@ -26,6 +26,7 @@ from din_train.model.embedding import find_tables
 from din_train.model.losses import LogLoss
 from din_train.model.positions import flatten_history
 from din_train.model.ranking_model import LocatedBatch, LocatedSequence, RankingModel
+from din_train.training.training_batches import cut_into_blocks
 
 # Of a logit near 1 in float32, where sums are taken in another order.
 ROUNDING = 3e-6

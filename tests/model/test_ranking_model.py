@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from din_train.batches import build_training_signature, cut_into_blocks
+from din_train.batches import build_training_signature
 from din_train.config import OptimizerConfig
 from din_train.model.dice import Dice
 from din_train.model.embedding import ItemEmbedding
 from din_train.model.losses import LogLoss
 from din_train.model.ranking_model import LocatedBatch, RankingModel
 from din_train.training.optimizers import build_optimizer
+from din_train.training.training_batches import cut_into_blocks
 
 NUM_ITEMS, CAP = 40, 8
 CATEGORIES = np.append([0, 1], 1 + np.arange(NUM_ITEMS - 2) % 2)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from log_factory import make_config, prepare_events
 
-from din_train.batches import EvaluationBatches, TrainingBatches, build_batch
+from din_train.batches import EvaluationBatches, build_batch
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_scores
@@ -23,6 +23,7 @@ from din_train.model.losses import LogLoss
 from din_train.model.position_embedding import PositionEmbedding
 from din_train.model.positions import FlatPositions, PaddedPositions
 from din_train.model.tin import TIN
+from din_train.training.training_batches import TrainingBatches
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

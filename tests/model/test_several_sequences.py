@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from log_factory import make_config, read_raw_ids
+from padded_batches import check_equal_logits
 
-from din_train.batches import TrainingBatches, build_batch, cut_into_blocks
+from din_train.batches import build_batch
 from din_train.config import Config
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
@@ -21,6 +22,7 @@ from din_train.model.build import build_model
 from din_train.model.deep_model import DeepModel
 from din_train.model.din import DIN
 from din_train.training.regularization import count_table_rows
+from din_train.training.training_batches import TrainingBatches
 
 START = 1_400_000_000
 FIELDS = ("type", "time_gap")
@@ -188,13 +190,7 @@ def test_padded_batches_give_the_same(data: PreparedData) -> None:
     model = {"name": "din", "behaviour_fields": FIELDS}
     flat, padded = build(data, **model), build(data, padded=True, **model)
     samples = data.samples(Split.TEST, 9)
-    inputs, labels = build_batch(data, samples, np.arange(6), 9, FIELDS)
-    blocks = cut_into_blocks((inputs, labels), 9, FIELDS)[0]
-    order = np.argsort(inputs["history_length"], kind="stable")
-    expected = flat(
-        {name: values[order] for name, values in inputs.items() if name != "history_row"}, training=True
-    ).numpy()
-    assert padded(blocks, training=True).numpy() == pytest.approx(expected, abs=1e-5)
+    check_equal_logits(flat, padded, build_batch(data, samples, np.arange(6), 9, FIELDS), 9, FIELDS)
 
 
 def test_ids_of_all_sequences_are_hidden_and_counted(data: PreparedData) -> None:

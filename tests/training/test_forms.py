@@ -10,7 +10,7 @@ import tensorflow as tf
 from log_factory import Event, make_config, prepare_events
 from tensorflow.python.framework.config import disable_op_determinism
 
-from din_train.batches import GROUP_ROWS, TrainingBatches
+from din_train.batches import GROUP_ROWS
 from din_train.config import OptimizerConfig
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
@@ -21,6 +21,7 @@ from din_train.run_directory import RunDirectory
 from din_train.tensorflow_setup import uses_xla
 from din_train.training.optimizers import build_optimizer
 from din_train.training.trainer import fit_model
+from din_train.training.training_batches import TrainingBatches
 
 # XLA compiles once for every shape: here for one, blocks of one width and whole batches; and for three, since a batch
 # has whole lists and the last one has fewer.

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from log_factory import make_config, prepare_events
 
-from din_train.batches import TrainingBatches
 from din_train.dataset.protocols import Split
 from din_train.model.build import build_model
 from din_train.model.dice import Dice
@@ -14,6 +13,7 @@ from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
 from din_train.training.checkpoint import load_weights
 from din_train.training.trainer import fit_model
+from din_train.training.training_batches import TrainingBatches
 
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 97}", f"c{n % 5}", n) for n in range(120)]
 SIZES = {"item_embedding_size": 2, "category_embedding_size": 2}

@@ -17,7 +17,7 @@ from din_train.tensorflow_setup import start_tensorflow, strategy_scope
 start_tensorflow("cpu")
 import numpy as np
 from log_factory import make_config, prepare_events
-from din_train.batches import TrainingBatches
+from din_train.training.training_batches import TrainingBatches
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.dataset.protocols import Split

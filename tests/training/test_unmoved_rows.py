@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from log_factory import make_config, prepare_events, read_raw_ids, write_log
 
-from din_train.batches import TrainingBatches
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
 from din_train.fit import fit
 from din_train.model.build import build_model
 from din_train.scoring import open_run
+from din_train.training.training_batches import TrainingBatches
 from din_train.training.unmoved_rows import UnmovedRows, compute_means, fill_unmoved, find_moved
 
 # Twelve users of i0 to i19, whose categories are even and odd; only test events have the items late0 and late1.
