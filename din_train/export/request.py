@@ -4,6 +4,7 @@ The same inputs, in the same shapes, are those of the SavedModel, the ONNX file 
 `rows or 1` is M, or 1 where one row stands for all candidates: of one user the history is sent once.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,7 +26,11 @@ ROWS, ROWS_OR_ONE = "rows", "rows or 1"
 
 # A moment, in examples.
 _EXAMPLE_TIME = 1_700_000_000
-_NUMBER = "a number; NaN if it is unknown"
+
+# A number of this size is unknown, as NaN is, which JSON cannot say.
+LARGEST_NUMBER, UNKNOWN_NUMBER = 1e300, 1e308
+
+_NUMBER = f"a number; NaN or {UNKNOWN_NUMBER:g} if it is unknown"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class RequestInput:
         return said
 
 
+def name_input(*parts: str) -> str:
+    """The name of an input, of letters, digits and `_` alone, as every server takes it."""
+    return re.sub(r"[^0-9A-Za-z]", "_", "_".join(parts))
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """texts: by id from 2. nulls: other texts that stand for no value, id 0, as "" does."""
@@ -100,7 +110,8 @@ def read_vocabularies(
     for name in dict.fromkeys(each.vocabulary for each in inputs if each.vocabulary is not None):
         if name in ("item", "user"):
             column = names.items if name == "item" else names.users
-            texts, nulls = column[FIRST_REAL_ID:].to_pylist(), []
+            is_used = name == "item" or bool(data.user_fields)  # no other model looks users up
+            texts, nulls = column[FIRST_REAL_ID:].to_pylist() if is_used else [], []
             if name == "item":  # what fills empty places of a history in the log
                 nulls = [each.padding for each in (config.data.sequences or {}).values() if each.padding is not None]
         else:
@@ -132,10 +143,10 @@ class _Lister:
             )
         for name in context:
             if name not in TIME_FIELDS:
-                yield self._describe_field(name, name, "context field")
+                yield self._describe_field(name_input(name), name, "context field")
         for name in self._data.item_fields:
             yield self._describe_field(
-                f"item_{name}", name, 'of a candidate that the model does not know, "" or NaN if unknown: its'
+                name_input("item", name), name, 'of a candidate that the model does not know, "" or NaN if unknown: its'
             )
         if "item" in self._hashed:
             yield RequestInput(
@@ -160,7 +171,7 @@ class _Lister:
         )
         for each in self._behaviour_fields:
             if each != TIME_GAP:
-                yield self._describe_field(f"{name}_{each}", each, "of each behaviour: its", shape)
+                yield self._describe_field(name_input(name, each), each, "of each behaviour: its", shape)
         has_gap = TIME_GAP in self._behaviour_fields
         if has_gap or (name == "history" and "days_since_last" in self._data.context_fields):
             yield RequestInput(
