@@ -185,9 +185,12 @@ class _Drawer:
         return drawn
 
     def _list_numbers(self, asked: RequestInput) -> list[float]:
-        """Numbers on, just below and between edges; beyond all; 0.1 + 0.2, which float32 cannot hold."""
-        mean, deviation = asked.scale or (1.0, 1.0)
-        numbers = [0.0, -1.5, 0.1 + 0.2, mean, mean + deviation / 3, 1e12, -1e12]
+        """Numbers on edges, and as near to them as float64 has any, which float32 cannot tell apart; beyond all."""
+        if asked.scale is not None:
+            mean, deviation = asked.scale
+            numbers = [mean, mean - deviation, mean + 0.1 * deviation, mean + 0.2 * deviation]
+        else:
+            numbers = [0.0, -1.5, 0.1 + 0.2, 1e12, -1e12]
         for edge in _choose(list(asked.edges or ()), 20):
             numbers += [edge, float(np.nextafter(edge, -np.inf)), float(np.nextafter(edge, np.inf))]
         return [*numbers, UNKNOWN_NUMBER if self._published else float("nan")]

@@ -98,11 +98,8 @@ class IdModel:
         inputs = {"target_item_id": candidate, "user_id": _spread(self._read_ids("user", ids), rows)}
         history = self._read_sequence("history", ids)
         for name in self._context_fields:
-            values = (
-                self._read_time_field(name, ids, *history)
-                if name in TIME_FIELDS
-                else self._read_ids(name_input(name), ids)
-            )
+            is_time = name in TIME_FIELDS
+            values = self._read_time_field(name, ids, history[1]) if is_time else self._read_ids(name_input(name), ids)
             inputs[name] = _spread(values, rows)
         with self._model.adding_items(self._read_new_items(ids, rows)):
             batch = self._locate(inputs, ids, rows, candidate, history)
@@ -362,8 +359,8 @@ class TextModel(tf.Module):
             of_one = {each.name for each in inputs if is_of_one_user(each) and len(each.shape) > 1}
             return compute(**{name: each[None] if name in of_one else each for name, each in request.items()})
 
-        self.compute = tf.function(compute, input_signature=None)
-        self._rank = tf.function(rank)
+        self.compute = tf.function(compute, autograph=False)
+        self._rank = tf.function(rank, autograph=False)
         self._specs = {
             each.name: tf.TensorSpec([None] * len(each.shape), _DTYPES[each.datatype], each.name) for each in inputs
         }

@@ -91,7 +91,7 @@ def open_random(folder: Path, config: Config, data: PreparedData, calibration: C
     model = build_model(config.model, data, seed=1, fields=config.data)
     random = np.random.default_rng(1)
     for weight in model.trainable_weights:
-        size = 0.5 if weight.shape.rank == 0 or "embedding" in weight.path else 1 / np.sqrt(max(weight.shape[0], 1))
+        size = 2 / np.sqrt(weight.shape[0]) if "kernel" in weight.path else 0.7
         weight.assign(random.normal(size=weight.shape) * size)
     checkpoint: Any = None
     return OpenedRun(RunDirectory(folder), "", config, data, model, checkpoint, calibration)
