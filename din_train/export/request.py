@@ -75,6 +75,11 @@ def name_input(*parts: str) -> str:
     return re.sub(r"[^0-9A-Za-z]", "_", "_".join(parts))
 
 
+def is_of_one_user(asked: RequestInput) -> bool:
+    """Whether an input has one value for all candidates of signature `rank`, which then has no dimension of rows."""
+    return asked.shape[0] != ROWS and not asked.name.startswith("item_")
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """texts: by id from 2. nulls: other texts that stand for no value, id 0, as "" does."""
