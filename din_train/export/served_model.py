@@ -52,7 +52,7 @@ class IdModel:
     ) -> None:
         self.inputs = tuple(inputs)
         self.variables = [each.value for each in model.variables]
-        self._model, self._config = model, config
+        self.model, self._config = model, config
         self._calibration, self._prior_shift = calibration, prior_shift
         self.activation_weights = activation_weights
         self._by_name = {each.name: each for each in inputs}
@@ -85,7 +85,7 @@ class IdModel:
             is_time = name in TIME_FIELDS
             values = self._read_time_field(name, ids, history) if is_time else self._read_ids(name_input(name), ids)
             inputs[name] = _spread(values, rows)
-        with self._model.adding_items(self._read_new_items(ids, rows)):
+        with self.model.adding_items(self._read_new_items(ids, rows)):
             valid = {}
             for name in ("history", *self._sequences):
                 of_sequence, valid[name] = self._read_sequence(name, ids)
@@ -93,8 +93,8 @@ class IdModel:
             if self._config.model.search is not None:
                 of_sequence, valid[SEARCHED] = self._search(candidate, history, inputs)
                 inputs |= of_sequence
-            batch = self._model.locate_dense(inputs, valid)
-            logit = tf.cast(self._model.compute_logits(batch, False), tf.float32)
+            batch = self.model.locate_dense(inputs, valid)
+            logit = tf.cast(self.model.compute_logits(batch, False), tf.float32)
             weights = self._weigh(batch, rows) if self.activation_weights else {}
         used = _keep_newest(history, self._limits["history"])
         return {
@@ -132,7 +132,7 @@ class IdModel:
         self, candidate: tf.Tensor, history: tf.Tensor, inputs: Tensors
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """As `_read_sequence`: the newest behaviours of the candidate's category, see `CategorySearch`."""
-        find, search = self._model.item_embedding.find_categories, self._config.model.search
+        find, search = self.model.item_embedding.find_categories, self._config.model.search
         categories = find(candidate)[:, None]  # [M, 1]
         of_behaviours = tf.reshape(find(tf.reshape(history, [-1])), tf.shape(history))
         within = _keep_newest(history, self._config.data.max_history_length)
@@ -145,7 +145,7 @@ class IdModel:
     def _weigh(self, batch: LocatedBatch, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """[M, T] of the history as it was sent."""
         valid = batch.history.positions.valid  # [B, T]
-        weights = tf.reshape(self._model.weigh(batch), [rows, tf.shape(valid)[1]])
+        weights = tf.reshape(self.model.weigh(batch), [rows, tf.shape(valid)[1]])
         return {"activation_weights": tf.where(valid, tf.cast(weights, tf.float32), 0.0)[:, :-1]}
 
     def _read_behaviours(self, sequence: str, field: str, ids: Tensors) -> tf.Tensor:
