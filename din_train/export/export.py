@@ -202,6 +202,10 @@ class Artefact:
             "largest_difference": self.largest,
         }
         formats = {"savedmodel": (folder / "1").is_dir(), "onnx": (folder / "onnx").is_dir()}
+        if formats["onnx"]:
+            from din_train.export.triton import write_triton_repository
+
+            write_triton_repository(folder, said)
         (folder / "README.md").write_text(self._render_readme(said, formats), encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         said["files"] = {path.relative_to(folder).as_posix(): compute_sha256(path) for path in files}

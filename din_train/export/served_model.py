@@ -361,6 +361,8 @@ class TextModel(tf.Module):
 def _build_table(name: str, vocabulary: Vocabulary, folder: Path) -> tf.lookup.StaticHashTable:
     separator = next(each for each in _SEPARATORS if not any(each in text for text in vocabulary.texts))
     file = folder / f"{name_input(name)}.txt"
+    while file.exists():  # of a name that differs in other letters
+        file = file.with_stem(f"{file.stem}_")
     file.write_bytes(separator.join(vocabulary.texts).encode())
     texts = _TextsOfFile(file, len(vocabulary.texts), vocabulary.nulls, separator)
     return tf.lookup.StaticHashTable(texts, UNKNOWN_ID)

@@ -57,7 +57,9 @@ def check_record(fitted: Workplace) -> None:
     assert record["files"] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     assert {"README.md", "1/saved_model.pb", "1/assets/item.txt"} <= files.keys()
     assert [each["name"] for each in record["inputs"]] == ["item", "user", "history", "item_category"]
-    assert record["prior_shift"] == pytest.approx(-2.944439, abs=1e-5)  # log(0.05 / 0.95), of as many positives as negatives
+    assert record["prior_shift"] == pytest.approx(
+        -2.944439, abs=1e-5
+    )  # log(0.05 / 0.95), of as many positives as negatives
     assert record["training_positive_share"] == 0.5
     assert record["largest_difference"] <= 1e-5
     names = [each["name"] for each in record["golden"]]
@@ -66,7 +68,10 @@ def check_record(fitted: Workplace) -> None:
     assert users.isdisjoint(f"u{n}" for n in range(40))  # made up
     readme = Path("served/README.md").read_text()
     (request,) = (orjson.loads(line) for line in readme.splitlines() if line.startswith('{"signature_name"'))
-    assert request["inputs"] == {**record["golden"][0]["inputs"], "history": record["golden"][0]["inputs"]["history"][0]}
+    assert request["inputs"] == {
+        **record["golden"][0]["inputs"],
+        "history": record["golden"][0]["inputs"]["history"][0],
+    }
 
 
 def test_what_is_there_is_kept(fitted: Workplace) -> None:
@@ -100,7 +105,7 @@ def test_a_table_in_another_order_is_found_and_nothing_is_published(
 
 
 def test_ctrl_c_leaves_nothing(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(self: Artefact, folder: Path, *_: object) -> None:
+    def stop(_: Artefact, folder: Path, *__: object) -> None:
         (folder / "1").mkdir()
         raise KeyboardInterrupt
 
