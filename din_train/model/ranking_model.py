@@ -1,6 +1,7 @@
 """What every ranking model is: a batch -> one logit per row, and how a step trains it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -149,6 +150,15 @@ class RankingModel(keras.Model):
         if not self._takes_new_items:
             self._takes_new_items = True
             self._score, self._score_dense = self._trace()
+
+    @contextmanager
+    def adding_items(self, items: NewItems) -> Iterator[None]:
+        """Within, what is traced scores these items after the known ones; their values are tensors of that graph."""
+        with ExitStack() as stack:
+            for layer in self._flatten_layers():
+                if isinstance(layer, ItemEmbedding):
+                    stack.enter_context(layer.adding_items(items))
+            yield
 
     def score(self, inputs: Inputs) -> tf.Tensor:
         """A batch -> logit [M]. Without `history_row` each row has its own history."""
