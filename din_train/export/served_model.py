@@ -68,7 +68,7 @@ class IdModel:
     ) -> None:
         self.inputs = tuple(inputs)
         self.variables = [each.value for each in model.variables]
-        self._model, self._config = model, config
+        self.model, self._config = model, config
         self._calibration, self._prior_shift = calibration, prior_shift
         self._with_weights = activation_weights
         self._by_name = {each.name: each for each in inputs}
@@ -101,9 +101,9 @@ class IdModel:
             is_time = name in TIME_FIELDS
             values = self._read_time_field(name, ids, history[1]) if is_time else self._read_ids(name_input(name), ids)
             inputs[name] = _spread(values, rows)
-        with self._model.adding_items(self._read_new_items(ids, rows)):
+        with self.model.adding_items(self._read_new_items(ids, rows)):
             batch = self._locate(inputs, ids, rows, candidate, history)
-            logit = tf.cast(self._model.compute_logits(batch, False), tf.float32)
+            logit = tf.cast(self.model.compute_logits(batch, False), tf.float32)
         used = self._keep_newest(history[1], self._limits["history"])
         return {
             **self._correct(logit),
@@ -137,7 +137,7 @@ class IdModel:
                 within = self._keep_newest(valid, self._config.data.max_history_length)
                 found = self._search(candidate, item_ids, within)
                 located[SEARCHED] = self._build_sequence(item_ids, found, fields)
-        sequences = [located[name] for name in self._model.sequences]
+        sequences = [located[name] for name in self.model.sequences]
         lengths = {f"{name}_length": each.length for name, each in located.items()}
         return LocatedBatch({**inputs, **lengths}, located["history"], sequences)
 
@@ -149,7 +149,7 @@ class IdModel:
 
         return LocatedSequence(
             lay(item_ids),
-            MaskedPositions(valid, self._model.compute_dtype),
+            MaskedPositions(valid, self.model.compute_dtype),
             tf.reduce_sum(tf.cast(valid, tf.int32), axis=1),
             {name: lay(values) for name, values in fields.items()},
         )
@@ -163,9 +163,9 @@ class IdModel:
     def _search(self, candidate: tf.Tensor, item_ids: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         """[M, T] the newest behaviours of the candidate's category; see `CategorySearch`."""
         search = self._config.model.search
-        categories = self._model.item_embedding.find_categories(candidate)[:, None]  # [M, 1]
+        categories = self.model.item_embedding.find_categories(candidate)[:, None]  # [M, 1]
         of_behaviours = tf.reshape(
-            self._model.item_embedding.find_categories(tf.reshape(item_ids, [-1])), tf.shape(item_ids)
+            self.model.item_embedding.find_categories(tf.reshape(item_ids, [-1])), tf.shape(item_ids)
         )
         same = valid & (categories >= FIRST_REAL_ID) & tf.equal(of_behaviours, categories)
         return self._keep_newest(same, 0 if search is None else search.keep)
