@@ -19,30 +19,14 @@ from din_train.dataset.store import PreparedData
 from din_train.dataset.time_fields import SECONDS_A_DAY, VALUES
 from din_train.dataset.vocabulary import FIRST_REAL_ID, PAD_ID, UNKNOWN_ID
 from din_train.evaluation.calibration import Calibration
-from din_train.export.request import LARGEST_NUMBER, ROWS, RequestInput, Vocabulary, name_input
-from din_train.model.positions import PaddedPositions
-from din_train.model.ranking_model import LocatedBatch, LocatedSequence, RankingModel
+from din_train.export.request import LARGEST_NUMBER, RequestInput, Vocabulary, is_of_one_user, name_input
+from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 Tensors = Mapping[str, tf.Tensor]
 
 # What stands between the texts of a table's file: the first of these that is in none of them.
 _SEPARATORS = ("\n", "\0", "\n\0\n")
 _DTYPES = {"BYTES": tf.string, "INT64": tf.int64, "FP64": tf.float64}
-
-
-class MaskedPositions(PaddedPositions):
-    """All positions of B rows, of which any may be valid.
-
-    Args:
-        valid: [B, T] bool.
-        dtype: of the weights.
-    """
-
-    def __init__(self, valid: tf.Tensor, dtype: str) -> None:
-        shape = tf.shape(valid)
-        self._shapes = [(shape[0], shape[1])]
-        self._valid = [valid]
-        self.weights = tf.reshape(tf.cast(valid, dtype), [-1, 1])
 
 
 class IdModel:
@@ -70,7 +54,7 @@ class IdModel:
         self.variables = [each.value for each in model.variables]
         self.model, self._config = model, config
         self._calibration, self._prior_shift = calibration, prior_shift
-        self._with_weights = activation_weights
+        self.activation_weights = activation_weights
         self._by_name = {each.name: each for each in inputs}
         self._num_items = len(data.training_events)
         self._context_fields = data.context_fields
@@ -96,20 +80,29 @@ class IdModel:
         known = item >= FIRST_REAL_ID
         candidate = tf.where(known, item, self._num_items + tf.range(rows))
         inputs = {"target_item_id": candidate, "user_id": _spread(self._read_ids("user", ids), rows)}
-        history = self._read_sequence("history", ids)
+        history = _pad_one(tf.cast(ids["history"], tf.int32))
         for name in self._context_fields:
             is_time = name in TIME_FIELDS
-            values = self._read_time_field(name, ids, history[1]) if is_time else self._read_ids(name_input(name), ids)
+            values = self._read_time_field(name, ids, history) if is_time else self._read_ids(name_input(name), ids)
             inputs[name] = _spread(values, rows)
         with self.model.adding_items(self._read_new_items(ids, rows)):
-            batch = self._locate(inputs, ids, rows, candidate, history)
+            valid = {}
+            for name in ("history", *self._sequences):
+                of_sequence, valid[name] = self._read_sequence(name, ids)
+                inputs |= of_sequence
+            if self._config.model.search is not None:
+                of_sequence, valid[SEARCHED] = self._search(candidate, history, inputs)
+                inputs |= of_sequence
+            batch = self.model.locate_dense(inputs, valid)
             logit = tf.cast(self.model.compute_logits(batch, False), tf.float32)
-        used = self._keep_newest(history[1], self._limits["history"])
+            weights = self._weigh(batch, valid["history"], rows) if self.activation_weights else {}
+        used = _keep_newest(history, self._limits["history"])
         return {
             **self._correct(logit),
             "known": known,
             "behaviours": tf.reduce_sum(tf.cast(used, tf.int64), axis=1),
-            "known_behaviours": tf.reduce_sum(tf.cast(used & (history[0] >= FIRST_REAL_ID), tf.int64), axis=1),
+            "known_behaviours": tf.reduce_sum(tf.cast(used & (history >= FIRST_REAL_ID), tf.int64), axis=1),
+            **weights,
         }
 
     @property
@@ -121,59 +114,38 @@ class IdModel:
             limits["history"] = min(longest, search.recent)
         return limits
 
-    def _locate(
-        self, inputs: Tensors, ids: Tensors, rows: tf.Tensor, candidate: tf.Tensor, history: tuple[tf.Tensor, tf.Tensor]
-    ) -> LocatedBatch:
-        """The batch with a history of its own for each candidate."""
-        located = {}
-        for name in ("history", *self._sequences):
-            item_ids, valid = history if name == "history" else self._read_sequence(name, ids)
-            fields = {field: self._read_behaviours(name, field, ids) for field in self._config.model.behaviour_fields}
-            item_ids, valid, *values = (_spread(each, rows) for each in (item_ids, valid, *fields.values()))
-            fields = dict(zip(fields, values, strict=True))
-            used = self._keep_newest(valid, self._limits[name])
-            located[name] = self._build_sequence(item_ids, used, fields)
-            if name == "history" and self._config.model.search is not None:
-                within = self._keep_newest(valid, self._config.data.max_history_length)
-                found = self._search(candidate, item_ids, within)
-                located[SEARCHED] = self._build_sequence(item_ids, found, fields)
-        sequences = [located[name] for name in self.model.sequences]
-        lengths = {f"{name}_length": each.length for name, each in located.items()}
-        return LocatedBatch({**inputs, **lengths}, located["history"], sequences)
+    def _read_sequence(self, name: str, ids: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """The model's inputs of a sequence [B, T], and which places hold a behaviour that counts [B, T].
 
-    def _build_sequence(self, item_ids: tf.Tensor, valid: tf.Tensor, fields: Tensors) -> LocatedSequence:
-        """[M, T] each."""
-
-        def lay(values: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(tf.where(valid, values, PAD_ID), [-1])
-
-        return LocatedSequence(
-            lay(item_ids),
-            MaskedPositions(valid, self.model.compute_dtype),
-            tf.reduce_sum(tf.cast(valid, tf.int32), axis=1),
-            {name: lay(values) for name, values in fields.items()},
-        )
-
-    @staticmethod
-    def _keep_newest(valid: tf.Tensor, limit: int) -> tf.Tensor:
-        """[B, T] which are valid: the last `limit` valid ones of each row."""
-        counted = tf.cast(valid, tf.int32)
-        return valid & (tf.cumsum(counted, axis=1, reverse=True) <= limit)
-
-    def _search(self, candidate: tf.Tensor, item_ids: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """[M, T] the newest behaviours of the candidate's category; see `CategorySearch`."""
-        search = self._config.model.search
-        categories = self.model.item_embedding.find_categories(candidate)[:, None]  # [M, 1]
-        of_behaviours = tf.reshape(
-            self.model.item_embedding.find_categories(tf.reshape(item_ids, [-1])), tf.shape(item_ids)
-        )
-        same = valid & (categories >= FIRST_REAL_ID) & tf.equal(of_behaviours, categories)
-        return self._keep_newest(same, 0 if search is None else search.keep)
-
-    def _read_sequence(self, name: str, ids: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """[B, T] item ids of a sequence, and which places hold a behaviour. T is one more than was sent, so never 0."""
+        T is one more than was sent, so never 0. B is 1 or M.
+        """
         item_ids = _pad_one(tf.cast(ids[name], tf.int32))
-        return item_ids, tf.not_equal(item_ids, PAD_ID)
+        fields = {field: self._read_behaviours(name, field, ids) for field in self._config.model.behaviour_fields}
+        if TIME_GAP in fields:  # which depends on the moment, of which there may be more than histories
+            nothing = tf.zeros_like(fields[TIME_GAP])
+            item_ids += nothing
+            fields = {field: values + nothing for field, values in fields.items()}
+        inputs = {f"{name}_item_ids": item_ids} | {f"{name}_{field}": values for field, values in fields.items()}
+        return inputs, _keep_newest(item_ids, self._limits[name])
+
+    def _search(
+        self, candidate: tf.Tensor, history: tf.Tensor, inputs: Tensors
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """As `_read_sequence`: the newest behaviours of the candidate's category, see `CategorySearch`."""
+        find, search = self.model.item_embedding.find_categories, self._config.model.search
+        categories = find(candidate)[:, None]  # [M, 1]
+        of_behaviours = tf.reshape(find(tf.reshape(history, [-1])), tf.shape(history))
+        within = _keep_newest(history, self._config.data.max_history_length)
+        same = within & (categories >= FIRST_REAL_ID) & tf.equal(of_behaviours, categories)  # [M, T]
+        rows = tf.shape(candidate)[0]
+        of_history = ("item_ids", *self._config.model.behaviour_fields)
+        found = {f"{SEARCHED}_{name}": _spread(inputs[f"history_{name}"], rows) for name in of_history}
+        return found, _keep_newest(tf.cast(same, tf.int32), 0 if search is None else search.keep)
+
+    def _weigh(self, batch: LocatedBatch, valid: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[M, T] of the history as it was sent. valid: [B, T + 1] which of its places count."""
+        weights = tf.reshape(self.model.weigh(batch), [rows, tf.shape(valid)[1]])
+        return {"activation_weights": tf.where(valid, tf.cast(weights, tf.float32), 0.0)[:, :-1]}
 
     def _read_behaviours(self, sequence: str, field: str, ids: Tensors) -> tf.Tensor:
         """[B, T] ids of a field of behaviours; of time gaps [M, T] if moments differ."""
@@ -183,8 +155,8 @@ class IdModel:
         place = _cut_by_powers(tf.maximum(now - times, 0), len(VALUES[TIME_GAP]))
         return tf.where(tf.equal(times, -1), UNKNOWN_ID, place + FIRST_REAL_ID)
 
-    def _read_time_field(self, name: str, ids: Tensors, valid: tf.Tensor) -> tf.Tensor:
-        """[M or 1] as `compute_time_field` has it. valid: [B, T] which places of the history hold a behaviour."""
+    def _read_time_field(self, name: str, ids: Tensors, history: tf.Tensor) -> tf.Tensor:
+        """[M or 1] as `compute_time_field` has it. history: [B, T] item ids."""
         seconds = ids["timestamp"]
         if name == "hour":
             place = tf.math.floormod(seconds, SECONDS_A_DAY) // 3600  # no quotient of negative numbers
@@ -192,7 +164,7 @@ class IdModel:
             place = (tf.math.floormod(seconds, 7 * SECONDS_A_DAY) // SECONDS_A_DAY + 3) % 7
         else:
             times = _pad_one(ids["history_timestamp"])
-            is_newest = self._keep_newest(valid, 1)  # one of a row at most
+            is_newest = _keep_newest(history, 1)  # one of a row at most
             last = tf.reduce_sum(tf.where(is_newest, times, 0), axis=1)
             last = tf.where(tf.reduce_any(is_newest, axis=1), last, -1)
             days = tf.maximum(seconds - last, 0) // SECONDS_A_DAY
@@ -246,6 +218,12 @@ class IdModel:
 def _spread(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """[M or 1, ...] -> [M, ...]."""
     return tf.broadcast_to(values, tf.concat([[rows], tf.shape(values)[1:]], axis=0))
+
+
+def _keep_newest(ids: tf.Tensor, limit: int) -> tf.Tensor:
+    """[B, T] ids -> [B, T] bool: the last `limit` places of each row that hold something."""
+    holds = tf.not_equal(ids, PAD_ID)
+    return holds & (tf.cumsum(tf.cast(holds, tf.int32), axis=1, reverse=True) <= limit)
 
 
 def _pad_one(values: tf.Tensor) -> tf.Tensor:
@@ -369,7 +347,9 @@ class TextModel(tf.Module):
     def save(self, folder: Path) -> None:
         """Write the SavedModel, with signatures `serving_default` and `rank`."""
         of_one = {
-            name: tf.TensorSpec([None] * (self._specs[name].shape.rank - 1) or [1], self._specs[name].dtype, name)
+            name: tf.TensorSpec(
+                self._specs[name].shape[1:] if self._specs[name].shape.rank > 1 else [1], self._specs[name].dtype, name
+            )
             for name in self._of_one
         }
         signatures = {
@@ -379,14 +359,11 @@ class TextModel(tf.Module):
         tf.saved_model.save(self, str(folder), signatures=signatures)
 
 
-def is_of_one_user(asked: RequestInput) -> bool:
-    """Whether an input has one value for all candidates of signature `rank`, which then has no dimension of rows."""
-    return asked.shape[0] != ROWS and not asked.name.startswith("item_")
-
-
 def _build_table(name: str, vocabulary: Vocabulary, folder: Path) -> tf.lookup.StaticHashTable:
     separator = next(each for each in _SEPARATORS if not any(each in text for text in vocabulary.texts))
     file = folder / f"{name_input(name)}.txt"
+    while file.exists():  # of a name that differs in other letters
+        file = file.with_stem(f"{file.stem}_")
     file.write_bytes(separator.join(vocabulary.texts).encode())
     texts = _TextsOfFile(file, len(vocabulary.texts), vocabulary.nulls, separator)
     return tf.lookup.StaticHashTable(texts, UNKNOWN_ID)

@@ -54,9 +54,7 @@ class DIN(DeepModel):
         candidate, behaviours = self.embed(batch)
         return self._weigh(place, candidate, batch.sequences[place].pair(behaviours[place]))
 
-    def _weigh(
-        self, place: int, candidate: tf.Tensor, pairs: PairedBehaviours, training: bool = False
-    ) -> tf.Tensor:
+    def _weigh(self, place: int, candidate: tf.Tensor, pairs: PairedBehaviours, training: bool = False) -> tf.Tensor:
         """[P]."""
         unit = self.sequence_units[place - 1] if place else self.local_activation_unit
         return unit(candidate, pairs.behaviours, positions=pairs.positions, pairs=pairs, training=training)

@@ -1,20 +1,24 @@
 """Runs to export, without a training: data sets with fields of every kind and odd ids, and models of random weights."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from log_factory import make_config
 
 from din_train.config import Config
-from din_train.dataset.names import read_names
+from din_train.config.model import PAIRWISE, SEVERAL_SEQUENCES
 from din_train.dataset.prepare import prepare_data
-from din_train.dataset.store import PreparedData, open_store
+from din_train.dataset.store import open_store
 from din_train.evaluation.calibration import UNCALIBRATED, Calibration
-from din_train.export.golden import ScoredRequest, build_golden, build_sweep, score_requests
-from din_train.export.request import RequestInput, Vocabulary, list_inputs, read_vocabularies
-from din_train.export.served_model import IdModel
+from din_train.export.check_saved_model import find_problem, to_array
+from din_train.export.export import Artefact, describe_expected
+from din_train.export.golden import TOLERANCE, ScoredRequest
+from din_train.export.served_model import TextModel
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.scoring import OpenedRun
@@ -26,13 +30,22 @@ LOG: dict[str, Any] = {
     "columns": {"user": "u", "item": "i", "label": "y", "timestamp": "at", "category": "cat"},
     "sequences": {
         "clicks": {"item": "hist", "timestamp": "hist_at", "fields": {"kind": "hist_kind", "spent": "hist_spent"}},
-        "carts": {"item": "cart", "timestamp": "cart_at", "fields": {"kind": "cart_kind", "spent": "cart_spent"}, "padding": "0"},
+        "carts": {
+            "item": "cart",
+            "timestamp": "cart_at",
+            "fields": {"kind": "cart_kind", "spent": "cart_spent"},
+            "padding": "0",
+        },
     },
     "item_fields": ["genres", "price", "level", "shop"],
     "user_fields": ["city", "age", "hobbies"],
-    "context_fields": ["hour", "weekday", "tags", "page", "place"],
+    "context_fields": ["hour", "weekday", "days_since_last", "tags", "page", "place"],
     "behaviour_fields": ["kind", "spent", "time_gap"],
-    "list_fields": {"genres": {"max_values": 3}, "tags": {"pooling": "max", "max_values": 2}, "hobbies": {"pooling": "sum"}},
+    "list_fields": {
+        "genres": {"max_values": 3},
+        "tags": {"pooling": "max", "max_values": 2},
+        "hobbies": {"pooling": "sum"},
+    },
     "standardized_fields": ["price"],
     "numeric_fields": ["level", "age", "spent"],
     "num_buckets": 3,
@@ -49,7 +62,9 @@ def make_rows(seed: int, count: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(seed)
 
     def choose(values: Any, size: int | None = None) -> Any:
-        return random.choice(np.array(values, object), size).tolist() if size is not None else str(random.choice(values))
+        return (
+            random.choice(np.array(values, object), size).tolist() if size is not None else str(random.choice(values))
+        )
 
     rows = []
     for row in range(count):
@@ -64,51 +79,81 @@ def make_rows(seed: int, count: int) -> list[dict[str, Any]]:
             }
         rows.append(
             {
-                **{"u": f"u{user}", "i": ITEMS[item], "y": row % 2, "at": START + 1000 * row + 500},
-                **{"cat": f"c {item % 3}", "genres": ["drama|war", "war", "", "comedy|x|drama"][item % 4]},
-                **{"price": f"{item + 0.5}", "level": f"{item * 1.1}", "shop": f"shop {item % 5}"},
-                **{"city": f"city {user % 3}", "age": f"{20 + user}", "hobbies": "chess|go" if user % 2 else "go"},
-                **{"tags": choose(["new|hot", "hot", "", "late|new"]), "page": f"p{row % 6}", "place": f"{row % 3}"},
+                "u": f"u{user}",
+                "i": ITEMS[item],
+                "y": row % 2,
+                "at": START + 1000 * row + 500,
+                "cat": f"c {item % 3}",
+                "genres": ["drama|war", "war", "", "comedy|x|drama"][item % 4],
+                "price": f"{item + 0.5}",
+                "level": f"{item * 1.1}",
+                "shop": f"shop {item % 5}",
+                "city": f"city {user % 3}",
+                "age": f"{20 + user}",
+                "hobbies": "chess|go" if user % 2 else "go",
+                "tags": choose(["new|hot", "hot", "", "late|new"]),
+                "page": f"p{row % 6}",
+                "place": f"{row % 3}",
                 **sequences,
             }
         )
     return rows
 
 
-def prepare_everything(folder: Path, **changes: Any) -> tuple[Config, PreparedData]:
-    """A data set with fields of every kind; `changes` are sections of the config."""
+def make_everything_config(folder: Path, data: dict[str, Any], **changes: Any) -> Config:
+    """With fields of every kind; `data` and `changes` are merged in."""
+    paths = {key: str(folder / LOG[key]) for key in ("train", "test")}
+    return make_config(folder, vocabulary={"hash_buckets": HASHED}, data={**LOG, **paths, **data}, **changes)
+
+
+def prepare_everything(folder: Path, data: dict[str, Any]) -> None:
+    """Write the rows, and the data set."""
     for name, seed, count in (("train", 1, 80), ("test", 2, 20)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in make_rows(seed, count)))
-    paths = {key: str(folder / LOG[key]) for key in ("train", "test")}
-    changes = {"vocabulary": {"hash_buckets": HASHED}, **changes}
-    config = make_config(folder, **{**changes, "data": {**LOG, **paths, **changes.get("data", {})}})
-    prepare_data(config, force=False, progress=lambda _: None)
-    return config, open_store(config.data.prepared)
+    prepare_data(make_everything_config(folder, data), force=False, progress=lambda _: None)
 
 
-def open_random(folder: Path, config: Config, data: PreparedData, calibration: Calibration = UNCALIBRATED) -> OpenedRun:
-    """A run of weights so large that an id or a number taken for another one moves the score."""
-    model = build_model(config.model, data, seed=1, fields=config.data)
-    random = np.random.default_rng(1)
-    for weight in model.trainable_weights:
-        size = 2 / np.sqrt(weight.shape[0]) if "kernel" in weight.path else 0.7
-        weight.assign(random.normal(size=weight.shape) * size)
-    checkpoint: Any = None
-    return OpenedRun(RunDirectory(folder), "", config, data, model, checkpoint, calibration)
+@dataclass(frozen=True)
+class ServedRuns:
+    """Opens runs without a training: models of random weights.
+
+    several, alone: folders of data sets whose rows have two sequences, and one.
+    """
+
+    several: Path
+    alone: Path
+    data_alone: dict[str, Any]
+
+    def open(self, name: str, calibration: Calibration = UNCALIBRATED, **model: Any) -> OpenedRun:
+        """A run of the model of a name, with what it can have of sequences and of fields of behaviours."""
+        folder, data = (self.several, {}) if name in SEVERAL_SEQUENCES else (self.alone, self.data_alone)
+        fields = [] if name in ("lr", *PAIRWISE) else ["kind", "spent", "time_gap"]
+        sizes = dict.fromkeys(("item_embedding_size", "category_embedding_size", "field_embedding_size"), 4)
+        units = {"local_activation_unit": {"hidden_units": [8]}, "mlp": {"hidden_units": [8]}}
+        keys = {"name": name, "behaviour_fields": fields, **sizes, **units, **model}
+        config = make_everything_config(folder, data, model=keys)
+        opened = open_store(config.data.prepared)
+        built = build_model(config.model, opened, seed=1, fields=config.data)
+        random = np.random.default_rng(1)
+        for weight in built.trainable_weights:  # an id or a number that is taken for another one moves the score
+            size = 1.5 / np.sqrt(weight.shape[0]) if "kernel" in weight.path else 0.4
+            weight.assign(random.normal(size=weight.shape) * size)
+        checkpoint: Any = None
+        return OpenedRun(RunDirectory(folder), "", config, opened, built, checkpoint, calibration)
 
 
-class Served:
-    """What an export builds of a run, without writing it."""
-
-    def __init__(self, opened: OpenedRun, prior_shift: float = 0.0) -> None:
-        names = read_names(opened.data)
-        self.inputs: tuple[RequestInput, ...] = list_inputs(opened.config, opened.data, names)
-        self.vocabularies: dict[str, Vocabulary] = read_vocabularies(opened.config, opened.data, names, self.inputs)
-        requests = build_golden(self.inputs, self.vocabularies, opened.config.data.max_history_length)
-        requests.append(build_sweep(self.inputs, self.vocabularies))
-        self.expected: list[ScoredRequest] = score_requests(
-            opened, names, prior_shift, self.inputs, self.vocabularies, requests
-        )
-        self.model = IdModel(
-            opened.model, opened.config, opened.data, self.inputs, opened.calibration, prior_shift
-        )
+def find_problems(artefact: Artefact, folder: Path, requests: Sequence[ScoredRequest] | None = None) -> list[str]:
+    """What the check of an artefact finds, without saving it."""
+    served = TextModel(artefact.model, artefact.vocabularies, folder)
+    problems = []
+    for each in [*artefact.golden, *artefact.others] if requests is None else requests:
+        values = each.request.encode(artefact.inputs)
+        tensors = {}
+        for asked in artefact.inputs:
+            array = to_array(values[asked.name], asked.datatype)
+            is_empty = asked.datatype == "BYTES" and not array.size
+            tensors[asked.name] = tf.constant(np.zeros(array.shape, "S1") if is_empty else array)
+        outputs = served.compute.python_function(**tensors)
+        problem, _ = find_problem(describe_expected(each), outputs, TOLERANCE)
+        problems += [] if problem is None else [f"{each.request.name}: {problem}"]
+    return problems
