@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Scored, Served
-from v2_client import Client, Floats, build_request
+from server_process import Served
+from v2_client import Client, Floats, Scored, build_request
 
 pytestmark = pytest.mark.servers
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Served
+from server_process import Served
 from v2_client import Client, build_request
 
 pytestmark = pytest.mark.servers
