@@ -138,7 +138,7 @@ class DensePairs(PairedBehaviours):
         """
         pairs, histories = self.sharing.pairs, self.sharing.histories
         units = of_behaviours.shape[1]
-        table = histories.to_table(of_behaviours)  # [B, T, U]
+        table, is_one = histories.to_table(of_behaviours), histories.valid.shape[0] == 1  # [B, T, U]
         if of_product is None:
             of_candidates = 0.0 if of_candidate is None else tf.matmul(candidate, of_candidate)[:, None]
             return pairs.repeat(table + of_candidates)
@@ -147,7 +147,10 @@ class DensePairs(PairedBehaviours):
             kernel = tf.transpose(self._table, [0, 2, 1])[:, :, :, None] * of_product[:, None]  # [B, E, T, U]
             kernel += 0.0 if of_candidate is None else of_candidate[:, None]
             width = histories.width * units
-            kernel = tf.reshape(kernel, [histories.num_rows, self.behaviours.shape[1], width])
+            if is_one:  # a product of matrices, to which TensorFlow adds the bias as it goes
+                hidden = tf.matmul(candidate, tf.reshape(kernel, [candidate.shape[1], width]))
+                return tf.reshape(tf.nn.bias_add(hidden, tf.reshape(table, [width])), [-1, units])
+            kernel = tf.reshape(kernel, [histories.num_rows, candidate.shape[1], width])
             hidden = tf.matmul(self._group(candidate, candidate.shape[1]), kernel)  # [B, C, T * U]
             return tf.reshape(hidden + tf.reshape(table, [histories.num_rows, 1, width]), [-1, units])
 
@@ -156,7 +159,7 @@ class DensePairs(PairedBehaviours):
             hidden += 0.0 if of_candidate is None else tf.matmul(candidate, of_candidate)[:, None]
             return tf.reshape(hidden, [-1, units])
 
-        if histories.valid.shape[0] == 1:
+        if is_one:
             return multiply_histories()
         is_many = pairs.num_rows >= _MANY_CANDIDATES * histories.num_rows
         return tf.ensure_shape(tf.cond(is_many, multiply_histories, multiply_candidates), [None, units])
