@@ -28,7 +28,7 @@ from din_train import terminal
 from din_train.config.model import WEIGHING
 from din_train.dataset.names import read_names
 from din_train.errors import ConfigError, RunError
-from din_train.export.golden import TOLERANCE, ScoredRequest, build_golden, build_sweep, score_requests
+from din_train.export.golden import TOLERANCE, ScoredRequest, build_golden, build_unpublished, score_requests
 from din_train.export.request import ROWS, ROWS_OR_ONE, RequestInput, is_of_one_user, list_inputs, read_vocabularies
 from din_train.files import atomic_folder, compute_sha256, follow_links, hold, scratch_folder
 from din_train.predict.predict import find_prior_shift
@@ -86,8 +86,8 @@ def export(
     written = " and ".join(each for each in FORMATS if each in formats)
     terminal.say(
         f"{output}: written as {written}; new processes scored {len(artefact.golden)} golden requests and "
-        f"{len(artefact.sweep.logit):,} rows with the vocabularies' values as `predict` does (largest difference in "
-        f"logits: {artefact.largest:.1e})"
+        f"{len(artefact.others[0].logit):,} rows with the vocabularies' values as `predict` does (largest difference "
+        f"in logits: {artefact.largest:.1e})"
     )
 
 
@@ -104,7 +104,8 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
 class Artefact:
     """What is written of a run.
 
-    golden: published. sweep: for the check alone. largest: difference in logits that the checks found.
+    golden: published. others: for the check alone, the first one with the vocabularies' values. largest: difference in
+    logits that the checks found.
     """
 
     opened: OpenedRun
@@ -112,7 +113,7 @@ class Artefact:
     model: Any  # IdModel; importing it here would start TensorFlow
     vocabularies: Mapping[str, Any]
     golden: list[ScoredRequest]
-    sweep: ScoredRequest
+    others: list[ScoredRequest]
     largest: float = 0.0
 
     @property
@@ -166,7 +167,7 @@ class Artefact:
             ],
             "requests": [
                 {"inputs": each.request.encode(self.inputs), **describe_expected(each)}
-                for each in (*self.golden, self.sweep)
+                for each in (*self.golden, *self.others)
             ],
         }
 
@@ -259,15 +260,15 @@ def build_v2_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) 
 
 
 def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights: bool = False) -> Artefact:
-    """What is to be written, and what `predict` gives for the golden requests and for the sweep."""
+    """What is to be written, and what `predict` gives for the requests that it is checked with."""
     from din_train.export.served_model import IdModel
 
     names = read_names(opened.data)
     inputs = list_inputs(opened.config, opened.data, names)
     vocabularies = read_vocabularies(opened.config, opened.data, names, inputs)
-    requests = build_golden(inputs, vocabularies, opened.config.data.max_history_length)
-    requests.append(build_sweep(inputs, vocabularies))
-    *golden, sweep = score_requests(opened, names, prior_shift, inputs, vocabularies, requests)
+    longest = opened.config.data.max_history_length
+    golden, others = (build(inputs, vocabularies, longest) for build in (build_golden, build_unpublished))
+    scored = score_requests(opened, names, prior_shift, inputs, vocabularies, [*golden, *others])
     model = IdModel(
         opened.model,
         opened.config,
@@ -277,7 +278,7 @@ def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights:
         prior_shift,
         activation_weights=activation_weights,
     )
-    return Artefact(opened, prior_shift, model, vocabularies, golden, sweep)
+    return Artefact(opened, prior_shift, model, vocabularies, scored[: len(golden)], scored[len(golden) :])
 
 
 def list_outputs(*, activation_weights: bool) -> list[dict[str, Any]]:

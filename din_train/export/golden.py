@@ -76,9 +76,7 @@ def build_golden(inputs: Sequence[RequestInput], vocabularies: Mapping[str, Voca
     """
     draw = _Drawer(inputs, vocabularies)
     items = draw.items
-    published = min(longest, _MOST_PUBLISHED)
     first = items[0]
-    over_long = [[items[-1]] * 7 + [items[place % len(items)] for place in range(published)]]
     near = [first + " ", " " + first, first + "\r", first + "\n", first.swapcase()]
     padded = [[*items[:3], "", ""], ["", items[-1], "", first, ""], [""] * 5]
     category = vocabularies["category"].texts if "category" in vocabularies else []
@@ -93,17 +91,24 @@ def build_golden(inputs: Sequence[RequestInput], vocabularies: Mapping[str, Voca
         draw.request("known item, described otherwise", 1, item=[first], **known),
         draw.request("unknown ids in a history", 2, history=[["no such item", first, "nor this"]], rows_of_user=1),
         draw.request("unknown ids alone", 1, history=[["no such item"]]),
-        draw.request("over-long history", 2, history=over_long, rows_of_user=1),
+        *([draw.over_long(longest)] if longest <= _MOST_PUBLISHED else []),
         draw.request("odd ids", len(_ODD_TEXTS), item=list(_ODD_TEXTS), history=[[*_ODD_TEXTS, first]], rows_of_user=1),
         draw.request("ids that are nearly known", len(near), item=near, history=[near], rows_of_user=1),
         *(draw.request(f"drawn {number}", 4) for number in range(3)),
     ]
 
 
-def build_sweep(inputs: Sequence[RequestInput], vocabularies: Mapping[str, Vocabulary]) -> Request:
-    """A request with all values of all vocabularies, or `_SWEEP_ROWS` of each."""
+def build_unpublished(
+    inputs: Sequence[RequestInput], vocabularies: Mapping[str, Vocabulary], longest: int
+) -> list[Request]:
+    """The sweep, which has all values of all vocabularies, or `_SWEEP_ROWS` of each.
+
+    Then an over-long history, if none is golden.
+    """
+    draw = _Drawer(inputs, vocabularies, published=False)
     most = max(len(each.texts) for each in vocabularies.values())
-    return _Drawer(inputs, vocabularies, published=False).sweep(max(8, min(most, _SWEEP_ROWS)))
+    sweep = draw.sweep(max(8, min(most, _SWEEP_ROWS)))
+    return [sweep] if longest <= _MOST_PUBLISHED else [sweep, draw.over_long(longest)]
 
 
 class _Drawer:
@@ -147,8 +152,13 @@ class _Drawer:
                 values[each.name] = self._draw(each, shape, unknown=nothing_known and each.name.startswith("item_"))
         return Request(name, values)
 
+    def over_long(self, longest: int) -> Request:
+        """A request whose history has seven behaviours too many, the oldest, which are alike."""
+        history = [self.items[-1]] * 7 + [self.items[place % len(self.items)] for place in range(longest)]
+        return self.request("over-long history", 2, history=[history], rows_of_user=1)
+
     def sweep(self, rows: int) -> Request:
-        """See `build_sweep`."""
+        """See `build_unpublished`."""
         values: dict[str, Any] = {}
         for each in self._inputs:
             shape = [rows, *(5 if "positions" in of else 3 for of in each.shape[1:])]
@@ -179,7 +189,8 @@ class _Drawer:
             vocabulary = self._vocabularies[str(asked.vocabulary)]
             texts = vocabulary.texts
             if asked.vocabulary == "user" and self._published:
-                texts = [each for each in ("a made-up user", *_ODD_TEXTS) if each not in {*texts}]
+                known = {*texts}
+                texts = [each for each in ("a made-up user", *_ODD_TEXTS) if each not in known]
             pool = np.array([*_choose(texts, 24), *vocabulary.nulls[:2], "", "no such value", _UNICODE], object)
         drawn: Any = pool[self._random.integers(len(pool), size=shape)].tolist()
         return drawn

@@ -13,7 +13,6 @@ import numpy as np
 
 from din_train.config import Config
 from din_train.config.data import TIME_FIELDS, TIME_GAP
-from din_train.config.rows import SequenceConfig
 from din_train.dataset.fields import BucketIds
 from din_train.dataset.names import Names, build_id_finder
 from din_train.dataset.store import PreparedData
@@ -135,11 +134,11 @@ class _Lister:
         self._behaviour_fields = config.model.behaviour_fields
 
     def list_all(self) -> Iterator[RequestInput]:
-        item, user = (self._find_example(each) for each in ("items", "users"))
+        items = self._names.items[FIRST_REAL_ID:]
+        item = str(items[0].as_py()) if len(items) else ""
         yield RequestInput("item", "BYTES", (ROWS,), "the candidate's raw id", item, vocabulary="item")
-        yield RequestInput("user", "BYTES", (ROWS_OR_ONE,), "the user's raw id", user, vocabulary="user")
-        sequences: Mapping[str, SequenceConfig | None] = {"history": None, **dict.fromkeys(self._data.sequences)}
-        for sequence in sequences:
+        yield RequestInput("user", "BYTES", (ROWS_OR_ONE,), "the user's raw id", "someone", vocabulary="user")
+        for sequence in ("history", *self._data.sequences):
             yield from self._list_sequence(sequence, item)
         context = self._data.context_fields
         if {*context} & {*TIME_FIELDS} or TIME_GAP in self._behaviour_fields:
@@ -191,31 +190,25 @@ class _Lister:
         self, name: str, of_data: str, meaning: str, shape: tuple[str, ...] = (ROWS_OR_ONE,)
     ) -> RequestInput:
         """An input with the values of a field of the data set."""
-        what, each = f"{meaning} {of_data}", (lambda example: [example] if len(shape) > 1 else example)
+        what, is_list = f"{meaning} {of_data}", len(shape) > 1
+
+        def describe(datatype: Datatype, what: str, example: object, **numbering: Any) -> RequestInput:
+            return RequestInput(name, datatype, shape, what, [example] if is_list else example, **numbering)
+
         if of_data in self._data.item_fields and self._data.item_fields[of_data].dtype != np.int32:
             counted = self._data.manifest.field_values[of_data]
             scale = (counted.mean or 0.0, counted.standard_deviation or 1.0)
-            return RequestInput(name, "FP64", shape, f"{what}, {_NUMBER}", each(scale[0]), scale=scale)
+            return describe("FP64", f"{what}, {_NUMBER}", scale[0], scale=scale)
         if of_data in self._config.data.numeric_fields:
             finder = build_id_finder(self._data, self._names, of_data)
             has_buckets = isinstance(finder, BucketIds) and finder.first is not None
             edges = tuple(finder.edges.tolist()) if isinstance(finder, BucketIds) and has_buckets else None
-            return RequestInput(
-                name, "FP64", shape, f"{what}, {_NUMBER}", each(edges[0] if edges else 1.0), edges=edges
-            )
+            return describe("FP64", f"{what}, {_NUMBER}", edges[0] if edges else 1.0, edges=edges)
         max_values = None
         if of_data in self._lists:
             shape, max_values = (*shape, f"values of {of_data}"), self._lists[of_data].max_values
-            what, each = f"{what}, its values", (lambda example: [example])
+            what, is_list = f"{what}, its values", True
         if of_data in self._hashed:
-            buckets = self._hashed[of_data]
-            return RequestInput(
-                name, "INT64", shape, f"{what}, hashed", each(2), hash_buckets=buckets, max_values=max_values
-            )
+            return describe("INT64", f"{what}, hashed", 2, hash_buckets=self._hashed[of_data], max_values=max_values)
         texts = self._names.values(of_data)[FIRST_REAL_ID:]
-        example = each(str(texts[0]) if texts else "")
-        return RequestInput(name, "BYTES", shape, what, example, vocabulary=of_data, max_values=max_values)
-
-    def _find_example(self, table: str) -> str:
-        column = self._names.items if table == "items" else self._names.users
-        return str(column[FIRST_REAL_ID].as_py()) if table == "items" and len(column) > FIRST_REAL_ID else "someone"
+        return describe("BYTES", what, str(texts[0]) if texts else "", vocabulary=of_data, max_values=max_values)

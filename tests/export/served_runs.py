@@ -146,7 +146,7 @@ def find_problems(artefact: Artefact, folder: Path, requests: Sequence[ScoredReq
     """What the check of an artefact finds, without saving it."""
     served = TextModel(artefact.model, artefact.vocabularies, folder)
     problems = []
-    for each in [*artefact.golden, artefact.sweep] if requests is None else requests:
+    for each in [*artefact.golden, *artefact.others] if requests is None else requests:
         values = each.request.encode(artefact.inputs)
         tensors = {}
         for asked in artefact.inputs:

@@ -34,8 +34,8 @@ def test_every_model_scores_golden_requests_and_all_values(
 ) -> None:
     opened = runs.open(name, **model)
     artefact = build_artefact(opened, 0.0, activation_weights=name in ("din", "dien", "bst", "tin"))
-    assert len(artefact.sweep.logit) >= len(ITEMS)
-    assert artefact.sweep.logit.std() > 0.05  # it would notice
+    assert len(artefact.others[0].logit) >= len(ITEMS)
+    assert artefact.others[0].logit.std() > 0.05  # it would notice
     assert find_problems(artefact, tmp_path) == []
 
 
