@@ -8,9 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser setup-triton test-serving images \
-  images-check check docs docs-check docs-site \
-  format lock ci clean
+.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser \
+  setup-triton test-serving images images-check check docs docs-check docs-site format lock lock-serving ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +25,17 @@ $(INSTALLED): pyproject.toml requirements.lock
 	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; fi
 	$(PIP) install -r requirements.lock
 	$(PIP) install --no-deps -e .
+	@touch $@
+
+# KServe's pins are not those of requirements.lock, and a server needs no TensorFlow: an environment of its own.
+SERVING := .venv-serving
+setup-serving: $(SERVING)/.installed ## Create .venv-serving, where `din-train serve` runs
+
+$(SERVING)/.installed: requirements-serving.lock
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(SERVING); else \
+	  $(PYTHON) -m venv --without-pip $(SERVING) && $(PYTHON) -m pip --python $(SERVING)/bin/python install pip; fi
+	$(SERVING)/bin/python -m pip --disable-pip-version-check install -r requirements-serving.lock
+	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
 quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, and compare them
@@ -116,6 +126,10 @@ format: setup ## Format the code and fix what lint can
 lock: setup ## Pin every package in requirements.lock again (LOCK_OPTIONS=--upgrade: the newest allowed)
 	$(BIN)/pip-compile --quiet --extra dev --extra docs --strip-extras --allow-unsafe --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
+
+lock-serving: setup ## Pin every package in requirements-serving.lock again
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-serving.lock requirements-serving.in
 
 ci: setup check docs-site images-check test ## What CI runs
 	@$(MAKE) --no-print-directory test-serving REQUESTS=2000 LOAD_SECONDS=5
