@@ -74,9 +74,8 @@ def scored(workplace: Path, record: dict[str, Any]) -> list[Scored]:
         writer.writerow(["user", "item", "history"])
         writer.writerows((user, item, "^".join(history)) for rows in groups for user, item, history in rows)
     _din_train(
-        workplace, "predict", "--run-dir", "runs/sample", "--input", "candidates.csv", "--output", "scored.parquet",
-        "--history-separator", "^", "--set", "data.format.header=true",
-    )  # fmt: skip
+        workplace, "predict", "--run-dir", "runs/sample", "--input", "candidates.csv", "--output", "scored.parquet"
+    )
     logits = pq.read_table(workplace / "scored.parquet").column("logit").to_numpy()
     return _build_requests(record["inputs"], groups, logits)
 
