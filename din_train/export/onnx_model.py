@@ -91,7 +91,9 @@ def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
 
         of_tables = {id(each) for each in large}
         function = tf.function(compute, input_signature=specs, autograph=False)
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=_OPSET)
+        converted, _ = tf2onnx.convert.from_function(
+            function, input_signature=specs, opset=_OPSET, custom_op_handlers={"FloorMod": (_convert_modulo, [])}
+        )
     for place in reversed(range(len(converted.graph.input))):
         if converted.graph.input[place].name in tables:
             del converted.graph.input[place]
@@ -99,6 +101,12 @@ def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
         name: values[id(variable)][1] if id(variable) in values else variable.numpy()
         for name, variable in tables.items()
     }
+
+
+def _convert_modulo(context: Any, node: Any, name: str, args: Any) -> None:
+    """ONNX's own, whose sign is the divisor's, as TensorFlow's is: tf2onnx has that of integers cut towards zero."""
+    del context, name, args
+    node.type = "Mod"
 
 
 def _take_texts(
