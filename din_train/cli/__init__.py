@@ -31,6 +31,8 @@ COMMANDS = {
     "report": "din_train.cli.report",
     "explain": "din_train.cli.explain",
     "predict": "din_train.cli.predict",
+    "export": "din_train.cli.export",
+    "serve": "din_train.cli.serve",
     "audit": "din_train.cli.audit",
     "reproduce": "din_train.cli.reproduce",
 }

@@ -112,7 +112,7 @@ class BucketIds:
 
     def __init__(self, buckets: Sequence[str], style: NumberStyle | None = None) -> None:
         self._buckets, self._style = buckets, style
-        self._edges = np.array([float(each[1:].partition(",")[0]) for each in buckets[1:]], np.float64)
+        self.edges = np.array([float(each[1:].partition(",")[0]) for each in buckets[1:]], np.float64)
 
     @property
     def first(self) -> str | None:
@@ -122,7 +122,7 @@ class BucketIds:
     def find(self, raw: Any) -> Ids:
         """[n] strings or nulls -> [n] ids; unknown if there is no number."""
         numbers = parse_numbers(raw.cast(pa.string()).to_pylist(), self._style)
-        ids = FIRST_REAL_ID + np.searchsorted(self._edges, numbers, side="right")
+        ids = FIRST_REAL_ID + np.searchsorted(self.edges, numbers, side="right")
         return np.where(np.isnan(numbers) | (not self._buckets), UNKNOWN_ID, ids).astype(np.int32)
 
 

@@ -105,14 +105,28 @@ class BST(DeepModel):
         Returns:
             [P] weights, which sum to less than 1, since the candidate also looks at itself, and [P] the candidates.
         """
-        batch = self.locate(inputs)
-        candidate, (behaviours, *_) = self.embed(batch)
         weights, candidates = [], []
-        for rows, values, valid in self._build_tables(batch.history, candidate, behaviours)[0]:
-            of_candidate = tf.reduce_mean(self._pool_table(values, valid, training=False)[1][:, :, 0, 1:], axis=1)
-            weights.append(tf.boolean_mask(of_candidate, valid[:, 1:]))
-            candidates.append(tf.repeat(rows, tf.reduce_sum(tf.cast(valid[:, 1:], tf.int32), axis=1)))
+        for rows, of_candidate, valid in self._weigh_tables(self.locate(inputs)):
+            weights.append(tf.boolean_mask(of_candidate, valid))
+            candidates.append(tf.repeat(rows, tf.reduce_sum(tf.cast(valid, tf.int32), axis=1)))
         return tf.concat(weights, axis=0), tf.concat(candidates, axis=0)
+
+    def weigh(self, batch: LocatedBatch) -> tf.Tensor:
+        """The weights [P] of a batch of one table, as `locate_dense` gives it."""
+        ((_, of_candidate, _),) = self._weigh_tables(batch)
+        return tf.reshape(of_candidate, [tf.size(of_candidate)])
+
+    def _weigh_tables(self, batch: LocatedBatch) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """Tables of candidates [R], how much each looks at its behaviours [R, T], and which of them count [R, T]."""
+        candidate, (behaviours, *_) = self.embed(batch)
+        return [
+            (
+                rows,
+                tf.reduce_mean(self._pool_table(values, valid, training=False)[1][:, :, 0, 1:], axis=1),
+                valid[:, 1:],
+            )
+            for rows, values, valid in self._build_tables(batch.history, candidate, behaviours)[0]
+        ]
 
     def _build_tables(
         self, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor
@@ -128,7 +142,7 @@ class BST(DeepModel):
             (
                 table.rows,
                 tf.concat([tf.gather(candidate, table.rows)[:, None], table.values], axis=1),
-                tf.pad(table.valid, [[0, 0], [1, 0]], constant_values=True),
+                tf.concat([tf.ones([tf.shape(table.valid)[0], 1], tf.bool), table.valid], axis=1),
             )
             for table in tables
         ], join

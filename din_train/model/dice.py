@@ -35,6 +35,8 @@ class Dice(MovingStatistics):
         [0.227 1.    2.319]
     """
 
+    is_folded = False  # into the layers around it, in inference: see `dice_folding.py`
+
     def build(self, input_shape: Sequence[int | None]) -> None:
         super().build(input_shape)
         self.alpha = self.add_weight(name="alpha", shape=self.units, initializer="zeros", autocast=False)
@@ -51,6 +53,8 @@ class Dice(MovingStatistics):
                 rows, weights, tf.convert_to_tensor(self.alpha.value)
             )
             self.update_averages(count, mean, variance)
+        elif self.is_folded:
+            outputs = rows * (self.alpha.value + tf.sigmoid(rows - self.moving_mean.value))
         else:
             mean, variance, alpha = self.moving_mean.value, self.moving_variance.value, self.alpha.value
             outputs = rows * (alpha + (1.0 - alpha) * tf.sigmoid((rows - mean) * tf.math.rsqrt(variance + EPSILON)))

@@ -74,8 +74,8 @@ class BilinearAttention(keras.layers.Layer):
 
     def call(self, candidate: tf.Tensor, states: tf.Tensor, history: LocatedSequence) -> tf.Tensor:
         """Candidate [M, E] and states [N, E] -> [P]."""
-        products = history.to_pairs(tf.matmul(states, self.kernel.value)) * history.pairs.spread(candidate)
-        return history.pairs.softmax(tf.reduce_sum(products, axis=1))
+        pairs = history.pair(tf.matmul(states, self.kernel.value))
+        return history.pairs.softmax(pairs.multiply(candidate))
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -123,10 +123,14 @@ class DIEN(DeepModel):
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
         """AUGRU's attention to every behaviour of every candidate [P], and which candidate that is [P]."""
         batch = self.locate(inputs)
+        candidates = tf.range(tf.shape(batch.inputs["target_item_id"])[0])
+        return self.weigh(batch), batch.history.pairs.spread(candidates)
+
+    def weigh(self, batch: LocatedBatch) -> tf.Tensor:
+        """AUGRU's attention [P]."""
         candidate, (behaviours, *_) = self.embed(batch)
         states = self.extraction(behaviours, positions=batch.history.positions)
-        weights = self.attention(candidate, states, history=batch.history)
-        return weights, batch.history.pairs.spread(tf.range(tf.shape(candidate)[0]))
+        return self.attention(candidate, states, history=batch.history)
 
 
 def compute_auxiliary_losses(history: LocatedSequence, behaviours: tf.Tensor, states: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.local_activation_unit import LocalActivationUnit
-from din_train.model.ranking_model import Inputs, LocatedBatch, LocatedSequence
+from din_train.model.positions import PairedBehaviours
+from din_train.model.ranking_model import Inputs, LocatedBatch
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -35,10 +36,8 @@ class DIN(DeepModel):
         self, batch: LocatedBatch, place: int, candidate: tf.Tensor, behaviours: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """[M, E], zero for an empty sequence."""
-        sequence = batch.sequences[place]
-        of_pairs = sequence.to_pairs(behaviours)  # [P, E]
-        weights = self._weigh(place, sequence, candidate, behaviours, training, of_pairs=of_pairs)  # [P]
-        return sequence.pairs.sum(weights[:, None] * of_pairs)
+        pairs = batch.sequences[place].pair(behaviours)
+        return pairs.sum(self._weigh(place, candidate, pairs, training))
 
     def compute_activation_weights(self, inputs: Inputs, place: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight [P] of every pair of a candidate and a behaviour of its sequence, and the candidate's row [P].
@@ -47,26 +46,15 @@ class DIN(DeepModel):
             place: of the sequence: 0 is the history.
         """
         batch = self.locate(inputs)
-        candidate, behaviours = self.embed(batch)
-        sequence = batch.sequences[place]
-        weights = self._weigh(place, sequence, candidate, behaviours[place])
-        return weights, sequence.pairs.spread(tf.range(tf.shape(candidate)[0]))
+        candidates = tf.range(tf.shape(batch.inputs["target_item_id"])[0])
+        return self.weigh(batch, place), batch.sequences[place].pairs.spread(candidates)
 
-    def _weigh(
-        self,
-        place: int,
-        sequence: LocatedSequence,
-        candidate: tf.Tensor,
-        behaviours: tf.Tensor,
-        training: bool = False,
-        of_pairs: tf.Tensor | None = None,
-    ) -> tf.Tensor:
+    def weigh(self, batch: LocatedBatch, place: int = 0) -> tf.Tensor:
+        """The weights [P] of a sequence; 0 is the history."""
+        candidate, behaviours = self.embed(batch)
+        return self._weigh(place, candidate, batch.sequences[place].pair(behaviours[place]))
+
+    def _weigh(self, place: int, candidate: tf.Tensor, pairs: PairedBehaviours, training: bool = False) -> tf.Tensor:
+        """[P]."""
         unit = self.sequence_units[place - 1] if place else self.local_activation_unit
-        return unit(
-            candidate,
-            behaviours,
-            positions=sequence.pairs,
-            to_pairs=sequence.to_pairs,
-            of_pairs=of_pairs,
-            training=training,
-        )
+        return unit(candidate, pairs.behaviours, positions=pairs.positions, pairs=pairs, training=training)

@@ -1,6 +1,7 @@
 """Embeddings (paper section 4.1): an item's id beside its category and other fields, user profile, context."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -35,6 +36,15 @@ class _LookUp:
             self._new = tf.Variable(values, dtype=self._known.dtype, shape=shape, trainable=False)
         else:
             self._new.assign(values)
+
+    @contextmanager
+    def adding(self, values: tf.Tensor) -> Iterator[None]:
+        """As `add`, for what the body traces: [K, ...] of the known width, a tensor of that graph."""
+        before, self._new = self._new, values
+        try:
+            yield
+        finally:
+            self._new = before
 
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """[n] keys -> [n, ...]."""
@@ -124,6 +134,14 @@ class FieldEmbedding(keras.layers.Layer):
         """What the keys after the known ones have of each field, in place of those that were added before."""
         for found, name in zip(self._found, self.field_names, strict=True):
             found.add(values_by_key[name])
+
+    @contextmanager
+    def adding_keys(self, values_by_key: Mapping[str, tf.Tensor]) -> Iterator[None]:
+        """As `add_keys`, for what the body traces."""
+        with ExitStack() as stack:
+            for found, name in zip(self._found, self.field_names, strict=True):
+                stack.enter_context(found.adding(values_by_key[name]))
+            yield
 
     @property
     def width(self) -> int:
@@ -297,6 +315,19 @@ class ItemEmbedding(keras.layers.Layer):
             self._new_rows = tf.Variable(items.rows, shape=[None], trainable=False)
         else:
             self._new_rows.assign(items.rows)
+
+    @contextmanager
+    def adding_items(self, items: NewItems) -> Iterator[None]:
+        """As `add_items`, for what the body traces: the items' values are tensors of that graph, one item at least."""
+        before, self._new_rows = self._new_rows, items.rows
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(self._categories.adding(items.category_ids))
+                if self.other_fields is not None:
+                    stack.enter_context(self.other_fields.adding_keys(items.fields))
+                yield
+        finally:
+            self._new_rows = before
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[n] -> [n, E]."""

@@ -1,6 +1,6 @@
 """The local activation unit: how much each behaviour matters to the candidate (paper section 4.3, Fig. 2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,9 +8,7 @@ import tensorflow as tf
 
 from din_train.model.mlp import Activation
 from din_train.model.normalization import BatchNorm
-from din_train.model.positions import Positions
-
-ToPairs = Callable[[tf.Tensor], tf.Tensor]
+from din_train.model.positions import PairedBehaviours, Positions
 
 
 @keras.saving.register_keras_serializable(package="din_train")
@@ -105,8 +103,7 @@ class LocalActivationUnit(keras.layers.Layer):
         candidate: tf.Tensor,
         behaviours: tf.Tensor,
         positions: Positions,
-        to_pairs: ToPairs | None = None,
-        of_pairs: tf.Tensor | None = None,
+        pairs: PairedBehaviours | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         """The activation weight of every pair of a candidate and a behaviour of its history.
@@ -115,19 +112,16 @@ class LocalActivationUnit(keras.layers.Layer):
             candidate: [M, E].
             behaviours: [N, E] of the histories.
             positions: of the P pairs, candidate by candidate.
-            to_pairs: see `LocatedSequence.to_pairs`; None if each candidate has its own history, so that P = N.
-            of_pairs: [P, E] the behaviours of the pairs, if they are at hand.
+            pairs: the behaviours with their candidates; None if each candidate has its own history, so that P = N.
 
         Returns:
             activation_weights [P].
         """
-        to_pairs = to_pairs or tf.identity
-        of_pairs = to_pairs(behaviours) if of_pairs is None else of_pairs
+        pairs = pairs or PairedBehaviours(behaviours, positions)
         if self.batch_norms:
-            hidden = self._normalize_and_apply_kernel(candidate, of_pairs, positions, training)
+            hidden = self._normalize_and_apply_kernel(candidate, pairs.values, positions, training)
         else:
-            hidden = to_pairs(self._apply_kernel_to_behaviours(behaviours))
-            hidden = self._add_factorised_kernel(hidden, candidate, of_pairs, positions)  # [P, U]
+            hidden = self._apply_factorised_kernel(candidate, pairs)  # [P, U]
         for layer, dense in enumerate(self.dense):
             hidden = self.activations[layer](hidden, weights=positions.weights, training=training)
             if self.dropouts:
@@ -149,21 +143,16 @@ class LocalActivationUnit(keras.layers.Layer):
         none = tf.zeros_like(next(iter(kernel.values())))
         return {name: kernel.get(name, none) for name in ("candidate", "history", "difference", "product")}
 
-    def _apply_kernel_to_behaviours(self, behaviours: tf.Tensor) -> tf.Tensor:
-        """[N, E] -> [N, U]: what is the same for every candidate."""
+    def _apply_factorised_kernel(self, candidate: tf.Tensor, pairs: PairedBehaviours) -> tf.Tensor:
+        """[P, U], of which what is the same for every candidate is computed once per behaviour."""
         kernel = self._cut_kernel()
-        return tf.matmul(behaviours, kernel["history"] - kernel["difference"]) + self.bias.value
-
-    def _add_factorised_kernel(
-        self, hidden: tf.Tensor, candidate: tf.Tensor, of_pairs: tf.Tensor, positions: Positions
-    ) -> tf.Tensor:
-        """[P, U] with what depends on the candidate [M, E] and the behaviours of the pairs [P, E]."""
-        kernel = self._cut_kernel()
-        if "product" in self.inputs:
-            hidden += tf.matmul(positions.spread(candidate) * of_pairs, kernel["product"])
-        if "candidate" in self.inputs or "difference" in self.inputs:
-            hidden += positions.spread(tf.matmul(candidate, kernel["candidate"] + kernel["difference"]))
-        return hidden
+        of_behaviours = tf.matmul(pairs.behaviours, kernel["history"] - kernel["difference"]) + self.bias.value
+        return pairs.apply_kernels(
+            of_behaviours,
+            candidate,
+            kernel["product"] if "product" in self.inputs else None,
+            kernel["candidate"] + kernel["difference"] if {"candidate", "difference"} & {*self.inputs} else None,
+        )
 
     def _normalize_and_apply_kernel(
         self, candidate: tf.Tensor, behaviours: tf.Tensor, positions: Positions, training: bool

@@ -10,6 +10,7 @@ What is not valid reaches no sum, no softmax and no batch statistics in either.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
@@ -44,6 +45,56 @@ class Positions(Protocol):
 
     def to_tables(self, values: tf.Tensor) -> tuple["list[Table]", Callable[[Sequence[tf.Tensor]], tf.Tensor]]:
         """[N, U] as tables of rows, and what puts the tables' [R_j, V] results together: [B, V] in the rows' order."""
+
+
+class PairedBehaviours:
+    """Behaviours [N, E] of histories, each with the candidates [M, E] that look at its history: P pairs.
+
+    Args:
+        behaviours: [N, E].
+        positions: of the pairs, candidate by candidate.
+        to_pairs: [N, ...] of behaviours -> [P, ...] of pairs; None if each candidate has its own history (P = N).
+    """
+
+    def __init__(
+        self, behaviours: tf.Tensor, positions: Positions, to_pairs: Callable[[tf.Tensor], tf.Tensor] | None = None
+    ) -> None:
+        self.behaviours, self.positions = behaviours, positions
+        self.to_pairs = to_pairs or tf.identity
+
+    @cached_property
+    def values(self) -> tf.Tensor:
+        """[P, E]."""
+        return self.to_pairs(self.behaviours)
+
+    def sum(self, weights: tf.Tensor) -> tf.Tensor:
+        """[P] -> [M, E] the weighted sum over the valid positions of each candidate; 0 for an empty history."""
+        return self.positions.sum(weights[:, None] * self.values)
+
+    def multiply(self, candidate: tf.Tensor) -> tf.Tensor:
+        """[M, E] -> [P] its scalar product with each behaviour."""
+        return tf.reduce_sum(self.positions.spread(candidate) * self.values, axis=1)
+
+    def apply_kernels(
+        self,
+        of_behaviours: tf.Tensor,
+        candidate: tf.Tensor,
+        of_product: tf.Tensor | None,
+        of_candidate: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """b_k + Wp (q * k) + Wc q of every pair [P, U].
+
+        Args:
+            of_behaviours: [N, U] b.
+            candidate: [M, E] q.
+            of_product, of_candidate: [E, U] Wp and Wc; None leaves its term out.
+        """
+        hidden = self.to_pairs(of_behaviours)
+        if of_product is not None:
+            hidden += tf.matmul(self.positions.spread(candidate) * self.values, of_product)
+        if of_candidate is not None:
+            hidden += self.positions.spread(tf.matmul(candidate, of_candidate))
+        return hidden
 
 
 @dataclass(frozen=True)
@@ -166,6 +217,10 @@ class SharedPositions:
 
         return gather(values) if values.dtype.is_floating else tf.gather(values, self._places)
 
+    def pair(self, behaviours: tf.Tensor) -> PairedBehaviours:
+        """[N, E] -> with their candidates."""
+        return PairedBehaviours(behaviours, self.pairs, self.take)
+
     def _sum_pairs(self, values: tf.Tensor) -> tf.Tensor:
         """[P, U] -> [N, U] sums over the candidates that a position has; 0 if its history has none."""
         histories = tf.shape(self._length)[0]
@@ -215,7 +270,7 @@ class PaddedPositions:
 
     def softmax(self, scores: tf.Tensor) -> tf.Tensor:
         tables = self._to_tables(scores)  # [B_j, T_j]
-        weights = [_compute_softmax(*each) for each in zip(tables, self._valid, strict=True)]
+        weights = [compute_softmax(*each) for each in zip(tables, self._valid, strict=True)]
         return tf.concat([tf.reshape(each, [-1]) for each in weights], axis=0)
 
     def count_from_newest(self) -> tf.Tensor:
@@ -281,7 +336,7 @@ def _permute(values: tf.Tensor, order: tf.Tensor, back: tf.Tensor) -> tf.Tensor:
     return gather(values)
 
 
-def _compute_softmax(scores: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+def compute_softmax(scores: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """[B, T] each -> weights [B, T], 0 where a position is not valid."""
     lowest = tf.constant(scores.dtype.min, scores.dtype)
     highest = tf.reduce_max(tf.where(valid, tf.stop_gradient(scores), lowest), axis=1, keepdims=True)

@@ -1,6 +1,7 @@
 """What every ranking model is: a batch -> one logit per row, and how a step trains it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,12 +12,23 @@ import tensorflow as tf
 from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories, name_shared_inputs
 from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.fields import NewItems
+from din_train.model.dense_positions import DenseSharing, SpreadRows
 from din_train.model.embedding import ItemEmbedding, find_tables
 from din_train.model.losses import RankingLoss
 from din_train.model.normalization import MovingStatistics, sum_over_replicas
-from din_train.model.positions import FlatPositions, Positions, SharedPositions, flatten_history, pad_history
+from din_train.model.positions import (
+    FlatPositions,
+    PairedBehaviours,
+    Positions,
+    SharedPositions,
+    flatten_history,
+    pad_history,
+)
 
 Inputs = Mapping[str, Any]
+# Candidates of one history from which on scoring them by themselves, as a table, is quicker.
+_MANY_CANDIDATES = 32
+
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
 
 
@@ -32,7 +44,7 @@ class LocatedSequence:
     positions: Positions
     length: tf.Tensor
     fields: Inputs = field(default_factory=dict)
-    shared: SharedPositions | None = None
+    shared: SharedPositions | DenseSharing | None = None
 
     @property
     def pairs(self) -> Positions:
@@ -42,6 +54,10 @@ class LocatedSequence:
     def to_pairs(self, values: tf.Tensor) -> tf.Tensor:
         """[N, ...] of behaviours -> [P, ...] of pairs."""
         return values if self.shared is None else self.shared.take(values)
+
+    def pair(self, behaviours: tf.Tensor) -> PairedBehaviours:
+        """[N, E] of behaviours -> with the candidates that look at them."""
+        return PairedBehaviours(behaviours, self.positions) if self.shared is None else self.shared.pair(behaviours)
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class LocatedBatch:
     inputs: Inputs
     history: LocatedSequence
     others: Sequence[LocatedSequence] = ()
-    candidates: FlatPositions | None = None
+    candidates: FlatPositions | SpreadRows | None = None
     auxiliary_losses: list[tf.Tensor] = field(default_factory=list)
 
     def to_candidates(self, values: tf.Tensor) -> tf.Tensor:
@@ -80,7 +96,8 @@ class RankingModel(keras.Model):
     operations of a whole batch do; the gradient is that of the mean loss of all rows. The moving statistics are updated
     by one group after another.
 
-    `score` is `call` in inference mode, traced once: the one way to a score.
+    `score` is `call` in inference mode, traced once, and once more for many candidates of one history, which are matrix
+    products: the one way to a score.
 
     Args:
         item_embedding: of candidate and history.
@@ -107,15 +124,17 @@ class RankingModel(keras.Model):
         self.behaviour_fields = tuple(behaviour_fields)
         self.sequences = tuple(sequences)
         signature = build_signature(context_widths or {}, behaviour_fields, sequences)  # Keras would wrap an attribute
-        self._trace: Callable[[], Any] = lambda: tf.function(
-            lambda inputs: self(inputs, training=False), input_signature=[signature]
+        self._shared_inputs = frozenset(name_shared_inputs(behaviour_fields, sequences))
+        of_one = {name: self._take_one_history(name, spec) for name, spec in signature.items() if name != "history_row"}
+        self._trace: Callable[[], Any] = lambda: (
+            tf.function(lambda inputs: self(inputs, training=False), input_signature=[signature]),
+            tf.function(lambda inputs: self(inputs, training=False, dense=True), input_signature=[of_one]),
         )
         self._takes_new_items = False
-        self._score = self._trace()
+        self._score, self._score_dense = self._trace()
         self._measure = tf.function(
             lambda inputs: self(inputs, training=True, with_padding=False), input_signature=[signature]
         )
-        self._shared_inputs = frozenset(name_shared_inputs(behaviour_fields, sequences))
 
     def add_items(self, items: NewItems) -> None:
         """Score items that came after training, in place of those that were added before."""
@@ -124,13 +143,52 @@ class RankingModel(keras.Model):
                 layer.add_items(items)
         if not self._takes_new_items:
             self._takes_new_items = True
-            self._score = self._trace()
+            self._score, self._score_dense = self._trace()
+
+    @contextmanager
+    def adding_items(self, items: NewItems) -> Iterator[None]:
+        """Within, what is traced scores these items after the known ones; their values are tensors of that graph."""
+        with ExitStack() as stack:
+            for layer in self._flatten_layers():
+                if isinstance(layer, ItemEmbedding):
+                    stack.enter_context(layer.adding_items(items))
+            yield
 
     def score(self, inputs: Inputs) -> tf.Tensor:
         """A batch -> logit [M]. Without `history_row` each row has its own history."""
         if "history_row" not in inputs:
             inputs = {**inputs, "history_row": np.arange(len(inputs["target_item_id"]), dtype=np.int32)}
-        return self._score(inputs)
+        history_row = np.asarray(inputs["history_row"])
+        candidates = np.bincount(history_row, minlength=1)  # of each history
+        many = candidates >= _MANY_CANDIDATES
+        if not many.any():
+            return self._score(inputs)
+        arrays = {name: np.asarray(each) for name, each in inputs.items()}
+        logits = np.empty(len(history_row), np.float32)
+        few = ~many[history_row]
+        if few.any():
+            rest = {name: each[~many if name in self._shared_inputs else few] for name, each in arrays.items()}
+            rest["history_row"] = (np.cumsum(~many) - 1)[history_row[few]].astype(np.int32)
+            logits[few] = self._score(rest)
+        ends = np.cumsum(candidates)
+        for row in np.flatnonzero(many):
+            rows = slice(ends[row] - candidates[row], ends[row])
+            logits[rows] = self._score_dense(self._cut_history(arrays, slice(row, row + 1), rows))
+        return tf.constant(logits)
+
+    def _take_one_history(self, name: str, spec: tf.TensorSpec) -> tf.TensorSpec:
+        """An input of one history, and of candidates as before."""
+        return tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) if name in self._shared_inputs else spec
+
+    def _cut_history(self, inputs: Inputs, history: slice, rows: slice) -> Inputs:
+        """The inputs of one history, and of its candidates, with as many positions as are needed and one at least."""
+        cut = {name: each[history if name in self._shared_inputs else rows] for name, each in inputs.items()}
+        del cut["history_row"]
+        for sequence in ("history", *self.sequences):
+            width = cut[f"{sequence}_length"].max(initial=1)
+            for name in name_histories(self.behaviour_fields, sequence):
+                cut[name] = cut[name][:, :width]
+        return cut
 
     def measure_statistics(self, groups: Iterable[Inputs]) -> None:
         """Make the moving statistics the mean of those of some groups of rows, with the weights as they are.
@@ -153,7 +211,12 @@ class RankingModel(keras.Model):
         """Nothing: the first batch builds each layer as it comes to it. Keras would trace the whole model before."""
 
     def call(
-        self, inputs: Inputs, training: bool = False, with_auxiliary: bool = False, with_padding: bool | None = None
+        self,
+        inputs: Inputs,
+        training: bool = False,
+        with_auxiliary: bool = False,
+        with_padding: bool | None = None,
+        dense: bool = False,
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
         """A batch, which is one group in training -> logit [M]. Without `history_row` each row has its own history.
 
@@ -161,8 +224,10 @@ class RankingModel(keras.Model):
             with_auxiliary: also give the sum over the rows of what the model adds to the loss. Keras's `add_loss` keeps
                 that in the model, where groups and replicas would mix theirs up.
             with_padding: keep padding in its place; None: in training if the model is `padded`.
+            dense: see `locate_dense`.
         """
-        batch = self.locate(inputs, padded=self.padded and training if with_padding is None else with_padding)
+        padded = self.padded and training if with_padding is None else with_padding
+        batch = self.locate_dense(inputs) if dense else self.locate(inputs, padded=padded)
         logits = tf.cast(self.compute_logits(batch, training), tf.float32)
         return (logits, tf.add_n([tf.zeros([]), *batch.auxiliary_losses])) if with_auxiliary else logits
 
@@ -188,6 +253,30 @@ class RankingModel(keras.Model):
         if history_row is not None:
             candidates = FlatPositions(history_row, tf.shape(inputs["history_length"])[0])
         return LocatedBatch(inputs, locate("history"), [locate(name) for name in self.sequences], candidates)
+
+    def locate_dense(self, inputs: Inputs, valid: Mapping[str, tf.Tensor] | None = None) -> LocatedBatch:
+        """Keep the histories as tables: one for all M candidates, or one each. In inference only.
+
+        Args:
+            inputs: without `history_row`; the sequences may be [1, T] or [M, T].
+            valid: sequence -> [B, T] bool, where it has behaviours; None: at its first `length` positions.
+        """
+        num_candidates = tf.shape(inputs["target_item_id"])[0]
+
+        def locate(sequence: str) -> LocatedSequence:
+            ids, *fields = (inputs[name] for name in name_histories(self.behaviour_fields, sequence))
+            if valid is None:
+                of_sequence = tf.sequence_mask(inputs[f"{sequence}_length"], tf.shape(ids)[1])
+            else:
+                of_sequence = valid[sequence]
+            sharing = DenseSharing(of_sequence, num_candidates)
+            ids, *fields = (sharing.histories.flatten(each) for each in (ids, *fields))
+            length = tf.reduce_sum(tf.cast(of_sequence, tf.int32), axis=1)
+            named = dict(zip(self.behaviour_fields, fields, strict=True))
+            return LocatedSequence(ids, sharing.histories, length, named, sharing)
+
+        history, *others = (locate(sequence) for sequence in ("history", *self.sequences))
+        return LocatedBatch(inputs, history, others, SpreadRows(num_candidates))
 
     def compute_logits(self, batch: LocatedBatch, training: bool) -> tf.Tensor:
         """[M]."""

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from din_train.model.deep_model import DeepModel
 from din_train.model.position_embedding import PositionEmbedding
+from din_train.model.positions import PairedBehaviours
 from din_train.model.ranking_model import Inputs, LocatedBatch, LocatedSequence
 
 
@@ -32,22 +33,26 @@ class TIN(DeepModel):
         """[M, E], zero for an empty sequence."""
         del training
         sequence = batch.sequences[place]
-        weights, candidate, behaviours = self._weigh(sequence, candidate, behaviours)
-        return candidate * sequence.pairs.sum(weights[:, None] * behaviours)
+        weights, candidate, pairs = self._weigh(sequence, candidate, behaviours)
+        return candidate * pairs.sum(weights)
 
     def compute_activation_weights(self, inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight of every behaviour of every candidate [P], and which candidate that is [P]."""
         batch = self.locate(inputs)
+        candidates = tf.range(tf.shape(batch.inputs["target_item_id"])[0])
+        return self.weigh(batch), batch.history.pairs.spread(candidates)
+
+    def weigh(self, batch: LocatedBatch) -> tf.Tensor:
+        """The weights [P]."""
         candidate, (behaviours, *_) = self.embed(batch)
-        weights, _, _ = self._weigh(batch.history, candidate, behaviours)
-        return weights, batch.history.pairs.spread(tf.range(tf.shape(candidate)[0]))
+        return self._weigh(batch.history, candidate, behaviours)[0]
 
     def _weigh(
         self, sequence: LocatedSequence, candidate: tf.Tensor, behaviours: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The weights [P], q~ [M, E], and the k~ of every pair [P, E]."""
+    ) -> tuple[tf.Tensor, tf.Tensor, PairedBehaviours]:
+        """The weights [P], q~ [M, E], and the k~ of every pair."""
         from_newest = sequence.positions.count_from_newest()
         candidate, behaviours = self.position_embedding(candidate, behaviours, from_newest=from_newest)
-        behaviours = sequence.to_pairs(behaviours)  # [P, E]
-        scores = tf.reduce_sum(sequence.pairs.spread(candidate) * behaviours, axis=1)
-        return sequence.pairs.softmax(scores / float(candidate.shape[1]) ** 0.5), candidate, behaviours
+        pairs = sequence.pair(behaviours)
+        scores = pairs.multiply(candidate)
+        return sequence.pairs.softmax(scores / float(candidate.shape[1]) ** 0.5), candidate, pairs

@@ -21,6 +21,7 @@ from din_train.dataset.names import read_names
 from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.training_rows import compute_positive_share
 from din_train.errors import ConfigError, DamagedError, DataError, Interrupted
+from din_train.evaluation.calibration import Calibration
 from din_train.evaluation.metrics import compute_click_probabilities
 from din_train.files import check_can_be_folder, follow_links
 from din_train.logs.delta import hash_input, measure_input
@@ -106,12 +107,7 @@ def predict(
     file = open_input(source, asked.format)
     found = _find_columns(file, asked, given, history_separator)
     opened = open_run(run.path, overrides)
-    shift, training_share = 0.0, opened.calibration.positive_share
-    if training_share is None:
-        training_share = compute_positive_share(opened.data, opened.config, refit=opened.checkpoint.refit)
-    if positive_share is not None:
-        _check_probabilities(opened)
-        shift = compute_prior_shift(share=positive_share, training_share=training_share)
+    shift, training_share = find_prior_shift(opened, positive_share)
     _say_how_rows_are_scored(opened, found, training_share, positive_share)
     doubt = doubt_header(file, asked, given)
     if doubt is not None:
@@ -288,13 +284,7 @@ class RowScorer:
             self.opened.model.add_items(parsed.new_items)
             data = data.with_items(parsed.new_items.category_ids)
         logits = self._score_rows(data, parsed.samples)
-        calibration = self.opened.calibration
-        if calibration.method != "none":
-            probabilities = compute_click_probabilities(calibration.compute_log_odds(logits) + self.prior_shift)
-        else:
-            if self.prior_shift:
-                logits = (logits.astype(np.float64) + self.prior_shift).astype(np.float32)
-            probabilities = compute_click_probabilities(logits)
+        logits, probabilities = correct_scores(logits, self.opened.calibration, self.prior_shift)
         size = chunk.table.num_rows
         summary = ChunkSummary(
             rows=size,
@@ -320,6 +310,17 @@ class RowScorer:
         logits = np.empty(len(samples), np.float32)
         logits[order] = score_samples(self.opened.model, self.opened.config, data, samples.take(order))
         return logits
+
+
+def correct_scores(
+    logits: NDArray[np.float32], calibration: Calibration, prior_shift: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """[S] logits and click probabilities, as they are put out, from [S] scores of the model."""
+    if calibration.method != "none":
+        return logits, compute_click_probabilities(calibration.compute_log_odds(logits) + prior_shift)
+    if prior_shift:
+        logits = (logits.astype(np.float64) + prior_shift).astype(np.float32)
+    return logits, compute_click_probabilities(logits)
 
 
 def add_score_columns(schema: pa.Schema) -> pa.Schema:
@@ -410,6 +411,21 @@ def _check_bad_rows(file: RowFile, summary: ChunkSummary, config: Config, folder
             f"{allowed:,} that data.max_bad_share = {config.data.max_bad_share:g} allows; correct the file, or give "
             f"--set data.max_bad_share=... (the scored rows are kept in {folder})"
         )
+
+
+def find_prior_shift(opened: OpenedRun, positive_share: float | None) -> tuple[float, float]:
+    """What is added to the run's logits, and the share of positives among the rows that they were fitted to.
+
+    Args:
+        positive_share: see `compute_prior_shift`; None adds nothing.
+    """
+    training_share = opened.calibration.positive_share
+    if training_share is None:
+        training_share = compute_positive_share(opened.data, opened.config, refit=opened.checkpoint.refit)
+    if positive_share is None:
+        return 0.0, training_share
+    _check_probabilities(opened)
+    return compute_prior_shift(share=positive_share, training_share=training_share), training_share
 
 
 def compute_prior_shift(*, share: float, training_share: float) -> float:

@@ -118,10 +118,10 @@ def test_a_wrong_unit_fails_the_checks(script: ModuleType, tmp_path: Path, monke
     call = LocalActivationUnit.call
 
     def scale(
-        self: Any, candidate: Any, behaviours: Any, positions: Any, to_pairs: Any = None, of_pairs: Any = None,
+        self: Any, candidate: Any, behaviours: Any, positions: Any, pairs: Any = None,
         training: bool = False,
     ) -> Any:  # fmt: skip
-        return 1.001 * call(self, candidate, behaviours, positions, to_pairs, of_pairs, training)
+        return 1.001 * call(self, candidate, behaviours, positions, pairs, training)
 
     monkeypatch.setattr(LocalActivationUnit, "call", scale)
     monkeypatch.setattr(script, "QUICK", replace(script.QUICK, lengths=("B=1",)))

@@ -1,0 +1,1 @@
+"""`din-train export`: a run becomes an artefact that servers take."""

@@ -1,0 +1,294 @@
+"""`din-train export`: a run becomes a folder that servers take, once new processes have scored with it as `predict`.
+
+run -> ids and texts in the graph (`served_model.py`) -> a temporary folder -> checked in new processes -> its own name
+
+DIR/1/                 a SavedModel, in TensorFlow Serving's layout
+DIR/onnx/model.onnx    the same for onnxruntime
+DIR/triton/din/        the same in Triton's layout
+DIR/export.json        what it was made from, its inputs and outputs, golden requests with their results
+DIR/README.md          how to serve it
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from din_train import terminal
+from din_train.config.model import WEIGHING
+from din_train.dataset.names import read_names
+from din_train.errors import ConfigError, RunError
+from din_train.export.golden import TOLERANCE, ScoredRequest, build_golden, build_unpublished, score_requests
+from din_train.export.request import ROWS, ROWS_OR_ONE, RequestInput, is_of_one_user, list_inputs, read_vocabularies
+from din_train.files import atomic_folder, compute_sha256, follow_links, hold, scratch_folder
+from din_train.predict.predict import find_prior_shift
+from din_train.run_directory import open_run_directory
+from din_train.scoring import OpenedRun, open_run
+
+FORMATS = ("savedmodel", "onnx")
+EXPORT_FILE = "export.json"
+
+# What servers call the model.
+SERVED_NAME = "din"
+
+_LIBRARIES = ("din-train", "keras", "numpy", "tensorflow", "onnx", "onnxruntime", "tf2onnx")
+
+
+def export(
+    run_dir: Path,
+    output: Path,
+    *,
+    formats: Collection[str] = FORMATS,
+    positive_share: float | None = None,
+    activation_weights: bool = False,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+) -> None:
+    """Write the artefact, if what it scores is what `predict` gives.
+
+    Args:
+        positive_share: as `predict` takes it.
+        activation_weights: whether these are an output, too.
+        overrides: see `open_run`.
+
+    Raises:
+        ConfigError: if the output is there, or the run cannot be exported.
+        RunError: if a new process scores otherwise with it; nothing is published then.
+    """
+    output = follow_links(output)
+    _check_output(output, overwrite=overwrite)
+    overrides = [*overrides, "training.device=cpu"]  # as the new processes score
+    _, config = open_run_directory(run_dir, overrides)
+    if config.training.precision != "float32":
+        raise ConfigError(
+            f"{run_dir}: trained with training.precision={config.training.precision}, whose scores change by more than "
+            f"{TOLERANCE:g} with the order of sums, so no server's could be checked; train it with float32"
+        )
+    if activation_weights and config.model.name not in WEIGHING:
+        raise ConfigError(f"--activation-weights: '{config.model.name}' weighs no behaviours; leave the option out")
+    opened = open_run(run_dir, overrides)
+    shift, training_share = find_prior_shift(opened, positive_share)
+    with hold(output), scratch_folder(output) as scratch, atomic_folder(output) as folder:
+        _check_output(output, overwrite=overwrite)  # another process may have written it meanwhile
+        artefact = build_artefact(opened, shift, activation_weights=activation_weights)
+        artefact.write(folder, scratch, formats)
+        artefact.describe(folder, training_share)
+    written = " and ".join(each for each in FORMATS if each in formats)
+    terminal.say(
+        f"{output}: written as {written}; new processes scored {len(artefact.golden)} golden requests and "
+        f"{len(artefact.others[0].logit):,} rows with the vocabularies' values as `predict` does (largest difference "
+        f"in logits: {artefact.largest:.1e})"
+    )
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / EXPORT_FILE).is_file():
+        raise ConfigError(f"--output: {output}: already there, and no export; choose another name")
+    if not overwrite:
+        raise ConfigError(f"--output: {output}: already there; give --overwrite to replace it")
+
+
+@dataclass
+class Artefact:
+    """What is written of a run.
+
+    golden: published. others: for the check alone, the first one with the vocabularies' values. largest: difference in
+    logits that the checks found.
+    """
+
+    opened: OpenedRun
+    prior_shift: float
+    model: Any  # IdModel; importing it here would start TensorFlow
+    vocabularies: Mapping[str, Any]
+    golden: list[ScoredRequest]
+    others: list[ScoredRequest]
+    largest: float = 0.0
+
+    @property
+    def inputs(self) -> tuple[RequestInput, ...]:
+        inputs: tuple[RequestInput, ...] = self.model.inputs
+        return inputs
+
+    def write(self, folder: Path, scratch: Path, formats: Collection[str]) -> None:
+        """Write each format, and check it in a new process.
+
+        Raises:
+            RunError: see `export`.
+        """
+        expected = scratch / "expected.json"
+        expected.write_text(json.dumps(self._describe_expected()), encoding="utf-8")  # which has NaN
+        if "savedmodel" in formats:
+            from din_train.export.served_model import TextModel
+
+            TextModel(self.model, self.vocabularies, scratch).save(folder / "1")
+            self._check("check_saved_model.py", folder / "1", expected)
+        if "onnx" in formats:
+            from din_train.export.onnx_model import write_onnx
+
+            write_onnx(self.model, self.vocabularies, folder / "onnx" / "model.onnx")
+            self._check("check_onnx.py", folder / "onnx" / "model.onnx", expected)
+
+    def _check(self, script: str, model: Path, expected: Path) -> None:
+        command = [sys.executable, "-I", str(Path(__file__).with_name(script)), str(model), str(expected)]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
+        lines = ended.stdout.splitlines()
+        if ended.returncode or not lines:
+            reason = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
+            raise RunError(f"{model.name}: a new process cannot score with it ({reason}); nothing was published")
+        found = orjson.loads(lines[-1])
+        problems = [f"{name}: {each['problem']}" for name, each in found.items() if each["problem"] is not None]
+        if problems:
+            raise RunError(
+                f"{model.name}: {len(problems)} of {len(found)} requests are not scored as `predict` scores them, the "
+                f"first: {problems[0]}; nothing was published, and this is a bug in din-train: report it"
+            )
+        self.largest = max(self.largest, *(each["largest"] for each in found.values()))
+
+    def _describe_expected(self) -> dict[str, Any]:
+        """What the check takes: see `check_saved_model.py`."""
+        return {
+            "tolerance": TOLERANCE,
+            "inputs": [
+                {"name": each.name, "datatype": each.datatype, "shape": each.shape, "of_one_user": is_of_one_user(each)}
+                for each in self.inputs
+            ],
+            "requests": [
+                {"inputs": each.request.encode(self.inputs), **describe_expected(each)}
+                for each in (*self.golden, *self.others)
+            ],
+        }
+
+    def describe(self, folder: Path, training_share: float) -> None:
+        """Write `README.md` and `export.json`, which comes last, since it has the hashes of all other files."""
+        opened, config = self.opened, self.opened.config
+        golden = [
+            {
+                "name": each.request.name,
+                "inputs": each.request.encode(self.inputs),
+                "logit": each.logit.tolist(),
+                "click_probability": each.click_probability.tolist(),
+            }
+            for each in self.golden
+        ]
+        said: dict[str, Any] = {
+            "format": 1,
+            "name": SERVED_NAME,
+            "model": config.model.name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run": str(opened.run.path),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+            "weights_sha256": opened.checkpoint.sha256,
+            "data_fingerprint": opened.data.fingerprint,
+            "calibration": opened.calibration.method,
+            "prior_shift": self.prior_shift,
+            "training_positive_share": training_share,
+            "max_history_length": config.data.max_history_length,
+            "vocabularies": {name: len(each.texts) for name, each in self.vocabularies.items()},
+            "inputs": [each.to_json() for each in self.inputs],
+            "outputs": list_outputs(activation_weights=self.model.activation_weights),
+            "tolerance": TOLERANCE,
+            "largest_difference": self.largest,
+        }
+        formats = {"savedmodel": (folder / "1").is_dir(), "onnx": (folder / "onnx").is_dir()}
+        if formats["onnx"]:
+            from din_train.export.triton import write_triton_repository
+
+            write_triton_repository(folder, said)
+        (folder / "README.md").write_text(self._render_readme(said, formats), encoding="utf-8")
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        said["files"] = {path.relative_to(folder).as_posix(): compute_sha256(path) for path in files}
+        contents = orjson.dumps({**said, "golden": golden}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+        (folder / EXPORT_FILE).write_bytes(contents + b"\n")
+
+    def _render_readme(self, said: Mapping[str, Any], formats: Mapping[str, bool]) -> str:
+        example = self.golden[0].request.encode(self.inputs)
+        templates = Environment(  # noqa: S701 - Markdown
+            loader=PackageLoader("din_train.export"), undefined=StrictUndefined, keep_trailing_newline=True
+        )
+        return templates.get_template("README.md.jinja").render(
+            **said,
+            formats=formats,
+            rank_request=orjson.dumps(build_rank_request(self.inputs, example)).decode(),
+            v2_request=orjson.dumps(build_v2_request(self.inputs, example)).decode(),
+        )
+
+
+def describe_expected(scored: ScoredRequest) -> dict[str, Any]:
+    """What a check compares outputs with."""
+    low, high = scored.probability_bounds
+    return {
+        "name": scored.request.name,
+        "logit": scored.logit.tolist(),
+        "lowest": low.tolist(),
+        "highest": high.tolist(),
+    }
+
+
+def build_rank_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) -> dict[str, Any]:
+    """TensorFlow Serving's request of signature `rank`, from one of one user."""
+    of_one = {each.name for each in inputs if is_of_one_user(each) and len(each.shape) > 1}
+    return {
+        "signature_name": "rank",
+        "inputs": {name: each[0] if name in of_one else each for name, each in values.items()},
+    }
+
+
+def build_v2_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request of the Open Inference Protocol."""
+    described = []
+    for each in inputs:
+        shape, data, rest = [], values[each.name], each.shape
+        for place in range(len(rest)):
+            shape.append(len(data))
+            data = [value for row in data for value in row] if place + 1 < len(rest) else data
+            shape[-1] //= shape[0] if place else 1
+        described.append({"name": each.name, "shape": shape, "datatype": each.datatype, "data": data})
+    return {"inputs": described}
+
+
+def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights: bool = False) -> Artefact:
+    """What is to be written, and what `predict` gives for the requests that it is checked with."""
+    from din_train.export.served_model import IdModel
+
+    names = read_names(opened.data)
+    inputs = list_inputs(opened.config, opened.data, names)
+    vocabularies = read_vocabularies(opened.config, opened.data, names, inputs)
+    longest = opened.config.data.max_history_length
+    golden, others = (build(inputs, vocabularies, longest) for build in (build_golden, build_unpublished))
+    scored = score_requests(opened, names, prior_shift, inputs, vocabularies, [*golden, *others])
+    model = IdModel(
+        opened.model,
+        opened.config,
+        opened.data,
+        inputs,
+        opened.calibration,
+        prior_shift,
+        activation_weights=activation_weights,
+    )
+    return Artefact(opened, prior_shift, model, vocabularies, scored[: len(golden)], scored[len(golden) :])
+
+
+def list_outputs(*, activation_weights: bool) -> list[dict[str, Any]]:
+    """The outputs, as `export.json` has them."""
+    outputs = [
+        ("click_probability", "FP32", [ROWS]),
+        ("logit", "FP32", [ROWS]),
+        ("known", "BOOL", [ROWS]),
+        ("behaviours", "INT64", [ROWS_OR_ONE]),
+        ("known_behaviours", "INT64", [ROWS_OR_ONE]),
+        *([("activation_weights", "FP32", [ROWS, "positions"])] if activation_weights else []),
+    ]
+    return [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in outputs]

@@ -1,0 +1,141 @@
+"""`din-train export`: what it writes scores as `predict` does, or nothing is written."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from workplace import Workplace
+
+from din_train.export import export, served_model
+from din_train.export.export import Artefact
+from din_train.export.request import Vocabulary
+
+EXPORT = ("export", "--output", "served", "--format", "savedmodel")
+
+
+def list_beside(workplace: Workplace) -> list[str]:
+    return sorted(path.name for path in workplace.folder.iterdir() if "served" in path.name)
+
+
+def test_what_is_exported_scores_as_predict(fitted: Workplace) -> None:
+    result = fitted.run("export", "--output", "served", "--positive-share", "0.05", "--activation-weights")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(
+        "served: written as savedmodel and onnx; new processes scored 15 golden requests and 97"
+    )
+    assert list_beside(fitted) == ["served"]
+    rows = [
+        {"user": "u1", "item": item, "history": history}
+        for history in (["i1", "i9", "no such item"], [f"i{n}" for n in range(97)] * 2, [])
+        for item in ("i3", "i4", "no such item")
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), "rows.parquet")
+    scored = fitted.run("predict", "--input", "rows.parquet", "--output", "out.parquet", "--positive-share", "0.05")
+    assert scored.exit_code == 0, scored.output
+    expected = pq.read_table("out.parquet")
+    rank = tf.saved_model.load("served/1").signatures["rank"]
+    session = onnxruntime.InferenceSession("served/onnx/model.onnx", providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    for start in range(0, len(rows), 3):
+        history = np.array(rows[start]["history"], object)
+        sent = {"user": ["u1"], "item": [row["item"] for row in rows[start : start + 3]], "item_category": [""]}
+        texts = {name: np.array(each, object) for name, each in sent.items()}
+        of_rank = {name: tf.constant(each) for name, each in texts.items()}
+        of_rank["history"] = tf.constant(history.tolist(), tf.string, [len(history)])
+        by_onnx = dict(zip(names, session.run(names, {**texts, "history": history[None]}), strict=True))
+        for outputs in (rank(**of_rank), by_onnx):
+            for name in ("logit", "click_probability"):
+                scores = expected[name].to_numpy()[start : start + 3]
+                assert np.asarray(outputs[name]) == pytest.approx(scores, abs=1e-5)
+            assert outputs["activation_weights"].shape == (3, len(history))
+    check_record(fitted)
+
+
+def check_record(fitted: Workplace) -> None:
+    record = fitted.read_json("served/export.json")
+    files = {path.relative_to("served").as_posix(): path for path in Path("served").rglob("*") if path.is_file()}
+    del files["export.json"]
+    assert record["files"] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    assert {
+        "README.md",
+        "1/saved_model.pb",
+        "1/assets/item.txt",
+        "onnx/model.onnx",
+        "triton/din/config.pbtxt",
+    } <= files.keys()
+    assert [each["name"] for each in record["inputs"]] == ["item", "user", "history", "item_category"]
+    assert record["prior_shift"] == pytest.approx(
+        -2.944439, abs=1e-5
+    )  # log(0.05 / 0.95), of as many positives as negatives
+    assert record["training_positive_share"] == 0.5
+    assert record["largest_difference"] <= 1e-5
+    names = [each["name"] for each in record["golden"]]
+    assert {"empty history", "over-long history", "odd ids"} <= {*names}
+    users = {user for each in record["golden"] for user in each["inputs"]["user"]}
+    assert users.isdisjoint(f"u{n}" for n in range(40))  # made up
+    readme = Path("served/README.md").read_text()
+    (request,) = (orjson.loads(line) for line in readme.splitlines() if line.startswith('{"signature_name"'))
+    assert request["inputs"] == {
+        **record["golden"][0]["inputs"],
+        "history": record["golden"][0]["inputs"]["history"][0],
+    }
+
+
+def test_what_is_there_is_kept_and_what_cannot_be_is_refused(
+    fitted: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("served").mkdir()
+    Path("served/mine.txt").write_text("mine")
+    result = fitted.run(*EXPORT, "--overwrite")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "no export" in result.stderr
+    Path("served/export.json").write_text("{}")
+    result = fitted.run(*EXPORT)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--overwrite" in result.stderr
+    assert Path("served/mine.txt").read_text() == "mine"
+    find = export.open_run_directory
+
+    def open_rounded(*given: Any) -> Any:
+        run, config = find(*given)
+        training = config.training.model_copy(update={"precision": "bfloat16"})
+        return run, config.model_copy(update={"training": training})
+
+    monkeypatch.setattr(export, "open_run_directory", open_rounded)
+    result = fitted.run("export", "--output", "other")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "training.precision=bfloat16" in result.stderr
+    for arguments in (["--format", "pickle"], ["--positive-share", "1"]):
+        assert fitted.run(*EXPORT, *arguments).exit_code == 2
+
+
+def test_a_table_in_another_order_is_found_and_nothing_is_published(
+    fitted: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = served_model._build_table
+
+    def build_wrong(name: str, vocabulary: Vocabulary, folder: Path) -> Any:
+        return build(name, Vocabulary(vocabulary.texts[::-1]), folder)
+
+    monkeypatch.setattr(served_model, "_build_table", build_wrong)
+    result = fitted.run(*EXPORT)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "requests are not scored as `predict` scores them" in result.stderr
+    assert list_beside(fitted) == []
+
+
+def test_ctrl_c_leaves_nothing(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: Artefact, folder: Path, *__: object) -> None:
+        (folder / "1").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Artefact, "write", stop)
+    assert fitted.run(*EXPORT).exit_code == 130
+    assert list_beside(fitted) == []
