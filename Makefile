@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser setup-triton \
-  test-serving images images-check check docs docs-check docs-site format lock lock-serving ci clean
+.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser \
+  setup-triton test-serving images images-check check docs docs-check docs-site format lock lock-serving ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,7 +66,7 @@ test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Playwright drives a Chromium that is installed (`apt-get install chromium`, say); without one the tests are skipped.
-test-browser: setup ## Open reports and the page of din-train serve in a headless browser; screenshots go to screenshots/
+test-browser: setup ## Open a run's report and a comparison in a headless browser; screenshots go to screenshots/
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(PIP) install --constraint requirements.lock -e '.[browser]' || \
 	  echo 'warning: playwright cannot be installed' >&2
 	$(BIN)/python -m pytest -m browser tests/browser
@@ -88,7 +88,6 @@ test-serving: setup ## Start din-train serve, Triton and TensorFlow on an export
 	@$(MAKE) --no-print-directory setup-serving || echo 'warning: KServe cannot be installed' >&2
 	@$(MAKE) --no-print-directory setup-triton || echo 'warning: Triton cannot be installed' >&2
 	LOAD_REQUESTS=$(REQUESTS) LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/python -m pytest -m servers tests/servers
-	@if [ -e $(SERVING)/.installed ]; then $(SERVING)/bin/python -m pytest --confcutdir=tests/serve tests/serve; fi
 
 images: ## Build the images of docker/
 	docker build --file docker/serving/Dockerfile --tag din-train-serving .

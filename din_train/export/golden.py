@@ -80,7 +80,7 @@ def build_golden(inputs: Sequence[RequestInput], vocabularies: Mapping[str, Voca
     near = [first + " ", " " + first, first + "\r", first + "\n", first.swapcase()]
     padded = [[*items[:3], "", ""], ["", items[-1], "", first, ""], [""] * 5]
     category = vocabularies["category"].texts if "category" in vocabularies else []
-    known = {"item_category": [category[-1]]} if category else {}
+    known: dict[str, Any] = {"item_category": [category[-1]]} if category else {}
     return [
         draw.request("one user, many candidates", len(items), history=[items[:5]], rows_of_user=1),
         draw.request("rows of three users", 3, history=padded),
@@ -209,8 +209,8 @@ class _Drawer:
 
 def _choose(values: Sequence[Any], most: int) -> list[Any]:
     """At most this many of them, evenly spread; the first and the last among them."""
-    places = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)) if len(values) else []
-    return [values[place] for place in places]
+    places = np.unique(np.linspace(0, max(len(values) - 1, 0), min(most, len(values))).astype(int))
+    return [values[place] for place in places.tolist()]
 
 
 def score_requests(

@@ -95,7 +95,7 @@ class IdModel:
                 inputs |= of_sequence
             batch = self.model.locate_dense(inputs, valid)
             logit = tf.cast(self.model.compute_logits(batch, False), tf.float32)
-            weights = self._weigh(batch, rows) if self.activation_weights else {}
+            weights = self._weigh(batch, valid["history"], rows) if self.activation_weights else {}
         used = _keep_newest(history, self._limits["history"])
         return {
             **self._correct(logit),
@@ -142,9 +142,8 @@ class IdModel:
         found = {f"{SEARCHED}_{name}": _spread(inputs[f"history_{name}"], rows) for name in of_history}
         return found, _keep_newest(tf.cast(same, tf.int32), 0 if search is None else search.keep)
 
-    def _weigh(self, batch: LocatedBatch, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[M, T] of the history as it was sent."""
-        valid = batch.history.positions.valid  # [B, T]
+    def _weigh(self, batch: LocatedBatch, valid: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[M, T] of the history as it was sent. valid: [B, T + 1] which of its places count."""
         weights = tf.reshape(self.model.weigh(batch), [rows, tf.shape(valid)[1]])
         return {"activation_weights": tf.where(valid, tf.cast(weights, tf.float32), 0.0)[:, :-1]}
 
@@ -348,7 +347,9 @@ class TextModel(tf.Module):
     def save(self, folder: Path) -> None:
         """Write the SavedModel, with signatures `serving_default` and `rank`."""
         of_one = {
-            name: tf.TensorSpec([None] * (self._specs[name].shape.rank - 1) or [1], self._specs[name].dtype, name)
+            name: tf.TensorSpec(
+                self._specs[name].shape[1:] if self._specs[name].shape.rank > 1 else [1], self._specs[name].dtype, name
+            )
             for name in self._of_one
         }
         signatures = {

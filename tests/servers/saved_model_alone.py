@@ -5,17 +5,20 @@ python -I saved_model_alone.py EXPORT  prints, as JSON, for each golden request 
 
 import json
 import sys
-from importlib.abc import MetaPathFinder
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 from pathlib import Path
 
 
-class _Refuse(MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None):  # noqa: ARG002
-        if fullname.partition(".")[0] in ("din_train", "keras", "tf_keras"):
-            raise ImportError(f"{fullname} is not installed here")
+class _PathFinder(PathFinder):
+    """Finds no package that a server with TensorFlow alone does not have."""
+
+    @classmethod
+    def find_spec(cls, fullname, path=None, target=None):
+        is_hidden = fullname.partition(".")[0] in ("din_train", "keras", "tf_keras")
+        return None if is_hidden else super().find_spec(fullname, path, target)
 
 
-sys.meta_path.insert(0, _Refuse())
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, _PathFinder]  # without those of editable installs
 
 import tensorflow as tf  # noqa: E402
 
