@@ -31,6 +31,9 @@ _LARGE_TABLE = 1 << 14
 # Bytes of a protobuf message, from which on tensors lie in a file beside the model; and which no message may have.
 MOST_BYTES, _LIMIT = 1_500_000_000, 2_147_483_647
 
+# What a text and its id take beside the text itself, at most.
+_TEXT_BYTES = 16
+
 _TYPES = {"BYTES": onnx.TensorProto.STRING, "INT64": onnx.TensorProto.INT64, "FP64": onnx.TensorProto.DOUBLE}
 
 
@@ -44,22 +47,24 @@ def write_onnx(
     """
     converted, tables = _convert(model)
     proto = converted.graph
+    size = converted.ByteSize() + sum(
+        len(text.encode()) + _TEXT_BYTES for each in vocabularies.values() for text in (*each.nulls, *each.texts)
+    )
+    if size > _LIMIT:
+        raise RunError(
+            f"{path}: would have {size:,} bytes without its tables, most of them the texts of the vocabularies, and an "
+            f"ONNX file may have {_LIMIT:,}; export it with --format savedmodel"
+        )
     _take_texts(proto, model.inputs, vocabularies)
     proto.initializer.extend(numpy_helper.from_array(np.asarray(table), name) for name, table in tables.items())
     del converted.opset_import[:]
     converted.opset_import.extend([helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)])
     converted.ir_version = _IR_VERSION
     converted.producer_name, converted.producer_version, proto.name = "din-train", "", "din"
-    texts = sum(len(each.encode()) for vocabulary in vocabularies.values() for each in vocabulary.texts)
-    if texts > _LIMIT - most_bytes // 10:
-        raise RunError(
-            f"{path}: the texts of the vocabularies have {texts:,} bytes, and an ONNX file may have {_LIMIT:,}; leave "
-            "out --format onnx"
-        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    of_tables = sum(table.nbytes for table in tables.values())
-    beside = f"{path.name}.data" if texts + of_tables > most_bytes else None
-    onnx.save_model(converted, str(path), save_as_external_data=beside is not None, location=beside)
+    is_large = size + sum(table.nbytes for table in tables.values()) > most_bytes
+    beside = f"{path.name}.data" if is_large else None
+    onnx.save_model(converted, str(path), save_as_external_data=is_large, location=beside)
 
 
 def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:

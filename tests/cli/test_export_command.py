@@ -100,7 +100,7 @@ def test_a_table_in_another_order_is_found_and_nothing_is_published(
     monkeypatch.setattr(served_model, "_build_table", build_wrong)
     result = fitted.run(*EXPORT)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "nothing was published" in result.stderr
+    assert "requests are not scored as `predict` scores them" in result.stderr
     assert list_beside(fitted) == []
 
 
