@@ -91,7 +91,9 @@ def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
 
         of_tables = {id(each) for each in large}
         function = tf.function(compute, input_signature=specs, autograph=False)
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=_OPSET)
+        converted, _ = tf2onnx.convert.from_function(
+            function, input_signature=specs, opset=_OPSET, custom_op_handlers={"FloorMod": (_convert_modulo, [])}
+        )
     for place in reversed(range(len(converted.graph.input))):
         if converted.graph.input[place].name in tables:
             del converted.graph.input[place]
@@ -101,9 +103,13 @@ def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
     }
 
 
-def _take_texts(
-    proto: onnx.GraphProto, inputs: Sequence[RequestInput], vocabularies: Mapping[str, Vocabulary]
-) -> None:
+def _convert_modulo(context: Any, node: Any, name: str, args: Any) -> None:
+    """ONNX's own, whose sign is the divisor's, as TensorFlow's is: tf2onnx has that of integers cut towards zero."""
+    del context, name, args
+    node.type = "Mod"
+
+
+def _take_texts(proto: onnx.GraphProto, inputs: Sequence[RequestInput], vocabularies: Mapping[str, Vocabulary]) -> None:
     """Put `LabelEncoder`s in front of the graph: its inputs are texts then, in the order of the request's."""
     nodes = [node for name, each in vocabularies.items() for node in _number_texts(name, each, inputs)]
     of_texts = {each.name: _name_ids(each) for each in inputs if each.vocabulary is not None}
@@ -125,9 +131,7 @@ def _name_ids(asked: RequestInput) -> str:
     return f"{asked.name}/ids"
 
 
-def _number_texts(
-    name: str, vocabulary: Vocabulary, inputs: Sequence[RequestInput]
-) -> Iterator[onnx.NodeProto]:
+def _number_texts(name: str, vocabulary: Vocabulary, inputs: Sequence[RequestInput]) -> Iterator[onnx.NodeProto]:
     """The texts of several inputs, one after the other, -> ids, and these in the inputs' shapes."""
     asked = [each.name for each in inputs if each.vocabulary == name]
     ids = [_name_ids(each) for each in inputs if each.vocabulary == name]
@@ -157,7 +161,9 @@ def _number_texts(
     yield helper.make_node("Concat", [f"{each}/flat" for each in asked], [f"of {name}/texts"], axis=0)
     yield helper.make_node("Concat", [f"{each}/sizes" for each in asked], [f"of {name}/sizes"], axis=0)
     yield encode(f"of {name}/texts", f"of {name}/numbers")
-    yield helper.make_node("Split", [f"of {name}/numbers", f"of {name}/sizes"], [f"{each}/numbers" for each in asked], axis=0)
+    yield helper.make_node(
+        "Split", [f"of {name}/numbers", f"of {name}/sizes"], [f"{each}/numbers" for each in asked], axis=0
+    )
     for each, found in zip(asked, ids, strict=True):
         yield helper.make_node("Reshape", [f"{each}/numbers", f"{each}/shape"], [found], allowzero=1)
 

@@ -142,7 +142,7 @@ class BST(DeepModel):
             (
                 table.rows,
                 tf.concat([tf.gather(candidate, table.rows)[:, None], table.values], axis=1),
-                tf.pad(table.valid, [[0, 0], [1, 0]], constant_values=True),
+                tf.concat([tf.ones([tf.shape(table.valid)[0], 1], tf.bool), table.valid], axis=1),
             )
             for table in tables
         ], join

@@ -53,7 +53,7 @@ class PairedBehaviours:
     Args:
         behaviours: [N, E].
         positions: of the pairs, candidate by candidate.
-        to_pairs: [N, ...] of behaviours -> [P, ...] of pairs; None if each candidate has its own history, so that P = N.
+        to_pairs: [N, ...] of behaviours -> [P, ...] of pairs; None if each candidate has its own history (P = N).
     """
 
     def __init__(

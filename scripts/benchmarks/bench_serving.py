@@ -1,6 +1,6 @@
 """Time of an answer from what `export` writes, in the server's process: raw texts in, probabilities out, on one core.
 
-    python scripts/benchmarks/bench_serving.py                                      a model of Electronics' size, a minute
+    python scripts/benchmarks/bench_serving.py                     a model of Electronics' size; two minutes
     python scripts/benchmarks/bench_serving.py --export DIR --ids ids.txt --json figures.json
 
 One row; 500 candidates of one user, whose history is sent once; and the same tiled: a history for each candidate, as a
@@ -57,7 +57,7 @@ def provide_export(folder: Path) -> tuple[Path, list[str]]:
 
 def draw_requests(inputs: list[Figures], ids: list[str], history: int) -> Figures:
     """Requests of each kind: input -> nested lists."""
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
 
     def request(candidates: int, rows_of_user: int) -> Figures:
         behaviours = draw.choices(ids, k=history)
@@ -87,7 +87,9 @@ def measure(export: Path, ids: list[str], folder: Path, history: int, rounds: in
         for form, found in results.items():
             task = {"form": form, "export": str(export), "requests": str(file)}
             found.append(run_child([sys.executable, HERE / "serving_worker.py", json.dumps(task)], folder))
-    return {form: {**merge(found), "peak_mb": min(each["peak_mb"] for each in found)} for form, found in results.items()}
+    return {
+        form: {**merge(found), "peak_mb": min(each["peak_mb"] for each in found)} for form, found in results.items()
+    }
 
 
 def merge(rounds: list[Figures]) -> Figures:

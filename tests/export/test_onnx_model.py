@@ -51,9 +51,7 @@ def find_problems(artefact: Artefact, path: Path, requests: list[ScoredRequest] 
         *((name, {}) for name in ("base", "lr", "wide_deep", "pnn", "deepfm", "dien", "bst", "tin")),
     ],
 )
-def test_every_model_scores_as_predict_does(
-    name: str, model: dict[str, Any], runs: ServedRuns, tmp_path: Path
-) -> None:
+def test_every_model_scores_as_predict_does(name: str, model: dict[str, Any], runs: ServedRuns, tmp_path: Path) -> None:
     artefact = build_artefact(runs.open(name, **model), 0.0, activation_weights=name in ("din", "dien", "bst", "tin"))
     write_onnx(artefact.model, artefact.vocabularies, tmp_path / "model.onnx")
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
@@ -132,9 +130,7 @@ def test_texts_of_any_kind_have_their_ids(inputs: int) -> None:
     graph = helper.make_graph([], "texts", [], [])
     for each in asked:
         graph.node.append(helper.make_node("Identity", [each.name], [f"found_{each.name}"]))
-        graph.output.append(
-            helper.make_tensor_value_info(f"found_{each.name}", onnx.TensorProto.INT64, [None, None])
-        )
+        graph.output.append(helper.make_tensor_value_info(f"found_{each.name}", onnx.TensorProto.INT64, [None, None]))
     onnx_model._take_texts(graph, asked, {"item": Vocabulary(texts, ["NULL"])})
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
     session = open_session(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())

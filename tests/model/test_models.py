@@ -196,6 +196,43 @@ def test_a_shared_history_changes_no_score(model: RankingModel, data: PreparedDa
     assert np.ptp(alone) > 1e-3
 
 
+def test_many_candidates_of_one_history_score_as_they_do_alone(model: RankingModel, data: PreparedData) -> None:
+    """By themselves, beside others of few candidates, and with a history that is empty."""
+    for table in (each for each in model.trainable_weights if each.path.endswith(("items", "categories"))):
+        table.assign(table.numpy() * 30)
+    inputs = batch(data, np.arange(60))
+    for of_first, length in ((60, None), (40, None), (40, 0)):
+        row = np.append(np.zeros(of_first, np.int32), 1 + np.arange(60 - of_first, dtype=np.int32) // 3)
+        histories = {name: inputs[name][40 : 41 + row[-1]].copy() for name in ("history_item_ids", "history_length")}
+        histories["history_length"][0] = histories["history_length"][0] if length is None else length
+        candidates = {name: inputs[name] for name in ("target_item_id", "user_id")}
+        shared = model.score({**candidates, **histories, "history_row": row}).numpy()
+        alone = model.score({**candidates, **{name: each[row] for name, each in histories.items()}}).numpy()
+        assert shared == pytest.approx(alone, abs=1e-5)
+        assert np.ptp(alone) > 0.01
+
+
+def test_dense_histories_with_padding_anywhere_change_no_score(model: RankingModel, data: PreparedData) -> None:
+    """One history each, in a graph that could also take one for all; behaviours stand last, with holes between."""
+    inputs = {name: each for name, each in batch(data, np.arange(40)).items() if name != "history_row"}
+    inputs["history_length"][3] = 0
+    expected = model.score(inputs).numpy()
+    ids, length = inputs["history_item_ids"], inputs["history_length"]
+    valid = np.arange(ids.shape[1]) < length[:, None]
+    holes = np.zeros((40, 2 * ids.shape[1]), np.int32)
+    holes[:, ::-2] = np.where(valid, ids, 0)[:, ::-1]
+    for given, of_history in ((ids, valid), (holes, holes > 0)):
+        compute = tf.function(
+            lambda each, of_history: model.compute_logits(model.locate_dense(each, {"history": of_history}), False),
+            input_signature=[
+                {name: tf.TensorSpec([None] * each.ndim, each.dtype) for name, each in inputs.items()},
+                tf.TensorSpec([None, None], tf.bool),
+            ],
+        )
+        found = compute({**inputs, "history_item_ids": given}, of_history).numpy()
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_groups_in_a_loop_and_shared_histories_change_no_step(
     config: Config, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
