@@ -52,20 +52,19 @@ class TransformerBlock(keras.layers.Layer):
         Returns:
             [R, T, E], and how much position i looks at j [R, num_heads, T, T] at i, j.
         """
-        query, key, value = (self._split(layer(values)) for layer in (self.query, self.key, self.value))
+        shape = tf.shape(values)
+        query, key, value = (self._split(layer(values), shape) for layer in (self.query, self.key, self.value))
         scores = tf.matmul(query, key, transpose_b=True) / float(self._head_width) ** 0.5  # [R, H, T, T]
         scores = tf.where(valid[:, None, None, :], scores, scores.dtype.min)
         weights = tf.nn.softmax(scores)
         joined = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [R, T, H, d]
-        shape = tf.shape(values)
         joined = tf.reshape(joined, [shape[0], shape[1], self.num_heads * self._head_width])
         hidden = self.norms[0](values + self.dropouts[0](self.out(joined), training=training))
         fed = self.second(tf.nn.leaky_relu(self.first(hidden)))
         return self.norms[1](hidden + self.dropouts[1](fed, training=training)), weights
 
-    def _split(self, values: tf.Tensor) -> tf.Tensor:
-        """[R, T, H * d] -> [R, H, T, d]."""
-        shape = tf.shape(values)
+    def _split(self, values: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        """[R, T, H * d] -> [R, H, T, d], R and T the first of `shape`: tf2onnx loses that of a layer's output."""
         return tf.transpose(tf.reshape(values, [shape[0], shape[1], self.num_heads, self._head_width]), [0, 2, 1, 3])
 
     def get_config(self) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def _check_shapes(
     for name, each in inputs.items():
         first, *others = shapes[name]
         if first != rows and not (first == 1 and each.shape[0] == ROWS_OR_ONE):
-            or_one = " or 1" if each.shape[0] == ROWS_OR_ONE else ""
+            or_one = " or 1" if each.shape[0] == ROWS_OR_ONE and rows > 1 else ""
             raise BadRequest(f"{name}: {first:,} rows, expected {rows:,}{or_one}, as there are candidates")
         for dimension, size in zip(each.shape[1:], others, strict=True):
             if size > limits.positions:

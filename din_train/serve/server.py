@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +328,7 @@ def _add_page(application: FastAPI, exported: ExportedModel) -> None:
         application.add_api_route(path, route, response_model=None)
 
     for path, name in (("/ui", "page.html"), ("/ui/page.js", "page.js"), ("/ui/page.css", "page.css")):
-        add(path, lambda name=name: FileResponse(_PAGE / name, headers=headers))
+        add(path, partial(FileResponse, _PAGE / name, headers=headers))
     about = {key: exported.about.get(key) for key in ("name", "model", "created", "inputs", "golden", "titles")}
     about["outputs"] = exported.outputs
     content = orjson.dumps(about)

@@ -32,7 +32,7 @@ CANDIDATES = 500
 TARGETS = {"row": 1.0, "candidates": 10.0}
 COLD_START_TARGET = 4.0
 
-_SAMPLE = ["--preset=electronics", "--users=4000", "--items=63000", "--reviews=36000", "--metadata-rows=63000"]
+_SAMPLE = ["--preset=electronics", "--users=4000", "--items=20000", "--reviews=40000", "--metadata-rows=20000"]
 
 Figures = dict[str, Any]
 

@@ -68,6 +68,10 @@ def test_candidates_are_ranked(browser: "Browser", address: str, screen: str, sc
     page.fill("#input-history", "a")
     page.fill("#input-item", "ü x")
     assert _rank(page) == ["ü x 99.50 % logit 5.3000"]
+    page.fill("#input-item", r"c:\\new\n1")
+    with page.expect_request("**/infer") as asking:
+        assert _rank(page) == [r"c:\\new\n1 (unknown) 78.58 % logit 1.3000"]
+    assert asking.value.post_data_json["inputs"][0]["data"] == ["c:\\new\n1"]
     page.fill("#input-timestamp", "soon")
     page.click("button")
     assert page.inner_text("#error") == 'timestamp: "soon" is no whole number'

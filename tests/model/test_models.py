@@ -229,7 +229,7 @@ def test_many_candidates_of_one_history_score_as_they_do_alone(model: RankingMod
 
 
 def test_dense_histories_with_padding_anywhere_change_no_score(model: RankingModel, data: PreparedData) -> None:
-    """One history each, in a graph that could also take one for all; behaviours stand last, with holes between."""
+    """One history each, in a graph that could also take one for all, with holes between behaviours."""
     inputs = {name: each for name, each in batch(data, np.arange(40)).items() if name != "history_row"}
     inputs["history_length"][3] = 0
     expected = model.score(inputs).numpy()

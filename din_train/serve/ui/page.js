@@ -11,13 +11,14 @@ const make = (name, text = "", kind = "") => {
 let about;
 const fields = [];
 
-const nameItem = item => {
-  const id = JSON.stringify(item).slice(1, -1);
-  return about.titles?.[item] ? `${id}: ${about.titles[item]}` : id;
-};
+// An id may hold line breaks, and a line must not.
+const escape = text => text.replace(/[\\\n\r]/g, letter => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r" })[letter]);
+const unescape = text => text.replace(/\\([\\nr])/g, (_, letter) => ({ "\\": "\\", n: "\n", r: "\r" })[letter]);
+
+const nameItem = item => about.titles?.[item] ? `${escape(item)}: ${about.titles[item]}` : escape(item);
 
 // A field has one value per line: its rows, its behaviours or its values. Deeper ones have a JSON list per line.
-const write = value => value === null ? "" : Array.isArray(value) ? JSON.stringify(value) : String(value);
+const write = value => value === null ? "" : Array.isArray(value) ? JSON.stringify(value) : escape(String(value));
 
 const parse = (input, line, hashed) => {
   if (input.shape.length > 2) return JSON.parse(line);
@@ -25,7 +26,7 @@ const parse = (input, line, hashed) => {
     if (!/^-?\d+$/.test(line)) throw new Error(`${input.name}: "${line}" is no whole number`);
     return Number(line);
   }
-  if (input.datatype !== "FP64") return line;
+  if (input.datatype !== "FP64") return unescape(line);
   if (line.trim() === "") return null;
   if (!Number.isFinite(Number(line))) throw new Error(`${input.name}: "${line}" is no number`);
   return Number(line);
@@ -41,9 +42,12 @@ const readField = ({ input, area }) => {
   return { name: input.name, datatype, shape, data: values.flat() };
 };
 
-// One choice per golden row with one user; of several users, one choice for each.
+// What has a line for each candidate: the candidates, and what is known of those that the model does not know.
+const isOfCandidates = ({ name, shape }) => shape.length === 1 && (shape[0] === "rows" || name.startsWith("item_"));
+
+// One choice per golden request of one user; of several users, one choice for each.
 const listChoices = golden => golden.flatMap(row => {
-  const several = about.inputs.some(({ name, shape }) => shape[0] !== "rows" && row.inputs[name].length > 1);
+  const several = about.inputs.some(input => !isOfCandidates(input) && row.inputs[input.name].length > 1);
   return several ? row.inputs.item.map((_, at) => ({ name: `${row.name}, row ${at + 1}`, row, at })) : [{ name: row.name, row }];
 });
 
@@ -60,9 +64,10 @@ const fill = ({ row, at }) => {
 const addField = input => {
   const label = make("label", `${input.name} `);
   const area = make("textarea");
-  label.append(make("small", `${input.meaning}${input.shape.length > 1 || input.shape[0] === "rows" ? "; one per line" : ""}`));
+  const hasLines = input.shape.length > 1 || isOfCandidates(input);
+  label.append(make("small", `${input.meaning}${hasLines ? "; one per line" : ""}`));
   label.htmlFor = area.id = `input-${input.name}`;
-  area.rows = input.shape.length > 1 || input.shape[0] === "rows" ? 5 : 1;
+  area.rows = hasLines ? 5 : 1;
   area.spellcheck = false;
   area.addEventListener("input", () => { area.dataset.hashed = "no"; });
   const box = make("div");
