@@ -99,7 +99,7 @@ def test_drawn_negatives_of_a_preset_are_for_logs_without_their_own(load: Load) 
 
 
 @pytest.mark.parametrize(("name", "protocol"), [("sports_x1", "presampled"), ("amazon_sports", "holdout")])
-@pytest.mark.parametrize(("preset", "epochs"), [("din", 8), ("din-strong", 6)])
+@pytest.mark.parametrize(("preset", "epochs"), [("din", 8), ("din-strong", 4)])
 def test_a_shipped_config_takes_a_preset_whole(load: Load, name: str, protocol: str, preset: str, epochs: int) -> None:
     """Nothing of the preset is overwritten, but that rows of x1 are trained on again."""
     path = PRESETS.parents[2] / "configs" / f"{name}.yaml"
