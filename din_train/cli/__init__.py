@@ -32,6 +32,7 @@ COMMANDS = {
     "explain": "din_train.cli.explain",
     "predict": "din_train.cli.predict",
     "export": "din_train.cli.export",
+    "serve": "din_train.cli.serve",
     "audit": "din_train.cli.audit",
     "reproduce": "din_train.cli.reproduce",
 }

@@ -3,11 +3,8 @@
 Screenshots are left in `screenshots/`, to be looked at.
 """
 
-import importlib.util
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +18,6 @@ pytestmark = pytest.mark.browser
 
 REPOSITORY = Path(__file__).parents[2]
 SCREENSHOTS = REPOSITORY / "screenshots"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 SCREENS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 
 # What is asked of the page, in the page. Distances are CSS pixels.
@@ -61,21 +57,6 @@ MEASURE = """() => {
     ids: [...document.querySelectorAll('[id]')].map(each => each.id),
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("NO BROWSER: the pages were not opened in one; install chromium and run `make test-browser` again")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("NO PLAYWRIGHT: the pages were not opened in a browser; install it with `make test-browser`")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

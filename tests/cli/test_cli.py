@@ -49,6 +49,8 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "report",
         "explain",
         "predict",
+        "export",
+        "serve",
         "audit",
         "reproduce",
     ]

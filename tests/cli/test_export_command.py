@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +13,7 @@ import pytest
 import tensorflow as tf
 from workplace import Workplace
 
-from din_train.export import served_model
+from din_train.export import export, served_model
 from din_train.export.export import Artefact
 from din_train.export.request import Vocabulary
 
@@ -22,9 +24,12 @@ def list_beside(workplace: Workplace) -> list[str]:
     return sorted(path.name for path in workplace.folder.iterdir() if "served" in path.name)
 
 
-def test_a_savedmodel_scores_as_predict(fitted: Workplace) -> None:
-    result = fitted.run(*EXPORT, "--positive-share", "0.05", "--activation-weights")
+def test_what_is_exported_scores_as_predict(fitted: Workplace) -> None:
+    result = fitted.run("export", "--output", "served", "--positive-share", "0.05", "--activation-weights")
     assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(
+        "served: written as savedmodel and onnx; new processes scored 15 golden requests and 97"
+    )
     assert list_beside(fitted) == ["served"]
     rows = [
         {"user": "u1", "item": item, "history": history}
@@ -35,18 +40,21 @@ def test_a_savedmodel_scores_as_predict(fitted: Workplace) -> None:
     scored = fitted.run("predict", "--input", "rows.parquet", "--output", "out.parquet", "--positive-share", "0.05")
     assert scored.exit_code == 0, scored.output
     expected = pq.read_table("out.parquet")
-    signatures = tf.saved_model.load("served/1").signatures
+    rank = tf.saved_model.load("served/1").signatures["rank"]
+    session = onnxruntime.InferenceSession("served/onnx/model.onnx", providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
     for start in range(0, len(rows), 3):
-        history = rows[start]["history"]
-        items = tf.constant([row["item"] for row in rows[start : start + 3]])
-        nothing = tf.constant([""])
-        user = tf.constant(["u1"])
-        outputs = signatures["rank"](
-            item=items, user=user, history=tf.constant(history, tf.string, [len(history)]), item_category=nothing
-        )
-        for name in ("logit", "click_probability"):
-            assert outputs[name].numpy() == pytest.approx(expected[name].to_numpy()[start : start + 3], abs=1e-5)
-        assert outputs["activation_weights"].shape == (3, len(history))
+        history = np.array(rows[start]["history"], object)
+        sent = {"user": ["u1"], "item": [row["item"] for row in rows[start : start + 3]], "item_category": [""]}
+        texts = {name: np.array(each, object) for name, each in sent.items()}
+        of_rank = {name: tf.constant(each) for name, each in texts.items()}
+        of_rank["history"] = tf.constant(history.tolist(), tf.string, [len(history)])
+        by_onnx = dict(zip(names, session.run(names, {**texts, "history": history[None]}), strict=True))
+        for outputs in (rank(**of_rank), by_onnx):
+            for name in ("logit", "click_probability"):
+                scores = expected[name].to_numpy()[start : start + 3]
+                assert np.asarray(outputs[name]) == pytest.approx(scores, abs=1e-5)
+            assert outputs["activation_weights"].shape == (3, len(history))
     check_record(fitted)
 
 
@@ -55,7 +63,13 @@ def check_record(fitted: Workplace) -> None:
     files = {path.relative_to("served").as_posix(): path for path in Path("served").rglob("*") if path.is_file()}
     del files["export.json"]
     assert record["files"] == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-    assert {"README.md", "1/saved_model.pb", "1/assets/item.txt"} <= files.keys()
+    assert {
+        "README.md",
+        "1/saved_model.pb",
+        "1/assets/item.txt",
+        "onnx/model.onnx",
+        "triton/din/config.pbtxt",
+    } <= files.keys()
     assert [each["name"] for each in record["inputs"]] == ["item", "user", "history", "item_category"]
     assert record["prior_shift"] == pytest.approx(
         -2.944439, abs=1e-5
@@ -74,7 +88,9 @@ def check_record(fitted: Workplace) -> None:
     }
 
 
-def test_what_is_there_is_kept(fitted: Workplace) -> None:
+def test_what_is_there_is_kept_and_what_cannot_be_is_refused(
+    fitted: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("served").mkdir()
     Path("served/mine.txt").write_text("mine")
     result = fitted.run(*EXPORT, "--overwrite")
@@ -85,6 +101,17 @@ def test_what_is_there_is_kept(fitted: Workplace) -> None:
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "--overwrite" in result.stderr
     assert Path("served/mine.txt").read_text() == "mine"
+    find = export.open_run_directory
+
+    def open_rounded(*given: Any) -> Any:
+        run, config = find(*given)
+        training = config.training.model_copy(update={"precision": "bfloat16"})
+        return run, config.model_copy(update={"training": training})
+
+    monkeypatch.setattr(export, "open_run_directory", open_rounded)
+    result = fitted.run("export", "--output", "other")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "training.precision=bfloat16" in result.stderr
     for arguments in (["--format", "pickle"], ["--positive-share", "1"]):
         assert fitted.run(*EXPORT, *arguments).exit_code == 2
 
@@ -100,7 +127,7 @@ def test_a_table_in_another_order_is_found_and_nothing_is_published(
     monkeypatch.setattr(served_model, "_build_table", build_wrong)
     result = fitted.run(*EXPORT)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "nothing was published" in result.stderr
+    assert "requests are not scored as `predict` scores them" in result.stderr
     assert list_beside(fitted) == []
 
 

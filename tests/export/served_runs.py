@@ -126,7 +126,8 @@ class ServedRuns:
 
     def open(self, name: str, calibration: Calibration = UNCALIBRATED, **model: Any) -> OpenedRun:
         """A run of the model of a name, with what it can have of sequences and of fields of behaviours."""
-        folder, data = (self.several, {}) if name in SEVERAL_SEQUENCES else (self.alone, self.data_alone)
+        takes_several = name in SEVERAL_SEQUENCES and "search" not in model
+        folder, data = (self.several, {}) if takes_several else (self.alone, self.data_alone)
         fields = [] if name in ("lr", *PAIRWISE) else ["kind", "spent", "time_gap"]
         sizes = dict.fromkeys(("item_embedding_size", "category_embedding_size", "field_embedding_size"), 4)
         units = {"local_activation_unit": {"hidden_units": [8]}, "mlp": {"hidden_units": [8]}}

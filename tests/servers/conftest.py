@@ -7,34 +7,17 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from server_process import find_free_port, running_server
-from v2_client import Floats, build_request
+from server_process import Served, find_free_port, running_server
+from v2_client import Floats, Scored, build_request
 
 REPOSITORY = Path(__file__).parents[2]
 SERVING = REPOSITORY / ".venv-serving"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A request's body with the logits that `predict` gives for its rows."""
-
-    body: bytes
-    logit: Floats
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running `din-train serve`."""
-
-    process: subprocess.Popen[bytes]
-    port: int
 
 
 @pytest.fixture(scope="session")
@@ -91,9 +74,8 @@ def scored(workplace: Path, record: dict[str, Any]) -> list[Scored]:
         writer.writerow(["user", "item", "history"])
         writer.writerows((user, item, "^".join(history)) for rows in groups for user, item, history in rows)
     _din_train(
-        workplace, "predict", "--run-dir", "runs/sample", "--input", "candidates.csv", "--output", "scored.parquet",
-        "--history-separator", "^", "--set", "data.format.header=true",
-    )  # fmt: skip
+        workplace, "predict", "--run-dir", "runs/sample", "--input", "candidates.csv", "--output", "scored.parquet"
+    )
     logits = pq.read_table(workplace / "scored.parquet").column("logit").to_numpy()
     return _build_requests(record["inputs"], groups, logits)
 

@@ -8,7 +8,16 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running `din-train serve`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
 
 
 def find_free_port() -> int:

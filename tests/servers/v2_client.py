@@ -3,6 +3,7 @@
 import http.client
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,14 @@ def build_request(inputs: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
         tensors.append({"name": each["name"], "shape": shape, "datatype": each["datatype"], "data": flat})
     wanted = {"outputs": [{"name": name} for name in outputs]} if outputs else {}
     return json.dumps({"inputs": tensors, **wanted}).encode()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A request's body with the logits that `predict` gives for its rows."""
+
+    body: bytes
+    logit: Floats
 
 
 class Client:
