@@ -27,7 +27,7 @@ from din_train.model.positions import (
 
 Inputs = Mapping[str, Any]
 # Candidates of one history from which on scoring them by themselves, as a table, is quicker.
-_MANY_CANDIDATES = 32
+_MANY_CANDIDATES = 64
 
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
 
