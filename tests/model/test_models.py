@@ -216,9 +216,10 @@ def test_many_candidates_of_one_history_score_as_they_do_alone(model: RankingMod
     """By themselves, beside others of few candidates, and with a history that is empty."""
     for table in (each for each in model.trainable_weights if each.path.endswith(("items", "categories"))):
         table.assign(table.numpy() * 30)
-    inputs = batch(data, np.arange(60))
-    for of_first, length in ((60, None), (40, None), (40, 0)):
-        row = np.append(np.zeros(of_first, np.int32), 1 + np.arange(60 - of_first, dtype=np.int32) // 3)
+    assert ranking_model._MANY_CANDIDATES <= 80
+    inputs = batch(data, np.arange(120))
+    for of_first, length in ((120, None), (80, None), (80, 0)):
+        row = np.append(np.zeros(of_first, np.int32), 1 + np.arange(120 - of_first, dtype=np.int32) // 3)
         histories = {name: inputs[name][40 : 41 + row[-1]].copy() for name in ("history_item_ids", "history_length")}
         histories["history_length"][0] = histories["history_length"][0] if length is None else length
         candidates = {name: inputs[name] for name in ("target_item_id", "user_id")}
