@@ -272,7 +272,9 @@ def test_groups_in_a_loop_and_shared_histories_change_no_step(
         for table in find_tables(model):
             table.assign(table.numpy() * 30 + 0.01)
         model.compile(batch_size=24, loss=LogLoss())
-        loss, gradients = getattr(model, way)(inputs, labels, weights, *([1] if way == "_unroll_groups" else []))
+        loss, gradients = getattr(model, way)(
+            inputs, labels, weights, tf.constant(24.0), *([1] if way == "_unroll_groups" else [])
+        )
         tables = [weight.path for weight in find_tables(model)]
         rows = [
             each.path for each, of in zip(model.trainable_weights, gradients, strict=True) if hasattr(of, "indices")

@@ -163,7 +163,8 @@ def test_diens_auxiliary_loss_is_added_to_the_loss_and_to_no_score(data: Prepare
     labels = tf.zeros(len(ROWS))
     for name, each in (("with", model), ("without", without)):
         each.compile(loss=LogLoss())
-        loss, _ = each._loop_over_groups({key: tf.constant(values) for key, values in inputs.items()}, labels, None)
+        given = {key: tf.constant(values) for key, values in inputs.items()}
+        loss, _ = each._loop_over_groups(given, labels, None, tf.constant(float(len(ROWS))))
         results[name] = float(loss)
     assert results["with"] - results["without"] == pytest.approx(np.mean(losses), abs=1e-5)
     assert np.mean(losses) > 0.1
