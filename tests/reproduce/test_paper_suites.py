@@ -114,7 +114,7 @@ def test_recipe_ours_strong_gives_all_models_the_same_tricks() -> None:
         assert (config.training.loss.name, config.training.calibration) == ("softmax", "platt")
         assert (config.negatives.resample, config.training.leave_one_out) == ("epoch", 0.5)
         assert (config.model.embedding_initializer == "spectral") == (config.model.name != "lr")
-        assert config.training.optimizer.schedule.cuts == {"epochs": (4.0,)}
+        assert config.training.optimizer.schedule.cuts == {"epochs": (2.0,)}
 
 
 def test_the_papers_settings() -> None:
