@@ -100,7 +100,7 @@ def test_two_replicas_equal_one_device(tmp_path: Path) -> None:
     results = json.loads(done.stdout.splitlines()[-1])
     for case, result in results.items():
         assert result["samples"] % CASES[case]["batch_size"] == LEFT_OVER[case], case
-        assert result["loss"][1] < result["loss"][0], case
+        assert abs(result["loss"][1] - result["loss"][0]) > 0.005, case  # steps were taken
         assert result["loss_difference"] < 1e-5, case
         assert result["weight_difference"] < 1e-4, case
     assert list(results) == list(LEFT_OVER)
