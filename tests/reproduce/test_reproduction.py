@@ -75,7 +75,7 @@ def test_stopped_failing_and_gone_on_with(folder: Path) -> None:
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     last = errors.splitlines()[-1]
-    go_on = "din-train reproduce --suite table3 --data sample --seeds 1 --recipes ours --models base,lr"
+    go_on = "din-train reproduce --suite table3 --data sample --seeds 1 --recipes ours --models lr,base"
     assert last == (f"interrupted; reproduction stopped in cell {BASE}; go on with `{go_on} --data-dir log --out out`")
     assert not run.is_finished
     assert list(run.checkpoints.glob("state-*"))
