@@ -224,7 +224,7 @@ def test_many_candidates_of_one_history_score_as_they_do_alone(model: RankingMod
         candidates = {name: inputs[name] for name in ("target_item_id", "user_id")}
         shared = model.score({**candidates, **histories, "history_row": row}).numpy()
         alone = model.score({**candidates, **{name: each[row] for name, each in histories.items()}}).numpy()
-        assert shared == pytest.approx(alone, abs=1e-5)
+        assert shared == pytest.approx(alone, rel=1e-5, abs=1e-5)
         assert np.ptp(alone) > 0.01
 
 
@@ -246,7 +246,7 @@ def test_dense_histories_with_padding_anywhere_change_no_score(model: RankingMod
             ],
         )
         found = compute({**inputs, "history_item_ids": given}, of_history).numpy()
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_groups_in_a_loop_and_shared_histories_change_no_step(
