@@ -1,6 +1,6 @@
 """`din-train export`: a run becomes a folder that servers take, once new processes have scored with it as `predict`.
 
-run -> ids and texts in the graph (`served_model.py`) -> a temporary folder -> checked in new processes -> its own name
+run -> ids and texts in the graph -> a temporary folder -> checked in new processes -> its own name
 
 DIR/1/                 a SavedModel, in TensorFlow Serving's layout
 DIR/onnx/model.onnx    the same for onnxruntime
@@ -28,7 +28,8 @@ from din_train import terminal
 from din_train.config.model import WEIGHING
 from din_train.dataset.names import read_names
 from din_train.errors import ConfigError, RunError
-from din_train.export.golden import TOLERANCE, ScoredRequest, build_golden, build_unpublished, score_requests
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest, score_requests
+from din_train.export.golden import build_golden, build_unpublished
 from din_train.export.request import ROWS, ROWS_OR_ONE, RequestInput, is_of_one_user, list_inputs, read_vocabularies
 from din_train.files import atomic_folder, compute_sha256, follow_links, hold, scratch_folder
 from din_train.predict.predict import find_prior_shift
@@ -130,7 +131,7 @@ class Artefact:
         expected = scratch / "expected.json"
         expected.write_text(json.dumps(self._describe_expected()), encoding="utf-8")  # which has NaN
         if "savedmodel" in formats:
-            from din_train.export.served_model import TextModel
+            from din_train.export.text_model import TextModel
 
             TextModel(self.model, self.vocabularies, scratch).save(folder / "1")
             self._check("check_saved_model.py", folder / "1", expected)
@@ -261,7 +262,7 @@ def build_v2_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) 
 
 def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights: bool = False) -> Artefact:
     """What is to be written, and what `predict` gives for the requests that it is checked with."""
-    from din_train.export.served_model import IdModel
+    from din_train.export.id_model import IdModel
 
     names = read_names(opened.data)
     inputs = list_inputs(opened.config, opened.data, names)

@@ -19,8 +19,8 @@ from onnx import helper, numpy_helper
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.errors import RunError
 from din_train.export.dice_folding import folded_dice
+from din_train.export.id_model import IdModel
 from din_train.export.request import ROWS, RequestInput, Vocabulary
-from din_train.export.served_model import IdModel
 
 # Of ONNX and of its own operators; what onnxruntime 1.14 and everything after it reads.
 _OPSET, _ML_OPSET, _IR_VERSION = 18, 3, 8

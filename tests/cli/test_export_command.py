@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from workplace import Workplace
 
-from din_train.export import export, served_model
+from din_train.export import export, text_model
 from din_train.export.export import Artefact
 from din_train.export.request import Vocabulary
 
@@ -119,12 +119,12 @@ def test_what_is_there_is_kept_and_what_cannot_be_is_refused(
 def test_a_table_in_another_order_is_found_and_nothing_is_published(
     fitted: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = served_model._build_table
+    build = text_model._build_table
 
     def build_wrong(name: str, vocabulary: Vocabulary, folder: Path) -> Any:
         return build(name, Vocabulary(vocabulary.texts[::-1]), folder)
 
-    monkeypatch.setattr(served_model, "_build_table", build_wrong)
+    monkeypatch.setattr(text_model, "_build_table", build_wrong)
     result = fitted.run(*EXPORT)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "requests are not scored as `predict` scores them" in result.stderr

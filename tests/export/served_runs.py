@@ -16,9 +16,9 @@ from din_train.dataset.prepare import prepare_data
 from din_train.dataset.store import open_store
 from din_train.evaluation.calibration import UNCALIBRATED, Calibration
 from din_train.export.check_saved_model import find_problem, to_array
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest
 from din_train.export.export import Artefact, describe_expected
-from din_train.export.golden import TOLERANCE, ScoredRequest
-from din_train.export.served_model import TextModel
+from din_train.export.text_model import TextModel
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.scoring import OpenedRun

@@ -15,8 +15,8 @@ from din_train.errors import RunError
 from din_train.export import onnx_model
 from din_train.export.check_saved_model import find_problem, to_array
 from din_train.export.dice_folding import folded_dice
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest
 from din_train.export.export import Artefact, build_artefact, describe_expected
-from din_train.export.golden import TOLERANCE, ScoredRequest
 from din_train.export.onnx_model import write_onnx
 from din_train.export.request import RequestInput, Vocabulary
 
