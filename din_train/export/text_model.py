@@ -10,8 +10,8 @@ from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.export.id_model import DTYPES, IdModel
 from din_train.export.request import Vocabulary, is_of_one_user, name_input
 
-# What stands between the texts of a table's file: the first of these that is in none of them.
-_SEPARATORS = ("\n", "\0", "\n\0\n")
+# What may stand between the texts of a table's file. One letter: more could be made up of the ends of two texts.
+_SEPARATORS = ("\n", *map(chr, range(0xD800)))
 
 
 class _TextsOfFile(tf.lookup.TextFileInitializer):
@@ -88,10 +88,15 @@ class TextModel(tf.Module):
 
 
 def _build_table(name: str, vocabulary: Vocabulary, folder: Path) -> tf.lookup.StaticHashTable:
-    separator = next(each for each in _SEPARATORS if not any(each in text for text in vocabulary.texts))
+    separator = _find_separator(vocabulary.texts)
     file = folder / f"{name_input(name)}.txt"
     while file.exists():  # of a name that differs in other letters
         file = file.with_stem(f"{file.stem}_")
     file.write_bytes(separator.join(vocabulary.texts).encode())
     texts = _TextsOfFile(file, len(vocabulary.texts), vocabulary.nulls, separator)
     return tf.lookup.StaticHashTable(texts, UNKNOWN_ID)
+
+
+def _find_separator(texts: Sequence[str]) -> str:
+    """The first of the separators that is in none of the texts."""
+    return next(each for each in _SEPARATORS if not any(each in text for text in texts))
