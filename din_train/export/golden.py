@@ -101,12 +101,20 @@ class _Drawer:
         self.items = _choose(vocabularies["item"].texts, 8) or ["no item"]
 
     def request(
-        self, name: str, rows: int, *, rows_of_user: int | None = None, nothing_known: bool = False, **given: Any
+        self,
+        name: str,
+        rows: int,
+        *,
+        rows_of_user: int | None = None,
+        nothing_known: bool = False,
+        others: int = 3,
+        **given: Any,
     ) -> Request:
         """A request of M rows, in which what is not given is drawn.
 
         Args:
-            rows_of_user: 1: one row of the user and the history stands for all. nothing_known: of the items.
+            rows_of_user: 1: one row of the user and the history stands for all. nothing_known: of the items. others:
+                the positions of further sequences.
         """
         of_user = rows_of_user or rows
         width = len(given["history"][0]) if "history" in given else 4
@@ -122,15 +130,15 @@ class _Drawer:
             else:
                 is_history = each.name == "history" or each.name.startswith("history_")
                 size = rows if each.name.startswith("item_") else heights if is_history else of_user
-                positions = width if is_history else 3
+                positions = width if is_history else others
                 shape = [size, *(positions if "positions" in of else 3 for of in each.shape[1:])]
                 values[each.name] = self._draw(each, shape, unknown=nothing_known and each.name.startswith("item_"))
         return Request(name, values)
 
     def over_long(self, longest: int) -> Request:
-        """A request whose history has seven behaviours too many, the oldest, which are alike."""
+        """A request whose sequences have seven behaviours too many; the oldest ones of the history are alike."""
         history = [self.items[-1]] * 7 + [self.items[place % len(self.items)] for place in range(longest)]
-        return self.request("over-long history", 2, history=[history], rows_of_user=1)
+        return self.request("over-long history", 2, history=[history], rows_of_user=1, others=2 * (longest + 7))
 
     def sweep(self, rows: int) -> Request:
         """See `build_unpublished`."""

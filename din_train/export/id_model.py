@@ -118,10 +118,9 @@ class IdModel:
         """
         item_ids = _pad_one(tf.cast(ids[name], tf.int32))
         fields = {field: self._read_behaviours(name, field, ids) for field in self._config.model.behaviour_fields}
-        if TIME_GAP in fields:  # which depends on the moment, of which there may be more than histories
-            nothing = tf.zeros_like(fields[TIME_GAP])
-            item_ids += nothing
-            fields = {field: values + nothing for field, values in fields.items()}
+        for values in fields.values():  # each may be of one row; gaps have as many as there are moments
+            item_ids += tf.zeros_like(values)
+        fields = {field: values + tf.zeros_like(item_ids) for field, values in fields.items()}
         inputs = {f"{name}_item_ids": item_ids} | {f"{name}_{field}": values for field, values in fields.items()}
         return inputs, _keep_newest(item_ids, self._limits[name])
 

@@ -132,6 +132,17 @@ def test_one_row_for_all_candidates_is_that_row_repeated(artefact: Artefact, tmp
     assert find_problems(artefact, tmp_path, [again]) == []
 
 
+def test_each_part_of_a_history_may_be_one_row_for_all(artefact: Artefact, tmp_path: Path) -> None:
+    (request,) = (each for each in artefact.golden if each.request.name == "one user, many candidates")
+    rows, values = len(request.logit), request.request.inputs
+    parts = [name for name in values if name == "history" or name.startswith("history_")]
+    assert len(parts) == 4
+    for part in (["history"], parts[1:], parts[:2]):
+        repeated = {name: each * rows if name in part else each for name, each in values.items()}
+        again = replace(request, request=replace(request.request, inputs=repeated))
+        assert find_problems(artefact, tmp_path, [again]) == []
+
+
 def test_activation_weights_are_those_of_the_history_as_it_was_sent(runs: ServedRuns, tmp_path: Path) -> None:
     artefact = build_artefact(runs.open("din"), 0.0, activation_weights=True)
     served = TextModel(artefact.model, artefact.vocabularies, tmp_path)
@@ -151,5 +162,8 @@ def test_texts_of_any_kind_are_found_in_a_table(tmp_path: Path) -> None:
     table = text_model._build_table("odd", Vocabulary(texts[1:], ["NULL"]), tmp_path)
     asked = [*texts, "NULL", "A", "b", "c"]
     assert table.lookup(tf.constant(asked)).numpy().tolist() == [0, *range(2, 10), 0, 1, 1, 1]
+    ends = ["x\n\0", "y", "z\0\n"]  # what an end and a separator of several letters would be taken for
+    table = text_model._build_table("ends", Vocabulary(ends), tmp_path)
+    assert table.lookup(tf.constant(ends)).numpy().tolist() == [2, 3, 4]
     none = text_model._build_table("none", Vocabulary([]), tmp_path)
     assert none.lookup(tf.constant(["", "a"])).numpy().tolist() == [0, 1]
