@@ -1,6 +1,6 @@
 """What `predict`'s scoring gives for requests: what an artefact has to give."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,16 +19,20 @@ from din_train.predict.new_items import NewItemReader
 from din_train.predict.predict import correct_scores
 from din_train.scoring import OpenedRun, score_samples
 
-# The largest difference in logits between what an artefact and `predict` give.
+# The largest difference in logits between what an artefact and `predict` give; of a logit beyond 1 that share of it.
 TOLERANCE = 1e-5
+
+# Where float32 itself rounds to more: how often what it rounds to (ONNX without folded Dice was at 0.8 to 1.4 of it on
+# three trained runs), and the most that is ever allowed.
+_ROUNDINGS, _MOST_TOLERANCE = 2, 5e-5
 
 
 @dataclass(frozen=True)
 class ScoredRequest:
     """What `predict`'s scoring gives.
 
-    logit, click_probability: [M]. probability_bounds: [M] the probabilities of logits that are `TOLERANCE` lower and
-    higher, between which that of an artefact is.
+    logit, click_probability: [M]. probability_bounds: [M] the probabilities of logits that are lower and higher by what
+    is allowed, between which that of an artefact is.
     """
 
     request: Request
@@ -44,25 +48,46 @@ def score_requests(
     inputs: Sequence[RequestInput],
     vocabularies: Mapping[str, Vocabulary],
     requests: Sequence[Request],
+    tolerance: float = TOLERANCE,
 ) -> list[ScoredRequest]:
     """What `predict` gives for such rows: from raw values to samples as it makes them, then by its one scoring path."""
-    samples, counts = (
-        _Rows(opened, names, inputs, vocabularies, requests),
-        [len(each.inputs["item"]) for each in requests],
-    )
-    scores = samples.score()
+    scores = _Rows(opened, names, inputs, vocabularies, requests).score()
     calibration = opened.calibration
     logits, probabilities = correct_scores(scores, calibration, prior_shift)
+    steps = tolerance * np.maximum(np.abs(logits.astype(np.float64)), 1.0)
     low, high = (
-        correct_scores((scores.astype(np.float64) + step).astype(np.float32), calibration, prior_shift)[1]
-        for step in (-TOLERANCE, TOLERANCE)
+        correct_scores((scores + step).astype(np.float32), calibration, prior_shift)[1] for step in (-steps, steps)
     )
-    ends = np.cumsum(counts)[:-1]
+    ends = np.cumsum([len(each.inputs["item"]) for each in requests])[:-1]
     parts = zip(*(np.split(each, ends) for each in (logits, probabilities, low, high)), strict=True)
     return [
         ScoredRequest(request, logit, probability, (lower, higher))
         for request, (logit, probability, lower, higher) in zip(requests, parts, strict=True)
     ]
+
+
+def find_tolerance(opened: OpenedRun, score: Callable[[], Sequence[ScoredRequest]]) -> float:
+    """What is allowed of a run whose scores float32 rounds to more than `TOLERANCE`.
+
+    Its weights are known to their last bit. Where a move of that bit changes the logits of `predict` itself by r, sums
+    in another order do as well, and a difference of a few r says nothing.
+
+    Args:
+        score: what `predict` gives for the requests, with the weights as they are then.
+    """
+    before, weights = score(), [(each, each.numpy()) for each in opened.model.trainable_weights]
+    random = np.random.default_rng(0)
+    try:
+        for variable, values in weights:
+            up = np.where(random.random(values.shape) < 0.5, np.inf, -np.inf).astype(values.dtype)
+            variable.assign(np.nextafter(values, up))
+        after = score()
+    finally:
+        for variable, values in weights:
+            variable.assign(values)
+    logits, moved = (np.concatenate([each.logit for each in scored]).astype(np.float64) for scored in (before, after))
+    rounding = float((np.abs(moved - logits) / np.maximum(np.abs(logits), 1.0)).max(initial=0.0))
+    return min(max(_ROUNDINGS * rounding, TOLERANCE), _MOST_TOLERANCE)
 
 
 class _Rows:
