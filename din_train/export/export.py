@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from din_train import terminal
 from din_train.config.model import WEIGHING
@@ -33,6 +32,7 @@ from din_train.dataset.names import Names, read_names
 from din_train.errors import ConfigError, RunError
 from din_train.export.expected_scores import TOLERANCE, ScoredRequest, find_tolerance, score_requests
 from din_train.export.golden import build_golden, build_unpublished
+from din_train.export.readme import render_readme
 from din_train.export.request import OUTPUTS, RequestInput, is_of_one_user, list_inputs, read_vocabularies
 from din_train.files import atomic_folder, compute_sha256, follow_links, hold, scratch_folder
 from din_train.predict.predict import find_prior_shift
@@ -260,24 +260,13 @@ class Artefact:
             write_triton_repository(folder, said)
         if self.titles:
             (folder / TITLES_FILE).write_bytes(orjson.dumps(self.titles))
-        (folder / "README.md").write_text(self._render_readme(said, formats), encoding="utf-8")
+        example = self.golden[0].request.encode(self.inputs)
+        readme = render_readme(said, self.inputs, example, formats, has_titles=bool(self.titles))
+        (folder / "README.md").write_text(readme, encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         said["files"] = {path.relative_to(folder).as_posix(): compute_sha256(path) for path in files}
         contents = orjson.dumps({**said, "golden": golden}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         (folder / EXPORT_FILE).write_bytes(contents + b"\n")
-
-    def _render_readme(self, said: Mapping[str, Any], formats: Mapping[str, bool]) -> str:
-        example = self.golden[0].request.encode(self.inputs)
-        templates = Environment(  # noqa: S701 - Markdown
-            loader=PackageLoader("din_train.export"), undefined=StrictUndefined, keep_trailing_newline=True
-        )
-        return templates.get_template("README.md.jinja").render(
-            **said,
-            formats=formats,
-            has_titles=bool(self.titles),
-            rank_request=orjson.dumps(build_rank_request(self.inputs, example)).decode(),
-            v2_request=orjson.dumps(build_v2_request(self.inputs, example)).decode(),
-        )
 
 
 def describe_expected(scored: ScoredRequest) -> dict[str, Any]:
@@ -289,28 +278,6 @@ def describe_expected(scored: ScoredRequest) -> dict[str, Any]:
         "lowest": low.tolist(),
         "highest": high.tolist(),
     }
-
-
-def build_rank_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) -> dict[str, Any]:
-    """TensorFlow Serving's request of signature `rank`, from one of one user."""
-    of_one = {each.name for each in inputs if is_of_one_user(each) and len(each.shape) > 1}
-    return {
-        "signature_name": "rank",
-        "inputs": {name: each[0] if name in of_one else each for name, each in values.items()},
-    }
-
-
-def build_v2_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The request of the Open Inference Protocol."""
-    described = []
-    for each in inputs:
-        shape, data, rest = [], values[each.name], each.shape
-        for place in range(len(rest)):
-            shape.append(len(data))
-            data = [value for row in data for value in row] if place + 1 < len(rest) else data
-            shape[-1] //= shape[0] if place else 1
-        described.append({"name": each.name, "shape": shape, "datatype": each.datatype, "data": data})
-    return {"inputs": described}
 
 
 def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights: bool = False) -> Artefact:

@@ -11,8 +11,8 @@ from din_train.dataset.names import read_names
 from din_train.dataset.store import open_store
 from din_train.dataset.vocabulary import hash_values
 from din_train.errors import ConfigError
-from din_train.export.export import build_rank_request, build_v2_request
 from din_train.export.golden import Request, build_golden
+from din_train.export.readme import build_rank_request, build_v2_request
 from din_train.export.request import OUTPUTS, RequestInput, list_inputs, name_input, read_vocabularies
 
 ROWS, POSITIONS = ["rows or 1"], ["rows or 1", "positions"]
