@@ -27,8 +27,8 @@ EXAMPLE = {
 EXAMPLE_LOGITS = [1 + 2 + 0.3, 0 + 2 + 0.3]
 
 
-def write_export(folder: Path, **changes: Any) -> Path:
-    """changes: of keys of `export.json`."""
+def write_export(folder: Path, titles: dict[str, str] | None = None, **changes: Any) -> Path:
+    """titles: of items. changes: of keys of `export.json`."""
     (folder / "onnx").mkdir(parents=True)
     path = folder / "onnx/model.onnx"
     path.write_bytes(_build_model().SerializeToString())
@@ -52,6 +52,9 @@ def write_export(folder: Path, **changes: Any) -> Path:
         ],
         **changes,
     }
+    if titles is not None:
+        (folder / "titles.json").write_bytes(orjson.dumps(titles))
+        about["files"]["titles.json"] = hashlib.sha256((folder / "titles.json").read_bytes()).hexdigest()
     (folder / "export.json").write_bytes(orjson.dumps(about))
     return folder
 

@@ -1,10 +1,11 @@
 """`din-train export`: a run becomes a folder that servers take, once new processes have scored with it as `predict`.
 
-run -> ids and texts in the graph (`served_model.py`) -> a temporary folder -> checked in new processes -> its own name
+run -> ids and texts in the graph -> a temporary folder -> checked in new processes -> its own name
 
 DIR/1/                 a SavedModel, in TensorFlow Serving's layout
 DIR/onnx/model.onnx    the same for onnxruntime
 DIR/triton/din/        the same in Triton's layout
+DIR/titles.json        raw item id -> title, if the log has titles: for the page of `din-train serve`
 DIR/export.json        what it was made from, its inputs and outputs, golden requests with their results
 DIR/README.md          how to serve it
 """
@@ -12,31 +13,34 @@ DIR/README.md          how to serve it
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from din_train import terminal
 from din_train.config.model import WEIGHING
-from din_train.dataset.names import read_names
+from din_train.dataset.names import Names, read_names
 from din_train.errors import ConfigError, RunError
-from din_train.export.golden import TOLERANCE, ScoredRequest, build_golden, build_unpublished, score_requests
-from din_train.export.request import ROWS, ROWS_OR_ONE, RequestInput, is_of_one_user, list_inputs, read_vocabularies
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest, find_tolerance, score_requests
+from din_train.export.golden import build_golden, build_unpublished
+from din_train.export.readme import render_readme
+from din_train.export.request import OUTPUTS, RequestInput, is_of_one_user, list_inputs, read_vocabularies
 from din_train.files import atomic_folder, compute_sha256, follow_links, hold, scratch_folder
 from din_train.predict.predict import find_prior_shift
 from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run
 
 FORMATS = ("savedmodel", "onnx")
-EXPORT_FILE = "export.json"
+EXPORT_FILE, TITLES_FILE = "export.json", "titles.json"
 
 # What servers call the model.
 SERVED_NAME = "din"
@@ -87,7 +91,7 @@ def export(
     terminal.say(
         f"{output}: written as {written}; new processes scored {len(artefact.golden)} golden requests and "
         f"{len(artefact.others[0].logit):,} rows with the vocabularies' values as `predict` does (largest difference "
-        f"in logits: {artefact.largest:.1e})"
+        f"in logits: {artefact.largest:.1e}{artefact.say_tolerance()})"
     )
 
 
@@ -104,8 +108,10 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
 class Artefact:
     """What is written of a run.
 
-    golden: published. others: for the check alone, the first one with the vocabularies' values. largest: difference in
-    logits that the checks found.
+    golden: published. others: for the check alone, the first one with the vocabularies' values. score: what `predict`
+    gives for both, with bounds for a tolerance. titles: of items. tolerance: what is allowed, see `find_tolerance`.
+    largest: difference in logits that the checks found. folds_dice: whether the ONNX file has Dice in the layers around
+    it.
     """
 
     opened: OpenedRun
@@ -114,7 +120,11 @@ class Artefact:
     vocabularies: Mapping[str, Any]
     golden: list[ScoredRequest]
     others: list[ScoredRequest]
+    score: Callable[[float], list[ScoredRequest]]
+    titles: Mapping[str, str] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
     largest: float = 0.0
+    folds_dice: bool = False
 
     @property
     def inputs(self) -> tuple[RequestInput, ...]:
@@ -127,40 +137,74 @@ class Artefact:
         Raises:
             RunError: see `export`.
         """
-        expected = scratch / "expected.json"
-        expected.write_text(json.dumps(self._describe_expected()), encoding="utf-8")  # which has NaN
         if "savedmodel" in formats:
-            from din_train.export.served_model import TextModel
+            from din_train.export.text_model import TextModel
 
             TextModel(self.model, self.vocabularies, scratch).save(folder / "1")
-            self._check("check_saved_model.py", folder / "1", expected)
+            self._check("the SavedModel", "check_saved_model.py", folder / "1", scratch)
         if "onnx" in formats:
-            from din_train.export.onnx_model import write_onnx
+            self._write_onnx(folder / "onnx" / "model.onnx", scratch)
 
-            write_onnx(self.model, self.vocabularies, folder / "onnx" / "model.onnx")
-            self._check("check_onnx.py", folder / "onnx" / "model.onnx", expected)
+    def _write_onnx(self, path: Path, scratch: Path) -> None:
+        """With folded Dice, which is quicker, if that rounds to no more than is allowed."""
+        from din_train.export.onnx_model import write_onnx
 
-    def _check(self, script: str, model: Path, expected: Path) -> None:
-        command = [sys.executable, "-I", str(Path(__file__).with_name(script)), str(model), str(expected)]
+        self.folds_dice = write_onnx(self.model, self.vocabularies, path)
+        if self.folds_dice:
+            if not self._find_problems("check_onnx.py", path, scratch):
+                return
+            self.folds_dice = False
+            shutil.rmtree(path.parent)
+            write_onnx(self.model, self.vocabularies, path, folds_dice=False)
+        self._check("the ONNX file", "check_onnx.py", path, scratch)
+
+    def _check(self, what: str, script: str, model: Path, scratch: Path) -> None:
+        """Allow more than usual only if the model's own rounding is more.
+
+        Raises:
+            RunError: see `export`.
+        """
+        problems = self._find_problems(script, model, scratch)
+        if problems and self.tolerance == TOLERANCE:
+            self.tolerance = find_tolerance(self.opened, lambda: self.score(TOLERANCE))
+            if self.tolerance > TOLERANCE:
+                scored = self.score(self.tolerance)
+                self.golden, self.others = scored[: len(self.golden)], scored[len(self.golden) :]
+                problems = self._find_problems(script, model, scratch)
+        if problems:
+            raise RunError(
+                f"{what}: does not score as `predict` does, in {len(problems)} requests; the first: {problems[0]} "
+                f"({self.tolerance:g} is allowed); nothing was published, and this is a bug in din-train: report it"
+            )
+
+    def _find_problems(self, script: str, model: Path, scratch: Path) -> list[str]:
+        """What a new process finds wrong.
+
+        Raises:
+            RunError: if it cannot score with the model.
+        """
+        expected = scratch / "expected.json"
+        expected.write_text(json.dumps(self._describe_expected()), encoding="utf-8")  # which has NaN
+        # not the script's folder, whose modules have names of packages; the user's packages may be the ones needed
+        command = [sys.executable, "-P", str(Path(__file__).with_name(script)), str(model), str(expected)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
         lines = ended.stdout.splitlines()
         if ended.returncode or not lines:
             reason = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-            raise RunError(f"{model.name}: a new process cannot score with it ({reason}); nothing was published")
+            if ended.returncode < 0:
+                reason = f"ended by signal {-ended.returncode}, as when memory runs out"
+            raise RunError(f"{script}: a new process cannot score with the model ({reason}); nothing was published")
         found = orjson.loads(lines[-1])
         problems = [f"{name}: {each['problem']}" for name, each in found.items() if each["problem"] is not None]
-        if problems:
-            raise RunError(
-                f"{model.name}: {len(problems)} of {len(found)} requests are not scored as `predict` scores them, the "
-                f"first: {problems[0]}; nothing was published, and this is a bug in din-train: report it"
-            )
-        self.largest = max(self.largest, *(each["largest"] for each in found.values()))
+        if not problems:
+            self.largest = max(self.largest, *(each["largest"] for each in found.values()))
+        return problems
 
     def _describe_expected(self) -> dict[str, Any]:
         """What the check takes: see `check_saved_model.py`."""
         return {
-            "tolerance": TOLERANCE,
+            "tolerance": self.tolerance,
             "inputs": [
                 {"name": each.name, "datatype": each.datatype, "shape": each.shape, "of_one_user": is_of_one_user(each)}
                 for each in self.inputs
@@ -170,6 +214,12 @@ class Artefact:
                 for each in (*self.golden, *self.others)
             ],
         }
+
+    def say_tolerance(self) -> str:
+        """What is allowed, if that is more than usual."""
+        if self.tolerance == TOLERANCE:
+            return ""
+        return f"; {self.tolerance:.1e} is allowed, since float32 rounds this model's logits to more than {TOLERANCE:g}"
 
     def describe(self, folder: Path, training_share: float) -> None:
         """Write `README.md` and `export.json`, which comes last, since it has the hashes of all other files."""
@@ -199,7 +249,8 @@ class Artefact:
             "vocabularies": {name: len(each.texts) for name, each in self.vocabularies.items()},
             "inputs": [each.to_json() for each in self.inputs],
             "outputs": list_outputs(activation_weights=self.model.activation_weights),
-            "tolerance": TOLERANCE,
+            "folds_dice": self.folds_dice,
+            "tolerance": self.tolerance,
             "largest_difference": self.largest,
         }
         formats = {"savedmodel": (folder / "1").is_dir(), "onnx": (folder / "onnx").is_dir()}
@@ -207,23 +258,15 @@ class Artefact:
             from din_train.export.triton import write_triton_repository
 
             write_triton_repository(folder, said)
-        (folder / "README.md").write_text(self._render_readme(said, formats), encoding="utf-8")
+        if self.titles:
+            (folder / TITLES_FILE).write_bytes(orjson.dumps(self.titles))
+        example = self.golden[0].request.encode(self.inputs)
+        readme = render_readme(said, self.inputs, example, formats, has_titles=bool(self.titles))
+        (folder / "README.md").write_text(readme, encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         said["files"] = {path.relative_to(folder).as_posix(): compute_sha256(path) for path in files}
         contents = orjson.dumps({**said, "golden": golden}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         (folder / EXPORT_FILE).write_bytes(contents + b"\n")
-
-    def _render_readme(self, said: Mapping[str, Any], formats: Mapping[str, bool]) -> str:
-        example = self.golden[0].request.encode(self.inputs)
-        templates = Environment(  # noqa: S701 - Markdown
-            loader=PackageLoader("din_train.export"), undefined=StrictUndefined, keep_trailing_newline=True
-        )
-        return templates.get_template("README.md.jinja").render(
-            **said,
-            formats=formats,
-            rank_request=orjson.dumps(build_rank_request(self.inputs, example)).decode(),
-            v2_request=orjson.dumps(build_v2_request(self.inputs, example)).decode(),
-        )
 
 
 def describe_expected(scored: ScoredRequest) -> dict[str, Any]:
@@ -237,38 +280,17 @@ def describe_expected(scored: ScoredRequest) -> dict[str, Any]:
     }
 
 
-def build_rank_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) -> dict[str, Any]:
-    """TensorFlow Serving's request of signature `rank`, from one of one user."""
-    of_one = {each.name for each in inputs if is_of_one_user(each) and len(each.shape) > 1}
-    return {
-        "signature_name": "rank",
-        "inputs": {name: each[0] if name in of_one else each for name, each in values.items()},
-    }
-
-
-def build_v2_request(inputs: Sequence[RequestInput], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The request of the Open Inference Protocol."""
-    described = []
-    for each in inputs:
-        shape, data, rest = [], values[each.name], each.shape
-        for place in range(len(rest)):
-            shape.append(len(data))
-            data = [value for row in data for value in row] if place + 1 < len(rest) else data
-            shape[-1] //= shape[0] if place else 1
-        described.append({"name": each.name, "shape": shape, "datatype": each.datatype, "data": data})
-    return {"inputs": described}
-
-
 def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights: bool = False) -> Artefact:
     """What is to be written, and what `predict` gives for the requests that it is checked with."""
-    from din_train.export.served_model import IdModel
+    from din_train.export.id_model import IdModel
 
     names = read_names(opened.data)
     inputs = list_inputs(opened.config, opened.data, names)
     vocabularies = read_vocabularies(opened.config, opened.data, names, inputs)
     longest = opened.config.data.max_history_length
-    golden, others = (build(inputs, vocabularies, longest) for build in (build_golden, build_unpublished))
-    scored = score_requests(opened, names, prior_shift, inputs, vocabularies, [*golden, *others])
+    requests, unpublished = (build(inputs, vocabularies, longest) for build in (build_golden, build_unpublished))
+    score = partial(score_requests, opened, names, prior_shift, inputs, vocabularies, [*requests, *unpublished])
+    scored = score(TOLERANCE)
     model = IdModel(
         opened.model,
         opened.config,
@@ -278,17 +300,20 @@ def build_artefact(opened: OpenedRun, prior_shift: float, *, activation_weights:
         prior_shift,
         activation_weights=activation_weights,
     )
-    return Artefact(opened, prior_shift, model, vocabularies, scored[: len(golden)], scored[len(golden) :])
+    golden, others = scored[: len(requests)], scored[len(requests) :]
+    return Artefact(opened, prior_shift, model, vocabularies, golden, others, score, _find_titles(names))
+
+
+def _find_titles(names: Names) -> dict[str, str]:
+    """Raw item id -> title, of the items that have one."""
+    pairs = zip(names.items.to_pylist(), names.titles.to_pylist(), strict=True)
+    return {item: title for item, title in pairs if item is not None and title}
 
 
 def list_outputs(*, activation_weights: bool) -> list[dict[str, Any]]:
     """The outputs, as `export.json` has them."""
-    outputs = [
-        ("click_probability", "FP32", [ROWS]),
-        ("logit", "FP32", [ROWS]),
-        ("known", "BOOL", [ROWS]),
-        ("behaviours", "INT64", [ROWS_OR_ONE]),
-        ("known_behaviours", "INT64", [ROWS_OR_ONE]),
-        *([("activation_weights", "FP32", [ROWS, "positions"])] if activation_weights else []),
+    return [
+        {"name": name, "datatype": datatype, "shape": list(shape)}
+        for name, (datatype, shape) in OUTPUTS.items()
+        if activation_weights or name != "activation_weights"
     ]
-    return [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in outputs]

@@ -6,6 +6,7 @@ graph, whose 2 GB they could exceed: the converted function takes them as argume
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from onnx import helper, numpy_helper
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
 from din_train.errors import RunError
 from din_train.export.dice_folding import folded_dice
+from din_train.export.id_model import IdModel
 from din_train.export.request import ROWS, RequestInput, Vocabulary
-from din_train.export.served_model import IdModel
 
 # Of ONNX and of its own operators; what onnxruntime 1.14 and everything after it reads.
 _OPSET, _ML_OPSET, _IR_VERSION = 18, 3, 8
@@ -38,14 +39,25 @@ _TYPES = {"BYTES": onnx.TensorProto.STRING, "INT64": onnx.TensorProto.INT64, "FP
 
 
 def write_onnx(
-    model: IdModel, vocabularies: Mapping[str, Vocabulary], path: Path, *, most_bytes: int = MOST_BYTES
-) -> None:
+    model: IdModel,
+    vocabularies: Mapping[str, Vocabulary],
+    path: Path,
+    *,
+    folds_dice: bool = True,
+    most_bytes: int = MOST_BYTES,
+) -> bool:
     """Write the model; if it has more than `most_bytes`, its tensors go into a file beside it, `NAME.data`.
+
+    Args:
+        folds_dice: whether Dice may be in the layers around it, see `dice_folding.py`.
+
+    Returns:
+        whether any Dice is.
 
     Raises:
         RunError: if the texts of the vocabularies alone are more than a file can hold.
     """
-    converted, tables = _convert(model)
+    converted, tables, is_folded = _convert(model, folds_dice)
     proto = converted.graph
     size = converted.ByteSize() + sum(
         len(text.encode()) + _TEXT_BYTES for each in vocabularies.values() for text in (*each.nulls, *each.texts)
@@ -65,10 +77,11 @@ def write_onnx(
     is_large = size + sum(table.nbytes for table in tables.values()) > most_bytes
     beside = f"{path.name}.data" if is_large else None
     onnx.save_model(converted, str(path), save_as_external_data=is_large, location=beside)
+    return is_folded
 
 
-def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
-    """The function of ids, and the tables that its initializers of these names are."""
+def _convert(model: IdModel, folds_dice: bool) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]], bool]:
+    """The function of ids, the tables that its initializers of these names are, and whether Dice is folded."""
     import tf2onnx
 
     ranking_model = model.model
@@ -79,7 +92,10 @@ def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
         *(tf.TensorSpec(each.shape, each.dtype, name) for name, each in tables.items()),
     ]
 
-    with folded_dice(ranking_model) as changed:
+    folding: AbstractContextManager[Sequence[tuple[keras.Variable, NDArray[np.float32]]]] = (
+        folded_dice(ranking_model) if folds_dice else nullcontext([])
+    )
+    with folding as changed:
         values = {id(variable): (variable, value) for variable, value in changed}
 
         def compute(*given: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -97,10 +113,11 @@ def _convert(model: IdModel) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
     for place in reversed(range(len(converted.graph.input))):
         if converted.graph.input[place].name in tables:
             del converted.graph.input[place]
-    return converted, {
+    tensors = {
         name: values[id(variable)][1] if id(variable) in values else variable.numpy()
         for name, variable in tables.items()
     }
+    return converted, tensors, bool(changed)
 
 
 def _convert_modulo(context: Any, node: Any, name: str, args: Any) -> None:

@@ -23,6 +23,16 @@ Datatype = Literal["BYTES", "INT64", "FP64"]
 
 ROWS, ROWS_OR_ONE = "rows", "rows or 1"
 
+# Of an answer; the last one only if it was asked for.
+OUTPUTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "click_probability": ("FP32", (ROWS,)),
+    "logit": ("FP32", (ROWS,)),
+    "known": ("BOOL", (ROWS,)),
+    "behaviours": ("INT64", (ROWS_OR_ONE,)),
+    "known_behaviours": ("INT64", (ROWS_OR_ONE,)),
+    "activation_weights": ("FP32", (ROWS, "positions")),
+}
+
 # A moment, in examples.
 _EXAMPLE_TIME = 1_700_000_000
 
@@ -70,8 +80,12 @@ class RequestInput:
 
 
 def name_input(*parts: str) -> str:
-    """The name of an input, of letters, digits and `_` alone, as every server takes it."""
-    return re.sub(r"[^0-9A-Za-z]", "_", "_".join(parts))
+    """The name of an input, of ASCII's letters, digits and `_` alone, as every server takes it.
+
+    A letter beyond ASCII becomes its number, so that names in other scripts stay different ones.
+    """
+    joined = "_".join(parts)
+    return re.sub(r"[^0-9A-Za-z]", lambda found: "_" if found[0].isascii() else f"u{ord(found[0]):x}", joined)
 
 
 def is_of_one_user(asked: RequestInput) -> bool:
@@ -91,15 +105,16 @@ def list_inputs(config: Config, data: PreparedData, names: Names) -> tuple[Reque
     """The inputs of a run's requests, in a fixed order.
 
     Raises:
-        ConfigError: if two of them would have one name.
+        ConfigError: if two of them would have one name, or one has that of an output.
     """
     inputs = tuple(_Lister(config, data, names).list_all())
-    seen: set[str] = set()
+    seen = set(OUTPUTS)
     for each in inputs:
         if each.name in seen:
+            other = "an output is called so" if each.name in OUTPUTS else "another one is called so"
             raise ConfigError(
-                f"export: a request would have two inputs called '{each.name}'; rename the context field or the "
-                "sequence of that name in the config, and train again"
+                f"export: a request would have an input called '{each.name}', and {other}; rename the context field or "
+                "the sequence of that name in the config, and train again"
             )
         seen.add(each.name)
     return inputs

@@ -1,7 +1,7 @@
 """The folder that `din-train export` wrote, opened to be served: checked files, an ONNX session, and its golden rows.
 
-`export.json` describes the model; of the files only those in `onnx/` are read. All requests share one session, so
-the model is in memory once.
+`export.json` describes the model; of the files only those in `onnx/` are read, and the titles for the page. All
+requests share one session, so the model is in memory once.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from din_train.errors import DamagedError, RunError
 from din_train.serve.served_request import BadRequest, Limits, SentTensor, ServedInput, build_arrays
 
 FORMAT = 1
-ONNX_FILE = "onnx/model.onnx"
+ONNX_FILE, TITLES_FILE = "onnx/model.onnx", "titles.json"
 ANSWER = ("click_probability", "logit")
 COUNTS = ("known", "behaviours", "known_behaviours")
 
@@ -49,6 +49,7 @@ class ExportedModel:
             )
             for each in self.about["inputs"]
         }
+        self._folder = folder
         _check_files(folder, self.about["files"])
         self._session = _open_session(folder / ONNX_FILE, threads)
         self._dtypes = {each.name: _DTYPES.get(each.type, object) for each in self._session.get_inputs()}
@@ -80,6 +81,13 @@ class ExportedModel:
         if not np.isfinite(scored["logit"]).all():
             raise RunError(f"{self.name}: a logit is not a finite number")
         return scored
+
+    def read_titles(self) -> dict[str, str]:
+        """Raw item id -> title, of the items that have one."""
+        titles: dict[str, str] = {}
+        if TITLES_FILE in self.about["files"]:
+            titles = orjson.loads((self._folder / TITLES_FILE).read_bytes())
+        return titles
 
     def _check_golden(self, folder: Path) -> None:
         """The rows that `export` scored must have the same logits here."""
@@ -131,7 +139,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
     for name, sha256 in files.items():
         path = folder / name
-        if not name.startswith("onnx/"):
+        if not name.startswith("onnx/") and name != TITLES_FILE:
             continue
         if not path.is_file():
             raise DamagedError(f"{path}: no such file, and export.json lists it; {_ADVICE}")

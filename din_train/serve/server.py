@@ -329,7 +329,7 @@ def _add_page(application: FastAPI, exported: ExportedModel) -> None:
 
     for path, name in (("/ui", "page.html"), ("/ui/page.js", "page.js"), ("/ui/page.css", "page.css")):
         add(path, partial(FileResponse, _PAGE / name, headers=headers))
-    about = {key: exported.about.get(key) for key in ("name", "model", "created", "inputs", "golden", "titles")}
-    about["outputs"] = exported.outputs
+    about = {key: exported.about.get(key) for key in ("name", "model", "created", "inputs", "golden")}
+    about |= {"outputs": exported.outputs, "titles": exported.read_titles()}
     content = orjson.dumps(about)
     add("/ui/about.json", lambda: Response(content, headers=headers, media_type="application/json"))

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from workplace import Workplace
 
-from din_train.export import export, served_model
+from din_train.export import dice_folding, export, id_model, text_model
 from din_train.export.export import Artefact
 from din_train.export.request import Vocabulary
 
@@ -24,7 +24,8 @@ def list_beside(workplace: Workplace) -> list[str]:
     return sorted(path.name for path in workplace.folder.iterdir() if "served" in path.name)
 
 
-def test_what_is_exported_scores_as_predict(fitted: Workplace) -> None:
+def test_what_is_exported_scores_as_predict(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "_find_titles", lambda _: {"i3": "A title"})  # which this log has none of
     result = fitted.run("export", "--output", "served", "--positive-share", "0.05", "--activation-weights")
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(
@@ -69,13 +70,16 @@ def check_record(fitted: Workplace) -> None:
         "1/assets/item.txt",
         "onnx/model.onnx",
         "triton/din/config.pbtxt",
+        "titles.json",
     } <= files.keys()
+    assert fitted.read_json("served/titles.json") == {"i3": "A title"}
     assert [each["name"] for each in record["inputs"]] == ["item", "user", "history", "item_category"]
     assert record["prior_shift"] == pytest.approx(
         -2.944439, abs=1e-5
     )  # log(0.05 / 0.95), of as many positives as negatives
     assert record["training_positive_share"] == 0.5
-    assert record["largest_difference"] <= 1e-5
+    assert record["largest_difference"] <= 1e-5 == record["tolerance"]
+    assert record["folds_dice"]
     names = [each["name"] for each in record["golden"]]
     assert {"empty history", "over-long history", "odd ids"} <= {*names}
     users = {user for each in record["golden"] for user in each["inputs"]["user"]}
@@ -119,15 +123,42 @@ def test_what_is_there_is_kept_and_what_cannot_be_is_refused(
 def test_a_table_in_another_order_is_found_and_nothing_is_published(
     fitted: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = served_model._build_table
+    build = text_model._build_table
 
     def build_wrong(name: str, vocabulary: Vocabulary, folder: Path) -> Any:
         return build(name, Vocabulary(vocabulary.texts[::-1]), folder)
 
-    monkeypatch.setattr(served_model, "_build_table", build_wrong)
+    monkeypatch.setattr(text_model, "_build_table", build_wrong)
     result = fitted.run(*EXPORT)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "requests are not scored as `predict` scores them" in result.stderr
+    assert "the SavedModel: does not score as `predict` does" in result.stderr
+    assert list_beside(fitted) == []
+
+
+def test_folded_dice_that_rounds_to_too_much_is_left_out(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = dice_folding._Folding.list_values
+
+    def fold_roughly(self: Any) -> Any:
+        return [(variable, value + np.float32(1e-3)) for variable, value in fold(self)]
+
+    monkeypatch.setattr(dice_folding._Folding, "list_values", fold_roughly)
+    result = fitted.run("export", "--output", "served", "--format", "onnx")
+    assert result.exit_code == 0, result.output
+    record = fitted.read_json("served/export.json")
+    assert (record["folds_dice"], record["tolerance"]) == (False, 1e-5)
+    assert record["largest_difference"] <= 1e-5
+
+
+def test_a_difference_of_1e_4_is_a_fault(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    correct = id_model.IdModel._correct
+
+    def correct_wrongly(self: Any, logit: tf.Tensor) -> dict[str, tf.Tensor]:
+        return correct(self, logit + 1e-4)
+
+    monkeypatch.setattr(id_model.IdModel, "_correct", correct_wrongly)
+    result = fitted.run("export", "--output", "served", "--format", "onnx")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "the ONNX file: does not score as `predict` does" in result.stderr
     assert list_beside(fitted) == []
 
 

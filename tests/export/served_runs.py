@@ -16,9 +16,9 @@ from din_train.dataset.prepare import prepare_data
 from din_train.dataset.store import open_store
 from din_train.evaluation.calibration import UNCALIBRATED, Calibration
 from din_train.export.check_saved_model import find_problem, to_array
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest
 from din_train.export.export import Artefact, describe_expected
-from din_train.export.golden import TOLERANCE, ScoredRequest
-from din_train.export.served_model import TextModel
+from din_train.export.text_model import TextModel
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
 from din_train.scoring import OpenedRun
@@ -143,18 +143,23 @@ class ServedRuns:
         return OpenedRun(RunDirectory(folder), "", config, opened, built, checkpoint, calibration)
 
 
+def compute_outputs(artefact: Artefact, served: TextModel, scored: ScoredRequest) -> dict[str, tf.Tensor]:
+    """What the SavedModel would give, without saving it."""
+    values = scored.request.encode(artefact.inputs)
+    tensors = {}
+    for asked in artefact.inputs:
+        array = to_array(values[asked.name], asked.datatype)
+        is_empty = asked.datatype == "BYTES" and not array.size
+        tensors[asked.name] = tf.constant(np.zeros(array.shape, "S1") if is_empty else array)
+    outputs: dict[str, tf.Tensor] = served.compute.python_function(**tensors)
+    return outputs
+
+
 def find_problems(artefact: Artefact, folder: Path, requests: Sequence[ScoredRequest] | None = None) -> list[str]:
     """What the check of an artefact finds, without saving it."""
     served = TextModel(artefact.model, artefact.vocabularies, folder)
     problems = []
     for each in [*artefact.golden, *artefact.others] if requests is None else requests:
-        values = each.request.encode(artefact.inputs)
-        tensors = {}
-        for asked in artefact.inputs:
-            array = to_array(values[asked.name], asked.datatype)
-            is_empty = asked.datatype == "BYTES" and not array.size
-            tensors[asked.name] = tf.constant(np.zeros(array.shape, "S1") if is_empty else array)
-        outputs = served.compute.python_function(**tensors)
-        problem, _ = find_problem(describe_expected(each), outputs, TOLERANCE)
+        problem, _ = find_problem(describe_expected(each), compute_outputs(artefact, served, each), TOLERANCE)
         problems += [] if problem is None else [f"{each.request.name}: {problem}"]
     return problems

@@ -9,16 +9,17 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
-from served_runs import ServedRuns
+from served_runs import ServedRuns, compute_outputs
 
 from din_train.errors import RunError
 from din_train.export import onnx_model
 from din_train.export.check_saved_model import find_problem, to_array
 from din_train.export.dice_folding import folded_dice
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest
 from din_train.export.export import Artefact, build_artefact, describe_expected
-from din_train.export.golden import TOLERANCE, ScoredRequest
 from din_train.export.onnx_model import write_onnx
 from din_train.export.request import RequestInput, Vocabulary
+from din_train.export.text_model import TextModel
 
 
 def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
@@ -56,6 +57,16 @@ def test_every_model_scores_as_predict_does(name: str, model: dict[str, Any], ru
     write_onnx(artefact.model, artefact.vocabularies, tmp_path / "model.onnx")
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
     assert find_problems(artefact, tmp_path / "model.onnx") == []
+    (request,) = (each for each in artefact.golden if each.request.name == "over-long history")
+    values = request.request.encode(artefact.inputs)
+    found = score(artefact, open_session(tmp_path / "model.onnx"), values)
+    expected = compute_outputs(artefact, TextModel(artefact.model, artefact.vocabularies, tmp_path), request)
+    assert {*found} == {*expected}
+    for output, numbers in found.items():  # what the check does not look at, too
+        assert numbers == pytest.approx(expected[output].numpy(), abs=1e-5), output
+    limit = 3 if "search" in model else 6
+    assert found["behaviours"].tolist() == [limit]
+    assert found["known"].tolist() == [item in artefact.vocabularies["item"].texts for item in values["item"]]
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,17 @@ from din_train.dataset.names import read_names
 from din_train.dataset.store import open_store
 from din_train.dataset.vocabulary import hash_values
 from din_train.errors import ConfigError
-from din_train.export.export import build_rank_request, build_v2_request
 from din_train.export.golden import Request, build_golden
-from din_train.export.request import RequestInput, list_inputs, read_vocabularies
+from din_train.export.readme import build_rank_request, build_v2_request
+from din_train.export.request import OUTPUTS, RequestInput, list_inputs, name_input, read_vocabularies
 
 ROWS, POSITIONS = ["rows or 1"], ["rows or 1", "positions"]
+
+
+def test_names_of_inputs_are_plain_and_stay_different() -> None:
+    assert name_input("history", "buy it") == "history_buy_it"
+    assert name_input("\u7c7b\u522b") == "u7c7bu522b"  # two words of two letters each
+    assert name_input("\u57ce\u5e02") == "u57ceu5e02"
 
 
 def test_the_inputs_of_fields_of_every_kind(runs: ServedRuns) -> None:
@@ -73,7 +79,16 @@ def test_two_inputs_of_one_name_are_refused(runs: ServedRuns) -> None:
     data = open_store(config.data.prepared)
     same = {**data.item_fields, "page!": data.item_fields["category"], "page?": data.item_fields["category"]}
     object.__setattr__(data, "item_fields", same)
-    with pytest.raises(ConfigError, match="two inputs called 'item_page_'"):
+    with pytest.raises(ConfigError, match="an input called 'item_page_', and another one is called so"):
+        list_inputs(config, data, read_names(data))
+
+
+def test_an_input_with_the_name_of_an_output_is_refused(runs: ServedRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"logit", "known", "behaviours"} <= {*OUTPUTS}
+    config = runs.open("din").config
+    data = open_store(config.data.prepared)
+    monkeypatch.setattr("din_train.export.request.OUTPUTS", {"place": ("FP32", ("rows",))})
+    with pytest.raises(ConfigError, match="an input called 'place', and an output is called so"):
         list_inputs(config, data, read_names(data))
 
 

@@ -38,6 +38,15 @@ def test_rows_are_scored_with_one_history(folder: Path) -> None:
     assert scored["known_behaviours"].tolist() == [1]
 
 
+def test_titles_are_read_if_the_export_has_them(folder: Path, tmp_path: Path) -> None:
+    assert ExportedModel(folder, threads=1).read_titles() == {}
+    titled = write_export(tmp_path / "titled", titles={"a": "A title", "ü x": "Ein Titel"})
+    assert ExportedModel(titled, threads=1).read_titles() == {"a": "A title", "ü x": "Ein Titel"}
+    (titled / "titles.json").write_text("{}")
+    with pytest.raises(DamagedError, match=r"titles\.json: its SHA-256 is not the one in export\.json"):
+        ExportedModel(titled, threads=1)
+
+
 def test_an_id_with_nul_is_not_the_id_before_it(folder: Path) -> None:
     model = ExportedModel(folder, threads=1)
     values = {**EXAMPLE, "item": ["a", "a\0b"]}

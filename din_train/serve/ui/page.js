@@ -15,7 +15,7 @@ const fields = [];
 const escape = text => text.replace(/[\\\n\r]/g, letter => ({ "\\": "\\\\", "\n": "\\n", "\r": "\\r" })[letter]);
 const unescape = text => text.replace(/\\([\\nr])/g, (_, letter) => ({ "\\": "\\", n: "\n", r: "\r" })[letter]);
 
-const nameItem = item => about.titles?.[item] ? `${escape(item)}: ${about.titles[item]}` : escape(item);
+const nameItem = item => Object.hasOwn(about.titles, item) ? `${escape(item)}: ${about.titles[item]}` : escape(item);
 
 // A field has one value per line: its rows, its behaviours or its values. Deeper ones have a JSON list per line.
 const write = value => value === null ? "" : Array.isArray(value) ? JSON.stringify(value) : escape(String(value));

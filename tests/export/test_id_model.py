@@ -11,10 +11,10 @@ import tensorflow as tf
 from served_runs import ITEMS, ServedRuns, find_problems
 
 from din_train.evaluation.calibration import Calibration
-from din_train.export import served_model
+from din_train.export import id_model, text_model
 from din_train.export.export import Artefact, build_artefact
 from din_train.export.request import Vocabulary
-from din_train.export.served_model import TextModel
+from din_train.export.text_model import TextModel
 
 PLATT = Calibration("platt", slope=0.7, intercept=-1.2, positive_share=0.1)
 ISOTONIC = Calibration("isotonic", scores=(-0.5, 0.0, 0.4), probabilities=(0.02, 0.3, 0.31), positive_share=0.1)
@@ -89,7 +89,7 @@ FAULTS: dict[str, tuple[str, Callable[..., Any]]] = {
 def test_a_wrong_graph_is_found(
     fault: str, artefact: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served_model, *FAULTS[fault])
+    monkeypatch.setattr(id_model, *FAULTS[fault])
     assert find_problems(artefact, tmp_path) != []
 
 
@@ -132,6 +132,17 @@ def test_one_row_for_all_candidates_is_that_row_repeated(artefact: Artefact, tmp
     assert find_problems(artefact, tmp_path, [again]) == []
 
 
+def test_each_part_of_a_history_may_be_one_row_for_all(artefact: Artefact, tmp_path: Path) -> None:
+    (request,) = (each for each in artefact.golden if each.request.name == "one user, many candidates")
+    rows, values = len(request.logit), request.request.inputs
+    parts = [name for name in values if name == "history" or name.startswith("history_")]
+    assert len(parts) == 4
+    for part in (["history"], parts[1:], parts[:2]):
+        repeated = {name: each * rows if name in part else each for name, each in values.items()}
+        again = replace(request, request=replace(request.request, inputs=repeated))
+        assert find_problems(artefact, tmp_path, [again]) == []
+
+
 def test_activation_weights_are_those_of_the_history_as_it_was_sent(runs: ServedRuns, tmp_path: Path) -> None:
     artefact = build_artefact(runs.open("din"), 0.0, activation_weights=True)
     served = TextModel(artefact.model, artefact.vocabularies, tmp_path)
@@ -148,8 +159,11 @@ def test_activation_weights_are_those_of_the_history_as_it_was_sent(runs: Served
 
 def test_texts_of_any_kind_are_found_in_a_table(tmp_path: Path) -> None:
     texts = ["", "a", "a ", "a\r", "b\nc", "日本", "\ufeffx", '"q"', "d\\n"]
-    table = served_model._build_table("odd", Vocabulary(texts[1:], ["NULL"]), tmp_path)
+    table = text_model._build_table("odd", Vocabulary(texts[1:], ["NULL"]), tmp_path)
     asked = [*texts, "NULL", "A", "b", "c"]
     assert table.lookup(tf.constant(asked)).numpy().tolist() == [0, *range(2, 10), 0, 1, 1, 1]
-    none = served_model._build_table("none", Vocabulary([]), tmp_path)
+    ends = ["x\n\0", "y", "z\0\n"]  # what an end and a separator of several letters would be taken for
+    table = text_model._build_table("ends", Vocabulary(ends), tmp_path)
+    assert table.lookup(tf.constant(ends)).numpy().tolist() == [2, 3, 4]
+    none = text_model._build_table("none", Vocabulary([]), tmp_path)
     assert none.lookup(tf.constant(["", "a"])).numpy().tolist() == [0, 1]

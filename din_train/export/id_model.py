@@ -1,11 +1,10 @@
-"""The function that servers compute: raw texts -> ids -> logits and click probabilities.
+"""The function that servers compute, from ids on: ids -> logits and click probabilities.
 
-`IdModel` goes from ids to logits, in operations that every form of an artefact has; `TextModel` looks texts up in
-front of it. A request is as `request.py` says. Both are traced from the model's own layers, with its variables.
+It is traced from the model's own layers, with its variables, in operations that every form of an artefact has. A
+request is as `request.py` says; `text_model.py` and `onnx_model.py` look its texts up.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,12 @@ from din_train.dataset.store import PreparedData
 from din_train.dataset.time_fields import SECONDS_A_DAY, VALUES
 from din_train.dataset.vocabulary import FIRST_REAL_ID, PAD_ID, UNKNOWN_ID
 from din_train.evaluation.calibration import Calibration
-from din_train.export.request import LARGEST_NUMBER, RequestInput, Vocabulary, is_of_one_user, name_input
+from din_train.export.request import LARGEST_NUMBER, RequestInput, name_input
 from din_train.model.ranking_model import LocatedBatch, RankingModel
 
 Tensors = Mapping[str, tf.Tensor]
 
-# What stands between the texts of a table's file: the first of these that is in none of them.
-_SEPARATORS = ("\n", "\0", "\n\0\n")
-_DTYPES = {"BYTES": tf.string, "INT64": tf.int64, "FP64": tf.float64}
+DTYPES = {"BYTES": tf.string, "INT64": tf.int64, "FP64": tf.float64}
 
 
 class IdModel:
@@ -66,7 +63,7 @@ class IdModel:
         """Of `__call__`."""
         return {
             each.name: tf.TensorSpec(
-                [None] * len(each.shape), tf.int64 if each.datatype == "BYTES" else _DTYPES[each.datatype], each.name
+                [None] * len(each.shape), tf.int64 if each.datatype == "BYTES" else DTYPES[each.datatype], each.name
             )
             for each in self.inputs
         }
@@ -121,10 +118,9 @@ class IdModel:
         """
         item_ids = _pad_one(tf.cast(ids[name], tf.int32))
         fields = {field: self._read_behaviours(name, field, ids) for field in self._config.model.behaviour_fields}
-        if TIME_GAP in fields:  # which depends on the moment, of which there may be more than histories
-            nothing = tf.zeros_like(fields[TIME_GAP])
-            item_ids += nothing
-            fields = {field: values + nothing for field, values in fields.items()}
+        for values in fields.values():  # each may be of one row; gaps have as many as there are moments
+            item_ids += tf.zeros_like(values)
+        fields = {field: values + tf.zeros_like(item_ids) for field, values in fields.items()}
         inputs = {f"{name}_item_ids": item_ids} | {f"{name}_{field}": values for field, values in fields.items()}
         return inputs, _keep_newest(item_ids, self._limits[name])
 
@@ -284,86 +280,3 @@ def _interpolate(scores: tf.Tensor, points: Any, values: Any) -> tf.Tensor:
     start, width = (tf.gather(tf.constant(each, tf.float64), place) for each in (points[:-1], np.diff(points)))
     low, rise = (tf.gather(tf.constant(each, tf.float64), place) for each in (values[:-1], np.diff(values)))
     return low + rise * tf.minimum(tf.maximum((scores - start) / width, 0.0), 1.0)
-
-
-class _TextsOfFile(tf.lookup.TextFileInitializer):
-    """Fills a table with the texts of a file, numbered from 2; "" and `nulls` have id 0.
-
-    TensorFlow's own reading of lines strips carriage returns, and no text can hold an end of line.
-
-    Args:
-        file: holds the texts, `separator` between them.
-    """
-
-    def __init__(self, file: Path, count: int, nulls: Sequence[str], separator: str) -> None:
-        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-        super().__init__(str(file), tf.string, line, tf.int64, number)
-        self._count, self._nulls, self._separator = count, ["", *nulls], separator
-
-    def initialize(self, table: Any) -> Any:
-        """Read the file, when the model is loaded."""
-        keys, values = tf.constant(self._nulls), tf.zeros([len(self._nulls)], tf.int64)
-        if self._count:
-            texts = tf.strings.split(tf.io.read_file(self._filename.asset_path), sep=self._separator)
-            keys = tf.concat([texts, keys], axis=0)
-            values = tf.concat([tf.range(FIRST_REAL_ID, FIRST_REAL_ID + self._count, dtype=tf.int64), values], axis=0)
-        return tf.raw_ops.LookupTableImportV2(table_handle=table.resource_handle, keys=keys, values=values)
-
-
-class TextModel(tf.Module):
-    """A request in raw texts -> the outputs of an `IdModel`.
-
-    Args:
-        vocabularies: that the inputs name.
-        folder: an existing one, for the tables' files, which `save` copies.
-    """
-
-    def __init__(self, model: IdModel, vocabularies: Mapping[str, Vocabulary], folder: Path) -> None:
-        super().__init__(name="served")
-        self.kept = model.variables
-        self.tables = {name: _build_table(name, each, folder) for name, each in vocabularies.items()}
-        inputs, tables = model.inputs, self.tables
-
-        def compute(**request: tf.Tensor) -> dict[str, tf.Tensor]:
-            ids = {
-                each.name: request[each.name]
-                if each.vocabulary is None
-                else tables[each.vocabulary].lookup(request[each.name])
-                for each in inputs
-            }
-            return model(**ids)
-
-        def rank(**request: tf.Tensor) -> dict[str, tf.Tensor]:
-            of_one = {each.name for each in inputs if is_of_one_user(each) and len(each.shape) > 1}
-            return compute(**{name: each[None] if name in of_one else each for name, each in request.items()})
-
-        self.compute = tf.function(compute, autograph=False)
-        self._rank = tf.function(rank, autograph=False)
-        self._specs = {
-            each.name: tf.TensorSpec([None] * len(each.shape), _DTYPES[each.datatype], each.name) for each in inputs
-        }
-        self._of_one = [each.name for each in inputs if is_of_one_user(each)]
-
-    def save(self, folder: Path) -> None:
-        """Write the SavedModel, with signatures `serving_default` and `rank`."""
-        of_one = {
-            name: tf.TensorSpec(
-                self._specs[name].shape[1:] if self._specs[name].shape.rank > 1 else [1], self._specs[name].dtype, name
-            )
-            for name in self._of_one
-        }
-        signatures = {
-            "serving_default": self.compute.get_concrete_function(**self._specs),
-            "rank": self._rank.get_concrete_function(**{**self._specs, **of_one}),
-        }
-        tf.saved_model.save(self, str(folder), signatures=signatures)
-
-
-def _build_table(name: str, vocabulary: Vocabulary, folder: Path) -> tf.lookup.StaticHashTable:
-    separator = next(each for each in _SEPARATORS if not any(each in text for text in vocabulary.texts))
-    file = folder / f"{name_input(name)}.txt"
-    while file.exists():  # of a name that differs in other letters
-        file = file.with_stem(f"{file.stem}_")
-    file.write_bytes(separator.join(vocabulary.texts).encode())
-    texts = _TextsOfFile(file, len(vocabulary.texts), vocabulary.nulls, separator)
-    return tf.lookup.StaticHashTable(texts, UNKNOWN_ID)
