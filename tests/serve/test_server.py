@@ -123,11 +123,21 @@ def test_binary_tensors(client: RoutesClient) -> None:
     json_bytes = int(response.headers["inference-header-content-length"])
     np.testing.assert_allclose(np.frombuffer(response.content[json_bytes:], np.float32), EXAMPLE_LOGITS, rtol=1e-6)
 
-    for content, length in ((head + binary[:-1], len(head)), (head, 5), (head + binary, "x"), (b"[]", 2)):
+    odd = orjson.dumps({**request, "parameters": [5]})
+    for content, length, line in (
+        (head + binary[:-1], len(head), "inputs[0]: binary_data_size is 12, and 11 bytes are left"),
+        (head + binary + b"1", len(head), "1 bytes after the JSON belong to no input"),
+        (head, 5, "the body is not JSON"),
+        (head, len(head) + 1, "Inference-Header-Content-Length is"),
+        (head + binary, "x", "Inference-Header-Content-Length is 'x'"),
+        (head + binary, "-5", "Inference-Header-Content-Length is '-5'"),
+        (head + binary, "9" * 5000, "Inference-Header-Content-Length is '9"),
+        (odd + binary, len(odd), '"parameters" must be an object'),
+        (b"[]", 2, 'no list "inputs"'),
+    ):
         headers = {"Inference-Header-Content-Length": str(length)}
         response = client.request("POST", INFER, content=content, headers=headers)
-        assert response.status_code == 400, response.text
-        assert response.json()["error"].startswith("no V2 request with binary tensors")
+        assert (response.status_code, line in response.json()["error"]) == (400, True), response.text
 
 
 @pytest.mark.parametrize(
@@ -142,6 +152,13 @@ def test_binary_tensors(client: RoutesClient) -> None:
         ("POST", INFER, orjson.dumps({**build_request(), "outputs": 5}), 400, '"outputs" is not a list'),
         ("POST", INFER, orjson.dumps({**build_request(), "outputs": [5]}), 400, '"outputs" is not a list'),
         ("POST", INFER, orjson.dumps({**build_request(), "outputs": [{"name": []}]}), 400, "no output is called"),
+        (
+            "POST",
+            INFER,
+            orjson.dumps({**build_request(), "outputs": [{"name": "logit", "parameters": 5}]}),
+            400,
+            "whose parameters are objects",
+        ),
         ("POST", INFER, orjson.dumps({**build_request(), "parameters": []}), 400, '"parameters" must be an object'),
         ("POST", INFER, orjson.dumps({**build_request(), "id": 5}), 400, '"parameters" must be an object, and "id"'),
         ("POST", INFER, orjson.dumps(build_request(item=["a"] * 21)), 400, "21 rows; a request may have 1 to 20"),
@@ -264,7 +281,12 @@ def test_grpc(served: Process) -> None:
         raw = build_message()
         for each in raw.inputs:
             each.ClearField("contents")
-            raw.raw_input_contents.append(b"\x05\0\0\0a")
+        texts = [b"\1\0\0\0a\3\0\0\0new", b"\0\0\0\0", b"\1\0\0\0b\0\0\0\0\4\0\0\0gone", b"\0\0\0\0"]
+        numbers = [(10).to_bytes(8, "little"), np.array([np.nan]).tobytes()]
+        raw.raw_input_contents.extend([*texts[:3], *numbers, texts[3]])  # what tritonclient sends
+        answer = stub.ModelInfer(raw)
+        np.testing.assert_allclose(np.frombuffer(answer.raw_output_contents[1], np.float32), EXAMPLE_LOGITS, rtol=1e-6)
+        raw.raw_input_contents[0] = b"\x05\0\0\0a"
         wrong = messages.ModelInferRequest(model_name="din")
         wrong.inputs.add(name="item", datatype="NOTHING", shape=[1])
         other = build_message()
@@ -273,7 +295,7 @@ def test_grpc(served: Process) -> None:
             (build_message(item=["a"] * 501), "INVALID_ARGUMENT", "501 rows; a request may have 1 to 500"),
             (build_message(price=[float("inf")]), "INVALID_ARGUMENT", "price: infinite numbers cannot be scored"),
             (build_message(timestamp=[1_700_000_000_000]), "INVALID_ARGUMENT", "unix seconds, not milliseconds"),
-            (raw, "INVALID_ARGUMENT", "item: its raw content does not fit"),
+            (raw, "INVALID_ARGUMENT", "item: its binary data end within a text"),
             (wrong, "INVALID_ARGUMENT", "invalid content type"),
             (other, "NOT_FOUND", "Model with name other does not exist"),
             (messages.ModelInferRequest(model_name="din"), "INVALID_ARGUMENT", "missing: item, user"),
@@ -287,7 +309,7 @@ def test_grpc(served: Process) -> None:
             stub.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name="din"))
         assert len(stub.ModelInfer(build_message()).outputs) == 2
     counted = httpx.get(f"{served.url}/metrics").text
-    assert 'din_train_requests_total{protocol="grpc",status="OK"} 2.0' in counted
+    assert 'din_train_requests_total{protocol="grpc",status="OK"} 3.0' in counted
     assert 'din_train_requests_total{protocol="grpc",status="INVALID_ARGUMENT"} 6.0' in counted
 
 
