@@ -33,6 +33,7 @@ from din_train import __version__
 from din_train.errors import Interrupted, RunError
 from din_train.printable import make_printable, shorten
 from din_train.serve.exported_model import ANSWER, ExportedModel
+from din_train.serve.http_connection import LimitedConnection
 from din_train.serve.http_limits import HttpLimits
 from din_train.serve.served_request import BadRequest, Limits, SentTensor, build_arrays, read_tensors
 from din_train.serve.serving_metrics import count_request, count_scored
@@ -57,6 +58,8 @@ IN_FLIGHT = 128
 DRAIN_SECONDS = 30
 # So few are scored sooner than another thread would begin.
 _FEW_ROWS = 8
+# Of one answer. The activation weights are as many as candidates times positions.
+_MOST_NUMBERS = 1_000_000
 _PAGE = Path(__file__).parent / "ui"
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'"
 
@@ -80,12 +83,18 @@ class ServedModel(kserve.Model):
             SentTensor(each.name, each.datatype, each.shape, each.data if each._raw_data is None else each._raw_data)
             for each in payload.inputs
         )
+        if len({*asked}) < len(asked):
+            raise BadRequest("an output is named twice")
         arrays = build_arrays(sent, self._exported.inputs, self._limits)
         if max(map(len, arrays.values())) <= _FEW_ROWS:
             scored = self._exported.score(arrays, asked)
         else:
             loop = asyncio.get_running_loop()
             scored = await loop.run_in_executor(self._threads, self._exported.score, arrays, asked)
+        if (size := sum(scored[name].size for name in asked)) > _MOST_NUMBERS:
+            raise BadRequest(
+                f"the answer would have {size:,} numbers; the limit is {_MOST_NUMBERS:,}, so send fewer candidates"
+            )
         count_scored(scored)
         datatypes = {each["name"]: each["datatype"] for each in self._exported.outputs}
         return InferResponse(
@@ -124,9 +133,11 @@ class _GrpcService(InferenceServicer):
     """KServe's service, whose refusals are one line each, and counted."""
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        begun, status = time.perf_counter(), grpc.StatusCode.OK
+        begun, status = time.perf_counter(), grpc.StatusCode.CANCELLED
         try:
-            return await super().ModelInfer(request, context)
+            answer = await super().ModelInfer(request, context)
+            status = grpc.StatusCode.OK
+            return answer
         except Exception as error:
             status, line = _describe(error)[1:]
             await context.abort(status, line)
@@ -194,6 +205,7 @@ def run_server(
         log_level="critical",
         access_log=False,
         lifespan="off",
+        http=LimitedConnection,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,11 +23,14 @@ pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `mak
 
 import grpc
 import httpx
+import uvicorn
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import REGISTRY
 
+from din_train.serve import http_connection, server
 from din_train.serve.exported_model import ExportedModel
+from din_train.serve.http_connection import LimitedConnection
 from din_train.serve.served_request import Limits, hash_text
 from din_train.serve.server import ServedModel, build_application
 
@@ -106,6 +110,20 @@ def test_outputs_by_name(client: RoutesClient) -> None:
     response = client.request("POST", INFER, json={**build_request(), "outputs": [{"name": "nothing"}]})
     assert response.status_code == 400
     assert "no output is called 'nothing'" in response.json()["error"]
+    response = client.request("POST", INFER, json={**build_request(), "outputs": [{"name": "logit"}] * 2})
+    assert (response.status_code, response.json()["error"]) == (400, "an output is named twice")
+
+
+def test_an_answer_may_not_be_a_thousand_times_its_request(
+    client: RoutesClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_NUMBERS", 8)
+    asked = {**build_request(), "outputs": [{"name": "activation_weights"}, {"name": "logit"}]}
+    assert len(read_outputs(client.request("POST", INFER, json=asked))) == 2  # 6 and 2 numbers
+    asked["outputs"].append({"name": "known"})
+    response = client.request("POST", INFER, json=asked)
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("the answer would have 10 numbers; the limit is 8")
 
 
 def test_binary_tensors(client: RoutesClient) -> None:
@@ -322,6 +340,53 @@ def test_rest_over_one_connection(served: Process) -> None:
             )
         assert client.get("/ui").status_code == 404  # without --ui
     assert httpx.post(f"{served.url}{INFER}", content=b" " * (1 << 20) + b"{}").status_code == 413
+
+
+def test_a_head_without_end_is_not_kept(served: Process) -> None:
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(b"a" * 100_000_000)  # more than the system's buffers hold
+
+
+async def _ask_in_pieces(port: int) -> tuple[bytes, float]:
+    """A request whose body and pause are longer than a head may take, then half a head: what came, and seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n" + b" " * 1_000_000)
+    await asyncio.sleep(0.4)
+    writer.write(b" " * 1_000_000)
+    answer = await reader.readuntil(b"done")
+    begun = time.perf_counter()
+    writer.write(b"GET / HT")
+    answer += await reader.read()
+    writer.close()
+    return answer, time.perf_counter() - begun
+
+
+def test_half_a_head_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "_HEAD_SECONDS", 0.2)
+
+    async def application(_: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await asyncio.sleep(0.4)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def check() -> None:
+        config = uvicorn.Config(application, log_level="critical", lifespan="off", ws="none", http=LimitedConnection)
+        config.load()
+        state = uvicorn.server.ServerState()
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            lambda: LimitedConnection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
+        async with listener:
+            answer, seconds = await asyncio.wait_for(_ask_in_pieces(listener.sockets[0].getsockname()[1]), 20)
+        assert answer.endswith(b"done")
+        assert 0.05 < seconds < 15
+
+    asyncio.run(check())
 
 
 def test_a_port_that_is_taken(folder: Path, served: Process) -> None:
