@@ -13,7 +13,7 @@ _HEAD_BYTES = 1 << 20
 class LimitedConnection(HttpToolsProtocol):
     """Closes a connection whose next request line and headers are too large or do not come."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """A client is here."""
         super().connection_made(transport)
         self._wait_for_head()
