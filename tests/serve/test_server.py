@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import orjson
 import pytest
 from fake_export import EXAMPLE, EXAMPLE_LOGITS, write_export
 
-pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `make test-serving` runs these tests")
+pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `make test-server` runs these tests")
 
 import grpc
 import httpx
@@ -340,6 +341,26 @@ def test_rest_over_one_connection(served: Process) -> None:
             )
         assert client.get("/ui").status_code == 404  # without --ui
     assert httpx.post(f"{served.url}{INFER}", content=b" " * (1 << 20) + b"{}").status_code == 413
+
+
+def test_many_clients_at_once(served: Process) -> None:
+    """Each request has a logit of its own, and every fourth is malformed."""
+
+    def be_client(number: int) -> list[int]:
+        statuses = []
+        with httpx.Client(base_url=served.url, timeout=60) as client:
+            for turn in range(40):
+                day, rows = (number + turn) % 7, 1 + (number * turn) % 20  # more rows than one thread scores at once
+                request = build_request(timestamp=[day], item=["a", "new"] * rows)
+                response = client.post(INFER, content=orjson.dumps(request)[: -1 if turn % 4 == 3 else None])
+                statuses.append(response.status_code)
+                if response.status_code == 200:
+                    expected = np.tile(EXAMPLE_LOGITS, rows) + (day - 3) / 10
+                    np.testing.assert_allclose(read_outputs(response)["logit"], expected, rtol=1e-5)
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(be_client, range(8))) == [[200, 200, 200, 400] * 10] * 8
 
 
 def test_a_head_without_end_is_not_kept(served: Process) -> None:
