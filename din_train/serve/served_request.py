@@ -48,7 +48,7 @@ class ServedInput:
 
 @dataclass(frozen=True)
 class SentTensor:
-    """data: flat in row-major order, or nested as its shape is; texts may be UTF-8 bytes."""
+    """data: flat in row-major order, nested as its shape is, or V2's binary form; texts may be UTF-8 bytes."""
 
     name: Any
     datatype: Any
@@ -64,17 +64,33 @@ class Limits:
     positions: int
 
 
-def read_tensors(request: Any) -> list[SentTensor]:
-    """The tensors of a request's JSON object: {"inputs": [{"name", "datatype", "shape", "data"}, ...]}."""
+def read_tensors(request: Any, binary: bytes = b"") -> list[SentTensor]:
+    """The tensors of a request's JSON object: {"inputs": [{"name", "datatype", "shape", "data"}, ...]}.
+
+    binary: what comes after the JSON: in turn the data of those that have "parameters": {"binary_data_size": n}.
+    """
     inputs = request.get("inputs") if isinstance(request, dict) else None
     if not isinstance(inputs, list) or not all(isinstance(each, dict) for each in inputs):
         raise BadRequest('the body has no list "inputs" of objects with name, datatype, shape and data')
+    tensors, at = [], 0
     for number, each in enumerate(inputs):
+        parameters = each.get("parameters")
+        if "data" not in each and isinstance(parameters, dict) and "binary_data_size" in parameters:
+            size = parameters["binary_data_size"]
+            if type(size) is not int or not 0 <= size <= len(binary) - at:
+                raise BadRequest(
+                    f"inputs[{number}]: binary_data_size is {size!r}, and {len(binary) - at:,} bytes are left"
+                )
+            each = {**each, "data": binary[at : at + size]}
+            at += size
         if missing := [key for key in ("name", "datatype", "shape", "data") if key not in each]:
             raise BadRequest(f"inputs[{number}] has no {', '.join(missing)}")
         if not isinstance(each["datatype"], str):
             raise BadRequest(f"inputs[{number}]: datatype is {each['datatype']!r}, expected a text such as BYTES")
-    return [SentTensor(each["name"], each["datatype"], each["shape"], each["data"]) for each in inputs]
+        tensors.append(SentTensor(each["name"], each["datatype"], each["shape"], each["data"]))
+    if at != len(binary):
+        raise BadRequest(f"{len(binary) - at:,} bytes after the JSON belong to no input")
+    return tensors
 
 
 def build_arrays(
@@ -173,6 +189,8 @@ def _build_array(sent: SentTensor, expected: ServedInput, shape: tuple[int, ...]
 def _flatten(sent: SentTensor, shape: tuple[int, ...]) -> list[Any]:
     """V2 allows data that are flat, and data that are nested as the shape is."""
     data = sent.data
+    if isinstance(data, bytes):
+        return _read_binary(sent.name, sent.datatype, data)
     if not isinstance(data, list):
         raise BadRequest(f"{sent.name}: data is not a list")
     for size in shape[1:] if data and isinstance(data[0], list) else ():
@@ -180,6 +198,23 @@ def _flatten(sent: SentTensor, shape: tuple[int, ...]) -> list[Any]:
             raise BadRequest(f"{sent.name}: data is neither flat nor nested as its shape {list(shape)}")
         data = [value for each in data for value in each]
     return data
+
+
+def _read_binary(name: str, datatype: str, binary: bytes) -> list[Any]:
+    """V2's binary form: numbers of 8 bytes, or texts that each begin with their length in 4 bytes; little-endian."""
+    if datatype != "BYTES":
+        if len(binary) % 8:
+            raise BadRequest(f"{name}: {len(binary):,} bytes of binary data, expected 8 for each value")
+        numbers: list[Any] = np.frombuffer(binary, "<i8" if datatype == "INT64" else "<f8").tolist()
+        return numbers
+    texts, at = [], 0
+    while at < len(binary):
+        end = at + 4 + int.from_bytes(binary[at : at + 4], "little")
+        texts.append(binary[at + 4 : end])
+        at = end
+    if at != len(binary):
+        raise BadRequest(f"{name}: its binary data end within a text; each text begins with its length in 4 bytes")
+    return texts
 
 
 def _read_texts(name: str, data: list[Any]) -> list[str]:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ from din_train import __version__
 from din_train.errors import Interrupted, RunError
 from din_train.printable import make_printable, shorten
 from din_train.serve.exported_model import ANSWER, ExportedModel
+from din_train.serve.http_connection import LimitedConnection
 from din_train.serve.http_limits import HttpLimits
 from din_train.serve.served_request import BadRequest, Limits, SentTensor, build_arrays, read_tensors
 from din_train.serve.serving_metrics import count_request, count_scored
@@ -56,6 +58,8 @@ IN_FLIGHT = 128
 DRAIN_SECONDS = 30
 # So few are scored sooner than another thread would begin.
 _FEW_ROWS = 8
+# Of one answer. The activation weights are as many as candidates times positions.
+_MOST_NUMBERS = 1_000_000
 _PAGE = Path(__file__).parent / "ui"
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'"
 
@@ -75,19 +79,29 @@ class ServedModel(kserve.Model):
         asked = [each.name for each in payload.request_outputs or ()] or list(ANSWER)
         if unknown := [each for each in asked if each not in self._output_names]:
             raise BadRequest(f"no output is called {unknown[0]!r}; there are {', '.join(self._output_names)}")
-        arrays = build_arrays(map(_unpack, payload.inputs), self._exported.inputs, self._limits)
+        sent = (
+            SentTensor(each.name, each.datatype, each.shape, each.data if each._raw_data is None else each._raw_data)
+            for each in payload.inputs
+        )
+        if len({*asked}) < len(asked):
+            raise BadRequest("an output is named twice")
+        arrays = build_arrays(sent, self._exported.inputs, self._limits)
         if max(map(len, arrays.values())) <= _FEW_ROWS:
             scored = self._exported.score(arrays, asked)
         else:
             loop = asyncio.get_running_loop()
             scored = await loop.run_in_executor(self._threads, self._exported.score, arrays, asked)
+        if (size := sum(scored[name].size for name in asked)) > _MOST_NUMBERS:
+            raise BadRequest(
+                f"the answer would have {size:,} numbers; the limit is {_MOST_NUMBERS:,}, so send fewer candidates"
+            )
         count_scored(scored)
         datatypes = {each["name"]: each["datatype"] for each in self._exported.outputs}
         return InferResponse(
             payload.id or str(uuid.uuid4()),
             self.name,
             [InferOutput(name, list(scored[name].shape), datatypes[name], scored[name]) for name in asked],
-            use_binary_outputs=payload.use_binary_outputs,
+            use_binary_outputs=not payload.from_grpc and payload.use_binary_outputs,  # gRPC's always are
             requested_outputs=payload.request_outputs,
         )
 
@@ -119,9 +133,11 @@ class _GrpcService(InferenceServicer):
     """KServe's service, whose refusals are one line each, and counted."""
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        begun, status = time.perf_counter(), grpc.StatusCode.OK
+        begun, status = time.perf_counter(), grpc.StatusCode.CANCELLED
         try:
-            return await super().ModelInfer(request, context)
+            answer = await super().ModelInfer(request, context)
+            status = grpc.StatusCode.OK
+            return answer
         except Exception as error:
             status, line = _describe(error)[1:]
             await context.abort(status, line)
@@ -189,6 +205,7 @@ def run_server(
         log_level="critical",
         access_log=False,
         lifespan="off",
+        http=LimitedConnection,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -261,34 +278,27 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _read_body(body: bytes, json_bytes: str | None, model_name: str) -> InferRequest:
+    end = len(body)
     if json_bytes is not None:  # tensors in binary after the JSON
-        try:
-            return InferRequest.from_bytes(body, int(json_bytes), model_name)
-        except Exception as error:  # KServe raises what Python or NumPy raised
-            raise BadRequest(f"no V2 request with binary tensors ({type(error).__name__}: {error})") from None
+        if not re.fullmatch("[0-9]{1,10}", json_bytes) or int(json_bytes) > end:
+            raise BadRequest(f"Inference-Header-Content-Length is {json_bytes!r}, and the body has {end:,} bytes")
+        end = int(json_bytes)
     try:
-        request = orjson.loads(body)
+        request = orjson.loads(body[:end])
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON ({error})") from None
-    inputs = [InferInput(each.name, each.shape, each.datatype, each.data) for each in read_tensors(request)]
+    tensors = read_tensors(request, body[end:])
+    inputs = [InferInput(each.name, each.shape, each.datatype, each.data) for each in tensors]
     outputs, parameters, identity = (request.get(key) for key in ("outputs", "parameters", "id"))
     if not isinstance(outputs, list | None) or not all(
-        isinstance(each, dict) and "name" in each for each in outputs or ()
+        isinstance(each, dict) and "name" in each and isinstance(each.get("parameters"), dict | None)
+        for each in outputs or ()
     ):
-        raise BadRequest('"outputs" is not a list of objects with a name')
+        raise BadRequest('"outputs" is not a list of objects with a name, whose parameters are objects')
     if not isinstance(parameters, dict | None) or not isinstance(identity, str | None):
         raise BadRequest('"parameters" must be an object, and "id" a text')
     asked = [RequestedOutput(each["name"], each.get("parameters")) for each in outputs or ()]
     return InferRequest(model_name, inputs, identity, parameters=parameters, request_outputs=asked or None)
-
-
-def _unpack(sent: InferInput) -> SentTensor:
-    if sent._raw_data is None:
-        return SentTensor(sent.name, sent.datatype, sent.shape, sent.data)
-    try:
-        return SentTensor(sent.name, sent.datatype, sent.shape, sent.as_numpy().ravel().tolist())
-    except Exception as error:  # of NumPy and struct
-        raise BadRequest(f"{sent.name}: its raw content does not fit its datatype and shape ({error})") from None
 
 
 def _describe(error: Exception) -> tuple[int, grpc.StatusCode, str]:

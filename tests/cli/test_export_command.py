@@ -16,6 +16,7 @@ from workplace import Workplace
 from din_train.export import dice_folding, export, id_model, text_model
 from din_train.export.export import Artefact
 from din_train.export.request import Vocabulary
+from din_train.serve.exported_model import ExportedModel
 
 EXPORT = ("export", "--output", "served", "--format", "savedmodel")
 
@@ -43,6 +44,7 @@ def test_what_is_exported_scores_as_predict(fitted: Workplace, monkeypatch: pyte
     expected = pq.read_table("out.parquet")
     rank = tf.saved_model.load("served/1").signatures["rank"]
     session = onnxruntime.InferenceSession("served/onnx/model.onnx", providers=["CPUExecutionProvider"])
+    ExportedModel(Path("served"), threads=1)  # `din-train serve` scores the golden requests when it starts
     names = [each.name for each in session.get_outputs()]
     for start in range(0, len(rows), 3):
         history = np.array(rows[start]["history"], object)

@@ -118,6 +118,13 @@ def test_the_hash_is_that_of_the_vocabulary() -> None:
         ({"history_price": ("FP64", [1, 3], [1, 2, "3"])}, "history_price: data[2] is '3', expected a number"),
         ({"item_hash": ("INT64", [1], [12])}, "item_hash: 12 is out of range"),
         ({"item_hash": ("INT64", [2], [11, -1])}, "item_hash: -1 is out of range"),
+        ({"item": ("BYTES", [2], b"\1\0\0\0a")}, "item: 1 values in data, but shape [2] needs 2"),
+        ({"item": ("BYTES", [2], b"\1\0\0\0a\2\0\0\0b")}, "item: its binary data end within a text"),
+        ({"item": ("BYTES", [2], b"\1\0\0\0a\2\0")}, "item: its binary data end within a text"),
+        ({"item": ("BYTES", [2], b"\xff\xff\xff\xff")}, "item: its binary data end within a text"),
+        ({"item": ("BYTES", [2], b"\1\0\0\0\xff\0\0\0\0")}, "item: a text is not UTF-8"),
+        ({"timestamp": ("INT64", [1], b"\0" * 7)}, "timestamp: 7 bytes of binary data, expected 8 for each value"),
+        ({"timestamp": ("INT64", [1], b"\xff" * 7 + b"\x7f")}, "timestamp: 9223372036854775807 is out of range"),
         ({"tags": ("BYTES", [1, 5], ["a"] * 5)}, "tags: 5 values of tags; the limit is 4"),
     ],
 )  # fmt: skip
@@ -138,6 +145,33 @@ def test_a_refusal_is_short_and_printable() -> None:
         build(item=("BYTES", [2], ["a", ["\x1b[2J\u202e" * 1000]]))
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 3000
+
+
+def test_binary_data() -> None:
+    arrays = build(
+        item=("BYTES", [2], b"\2\0\0\0a\0\0\0\0\0"),
+        timestamp=("INT64", [1], (10).to_bytes(8, "little")),
+        history_price=("FP64", [1, 3], np.array([1.5, np.nan, 2], "<f8").tobytes()),
+        tags=("BYTES", [1, 0], b""),
+    )
+    assert arrays["item"].tolist() == ["a\0", ""]
+    assert arrays["timestamp"].tolist() == [10]
+    np.testing.assert_array_equal(arrays["history_price"], [[1.5, np.nan, 2]])
+    assert arrays["tags"].shape == (1, 0)
+
+
+def test_binary_data_follow_each_other() -> None:
+    def read(*sizes: Any) -> list[Any]:
+        tensor = {"name": "item", "datatype": "BYTES", "shape": [1]}
+        inputs = [{**tensor, "parameters": {"binary_data_size": size}} for size in sizes]
+        return [each.data for each in read_tensors({"inputs": [*inputs, {**tensor, "data": ["a"]}]}, b"12345")]
+
+    assert read(2, 0, 3) == [b"12", b"", b"345", ["a"]]
+    for size in (4, -1, 10**30, 1.0, True, "3", None, [3]):
+        with pytest.raises(BadRequest, match=r"inputs\[1\]: binary_data_size is .*, and 3 bytes are left"):
+            read(2, size)
+    with pytest.raises(BadRequest, match="1 bytes after the JSON belong to no input"):
+        read(4)
 
 
 @pytest.mark.parametrize("request_", [None, 5, [], {}, {"inputs": {}}, {"inputs": [1]}])

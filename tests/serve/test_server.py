@@ -4,11 +4,13 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,18 @@ import orjson
 import pytest
 from fake_export import EXAMPLE, EXAMPLE_LOGITS, write_export
 
-pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `make test-serving` runs these tests")
+pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `make test-server` runs these tests")
 
 import grpc
 import httpx
+import uvicorn
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import REGISTRY
 
+from din_train.serve import http_connection, server
 from din_train.serve.exported_model import ExportedModel
+from din_train.serve.http_connection import LimitedConnection
 from din_train.serve.served_request import Limits, hash_text
 from din_train.serve.server import ServedModel, build_application
 
@@ -106,6 +111,20 @@ def test_outputs_by_name(client: RoutesClient) -> None:
     response = client.request("POST", INFER, json={**build_request(), "outputs": [{"name": "nothing"}]})
     assert response.status_code == 400
     assert "no output is called 'nothing'" in response.json()["error"]
+    response = client.request("POST", INFER, json={**build_request(), "outputs": [{"name": "logit"}] * 2})
+    assert (response.status_code, response.json()["error"]) == (400, "an output is named twice")
+
+
+def test_an_answer_may_not_be_a_thousand_times_its_request(
+    client: RoutesClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_NUMBERS", 8)
+    asked = {**build_request(), "outputs": [{"name": "activation_weights"}, {"name": "logit"}]}
+    assert len(read_outputs(client.request("POST", INFER, json=asked))) == 2  # 6 and 2 numbers
+    asked["outputs"].append({"name": "known"})
+    response = client.request("POST", INFER, json=asked)
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("the answer would have 10 numbers; the limit is 8")
 
 
 def test_binary_tensors(client: RoutesClient) -> None:
@@ -123,11 +142,21 @@ def test_binary_tensors(client: RoutesClient) -> None:
     json_bytes = int(response.headers["inference-header-content-length"])
     np.testing.assert_allclose(np.frombuffer(response.content[json_bytes:], np.float32), EXAMPLE_LOGITS, rtol=1e-6)
 
-    for content, length in ((head + binary[:-1], len(head)), (head, 5), (head + binary, "x"), (b"[]", 2)):
+    odd = orjson.dumps({**request, "parameters": [5]})
+    for content, length, line in (
+        (head + binary[:-1], len(head), "inputs[0]: binary_data_size is 12, and 11 bytes are left"),
+        (head + binary + b"1", len(head), "1 bytes after the JSON belong to no input"),
+        (head, 5, "the body is not JSON"),
+        (head, len(head) + 1, "Inference-Header-Content-Length is"),
+        (head + binary, "x", "Inference-Header-Content-Length is 'x'"),
+        (head + binary, "-5", "Inference-Header-Content-Length is '-5'"),
+        (head + binary, "9" * 5000, "Inference-Header-Content-Length is '9"),
+        (odd + binary, len(odd), '"parameters" must be an object'),
+        (b"[]", 2, 'no list "inputs"'),
+    ):
         headers = {"Inference-Header-Content-Length": str(length)}
         response = client.request("POST", INFER, content=content, headers=headers)
-        assert response.status_code == 400, response.text
-        assert response.json()["error"].startswith("no V2 request with binary tensors")
+        assert (response.status_code, line in response.json()["error"]) == (400, True), response.text
 
 
 @pytest.mark.parametrize(
@@ -142,6 +171,13 @@ def test_binary_tensors(client: RoutesClient) -> None:
         ("POST", INFER, orjson.dumps({**build_request(), "outputs": 5}), 400, '"outputs" is not a list'),
         ("POST", INFER, orjson.dumps({**build_request(), "outputs": [5]}), 400, '"outputs" is not a list'),
         ("POST", INFER, orjson.dumps({**build_request(), "outputs": [{"name": []}]}), 400, "no output is called"),
+        (
+            "POST",
+            INFER,
+            orjson.dumps({**build_request(), "outputs": [{"name": "logit", "parameters": 5}]}),
+            400,
+            "whose parameters are objects",
+        ),
         ("POST", INFER, orjson.dumps({**build_request(), "parameters": []}), 400, '"parameters" must be an object'),
         ("POST", INFER, orjson.dumps({**build_request(), "id": 5}), 400, '"parameters" must be an object, and "id"'),
         ("POST", INFER, orjson.dumps(build_request(item=["a"] * 21)), 400, "21 rows; a request may have 1 to 20"),
@@ -264,7 +300,12 @@ def test_grpc(served: Process) -> None:
         raw = build_message()
         for each in raw.inputs:
             each.ClearField("contents")
-            raw.raw_input_contents.append(b"\x05\0\0\0a")
+        texts = [b"\1\0\0\0a\3\0\0\0new", b"\0\0\0\0", b"\1\0\0\0b\0\0\0\0\4\0\0\0gone", b"\0\0\0\0"]
+        numbers = [(10).to_bytes(8, "little"), np.array([np.nan]).tobytes()]
+        raw.raw_input_contents.extend([*texts[:3], *numbers, texts[3]])  # what tritonclient sends
+        answer = stub.ModelInfer(raw)
+        np.testing.assert_allclose(np.frombuffer(answer.raw_output_contents[1], np.float32), EXAMPLE_LOGITS, rtol=1e-6)
+        raw.raw_input_contents[0] = b"\x05\0\0\0a"
         wrong = messages.ModelInferRequest(model_name="din")
         wrong.inputs.add(name="item", datatype="NOTHING", shape=[1])
         other = build_message()
@@ -273,7 +314,7 @@ def test_grpc(served: Process) -> None:
             (build_message(item=["a"] * 501), "INVALID_ARGUMENT", "501 rows; a request may have 1 to 500"),
             (build_message(price=[float("inf")]), "INVALID_ARGUMENT", "price: infinite numbers cannot be scored"),
             (build_message(timestamp=[1_700_000_000_000]), "INVALID_ARGUMENT", "unix seconds, not milliseconds"),
-            (raw, "INVALID_ARGUMENT", "item: its raw content does not fit"),
+            (raw, "INVALID_ARGUMENT", "item: its binary data end within a text"),
             (wrong, "INVALID_ARGUMENT", "invalid content type"),
             (other, "NOT_FOUND", "Model with name other does not exist"),
             (messages.ModelInferRequest(model_name="din"), "INVALID_ARGUMENT", "missing: item, user"),
@@ -287,7 +328,7 @@ def test_grpc(served: Process) -> None:
             stub.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name="din"))
         assert len(stub.ModelInfer(build_message()).outputs) == 2
     counted = httpx.get(f"{served.url}/metrics").text
-    assert 'din_train_requests_total{protocol="grpc",status="OK"} 2.0' in counted
+    assert 'din_train_requests_total{protocol="grpc",status="OK"} 3.0' in counted
     assert 'din_train_requests_total{protocol="grpc",status="INVALID_ARGUMENT"} 6.0' in counted
 
 
@@ -300,6 +341,73 @@ def test_rest_over_one_connection(served: Process) -> None:
             )
         assert client.get("/ui").status_code == 404  # without --ui
     assert httpx.post(f"{served.url}{INFER}", content=b" " * (1 << 20) + b"{}").status_code == 413
+
+
+def test_many_clients_at_once(served: Process) -> None:
+    """Each request has a logit of its own, and every fourth is malformed."""
+
+    def be_client(number: int) -> list[int]:
+        statuses = []
+        with httpx.Client(base_url=served.url, timeout=60) as client:
+            for turn in range(40):
+                day, rows = (number + turn) % 7, 1 + (number * turn) % 20  # more rows than one thread scores at once
+                request = build_request(timestamp=[day], item=["a", "new"] * rows)
+                response = client.post(INFER, content=orjson.dumps(request)[: -1 if turn % 4 == 3 else None])
+                statuses.append(response.status_code)
+                if response.status_code == 200:
+                    expected = np.tile(EXAMPLE_LOGITS, rows) + (day - 3) / 10
+                    np.testing.assert_allclose(read_outputs(response)["logit"], expected, rtol=1e-5)
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(be_client, range(8))) == [[200, 200, 200, 400] * 10] * 8
+
+
+def test_a_head_without_end_is_not_kept(served: Process) -> None:
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(b"a" * 100_000_000)  # more than the system's buffers hold
+
+
+async def _ask_in_pieces(port: int) -> tuple[bytes, float]:
+    """A request whose body and pause are longer than a head may take, then half a head: what came, and seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n" + b" " * 1_000_000)
+    await asyncio.sleep(0.4)
+    writer.write(b" " * 1_000_000)
+    answer = await reader.readuntil(b"done")
+    begun = time.perf_counter()
+    writer.write(b"GET / HT")
+    answer += await reader.read()
+    writer.close()
+    return answer, time.perf_counter() - begun
+
+
+def test_half_a_head_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "_HEAD_SECONDS", 0.2)
+
+    async def application(_: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await asyncio.sleep(0.4)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def check() -> None:
+        config = uvicorn.Config(application, log_level="critical", lifespan="off", ws="none", http=LimitedConnection)
+        config.load()
+        state = uvicorn.server.ServerState()
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            lambda: LimitedConnection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
+        async with listener:
+            answer, seconds = await asyncio.wait_for(_ask_in_pieces(listener.sockets[0].getsockname()[1]), 20)
+        assert answer.endswith(b"done")
+        assert 0.05 < seconds < 15
+
+    asyncio.run(check())
 
 
 def test_a_port_that_is_taken(folder: Path, served: Process) -> None:

@@ -66,6 +66,6 @@ def test_the_saved_model_of_the_page_is_that_of_the_onnx_file(workplace: Path, r
     session = onnxruntime.InferenceSession(str(workplace / "exports/sample/onnx/model.onnx"))
     (expected,) = session.run(["click_probability"], {name: np.array(each, object) for name, each in VALUES.items()})
     assert printed == pytest.approx(expected.tolist(), abs=1e-6)
-    request = json.loads(re.search(r"--json '(.*?)'", find_block("sh", "tensorflow/serving"), re.DOTALL)[1])  # type: ignore[index]
+    request = json.loads(re.search(r"--data '(.*?)'", find_block("sh", "tensorflow/serving"), re.DOTALL)[1])  # type: ignore[index]
     assert request == {"signature_name": "rank", "inputs": {**VALUES, "history": VALUES["history"][0]}}
     assert {each["name"] for each in record["inputs"]} == {*VALUES}
