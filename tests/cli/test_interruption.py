@@ -68,7 +68,8 @@ def test_the_state_is_kept(workplace: Workplace) -> None:
 
 def test_before_the_first_epoch_ends(workplace: Workplace) -> None:
     run = workplace.folder / "runs/small"
-    long_epoch = ("--set", "negatives.per_positive=1000", "--set", "training.batch_size=8")
+    settings = ("model.name=din", "negatives.per_positive=1000", "training.batch_size=8")
+    long_epoch = [part for each in settings for part in ("--set", each)]
     with start_fit(*long_epoch) as process:
         wait_for(lambda: (run / "config.yaml").exists(), process)
         time.sleep(4)
