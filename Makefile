@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-browser \
+.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-slow test-browser \
   setup-triton test-server test-serving images images-check check docs docs-check docs-site format lock lock-serving \
   ci clean
 
@@ -66,6 +66,9 @@ gpu-check: setup ## Check and time the kernels on whatever GPU there is
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-slow: setup ## Run the tests that take a minute or more each, which `make test` leaves out
+	$(BIN)/python -m pytest -m slow
 
 # Playwright drives a Chromium that is installed (`apt-get install chromium`, say); without one the tests are skipped.
 test-browser: setup ## Open a run's report and a comparison in a headless browser; screenshots go to screenshots/

@@ -100,6 +100,7 @@ def test_sports_negatives_are_uniform_and_never_the_users_own(sports_data: Prepa
     assert abs(chi_square - (items - 1)) < 6 * np.sqrt(2 * items)  # 6 standard deviations
 
 
+@pytest.mark.slow
 def test_sports_din_reaches_the_goal_and_base_model_stays_below(
     sports: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

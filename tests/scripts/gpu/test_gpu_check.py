@@ -73,6 +73,7 @@ def test_without_a_gpu_one_line_says_what_to_install(
     assert not (tmp_path / "gpu.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_determinism")
 def test_on_the_cpu_all_passes_and_is_written(
     script: ModuleType, small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -112,6 +113,7 @@ def test_on_the_cpu_all_passes_and_is_written(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_determinism")
 def test_a_wrong_unit_fails_the_checks(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is wrong by a thousandth in both forms: they agree with each other, not with the textbook."""
