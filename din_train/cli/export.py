@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import run_dir_option, set_option
-
-FORMATS = ("savedmodel", "onnx")
+from din_train.cli.options import positive_share_option, run_dir_option, set_option
+from din_train.export import FORMATS
 
 
 def _split(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -36,12 +35,7 @@ def _split(context: click.Context, parameter: click.Parameter, text: str) -> lis
     callback=_split,
     help="savedmodel for TensorFlow Serving; onnx for onnxruntime, Triton and din-train serve.",
 )
-@click.option(
-    "--positive-share",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="The share of clicks among the rows to be scored: corrects the probabilities for sampled negatives.",
-)
+@positive_share_option
 @click.option(
     "--activation-weights",
     is_flag=True,

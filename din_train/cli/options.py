@@ -47,3 +47,9 @@ run_dir_option = click.option(
     show_default=True,
     help="The run, as `fit` left it.",
 )
+positive_share_option = click.option(
+    "--positive-share",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="The share of clicks among the rows to be scored: corrects the probabilities for sampled negatives.",
+)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import InputPath, run_dir_option, set_option
+from din_train.cli.options import InputPath, positive_share_option, run_dir_option, set_option
 
 
 @click.command("predict")
@@ -47,12 +47,7 @@ from din_train.cli.options import InputPath, run_dir_option, set_option
     type=click.Choice(["user", "item", "history", "timestamp", "context"]),
     help="Score rows even if none of their users, items, history ids or context values is known, or no time fits.",
 )
-@click.option(
-    "--positive-share",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="The share of clicks among the rows to be scored: corrects the probabilities for sampled negatives.",
-)
+@positive_share_option
 @click.option(
     "--chunk-rows",
     metavar="ROWS",

@@ -30,6 +30,7 @@ from din_train import terminal
 from din_train.config.model import WEIGHING
 from din_train.dataset.names import Names, read_names
 from din_train.errors import ConfigError, RunError
+from din_train.export import FORMATS
 from din_train.export.expected_scores import TOLERANCE, ScoredRequest, find_tolerance, score_requests
 from din_train.export.golden import build_golden, build_unpublished
 from din_train.export.readme import render_readme
@@ -39,7 +40,6 @@ from din_train.predict.predict import find_prior_shift
 from din_train.run_directory import open_run_directory
 from din_train.scoring import OpenedRun, open_run
 
-FORMATS = ("savedmodel", "onnx")
 EXPORT_FILE, TITLES_FILE = "export.json", "titles.json"
 
 # What servers call the model.
