@@ -33,6 +33,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -377,8 +378,9 @@ def read_tables(folder: Path) -> dict[str, pa.Table]:
     """Those of `TABLES`; the folder may be remote."""
     tables = {}
     for name in TABLES:
-        with (folder / f"{name}.parquet").open("rb") as file:
-            tables[name] = pq.read_table(file)
+        path = folder / f"{name}.parquet"
+        with path.open("rb") if is_remote(path) else nullcontext(path) as source:
+            tables[name] = pq.read_table(source)
     return tables
 
 

@@ -76,8 +76,9 @@ def test_rows_and_fingerprint_do_not_depend_on_the_number_of_shards(data: Prepar
         merged = Totals()
         for part in parts:
             merged.merge(pickle.loads(pickle.dumps(part)).totals)  # noqa: S301 - our own
-        totals = totals or vars(merged) | {"samples_by_length": merged.samples_by_length.tolist()}
-        assert vars(merged) | {"samples_by_length": merged.samples_by_length.tolist()} == totals
+        found = {**vars(merged), "samples_by_length": merged.samples_by_length.tolist()}
+        totals = totals or found
+        assert found == totals
         assert merged.samples == {split: data.manifest.samples[split.name.lower()] for split in SPLITS}
         assert merged.seen_targets == {Split.TEST: data.manifest.counts["test_targets_in_their_history"]}
     assert data.manifest.counts["test_targets_in_their_history"] > 0
