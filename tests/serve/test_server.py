@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from click.testing import CliRunner
 from fake_export import EXAMPLE, EXAMPLE_LOGITS, write_export
 
 pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `make test-server` runs these tests")
@@ -29,6 +30,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import REGISTRY
 
+from din_train.cli import cli
 from din_train.serve import http_connection, server
 from din_train.serve.exported_model import ExportedModel
 from din_train.serve.http_connection import LimitedConnection
@@ -306,8 +308,11 @@ def serving(folder: Path, *options: str) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def served(folder: Path) -> Iterator[Process]:
+    """Ctrl-C ends it."""
     with serving(folder, "--max-body-mb", "1", "--max-rows", "500") as process:
         yield process
+        os.kill(process.process.pid, signal.SIGINT)
+        assert process.process.wait(20) == 130
 
 
 def build_message(**changes: Any) -> messages.ModelInferRequest:
@@ -456,16 +461,12 @@ def test_half_a_head_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_port_that_is_taken(folder: Path, served: Process) -> None:
-    for options in (
-        ("--port", str(served.port), "--grpc-port", "0"),
-        ("--port", "0", "--grpc-port", str(served.grpc_port)),
-    ):
-        command = [sys.executable, "-m", "din_train", "serve", "--export", str(folder), *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert re.fullmatch(r"error: 127\.0\.0\.1:\d+: .*; choose another --(grpc-)?port or --host\n", done.stderr), (
-            done.stderr
+    for port, option in ((served.port, "port"), (served.grpc_port, "grpc-port")):
+        result = CliRunner().invoke(
+            cli, ["serve", "--export", str(folder), "--port", "0", "--grpc-port", "0", f"--{option}", str(port)]
         )
+        line = rf"error: 127\.0\.0\.1:{port}: .*; choose another --{option} or --host\n"
+        assert (result.exit_code, bool(re.fullmatch(line, result.output))) == (1, True), result.output
 
 
 def test_requests_in_flight_are_answered_when_it_ends(folder: Path) -> None:
@@ -493,9 +494,3 @@ def test_requests_in_flight_are_answered_when_it_ends(folder: Path) -> None:
         assert answers == [200]
         assert served.process.wait(20) == 143
         assert served.errors.read() == "interrupted; requests in flight were answered\n"
-
-
-def test_ctrl_c_ends_it(folder: Path) -> None:
-    with serving(folder) as served:
-        os.kill(served.process.pid, signal.SIGINT)
-        assert served.process.wait(20) == 130
