@@ -40,6 +40,10 @@ $(SERVING)/.installed: requirements-serving.lock
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
+$(SERVING)/.installed-tests: $(SERVING)/.installed requirements-serving-test.lock
+	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-serving-test.lock
+	@touch $@
+
 quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, and compare them
 	$(DIN_TRAIN) fit --config configs/sample.yaml --set model.name=base --set name=sample-base --overwrite
 	$(DIN_TRAIN) fit --config configs/sample.yaml --overwrite
@@ -88,7 +92,7 @@ $(TRITON)/.installed: tests/servers/triton-requirements.txt
 
 # Each server has packages of its own. If they cannot be installed, its tests are skipped, with a line that says so.
 test-server: ## Test din-train serve with KServe on a small model, in .venv-serving
-	@if $(SETUP_LIMIT) $(MAKE) --no-print-directory setup-serving; then \
+	@if $(SETUP_LIMIT) $(MAKE) --no-print-directory $(SERVING)/.installed-tests; then \
 	  $(SERVING)/bin/python -m pytest --noconftest tests/serve; else \
 	  echo 'warning: KServe CANNOT BE INSTALLED, so the server of din-train serve was NOT TESTED' >&2; fi
 
@@ -136,9 +140,10 @@ lock: setup ## Pin every package in requirements.lock again (LOCK_OPTIONS=--upgr
 	$(BIN)/pip-compile --quiet --extra dev --extra docs --strip-extras --allow-unsafe --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements.lock pyproject.toml
 
-lock-serving: setup ## Pin every package in requirements-serving.lock again
-	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
-	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-serving.lock requirements-serving.in
+lock-serving: setup ## Pin every package of .venv-serving again, those of its tests in a file of their own
+	for name in requirements-serving requirements-serving-test; do \
+	  $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host $(LOCK_OPTIONS) --output-file $$name.lock $$name.in || exit 1; done
 
 ci: setup check docs-site images-check test ## What CI runs
 	@$(MAKE) --no-print-directory test-server SETUP_LIMIT='timeout 240'

@@ -20,8 +20,8 @@ from urllib.parse import unquote
 from din_train.printable import make_printable
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)([^?]*)")
-_URL_IN_TEXT = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s@'\"]*:[^\s@'\"]*@|[^/\s@'\"]*@)?([^\s?'\"]*)(\?[^\s'\"]*)?"
+_URL_IN_TEXT = re.compile(  # its scheme begins where such letters begin, so that a long text is looked at once
+    r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]+://)(?:[^/\s@'\"]*:[^\s@'\"]*@|[^/\s@'\"]*@)?([^\s?'\"]*)(\?[^\s'\"]*)?"
 )
 _PORT = re.compile(r":\d+$")
 # What a query may say without giving anything away.

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from matplotlib.figure import Figure
 
-from din_train.report import attention
+from din_train.report import attention, run_plots
 
 # XLA's programs are compiled in a fraction of the time and run once or twice; TensorFlow reads this when it starts.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
-SAVE_FIGURE, DRAW_ATTENTION = Figure.savefig, attention.draw_attention
+DRAWN = [(Figure, "savefig"), (attention, "draw_attention")]
+DRAWN += [(run_plots, name) for name in ("Figure", "figure_style", "new_figure")]
+REAL = [(place, name, getattr(place, name)) for place, name in DRAWN]
 
 # Long ones, and files whose tests share a training: they begin first, so that no worker is left alone with one.
 SLOW = (
@@ -50,11 +53,19 @@ def real_logs() -> Path:
 
 @contextmanager
 def blank_figures() -> Iterator[None]:
-    """A run's sixteen figures take longer to draw than it takes to train."""
+    """A run's sixteen figures take longer to draw than it takes to train: nothing is plotted, and nothing saved."""
+    blank = (save_blank, lambda _: Figure(), BlankFigure, nullcontext, lambda *_, **__: (Figure(), MagicMock()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", save_blank)
-        patch.setattr(attention, "draw_attention", lambda _: Figure())
+        for (place, name), replacement in zip(DRAWN, blank, strict=True):
+            patch.setattr(place, name, replacement)
         yield
+
+
+class BlankFigure(Figure):
+    """Two plots that take anything."""
+
+    def subplots(self, *_: Any, **__: Any) -> Any:
+        return MagicMock(), MagicMock()
 
 
 def save_blank(_: Figure, file: Any, **options: Any) -> None:
@@ -75,8 +86,8 @@ def quick_figures(request: pytest.FixtureRequest) -> Iterator[None]:
 def real_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor are they in single tests marked `figures`."""
     if request.node.get_closest_marker("figures"):
-        monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
-        monkeypatch.setattr(attention, "draw_attention", DRAW_ATTENTION)
+        for place, name, real in REAL:
+            monkeypatch.setattr(place, name, real)
 
 
 @pytest.fixture(scope="session")

@@ -39,9 +39,22 @@ def test_every_folder_of_code_is_a_package() -> None:
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 
 
+def read_lock(name: str) -> tuple[list[str], dict[str, str]]:
+    """The lines, and the version of each package."""
+    lines = (REPOSITORY / name).read_text(encoding="utf-8").splitlines()
+    return lines, dict(line.split("==") for line in lines if line and not line.lstrip().startswith("#"))
+
+
+def test_the_servers_packages_are_not_those_of_its_tests() -> None:
+    server, tests = (read_lock(f"requirements-serving{kind}.lock")[1] for kind in ("", "-test"))
+    assert {"kserve", "onnxruntime", "click"} <= {*server}
+    assert {"pytest", "onnx", "tensorflow", "keras"}.isdisjoint(server)
+    assert {"pytest", "onnx"} <= {*tests}
+    assert {name: tests[name] for name in tests.keys() & server.keys()}.items() <= server.items()
+
+
 def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
-    lines = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if line and not line.lstrip().startswith("#"))
+    lines, pins = read_lock("requirements.lock")
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     for requirement in (*project["dependencies"], *extras["dev"], *extras["docs"]):

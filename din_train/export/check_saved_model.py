@@ -30,7 +30,8 @@ def find_problem(expected: Mapping[str, Any], outputs: Mapping[str, Any], tolera
     Where a logit is beyond 1, the tolerance grows with it, as the steps of float32 do.
 
     Args:
-        expected: `logit`, and the `lowest` and `highest` probability, a number per candidate.
+        expected: `logit`, and the `lowest` and `highest` probability, a number per candidate; `counts` by their names;
+            and `activation_weights`, which are compared if they are an output.
     """
     logit, probability = (np.asarray(outputs[name], np.float64) for name in ("logit", "click_probability"))
     wanted, low, high = (np.array(expected[name], np.float64) for name in ("logit", "lowest", "highest"))
@@ -46,6 +47,16 @@ def find_problem(expected: Mapping[str, Any], outputs: Mapping[str, Any], tolera
     if not beyond[row] <= tolerance:
         expected_range = f"expected {low[row]:.7g} to {high[row]:.7g}"
         return f"click_probability {row}: {expected_range}, received {probability[row]:.7g}", largest
+    for name, numbers in expected["counts"].items():
+        if (received := np.asarray(outputs[name]).tolist()) != numbers:
+            return f"{name}: expected {numbers}, received {received}"[:500], largest
+    if "activation_weights" in outputs:
+        weights, explained = (np.asarray(each["activation_weights"], np.float64) for each in (outputs, expected))
+        if weights.shape != explained.shape:
+            return f"activation_weights: expected {explained.shape}, received {weights.shape}", largest
+        apart = np.abs(weights - explained) / np.maximum(np.abs(explained), 1.0)
+        if not apart.max(initial=0.0) <= tolerance:
+            return f"activation_weights: up to {apart.max():.1e} from those of `explain`", largest
     return None, largest
 
 

@@ -174,7 +174,8 @@ class _Drawer:
             if asked.vocabulary == "user" and self._published:
                 known = {*texts}
                 texts = [each for each in ("a made-up user", *_ODD_TEXTS) if each not in known]
-            pool = np.array([*_choose(texts, 24), *vocabulary.nulls[:2], "", "no such value", _UNICODE], object)
+            others = [*vocabulary.nulls[:2], *vocabulary.paddings[:2], *([asked.padding] if asked.padding else [])]
+            pool = np.array([*_choose(texts, 24), *others, "", "no such value", _UNICODE], object)
         drawn: Any = pool[self._random.integers(len(pool), size=shape)].tolist()
         return drawn
 

@@ -34,6 +34,7 @@ class IdModel:
         inputs: of the request.
         calibration, prior_shift: as `predict` takes them.
         activation_weights: whether these are an output, too.
+        paddings: ids of what is no behaviour in a sequence, by the sequence's name.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class IdModel:
         prior_shift: float = 0.0,
         *,
         activation_weights: bool = False,
+        paddings: Mapping[str, int] | None = None,
     ) -> None:
         self.inputs = tuple(inputs)
         self.variables = [each.value for each in model.variables]
         self.model, self._config = model, config
         self._calibration, self._prior_shift = calibration, prior_shift
         self.activation_weights = activation_weights
+        self._paddings = paddings or {}
         self._by_name = {each.name: each for each in inputs}
         self._num_items = len(data.training_events)
         self._context_fields = data.context_fields
@@ -77,7 +80,7 @@ class IdModel:
         known = item >= FIRST_REAL_ID
         candidate = tf.where(known, item, self._num_items + tf.range(rows))
         inputs = {"target_item_id": candidate, "user_id": _spread(self._read_ids("user", ids), rows)}
-        history = _pad_one(tf.cast(ids["history"], tf.int32))
+        history = self._read_items("history", ids)
         for name in self._context_fields:
             is_time = name in TIME_FIELDS
             values = self._read_time_field(name, ids, history) if is_time else self._read_ids(name_input(name), ids)
@@ -92,6 +95,7 @@ class IdModel:
                 inputs |= of_sequence
             batch = self.model.locate_dense(inputs, valid)
             logit = tf.cast(self.model.compute_logits(batch, False), tf.float32)
+            logit = tf.reshape(logit, [rows])  # ONNX would take three histories for one candidate, and give three
             weights = self._weigh(batch, valid["history"], rows) if self.activation_weights else {}
         used = _keep_newest(history, self._limits["history"])
         return {
@@ -111,12 +115,20 @@ class IdModel:
             limits["history"] = min(longest, search.recent)
         return limits
 
+    def _read_items(self, sequence: str, ids: Tensors) -> tf.Tensor:
+        """[B, T + 1] int32 item ids of a sequence; 0 is no behaviour."""
+        found = tf.cast(ids[sequence], tf.int32)
+        if self._paddings:
+            no_behaviour = tf.equal(found, self._paddings.get(sequence, PAD_ID))
+            found = tf.where(no_behaviour, PAD_ID, tf.where(found < PAD_ID, UNKNOWN_ID, found))
+        return _pad_one(found)
+
     def _read_sequence(self, name: str, ids: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """The model's inputs of a sequence [B, T], and which places hold a behaviour that counts [B, T].
 
         T is one more than was sent, so never 0. B is 1 or M.
         """
-        item_ids = _pad_one(tf.cast(ids[name], tf.int32))
+        item_ids = self._read_items(name, ids)
         fields = {field: self._read_behaviours(name, field, ids) for field in self._config.model.behaviour_fields}
         for values in fields.values():  # each may be of one row; gaps have as many as there are moments
             item_ids += tf.zeros_like(values)
@@ -212,8 +224,9 @@ class IdModel:
 
 
 def _spread(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """[M or 1, ...] -> [M, ...]."""
-    return tf.broadcast_to(values, tf.concat([[rows], tf.shape(values)[1:]], axis=0))
+    """[M or 1, ...] -> [M, ...]. Any other number of rows is an error: ONNX's own Expand would take more than M."""
+    shape = tf.concat([[rows], tf.shape(values)[1:]], axis=0)
+    return tf.reshape(tf.broadcast_to(values, shape), shape)
 
 
 def _keep_newest(ids: tf.Tensor, limit: int) -> tf.Tensor:

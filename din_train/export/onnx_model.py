@@ -60,7 +60,7 @@ def write_onnx(
     converted, tables, is_folded = _convert(model, folds_dice)
     proto = converted.graph
     size = converted.ByteSize() + sum(
-        len(text.encode()) + _TEXT_BYTES for each in vocabularies.values() for text in (*each.nulls, *each.texts)
+        len(text.encode()) + _TEXT_BYTES for each in vocabularies.values() for text in (*each.other_ids, *each.texts)
     )
     if size > _LIMIT:
         raise RunError(
@@ -152,8 +152,9 @@ def _number_texts(name: str, vocabulary: Vocabulary, inputs: Sequence[RequestInp
     """The texts of several inputs, one after the other, -> ids, and these in the inputs' shapes."""
     asked = [each.name for each in inputs if each.vocabulary == name]
     ids = [_name_ids(each) for each in inputs if each.vocabulary == name]
-    texts = ["", *vocabulary.nulls, *vocabulary.texts]
-    numbers = [0] * (1 + len(vocabulary.nulls)) + list(range(FIRST_REAL_ID, FIRST_REAL_ID + len(vocabulary.texts)))
+    others = vocabulary.other_ids
+    texts = [*others, *vocabulary.texts]
+    numbers = [*others.values(), *range(FIRST_REAL_ID, FIRST_REAL_ID + len(vocabulary.texts))]
 
     def encode(given: str, found: str) -> onnx.NodeProto:
         return helper.make_node(

@@ -16,7 +16,7 @@ from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.fields import BucketIds
 from din_train.dataset.names import Names, build_id_finder
 from din_train.dataset.store import PreparedData
-from din_train.dataset.vocabulary import FIRST_REAL_ID
+from din_train.dataset.vocabulary import FIRST_REAL_ID, PAD_ID, UNKNOWN_ID
 from din_train.errors import ConfigError
 
 Datatype = Literal["BYTES", "INT64", "FP64"]
@@ -50,7 +50,8 @@ class RequestInput:
     in the list has id 1, unknown). edges: between the buckets of its numbers; None of a field without buckets, all of
     whose numbers are unknown. scale: mean and standard deviation of its numbers. hash_buckets: n of a text that the
     client has hashed: 0 for no value, else 2 + (the first 8 bytes of its SHA-256, as a big-endian number) mod n.
-    max_values: of a field of several values, of which the first ones are kept.
+    max_values: of a field of several values, of which the first ones are kept. padding: a text that is no behaviour in
+    this sequence, though it may be an item elsewhere.
     """
 
     name: str
@@ -63,6 +64,7 @@ class RequestInput:
     scale: tuple[float, float] | None = None
     hash_buckets: int | None = None
     max_values: int | None = None
+    padding: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `export.json` has it."""
@@ -95,10 +97,28 @@ def is_of_one_user(asked: RequestInput) -> bool:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """texts: by id from 2. nulls: other texts that stand for no value, id 0, as "" does."""
+    """texts: by id from 2. nulls: other texts that stand for no value, id 0, as "" does. paddings: further texts, which
+    are no behaviour in some sequences and unknown elsewhere.
+    """
 
     texts: list[str]
     nulls: list[str] = field(default_factory=list)
+    paddings: list[str] = field(default_factory=list)
+
+    @property
+    def other_ids(self) -> dict[str, int]:
+        """The ids of what is not in `texts`: of paddings they are negative."""
+        return {
+            "": PAD_ID,
+            **dict.fromkeys(self.nulls, PAD_ID),
+            **{text: -1 - n for n, text in enumerate(self.paddings)},
+        }
+
+    def find(self, text: str) -> int:
+        """A text's id."""
+        if text in self.other_ids:
+            return self.other_ids[text]
+        return self.texts.index(text) + FIRST_REAL_ID if text in self.texts else UNKNOWN_ID
 
 
 def list_inputs(config: Config, data: PreparedData, names: Names) -> tuple[RequestInput, ...]:
@@ -131,13 +151,13 @@ def read_vocabularies(
             column = names.items if name == "item" else names.users
             is_used = name == "item" or bool(data.user_fields)  # no other model looks users up
             texts, nulls = column[FIRST_REAL_ID:].to_pylist() if is_used else [], []
-            if name == "item":  # what fills empty places of a history in the log
-                nulls = [each.padding for each in (config.data.sequences or {}).values() if each.padding is not None]
         else:
             texts = [str(each) for each in names.values(name)[FIRST_REAL_ID:]]
             nulls = list(data.manifest.recipe["data.null_values"]) if name in lists else []
         known = set(texts)
-        found[name] = Vocabulary(texts, [each for each in dict.fromkeys(nulls) if each not in known and each != ""])
+        paddings = [each.padding for each in inputs if each.vocabulary == name and each.padding is not None]
+        nulls, paddings = ([each for each in dict.fromkeys(of) if each not in known] for of in (nulls, paddings))
+        found[name] = Vocabulary(texts, [each for each in nulls if each != ""], paddings)
     return found
 
 
@@ -180,13 +200,18 @@ class _Lister:
     def _list_sequence(self, name: str, item: str) -> Iterator[RequestInput]:
         shape = (ROWS_OR_ONE, "positions" if name == "history" else f"positions of {name}")
         kept, whose = self._config.data.max_history_length, "" if name == "history" else f" of '{name}'"
+        sequences = list((self._config.data.sequences or {}).values())  # the first one is the history
+        place = 1 + [*self._data.sequences].index(name) if name != "history" else 0
+        padding = sequences[place].padding if sequences else None
+        none = '""' if padding is None else f'"" or {padding!r}'
         yield RequestInput(
             name,
             "BYTES",
             shape,
-            f'raw ids of the behaviours{whose}, oldest first; "" is none; the newest {kept} are used',
+            f"raw ids of the behaviours{whose}, oldest first; {none} is none; the newest {kept} are used",
             [item],
             vocabulary="item",
+            padding=padding,
         )
         for each in self._behaviour_fields:
             if each != TIME_GAP:

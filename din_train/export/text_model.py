@@ -15,22 +15,22 @@ _SEPARATORS = ("\n", *map(chr, range(0xD800)))
 
 
 class _TextsOfFile(tf.lookup.TextFileInitializer):
-    """Fills a table with the texts of a file, numbered from 2; "" and `nulls` have id 0.
+    """Fills a table with the texts of a file, numbered from 2, and with others.
 
     TensorFlow's own reading of lines strips carriage returns, and no text can hold an end of line.
 
     Args:
-        file: holds the texts, `separator` between them.
+        file: holds the texts, `separator` between them. others: text -> id.
     """
 
-    def __init__(self, file: Path, count: int, nulls: Sequence[str], separator: str) -> None:
+    def __init__(self, file: Path, count: int, others: Mapping[str, int], separator: str) -> None:
         line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
         super().__init__(str(file), tf.string, line, tf.int64, number)
-        self._count, self._nulls, self._separator = count, ["", *nulls], separator
+        self._count, self._others, self._separator = count, others, separator
 
     def initialize(self, table: Any) -> Any:
         """Read the file, when the model is loaded."""
-        keys, values = tf.constant(self._nulls), tf.zeros([len(self._nulls)], tf.int64)
+        keys, values = tf.constant([*self._others]), tf.constant([*self._others.values()], tf.int64)
         if self._count:
             texts = tf.strings.split(tf.io.read_file(self._filename.asset_path), sep=self._separator)
             keys = tf.concat([texts, keys], axis=0)
@@ -93,7 +93,7 @@ def _build_table(name: str, vocabulary: Vocabulary, folder: Path) -> tf.lookup.S
     while file.exists():  # of a name that differs in other letters
         file = file.with_stem(f"{file.stem}_")
     file.write_bytes(separator.join(vocabulary.texts).encode())
-    texts = _TextsOfFile(file, len(vocabulary.texts), vocabulary.nulls, separator)
+    texts = _TextsOfFile(file, len(vocabulary.texts), vocabulary.other_ids, separator)
     return tf.lookup.StaticHashTable(texts, UNKNOWN_ID)
 
 

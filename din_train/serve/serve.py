@@ -31,7 +31,7 @@ def serve(
     if importlib.util.find_spec("kserve") is None:
         raise ConfigError(
             "serve: KServe is not installed here; `make setup-serving` makes an environment that has it, and its "
-            "command is .venv-serving/bin/din-train"
+            "command is .venv-serving/bin/din-train; pip install 'din-train[serving]' adds it to this one"
         )
     exported = ExportedModel(folder, threads)
     from din_train.serve.server import run_server

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +99,7 @@ class ServedModel(kserve.Model):
         count_scored(scored)
         datatypes = {each["name"]: each["datatype"] for each in self._exported.outputs}
         return InferResponse(
-            payload.id or str(uuid.uuid4()),
+            payload.id,
             self.name,
             [InferOutput(name, list(scored[name].shape), datatypes[name], scored[name]) for name in asked],
             use_binary_outputs=not payload.from_grpc and payload.use_binary_outputs,  # gRPC's always are
@@ -129,18 +130,35 @@ class _OneServer(DataPlane):
         return {"name": "din-train", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
-class _GrpcService(InferenceServicer):
-    """KServe's service, whose refusals are one line each, and counted."""
+class NoSuchVersion(ModelNotFound):
+    """The one model has one version, which has no name."""
+
+    def __init__(self) -> None:
+        self.reason = "this server holds one version; leave the version out"
+
+
+class GrpcService(InferenceServicer):
+    """KServe's service, whose refusals are one line each, and counted. KServe itself reads no version."""
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        _refuse_version(request.version)
+        return await super().ModelReady(request, context)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        _refuse_version(request.version)
+        return await super().ModelMetadata(request, context)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         begun, status = time.perf_counter(), grpc.StatusCode.CANCELLED
+        request.id = request.id or str(uuid.uuid4())
         try:
+            _refuse_version(request.model_version)
             answer = await super().ModelInfer(request, context)
             status = grpc.StatusCode.OK
             return answer
         except Exception as error:
-            status, line = _describe(error)[1:]
-            await context.abort(status, line)
+            http_status, status, line = _describe(error)
+            await context.abort(status, _report(request.id, error) if http_status == 500 else line)
         finally:
             count_request("grpc", status.name, time.perf_counter() - begun)
 
@@ -157,6 +175,7 @@ def build_application(
     async def infer(request: Request) -> Response:
         model_name = request.path_params["model_name"]
         asked = _read_body(await request.body(), request.headers.get("inference-header-content-length"), model_name)
+        request.state.identity = asked.id
         answer, _ = await plane.infer(model_name, asked)
         encoded, json_bytes = answer.to_rest()
         if json_bytes is None:
@@ -175,7 +194,7 @@ def build_application(
     refusals = (BadRequest, InvalidInput, ModelNotFound, ModelNotReady, NotImplementedError)
     for kind in (*refusals, HTTPException, RequestValidationError, Exception):
         application.add_exception_handler(kind, _answer_error)
-    return application, _GrpcService(plane, extension)
+    return application, GrpcService(plane, extension)
 
 
 def run_server(
@@ -298,6 +317,7 @@ def _read_body(body: bytes, json_bytes: str | None, model_name: str) -> InferReq
     if not isinstance(parameters, dict | None) or not isinstance(identity, str | None):
         raise BadRequest('"parameters" must be an object, and "id" a text')
     asked = [RequestedOutput(each["name"], each.get("parameters")) for each in outputs or ()]
+    identity = identity or str(uuid.uuid4())
     return InferRequest(model_name, inputs, identity, parameters=parameters, request_outputs=asked or None)
 
 
@@ -321,8 +341,25 @@ def _describe(error: Exception) -> tuple[int, grpc.StatusCode, str]:
     return *status, make_printable(shorten(str(error) or type(error).__name__, 500))
 
 
-async def _answer_error(_: Request, error: Exception) -> Response:
+def _refuse_version(version: str) -> None:
+    if version:
+        raise NoSuchVersion
+
+
+def _report(identity: str, error: Exception) -> str:
+    """One line on stderr for a fault of the server, and what the client is told."""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" ({Path(each.filename).name}:{each.lineno})" for each in place)
+    line = f"request {shorten(identity, 100)}: {type(error).__name__}: {shorten(str(error), 500)}"
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(make_printable(f"error: {line}{where}"), file=sys.stderr, flush=True)
+    return make_printable(line)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
     status, _, line = _describe(error)
+    if status == 500:
+        line = _report(getattr(request.state, "identity", str(uuid.uuid4())), error)
     headers = getattr(error, "headers", None)
     return Response(orjson.dumps({"error": line}), status, headers=headers, media_type="application/json")
 

@@ -49,6 +49,11 @@ def load_saved_model(export: Path) -> Score:
     ].numpy()
 
 
+def to_arrays(request: dict[str, Any], inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Nested lists by input -> arrays."""
+    return {each["name"]: np.array(request[each["name"]], _DTYPES[each["datatype"]]) for each in inputs}
+
+
 def measure(score: Score, requests: list[dict[str, Any]]) -> dict[str, Any]:
     """Percentiles over the calls."""
     wall, cpu = [], []
@@ -75,10 +80,8 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     export, given = Path(task["export"]), json.loads(Path(task["requests"]).read_text())
     score = {"onnx": load_onnx, "savedmodel": load_saved_model}[task["form"]](export)
-    types = {each["name"]: _DTYPES[each["datatype"]] for each in given["inputs"]}
     kinds = {
-        kind: [{name: np.array(values, types[name]) for name, values in each.items()} for each in requests]
-        for kind, requests in given["requests"].items()
+        kind: [to_arrays(each, given["inputs"]) for each in requests] for kind, requests in given["requests"].items()
     }
     first = score(next(iter(kinds.values()))[0])
     cold_start = measure_age()

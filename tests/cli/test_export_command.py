@@ -1,6 +1,7 @@
 """`din-train export`: what it writes scores as `predict` does, or nothing is written."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 import tensorflow as tf
 from workplace import Workplace
 
-from din_train.export import dice_folding, export, id_model, text_model
-from din_train.export.export import Artefact
+from din_train.export import artefact, dice_folding, export, id_model, text_model
+from din_train.export.artefact import Artefact
 from din_train.export.request import Vocabulary
+from din_train.scoring import build_configured_model, open_run
 from din_train.serve.exported_model import ExportedModel
 
 EXPORT = ("export", "--output", "served", "--format", "savedmodel")
@@ -26,7 +28,7 @@ def list_beside(workplace: Workplace) -> list[str]:
 
 
 def test_what_is_exported_scores_as_predict(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "_find_titles", lambda _: {"i3": "A title"})  # which this log has none of
+    monkeypatch.setattr(artefact, "_find_titles", lambda _: {"i3": "A title"})  # which this log has none of
     result = fitted.run("export", "--output", "served", "--positive-share", "0.05", "--activation-weights")
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(
@@ -94,9 +96,7 @@ def check_record(fitted: Workplace) -> None:
     }
 
 
-def test_what_is_there_is_kept_and_what_cannot_be_is_refused(
-    fitted: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_there_is_kept_and_what_cannot_be_is_refused(fitted: Workplace) -> None:
     Path("served").mkdir()
     Path("served/mine.txt").write_text("mine")
     result = fitted.run(*EXPORT, "--overwrite")
@@ -107,17 +107,6 @@ def test_what_is_there_is_kept_and_what_cannot_be_is_refused(
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "--overwrite" in result.stderr
     assert Path("served/mine.txt").read_text() == "mine"
-    find = export.open_run_directory
-
-    def open_rounded(*given: Any) -> Any:
-        run, config = find(*given)
-        training = config.training.model_copy(update={"precision": "bfloat16"})
-        return run, config.model_copy(update={"training": training})
-
-    monkeypatch.setattr(export, "open_run_directory", open_rounded)
-    result = fitted.run("export", "--output", "other")
-    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "training.precision=bfloat16" in result.stderr
     for arguments in (["--format", "pickle"], ["--positive-share", "1"]):
         assert fitted.run(*EXPORT, *arguments).exit_code == 2
 
@@ -135,6 +124,26 @@ def test_a_table_in_another_order_is_found_and_nothing_is_published(
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "the SavedModel: does not score as `predict` does" in result.stderr
     assert list_beside(fitted) == []
+
+
+def test_a_run_in_bfloat16_is_exported_in_float32(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_rounded(*given: Any) -> Any:
+        """As if it had been trained so; the weights of both are float32."""
+        opened = open_run(*given)
+        training = opened.config.training.model_copy(update={"precision": "bfloat16"})
+        config = opened.config.model_copy(update={"training": training})
+        rounded = build_configured_model(config, opened.data)
+        rounded.set_weights(opened.model.get_weights())
+        return replace(opened, config=config, model=rounded)
+
+    monkeypatch.setattr(export, "open_run", open_rounded)
+    result = fitted.run("export", "--output", "served", "--format", "onnx")
+    assert result.exit_code == 0, result.output
+    record = fitted.read_json("served/export.json")
+    assert record["largest_difference"] <= 1e-5 == record["tolerance"]
+    assert 1e-5 < record["largest_difference_of_bfloat16"] < 0.1
+    assert result.stderr.splitlines()[1].startswith("served: computes in float32, and was checked so; `predict`")
+    assert "The run was trained in bfloat16." in Path("served/README.md").read_text()
 
 
 def test_folded_dice_that_rounds_to_too_much_is_left_out(fitted: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:

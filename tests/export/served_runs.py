@@ -15,9 +15,9 @@ from din_train.config.model import PAIRWISE, SEVERAL_SEQUENCES
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.store import open_store
 from din_train.evaluation.calibration import UNCALIBRATED, Calibration
+from din_train.export.artefact import Artefact, describe_expected
 from din_train.export.check_saved_model import find_problem, to_array
 from din_train.export.expected_scores import TOLERANCE, ScoredRequest
-from din_train.export.export import Artefact, describe_expected
 from din_train.export.text_model import TextModel
 from din_train.model.build import build_model
 from din_train.run_directory import RunDirectory
@@ -29,7 +29,12 @@ LOG: dict[str, Any] = {
     "source": "rows",
     "columns": {"user": "u", "item": "i", "label": "y", "timestamp": "at", "category": "cat"},
     "sequences": {
-        "clicks": {"item": "hist", "timestamp": "hist_at", "fields": {"kind": "hist_kind", "spent": "hist_spent"}},
+        "clicks": {
+            "item": "hist",
+            "timestamp": "hist_at",
+            "fields": {"kind": "hist_kind", "spent": "hist_spent"},
+            "padding": "7",  # which is an item, too
+        },
         "carts": {
             "item": "cart",
             "timestamp": "cart_at",

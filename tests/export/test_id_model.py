@@ -1,6 +1,6 @@
 """A served model scores raw requests as `predict` scores such rows, and the check finds every fault planted in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from served_runs import ITEMS, ServedRuns, find_problems
+from served_runs import ITEMS, ServedRuns, compute_outputs, find_problems
 
 from din_train.evaluation.calibration import Calibration
 from din_train.export import id_model, text_model
-from din_train.export.export import Artefact, build_artefact
-from din_train.export.request import Vocabulary
+from din_train.export.artefact import Artefact, build_artefact, describe_expected
+from din_train.export.check_saved_model import find_problem
+from din_train.export.expected_scores import TOLERANCE, ScoredRequest
+from din_train.export.request import OUTPUTS, Vocabulary
 from din_train.export.text_model import TextModel
 
 PLATT = Calibration("platt", slope=0.7, intercept=-1.2, positive_share=0.1)
@@ -102,7 +104,7 @@ def swap(texts: list[str], first: int, second: int) -> list[str]:
 @pytest.mark.parametrize("name", ["item", "user", "category", "genres", "tags", "kind"])
 def test_two_values_that_change_places_are_found(name: str, artefact: Artefact, tmp_path: Path) -> None:
     texts = artefact.vocabularies[name].texts
-    wrong = Vocabulary(swap(texts, 0, 1), artefact.vocabularies[name].nulls)
+    wrong = replace(artefact.vocabularies[name], texts=swap(texts, 0, 1))
     problems = find_problems(replace(artefact, vocabularies={**artefact.vocabularies, name: wrong}), tmp_path)
     assert problems != []
 
@@ -126,21 +128,25 @@ def test_what_a_request_says_of_a_known_item_changes_nothing(artefact: Artefact,
 
 def test_one_row_for_all_candidates_is_that_row_repeated(artefact: Artefact, tmp_path: Path) -> None:
     (request,) = (each for each in artefact.golden if each.request.name == "one user, many candidates")
-    rows = len(request.logit)
-    repeated = {name: values * rows if len(values) == 1 else values for name, values in request.request.inputs.items()}
-    again = replace(request, request=replace(request.request, inputs=repeated))
-    assert find_problems(artefact, tmp_path, [again]) == []
+    repeated = repeat_rows(request, list(request.request.inputs))
+    assert find_problems(artefact, tmp_path, [repeated]) == []
+
+
+def repeat_rows(request: ScoredRequest, names: Collection[str]) -> ScoredRequest:
+    """These inputs have a row for each candidate, where they had one for all."""
+    rows, values = len(request.logit), request.request.inputs
+    inputs = {name: each * rows if name in names and len(each) == 1 else each for name, each in values.items()}
+    histories = len(inputs["history"])
+    counts = {name: each if name == "known" else np.resize(each, histories) for name, each in request.counts.items()}
+    return replace(request, request=replace(request.request, inputs=inputs), counts=counts)
 
 
 def test_each_part_of_a_history_may_be_one_row_for_all(artefact: Artefact, tmp_path: Path) -> None:
     (request,) = (each for each in artefact.golden if each.request.name == "one user, many candidates")
-    rows, values = len(request.logit), request.request.inputs
-    parts = [name for name in values if name == "history" or name.startswith("history_")]
+    parts = [name for name in request.request.inputs if name == "history" or name.startswith("history_")]
     assert len(parts) == 4
     for part in (["history"], parts[1:], parts[:2]):
-        repeated = {name: each * rows if name in part else each for name, each in values.items()}
-        again = replace(request, request=replace(request.request, inputs=repeated))
-        assert find_problems(artefact, tmp_path, [again]) == []
+        assert find_problems(artefact, tmp_path, [repeat_rows(request, part)]) == []
 
 
 def test_activation_weights_are_those_of_the_history_as_it_was_sent(runs: ServedRuns, tmp_path: Path) -> None:
@@ -151,10 +157,26 @@ def test_activation_weights_are_those_of_the_history_as_it_was_sent(runs: Served
     types = {"BYTES": tf.string, "INT64": tf.int64, "FP64": tf.float64}
     tensors = {each.name: tf.constant(values[each.name], types[each.datatype]) for each in artefact.inputs}
     weights = served.compute.python_function(**tensors)["activation_weights"].numpy()
-    held = np.array([[text != "" for text in row] for row in values["history"]])
+    held = np.array([[text not in ("", "7") for text in row] for row in values["history"]])
     assert weights.shape == held.shape
     assert (weights != 0).tolist() == held.tolist()
     assert weights.sum(axis=1) == pytest.approx([1, 1, 0], abs=1e-6)  # a softmax
+
+
+def test_each_output_is_compared(runs: ServedRuns, tmp_path: Path) -> None:
+    artefact = build_artefact(runs.open("din"), 0.0, activation_weights=True)
+    (request,) = (each for each in artefact.golden if each.request.name == "rows of three users")
+    served = TextModel(artefact.model, artefact.vocabularies, tmp_path)
+    outputs = {name: each.numpy() for name, each in compute_outputs(artefact, served, request).items()}
+    expected = describe_expected(request)
+    assert find_problem(expected, outputs, TOLERANCE)[0] is None
+    for name in OUTPUTS:
+        values = outputs[name]
+        changed = (
+            values + np.float32(2e-5) if values.dtype == np.float32 else ~values if name == "known" else values + 1
+        )
+        problem = find_problem(expected, {**outputs, name: changed}, TOLERANCE)[0]
+        assert str(problem).startswith(name)
 
 
 def test_texts_of_any_kind_are_found_in_a_table(tmp_path: Path) -> None:

@@ -57,7 +57,10 @@ def test_the_inputs_of_fields_of_every_kind(runs: ServedRuns) -> None:
     assert by_name["item_genres"].max_values == 3
     vocabularies = read_vocabularies(config, data, read_names(data), inputs)
     assert {*vocabularies["item"].texts} == {*ITEMS}
-    assert vocabularies["item"].nulls == ["0"]  # what pads the carts in the log
+    assert (vocabularies["item"].nulls, vocabularies["item"].paddings) == ([], ["0"])  # what pads the carts in the log
+    assert [by_name[name].padding for name in ("history", "carts", "history_kind")] == ["7", "0", None]
+    assert [vocabularies["item"].find(text) for text in ("", "0", "no such item")] == [0, -1, 1]
+    assert [vocabularies["item"].texts[vocabularies["item"].find(text) - 2] for text in ITEMS] == [*ITEMS]
     assert "NULL" in vocabularies["tags"].nulls
     assert len(vocabularies["user"].texts) == 9  # whose profiles the model looks up
     for each in build_golden(inputs, vocabularies, 6):

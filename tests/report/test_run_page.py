@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,14 @@ from din_train.config.data import Protocol
 from din_train.config.schema import GaucWeighting
 from din_train.config.training import SelectOn
 from din_train.evaluation.display import MEANINGS, PROTOCOLS, SELECTION, TITLES, WEIGHTINGS
-from din_train.report.report import build_run_pictures
+from din_train.report.report import build_run_page, build_run_pictures
 
-pytestmark = pytest.mark.figures
+with_figures = pytest.mark.figures  # all that look at figures, or at the page that these share
 
 HOSTILE = "</svg><script>alert('1')</script>\"$x^{2$&\x1f\n"
 
 
+@with_figures
 def test_the_headline_has_every_metric_with_its_interval() -> None:
     page = read_page()
     shown = dict(re.findall(r'data-metric="(\w+)">([^<]+)<', page))
@@ -43,6 +45,7 @@ def test_the_headline_has_every_metric_with_its_interval() -> None:
     assert "Intervals hold 90 % of 500 bootstrap resamples of the users" in page
 
 
+@with_figures
 def test_the_numbers_come_with_what_they_stand_on() -> None:
     text = PageReader(read_page()).text
     assert "6 rows of 3 users, of which 2 are targets; 2 sampled negative(s) per target" in text
@@ -52,6 +55,9 @@ def test_the_numbers_come_with_what_they_stand_on() -> None:
     assert "Trained with 1 sampled negative(s) per target" in text
     assert all(meaning in text for meaning in MEANINGS.values())
     assert "second training" not in text
+
+
+def test_a_refit_and_another_weighting_are_said() -> None:
     assert "a second training, on training and validation rows together" in build_page(
         metrics=replace(METRICS, refit=True)
     )
@@ -59,6 +65,7 @@ def test_the_numbers_come_with_what_they_stand_on() -> None:
     assert "GAUC is over 2 users, every user counts the same" in uniform
 
 
+@with_figures
 def test_slices_data_epochs_environment_and_commands_are_in_numbers_too() -> None:
     page = read_page()
     cells = PageReader(page).read("td", "th")
@@ -80,20 +87,28 @@ def test_slices_data_epochs_environment_and_commands_are_in_numbers_too() -> Non
     assert code == [ENVIRONMENT["command"], build_report().again, "name: first"]
 
 
+@with_figures
 def test_every_figure_is_there_with_a_caption_and_a_label() -> None:
     names = [
         "loss", "watched", "learning-rate", "slices-history-length", "slices-target-item", "reliability",
         "score-histograms", "roc", "history-length", "attention-1", "attention-2",
     ]  # fmt: skip
     report = {"attention": [describe_user("u1"), describe_user("u2")]}
-    reader = PageReader(build_page(**report))
+    pictures = build_run_pictures(build_report(**report))
+    reader = PageReader(build_run_page(build_report(**report), pictures))
     assert [each["id"] for each in reader.find("figure")] == [f"figure-{name}" for name in names]
-    assert list(build_run_pictures(build_report(**report)).figures) == names
+    assert list(pictures.figures) == names
     svgs = list(reader.find("svg"))
     assert len(svgs) == len(reader.read("figcaption")) == len(names)
     assert all(each["role"] == "img" and each["aria-label"] for each in svgs)
     assert svgs[3]["aria-label"] == "GAUC by history length: 1-4: 0.637500; 5-9: undefined"
     assert "User u2" in reader.read("figcaption")[-1]
+
+
+@cache
+def read_page_with_attention() -> str:
+    """Made once, for those that change nothing."""
+    return build_page(attention=[describe_user("u1")])
 
 
 def describe_user(name: str) -> dict[str, Any]:
@@ -106,8 +121,9 @@ def describe_user(name: str) -> dict[str, Any]:
     }
 
 
+@with_figures
 def test_it_is_well_formed_and_its_ids_are_its_own() -> None:
-    reader = PageReader(build_page(attention=[describe_user("u1")]))
+    reader = PageReader(read_page_with_attention())
     assert reader.mistakes == []
     assert len(reader.ids) == len(set(reader.ids))
     anchors = [each["href"] for each in reader.find("a")]
@@ -120,6 +136,7 @@ def test_it_is_well_formed_and_its_ids_are_its_own() -> None:
     assert all("scope" in each for each in reader.find("th"))
 
 
+@with_figures
 def test_it_needs_nothing_beside_it_and_fits_a_phone() -> None:
     page = read_page()
     reader = PageReader(page)
@@ -132,10 +149,12 @@ def test_it_needs_nothing_beside_it_and_fits_a_phone() -> None:
     assert "prefers-color-scheme: dark" in page
 
 
+@with_figures
 def test_the_same_files_give_the_same_bytes() -> None:
-    assert build_page(attention=[describe_user("u1")]) == build_page(attention=[describe_user("u1")])
+    assert build_page(attention=[describe_user("u1")]) == read_page_with_attention()
 
 
+@with_figures
 def test_what_others_named_is_escaped_everywhere() -> None:
     slices = {"history_length": [describe_slice(HOSTILE)], HOSTILE: [describe_slice(HOSTILE)]}
     page = build_page(
@@ -193,6 +212,7 @@ def test_a_run_without_a_watched_split_has_its_loss_alone() -> None:
     assert "figure-watched" not in reader.ids
 
 
+@with_figures
 def test_a_refit_is_a_curve_of_its_own() -> None:
     refit = [{"phase": "refit", "epoch": 1, "loss": 0.65, "learning_rate": 0.01, "seconds": 3.0}]
     reader = PageReader(build_page(history=[*HISTORY, *refit]))

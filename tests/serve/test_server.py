@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from click.testing import CliRunner
 from fake_export import EXAMPLE, EXAMPLE_LOGITS, write_export
 
 pytest.importorskip("kserve", reason="NO KSERVE: the server was not tested; `make test-server` runs these tests")
@@ -29,6 +30,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import REGISTRY
 
+from din_train.cli import cli
 from din_train.serve import http_connection, server
 from din_train.serve.exported_model import ExportedModel
 from din_train.serve.http_connection import LimitedConnection
@@ -64,11 +66,11 @@ class RoutesClient:
     def __init__(self, folder: Path) -> None:
         exported = ExportedModel(folder, threads=1)
         model = ServedModel(exported, Limits(20, 10), workers=1)
-        self._application, _ = build_application(model, exported, with_page=True)
+        self._application, self.service = build_application(model, exported, with_page=True)
 
     def request(self, method: str, path: str, **what: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._application)
+            transport = httpx.ASGITransport(self._application, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://din") as client:
                 return await client.request(method, path, **what)
 
@@ -204,6 +206,41 @@ def test_a_bad_request_is_one_line(
     )
 
 
+class AbortError(Exception):
+    """What ends a gRPC method: the status and the line."""
+
+
+class Context:
+    """As much of gRPC's context as the service asks for."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    async def abort(self, status: grpc.StatusCode, line: str) -> None:
+        raise AbortError(status.name, line)
+
+
+def test_a_fault_of_the_server_is_one_line_on_stderr_with_the_requests_id(
+    client: RoutesClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr(ExportedModel, "score", fail)
+    response = client.request("POST", INFER, json={**build_request(), "id": "mine\u001b[31m"})
+    told = "request mine\\x1b[31m: RuntimeError: out of\\nmemory"
+    assert (response.status_code, response.json()) == (500, {"error": told})
+    assert re.fullmatch(re.escape(f"error: {told}") + r" \(test_server\.py:\d+\)\n", capfd.readouterr().err)
+    assert client.request("POST", INFER, json=build_request()).status_code == 500
+    assert re.match("error: request [0-9a-f-]{36}: RuntimeError", capfd.readouterr().err)
+    with pytest.raises(AbortError) as aborted:
+        asyncio.run(client.service.ModelInfer(build_message(), Context()))
+    assert aborted.value.args == ("INTERNAL", "request mine: RuntimeError: out of\\nmemory")
+    assert capfd.readouterr().err.count("\n") == 1
+    assert client.request("POST", INFER, content=b"{").status_code == 400
+    assert capfd.readouterr().err == ""  # a bad request is the client's fault
+
+
 def test_health_and_metadata(client: RoutesClient) -> None:
     assert client.request("GET", "/").json() == {"status": "alive"}
     assert client.request("GET", "/v2/health/live").json() == {"live": True}
@@ -271,8 +308,11 @@ def serving(folder: Path, *options: str) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def served(folder: Path) -> Iterator[Process]:
+    """Ctrl-C ends it."""
     with serving(folder, "--max-body-mb", "1", "--max-rows", "500") as process:
         yield process
+        os.kill(process.process.pid, signal.SIGINT)
+        assert process.process.wait(20) == 130
 
 
 def build_message(**changes: Any) -> messages.ModelInferRequest:
@@ -310,6 +350,8 @@ def test_grpc(served: Process) -> None:
         wrong.inputs.add(name="item", datatype="NOTHING", shape=[1])
         other = build_message()
         other.model_name = "other"
+        older = build_message()
+        older.model_version = "7"
         refusals = [
             (build_message(item=["a"] * 501), "INVALID_ARGUMENT", "501 rows; a request may have 1 to 500"),
             (build_message(price=[float("inf")]), "INVALID_ARGUMENT", "price: infinite numbers cannot be scored"),
@@ -317,6 +359,7 @@ def test_grpc(served: Process) -> None:
             (raw, "INVALID_ARGUMENT", "item: its binary data end within a text"),
             (wrong, "INVALID_ARGUMENT", "invalid content type"),
             (other, "NOT_FOUND", "Model with name other does not exist"),
+            (older, "NOT_FOUND", "one version; leave the version out"),
             (messages.ModelInferRequest(model_name="din"), "INVALID_ARGUMENT", "missing: item, user"),
             (build_message(item=["a" * 1_100_000]), "RESOURCE_EXHAUSTED", "larger than max"),
         ]
@@ -324,6 +367,13 @@ def test_grpc(served: Process) -> None:
             with pytest.raises(grpc.RpcError) as refused:
                 stub.ModelInfer(request)
             assert (refused.value.code().name, line in refused.value.details()) == (code, True), refused.value
+        for ask in (
+            lambda: stub.ModelReady(messages.ModelReadyRequest(name="din", version="7")),
+            lambda: stub.ModelMetadata(messages.ModelMetadataRequest(name="din", version="7")),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                ask()
+            assert refused.value.code() == grpc.StatusCode.NOT_FOUND
         with pytest.raises(grpc.RpcError, match="this server holds one model"):
             stub.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name="din"))
         assert len(stub.ModelInfer(build_message()).outputs) == 2
@@ -411,16 +461,12 @@ def test_half_a_head_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_port_that_is_taken(folder: Path, served: Process) -> None:
-    for options in (
-        ("--port", str(served.port), "--grpc-port", "0"),
-        ("--port", "0", "--grpc-port", str(served.grpc_port)),
-    ):
-        command = [sys.executable, "-m", "din_train", "serve", "--export", str(folder), *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert re.fullmatch(r"error: 127\.0\.0\.1:\d+: .*; choose another --(grpc-)?port or --host\n", done.stderr), (
-            done.stderr
+    for port, option in ((served.port, "port"), (served.grpc_port, "grpc-port")):
+        result = CliRunner().invoke(
+            cli, ["serve", "--export", str(folder), "--port", "0", "--grpc-port", "0", f"--{option}", str(port)]
         )
+        line = rf"error: 127\.0\.0\.1:{port}: .*; choose another --{option} or --host\n"
+        assert (result.exit_code, bool(re.fullmatch(line, result.output))) == (1, True), result.output
 
 
 def test_requests_in_flight_are_answered_when_it_ends(folder: Path) -> None:
@@ -448,9 +494,3 @@ def test_requests_in_flight_are_answered_when_it_ends(folder: Path) -> None:
         assert answers == [200]
         assert served.process.wait(20) == 143
         assert served.errors.read() == "interrupted; requests in flight were answered\n"
-
-
-def test_ctrl_c_ends_it(folder: Path) -> None:
-    with serving(folder) as served:
-        os.kill(served.process.pid, signal.SIGINT)
-        assert served.process.wait(20) == 130
