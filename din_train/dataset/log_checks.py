@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
 import pyarrow.parquet as pq
 from ibis import Table
 from numpy.typing import NDArray
 
 from din_train.config import DataConfig
+from din_train.dataset.database import Database
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import DataError
 
@@ -83,13 +83,13 @@ def check_sample_labels(rows: Table, files: Mapping[str, Path]) -> None:
 _BLOCK_EVENTS = 1 << 20
 
 
-def count_repeats(connection: ibis.BaseBackend, ordered: Path) -> int:
+def count_repeats(database: Database, ordered: Path) -> int:
     """How many rows are equal in user, item and time to another one; a click beside its impression is none.
 
     Args:
         ordered: Parquet of events with columns `user_code`, `item_code` and `timestamp`.
     """
-    events = connection.read_parquet(ordered, table_name="ordered_events")
+    events = database.read_parquet(ordered, "ordered_events")
     keys = ["user_code", "item_code", "timestamp", *(name for name in ("behaviour",) if name in events.columns)]
     groups = events.group_by(keys).agg(rows=events.count())
     return int(groups.agg(repeats=(groups.rows - 1).sum()).to_pyarrow()["repeats"][0].as_py() or 0)

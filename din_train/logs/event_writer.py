@@ -1,6 +1,6 @@
 """Writes kept events to `events.parquet`, a fixed number of rows a row group."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 100_000
@@ -22,15 +23,25 @@ def list_numbers(schema: pa.Schema) -> list[str]:
     return [each.name for each in schema if pa.types.is_primitive(each.type)]
 
 
+def join_ranges(one: Mapping[str, tuple[Any, Any]], other: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """The ranges of the columns of two parts together."""
+    both = {name: (min(one[name][0], other[name][0]), max(one[name][1], other[name][1])) for name in one.keys() & other}
+    return {**one, **other, **both}
+
+
 class EventWriter:
     """Numbers events 0, 1, ... as they come and writes them; the bytes depend on the events only.
 
     Args:
         path: of the Parquet file.
         columns: what events have beside user, item and timestamp, in their order.
+
+    Attributes:
+        ranges: column of numbers -> the least and the greatest of what has been added.
     """
 
     def __init__(self, path: Path, columns: Sequence[pa.Field] = ()) -> None:
+        self.ranges: dict[str, tuple[Any, Any]] = {}
         self._fields = [
             pa.field("user", pa.string()),
             pa.field("item", pa.string()),
@@ -76,6 +87,9 @@ class EventWriter:
     def add_columns(self, events: EventColumns) -> None:
         """Append events, a column each."""
         columns = [column.cast(field.type) for column, field in zip(events, self._fields, strict=True)]
+        for field, column in zip(self._fields, columns, strict=True):
+            if pa.types.is_primitive(field.type) and len(column):
+                self.ranges = join_ranges(self.ranges, {field.name: tuple(pc.min_max(column).as_py().values())})
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=pa.schema(self._fields)))
         self._waiting += len(columns[0])
         self._write(self._waiting - self._waiting % ROW_GROUP_ROWS)

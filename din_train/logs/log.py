@@ -1,8 +1,9 @@
 """What every reader hands on: normalised Parquet files and an account of every line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 # Called with the number of input bytes read since the last call.
 Progress = Callable[[int], None]
@@ -33,12 +34,43 @@ class FileReport:
         if count:
             self.skipped[what] = self.skipped.get(what, 0) + count
 
+    def add(self, other: "FileReport") -> None:
+        """Count the lines of a part of the file."""
+        self.lines += other.lines
+        self.kept += other.kept
+        for own, more in ((self.rejected, other.rejected), (self.skipped, other.skipped), (self.notes, other.notes)):
+            for what, count in more.items():
+                own[what] = own.get(what, 0) + count
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Where a part of a log begins: how many events and rows the parts before it have."""
+
+    events: int
+    rows: int
+
+
+class Cluster(Protocol):
+    """The machines that read the parts of a log at the same time.
+
+    folder: one that all of them see.
+    """
+
+    folder: Path
+
+    def choose_piece_bytes(self, total: int) -> int:
+        """How large the pieces of files of so many bytes should be."""
+
+    def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        """The function's result for each argument, each in a task that may be started several times."""
+
 
 @dataclass(frozen=True)
 class RawLog:
     """A log read into normalised files.
 
-    events: Parquet, one row per event in the log's own order: user string, item string, timestamp int64; label int8 if
+    events: Parquet (or a folder of it, see `offsets`), one row per event in the log's own order: user string, item string, timestamp int64; label int8 if
         `labelled`, but in a log whose clicks are rows of their own (`click_window`) click int8: 1 of a click, 0 of an
         impression; weight float32 if the log has weights; strings or nulls (`category`, `request` if the log names a
         column of request ids, and fields named by `field_column`, of which those in `data.list_fields` are lists of
@@ -52,6 +84,9 @@ class RawLog:
     click_window: seconds after an impression in which a click, a row of its own, belongs to it; None if the labels are
         in the log, or all rows are clicks.
     remarks: sentences about what the log lacks.
+    ranges: column of numbers of the events -> the least and the greatest.
+    offsets: of a log that a cluster has read, by the column `piece` of its events: `ordinal` counts from 0 in each piece.
+    in_file_order: whether the log has no times, so that `timestamp` is the row, which also counts from 0 in each piece.
     """
 
     events: Path
@@ -63,6 +98,9 @@ class RawLog:
     ticks: int | None
     click_window: int | None = None
     remarks: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    offsets: tuple[Offset, ...] = ()
+    in_file_order: bool = False
 
 
 def field_column(name: str) -> str:
