@@ -18,7 +18,7 @@ from din_train.dataset.matching import Account, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import assign_users, least_clicks
 from din_train.dataset.samples import SampleBuilder
-from din_train.dataset.store import StoreParts
+from din_train.dataset.store_writer import StoreParts
 from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, check_cuts
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes

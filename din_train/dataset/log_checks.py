@@ -96,7 +96,11 @@ def count_repeats(database: Database, ordered: Path) -> int:
 
 
 def count_seen_targets(
-    events: Mapping[str, Any], splits: Sequence[Mapping[str, Any]], user_starts: NDArray[np.int64]
+    events: Mapping[str, Any],
+    splits: Sequence[Mapping[str, Any]],
+    user_starts: NDArray[np.int64],
+    first_user: int,
+    first_event: int,
 ) -> list[int]:
     """How many clicked samples of each split have their target in their history; the unknown item is none.
 
@@ -105,9 +109,11 @@ def count_seen_targets(
     Args:
         events: columns `user_id` (sorted) and `item_id`, such as those of `events.arrow`.
         splits: the columns of each split's samples.
-        user_starts: [num_users + 2] first event row of each user id.
+        user_starts: [users] first event row of each user, counted from the first of these events.
+        first_user: the first user's id.
+        first_event: the first event's row in the data set.
     """
-    clicked = [_find_clicked(samples, user_starts) for samples in splits]
+    clicked = [_find_clicked(samples, user_starts, first_user, first_event) for samples in splits]
     users, items = events["user_id"], events["item_id"]
     found, first = [0] * len(splits), 0
     while first < len(users):
@@ -127,10 +133,15 @@ def count_seen_targets(
     return found
 
 
-def _find_clicked(samples: Mapping[str, Any], user_starts: NDArray[np.int64]) -> tuple[Any, Any]:
+def _find_clicked(
+    samples: Mapping[str, Any], user_starts: NDArray[np.int64], first_user: int, first_event: int
+) -> tuple[Any, Any]:
     """Clicked samples of a known item with a history, and where each history starts, in order of that."""
     rows = np.flatnonzero((samples["label"] == 1) & (samples["target_item_id"] != UNKNOWN_ID))
-    starts = samples["history_start"][rows] if "history_start" in samples else user_starts[samples["user_id"][rows]]
+    if "history_start" in samples:
+        starts = samples["history_start"][rows] - first_event
+    else:
+        starts = user_starts[samples["user_id"][rows] - first_user]
     has_history = samples["history_length"][rows] > 0
     rows, starts = rows[has_history], starts[has_history]
     order = np.argsort(starts, kind="stable")

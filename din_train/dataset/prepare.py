@@ -30,7 +30,8 @@ from din_train.dataset.manifest import (
 )
 from din_train.dataset.presampled import build_presampled
 from din_train.dataset.protocols import Split
-from din_train.dataset.store import QUANTILES, StoreParts, Totals, write_store
+from din_train.dataset.shard import QUANTILES, Totals
+from din_train.dataset.store_writer import StoreParts, write_store
 from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import DataError, DinTrainError
@@ -289,17 +290,7 @@ def _prepare(
             ),
         )
 
-    return write_store(
-        folder,
-        event_columns=parts.event_columns,
-        sample_columns=parts.sample_columns,
-        blocks=parts.blocks,
-        tables=parts.tables,
-        rejected=parts.rejected,
-        scratch=scratch,
-        describe=describe,
-        column_types=parts.column_types,
-    )
+    return write_store(folder, parts, scratch=scratch, describe=describe)
 
 
 def _check_totals(config: Config, totals: Totals, parts: StoreParts) -> None:

@@ -40,7 +40,7 @@ from din_train.dataset.row_blocks import RowBlocks
 from din_train.dataset.row_negatives import RowNegatives
 from din_train.dataset.row_splits import split_rows
 from din_train.dataset.samples import BLOCK_ROWS
-from din_train.dataset.store import StoreParts
+from din_train.dataset.store_writer import StoreParts
 from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, show_date
 from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering, build_vocabulary, number_codes

@@ -31,7 +31,7 @@ def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, wi
         "label": generator.integers(0, 2, 200).astype(np.int8),
     }
     if with_start:
-        samples["history_start"] = starts[of_user] + offset
+        samples["history_start"] = 1000 + starts[of_user] + offset
     expected = 0
     for row in range(200):
         start = starts[of_user[row]] + offset[row]
@@ -40,9 +40,9 @@ def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, wi
         expected += bool(samples["label"][row] and target != 1 and target in history)
     assert expected > 20
     first, rest = ({name: column[part] for name, column in samples.items()} for part in (slice(80), slice(80, 200)))
-    of_first, of_rest = count_seen_targets(events, [first, rest], starts)
+    of_first, of_rest = count_seen_targets(events, [first, rest], starts[2:], first_user=2, first_event=1000)
     assert of_first + of_rest == expected
-    assert count_seen_targets(events, [samples], starts) == [expected]
+    assert count_seen_targets(events, [samples], starts[2:], first_user=2, first_event=1000) == [expected]
 
 
 def test_weights_that_are_all_0(tmp_path: Path) -> None:
