@@ -113,6 +113,20 @@ def upload(file: Path, path: Path, temporary: str) -> None:
         system.mv(f"{folder}/{temporary}", name)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder where its URL says, and all that is in it.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    from fsspec.core import url_to_fs
+
+    with _os_errors():
+        system, name = url_to_fs(str(path))
+        if system.exists(name):
+            system.rm(name, recursive=True)
+
+
 class RemoteStatus(NamedTuple):
     """As `os.stat_result`; the time is 0 if st_ino, which changes with the content, says enough."""
 

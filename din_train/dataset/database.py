@@ -1,4 +1,4 @@
-"""The engine that preparation's relational work is done in, through Ibis: an embedded DuckDB, or Spark (`din_train.spark`)."""
+"""What preparation's relational work is done in, through Ibis: an embedded DuckDB, or Spark (`din_train.spark`)."""
 
 import shutil
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Relational work on a raw log, as Ibis expressions on embedded DuckDB or on Spark: codes, order, what is said of items and users.
+"""Relational work on a raw log, as Ibis expressions on DuckDB or Spark: codes, order, what is said of items and users.
 
 A code is a provisional number for a raw id: by first appearance, or in a log of impressions by the raw id itself, since
 there the order of the lines says nothing. The final ids come later, when it is known which events are kept and which
@@ -22,6 +22,7 @@ from din_train.dataset.click_matching import ClickCounts, count_clicks, match_cl
 from din_train.dataset.database import Database, count_rows
 from din_train.dataset.filters import filter_events
 from din_train.logs import RawLog, field_column
+from din_train.logs.row_files import parquet_source
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,7 @@ def order_log(
     return OrderedLog(path, count_rows(users), count_rows(items), context, dropped, clicks)
 
 
-def describe_items(
-    database: Database, log: RawLog, item_ids: pa.Table, fields: Sequence[str]
-) -> tuple[pa.Table, int]:
+def describe_items(database: Database, log: RawLog, item_ids: pa.Table, fields: Sequence[str]) -> tuple[pa.Table, int]:
     """Known items with what is said of them, by id: item_id, item, category, title, and the fields' columns.
 
     Args:
@@ -131,9 +130,7 @@ def describe_users(database: Database, log: RawLog, user_ids: pa.Table, fields: 
     return database.fetch(table.order_by("user_id").select("user_id", "user", *wanted))
 
 
-def _describe(
-    database: Database, table: Table, log: RawLog, key: str, wanted: Sequence[str]
-) -> tuple[Table, int]:
+def _describe(database: Database, table: Table, log: RawLog, key: str, wanted: Sequence[str]) -> tuple[Table, int]:
     """`table` with the wanted columns: from the log's table of items or users, else the first value the events have.
 
     First in the file, or in a log of impressions in time; of one time the least.
@@ -165,7 +162,7 @@ def _describe(
 def read_user_blocks(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The ordered events as NumPy columns, whole users at a time, about `rows` a block."""
     waiting: pa.Table | None = None
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(parquet_source(path)) as file:
         for batch in file.iter_batches(rows, columns=columns):
             table = pa.Table.from_batches([batch])
             waiting = table if waiting is None else pa.concat_tables([waiting, table])

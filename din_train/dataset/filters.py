@@ -31,7 +31,9 @@ def filter_events(
     events = _filter_duplicates(database, events, filters, dropped)
     events = _filter_k_core(database, events, filters.k_core, dropped)
     if "label" in events.columns:
-        events = _replace(database, events, number_requests(database, events, ticks or 1), "with_requests", None, dropped)
+        events = _replace(
+            database, events, number_requests(database, events, ticks or 1), "with_requests", None, dropped
+        )
     return _filter_short_users(database, events, min_clicks, dropped), dropped
 
 
@@ -48,9 +50,7 @@ def _filter_window(
     return _replace(database, events, inside, "in_window", "events_outside_the_time_window", dropped)
 
 
-def _filter_duplicates(
-    database: Database, events: Table, filters: FiltersConfig, dropped: dict[str, int]
-) -> Table:
+def _filter_duplicates(database: Database, events: Table, filters: FiltersConfig, dropped: dict[str, int]) -> Table:
     if filters.duplicates == "keep":
         return events
     keys = ["user_code", "item_code", *(["timestamp"] if filters.duplicates == "drop-same-time" else [])]

@@ -59,9 +59,9 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     data = config.data
     raw = read_samples(data, scratch, progress)
     log, has_times = raw.log, "timestamp" in pq.read_schema(raw.log.events).names
-    account = Account(Moments.of(log.events, log.ticks) if has_times else None)
+    account = Account(Moments.of(log) if has_times else None)
     _check_time_fields(data, raw, has_times)
-    check_weights(data, log.events)
+    check_weights(data, log)
     with connect(data, scratch) as connection:
         database = Database(connection)
         rows = connection.read_parquet(log.events, table_name="sample_rows")

@@ -21,8 +21,8 @@ from din_train.remote_path import RemotePath, is_remote
 
 __all__ = [
     "FILE_KEYS",
-    "Cluster",
     "ROW_SPLITS",
+    "Cluster",
     "FileReport",
     "Progress",
     "RawLog",

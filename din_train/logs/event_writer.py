@@ -1,6 +1,6 @@
 """Writes kept events to `events.parquet`, a fixed number of rows a row group."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -8,8 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from din_train.logs.log import Measures
+from din_train.logs.row_files import parquet_source
 
 ROW_GROUP_ROWS = 100_000
 _STEADY = ("timestamp", "ordinal")
@@ -19,14 +21,21 @@ EventColumns = Sequence[Any]
 
 
 def list_numbers(schema: pa.Schema) -> list[str]:
-    """The columns of numbers: of those a file says the range, in which preparation looks for times, labels, weights."""
+    """The columns of numbers: of those a file says the range (see `measure_events`)."""
     return [each.name for each in schema if pa.types.is_primitive(each.type)]
 
 
-def join_ranges(one: Mapping[str, tuple[Any, Any]], other: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """The ranges of the columns of two parts together."""
-    both = {name: (min(one[name][0], other[name][0]), max(one[name][1], other[name][1])) for name in one.keys() & other}
-    return {**one, **other, **both}
+def measure_events(path: Path) -> Measures:
+    """How many events a Parquet file has, and the range of each column of numbers, by its metadata alone."""
+    metadata = pq.read_metadata(parquet_source(path))
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    ranges = {}
+    for place, name in enumerate(metadata.schema.names):
+        found = [group.column(place).statistics for group in groups]
+        known = [each for each in found if each is not None and each.has_min_max]
+        if known:
+            ranges[name] = (min(each.min for each in known), max(each.max for each in known))
+    return Measures(metadata.num_rows, ranges)
 
 
 class EventWriter:
@@ -35,13 +44,9 @@ class EventWriter:
     Args:
         path: of the Parquet file.
         columns: what events have beside user, item and timestamp, in their order.
-
-    Attributes:
-        ranges: column of numbers -> the least and the greatest of what has been added.
     """
 
     def __init__(self, path: Path, columns: Sequence[pa.Field] = ()) -> None:
-        self.ranges: dict[str, tuple[Any, Any]] = {}
         self._fields = [
             pa.field("user", pa.string()),
             pa.field("item", pa.string()),
@@ -87,9 +92,6 @@ class EventWriter:
     def add_columns(self, events: EventColumns) -> None:
         """Append events, a column each."""
         columns = [column.cast(field.type) for column, field in zip(events, self._fields, strict=True)]
-        for field, column in zip(self._fields, columns, strict=True):
-            if pa.types.is_primitive(field.type) and len(column):
-                self.ranges = join_ranges(self.ranges, {field.name: tuple(pc.min_max(column).as_py().values())})
         self._batches.append(pa.RecordBatch.from_arrays(columns, schema=pa.schema(self._fields)))
         self._waiting += len(columns[0])
         self._write(self._waiting - self._waiting % ROW_GROUP_ROWS)

@@ -101,7 +101,7 @@ def read_blocks(
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)(_MARK_UNREADABLE)
     try:
         with path.open("rb") as disk:
-            source = unpack(disk, packing) if piece is None else _PieceOfText(disk, piece)
+            source: Any = unpack(disk, packing) if piece is None else _PieceOfText(disk, piece)
             reported = unpacked = 0
             while True:
                 content = source.read(BLOCK_BYTES) if packing == "zstd" else source.read1(BLOCK_BYTES)

@@ -44,6 +44,22 @@ class FileReport:
 
 
 @dataclass(frozen=True)
+class Measures:
+    """Of normalised rows: how many they are, and column of numbers -> the least and the greatest."""
+
+    rows: int = 0
+    ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def join(self, other: "Measures") -> "Measures":
+        """Those of two parts together."""
+        ranges = {**self.ranges, **other.ranges}
+        for name in self.ranges.keys() & other.ranges.keys():
+            (least, most), (also_least, also_most) = self.ranges[name], other.ranges[name]
+            ranges[name] = (min(least, also_least), max(most, also_most))
+        return Measures(self.rows + other.rows, ranges)
+
+
+@dataclass(frozen=True)
 class Offset:
     """Where a part of a log begins: how many events and rows the parts before it have."""
 
@@ -70,7 +86,7 @@ class Cluster(Protocol):
 class RawLog:
     """A log read into normalised files.
 
-    events: Parquet (or a folder of it, see `offsets`), one row per event in the log's own order: user string, item string, timestamp int64; label int8 if
+    events: Parquet, one row per event in the log's own order: user string, item string, timestamp int64; label int8 if
         `labelled`, but in a log whose clicks are rows of their own (`click_window`) click int8: 1 of a click, 0 of an
         impression; weight float32 if the log has weights; strings or nulls (`category`, `request` if the log names a
         column of request ids, and fields named by `field_column`, of which those in `data.list_fields` are lists of
@@ -84,9 +100,10 @@ class RawLog:
     click_window: seconds after an impression in which a click, a row of its own, belongs to it; None if the labels are
         in the log, or all rows are clicks.
     remarks: sentences about what the log lacks.
-    ranges: column of numbers of the events -> the least and the greatest.
-    offsets: of a log that a cluster has read, by the column `piece` of its events: `ordinal` counts from 0 in each piece.
-    in_file_order: whether the log has no times, so that `timestamp` is the row, which also counts from 0 in each piece.
+    measures: of the events.
+    offsets: of a log that a cluster has read in pieces, so that `events` is a folder, by the events' column `piece`.
+        `ordinal` counts from 0 in each piece.
+    in_file_order: whether the log has no times, so that `timestamp` is the row, which counts from 0 in each piece too.
     """
 
     events: Path
@@ -98,7 +115,7 @@ class RawLog:
     ticks: int | None
     click_window: int | None = None
     remarks: tuple[str, ...] = ()
-    ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    measures: Measures = field(default_factory=Measures)
     offsets: tuple[Offset, ...] = ()
     in_file_order: bool = False
 

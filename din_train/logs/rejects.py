@@ -166,7 +166,8 @@ class Rejects:
         if self._total > min(max(0.5, 10 * self._data.max_bad_share), 0.98) * lines:
             raise DataError(
                 f"{self.report.path}: {self._total:,} of its first {lines:,} lines cannot be read ({self._counts()}), "
-                f"so the rest is not read; first bad line {self._show_first()}; it looks like another format: {self._advice()}"
+                f"so the rest is not read; first bad line {self._show_first()}; it looks like another format: "
+                f"{self._advice()}"
             )
 
     def check_share(self) -> None:

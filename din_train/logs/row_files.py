@@ -43,7 +43,8 @@ class RowFile:
 
     schema: of text and JSON, strings (or lists of them). Folders such as `day=2020-01-01` are columns, the last ones.
     form: what it was read as, for messages. has_header: whether its columns have names; else they are '1', '2', ...
-    dialect: of delimited text, else None. encoding: of text. is_typed: whether columns have types, which text and JSON have not.
+    dialect: of delimited text, else None. encoding: of text. is_typed: whether columns have types, which text and JSON
+        have not.
     """
 
     path: Path

@@ -27,7 +27,7 @@ from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
 from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
-from din_train.logs.event_writer import EventWriter, join_ranges
+from din_train.logs.event_writer import EventWriter, measure_events
 from din_train.logs.expressions import (
     Mask,
     Reasons,
@@ -40,7 +40,7 @@ from din_train.logs.expressions import (
 )
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import Piece
-from din_train.logs.log import Cluster, FileReport, Offset, Progress, RawLog, field_column
+from din_train.logs.log import Cluster, FileReport, Measures, Offset, Progress, RawLog, field_column
 from din_train.logs.rejects import FIRST_LINES, MANY_BAD_LINES, Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.side_table import choose_side_fields, read_side_table
@@ -160,10 +160,10 @@ def read_events(
                     for columns in reader.read(reader.open(each.report), each, progress):
                         events.add_columns(columns)
                     each.check_share()
-            ranges: Mapping[str, Any] = events.ranges
+            measures = measure_events(events_path)
         else:
             events_path = cluster.folder / "raw"
-            offsets, ranges = _read_on_cluster(reader, rejects, events_path, cluster, progress)
+            offsets, measures = _read_on_cluster(reader, rejects, events_path, cluster, progress)
         remarks = () if reader.types is None else reader.types.check(data.events)
         if not sum(report.kept for report in reports):
             rejects[0].check_kept()
@@ -177,7 +177,7 @@ def read_events(
         ticks=reader.times.ticks,
         click_window=reader.click_window,
         remarks=remarks,
-        ranges=ranges,
+        measures=measures,
         offsets=offsets,
         in_file_order=source.columns.timestamp == FILE_ORDER,
     )
@@ -219,12 +219,12 @@ class _ReadPart:
     lines: int
     given: _State
     state: _State
-    ranges: Mapping[str, tuple[Any, Any]]
+    measures: Measures
 
 
 def _read_on_cluster(
     reader: "_EventReader", rejects: Sequence[Rejects], folder: Path, cluster: Cluster, progress: Progress
-) -> tuple[tuple[Offset, ...], Mapping[str, Any]]:
+) -> tuple[tuple[Offset, ...], Measures]:
     """Read the pieces of the log's files at the same time, each into a Parquet file in `folder`.
 
     A task does not know what the pieces before its own tell. It takes what the first rows of the log tell; a piece of
@@ -252,7 +252,7 @@ def _read_on_cluster(
                     del results[number]
                 break
             state = results[part.number].state
-    offsets, ranges, place = [], dict[str, tuple[Any, Any]](), 0
+    offsets, measures, place = [], Measures(), 0
     for each, cut in zip(rejects, cuts, strict=True):
         lines = 0
         for _piece in cut:
@@ -260,7 +260,7 @@ def _read_on_cluster(
             before = [other.report for other in rejects]
             offset = Offset(sum(other.kept for other in before), sum(other.lines for other in before))
             offsets.append(offset)
-            ranges = join_ranges(ranges, reader.shift(result.ranges, offset))
+            measures = measures.join(reader.shift(result.measures, offset))
             each.add_part(result.rejects, lines)
             if reader.types is not None and result.types is not None:
                 reader.types.add(result.types)
@@ -269,7 +269,7 @@ def _read_on_cluster(
         each.check_share()
     reader.state = results[place - 1].state
     progress(total)
-    return tuple(offsets), ranges
+    return tuple(offsets), measures
 
 
 def _read_part(reader: "_EventReader", folder: Path, part: _Part) -> _ReadPart:
@@ -277,14 +277,13 @@ def _read_part(reader: "_EventReader", folder: Path, part: _Part) -> _ReadPart:
     reader.state = part.state
     rejects = reader.start_part(part)
     number = pa.field("piece", pa.int32())
-    with (
-        published(folder / f"{part.number:06}.parquet") as path,
-        EventWriter(path, [*reader.schema, number]) as events,
-    ):
-        for columns in reader.read(part.file, rejects, lambda _bytes: None, part.piece):
-            events.add_columns([*columns, pa.repeat(pa.scalar(part.number, number.type), len(columns[0]))])
+    with published(folder / f"{part.number:06}.parquet") as path:
+        with EventWriter(path, [*reader.schema, number]) as events:
+            for columns in reader.read(part.file, rejects, lambda _bytes: None, part.piece):
+                events.add_columns([*columns, pa.repeat(pa.scalar(part.number, number.type), len(columns[0]))])
+        measures = measure_events(path)
     lines = 0 if part.piece is None else part.piece.lines
-    return _ReadPart(rejects, reader.types, lines, part.state, reader.state, events.ranges)
+    return _ReadPart(rejects, reader.types, lines, part.state, reader.state, measures)
 
 
 class _EventReader:
@@ -318,8 +317,8 @@ class _EventReader:
 
     @state.setter
     def state(self, state: _State) -> None:
-        *of_times, self._labels.has_minus_one = state
-        self.times.state = tuple(of_times)
+        form, has_numbers, self._labels.has_minus_one = state
+        self.times.state = form, has_numbers
 
     def open(self, report: FileReport) -> _OpenFile:
         """Find the columns of a file."""
@@ -341,12 +340,13 @@ class _EventReader:
         report = FileReport(part.file.rows.path)
         return Rejects(io.BytesIO(), report, self._data, most_texts=part.most_texts, is_part=True)
 
-    def shift(self, ranges: Mapping[str, tuple[Any, Any]], offset: Offset) -> Mapping[str, tuple[Any, Any]]:
-        """The ranges of a part's numbers in the whole log, in which times that are the order of rows go on."""
-        if self._columns.timestamp != FILE_ORDER or "timestamp" not in ranges:
-            return ranges
-        least, most = ranges["timestamp"]
-        return {**ranges, "timestamp": (least + offset.rows, most + offset.rows)}
+    def shift(self, measures: Measures, offset: Offset) -> Measures:
+        """Those of a part in the whole log, in which times that are the order of rows go on."""
+        if self._columns.timestamp != FILE_ORDER or not measures.rows:
+            return measures
+        least, most = measures.ranges["timestamp"]
+        shifted = {**measures.ranges, "timestamp": (least + offset.rows, most + offset.rows)}
+        return Measures(measures.rows, shifted)
 
     def read(
         self, file: _OpenFile, rejects: Rejects, progress: Progress, piece: Piece | None = None
