@@ -319,7 +319,7 @@ class DataConfig(Section):
             description="what prepares a log: this machine, or a Spark cluster; changes no row (see docs/scaling.md)"
         ),
     ] = "duckdb"
-    spark: Annotated[SparkConfig, Field(description="engine spark: where it runs, and how")] = SparkConfig()
+    spark: Annotated[SparkConfig | None, Field(description="engine spark: where it runs, and how")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -380,8 +380,8 @@ class DataConfig(Section):
         if self.engine == "spark" and self.source not in ("table", "movielens", "taobao"):
             yield (
                 "engine",
-                f"spark prepares logs of the sources table, movielens and taobao, received '{self.source}'; set duckdb, or "
-                "read reviews in JSON lines with data.source 'table'",
+                f"spark prepares logs of the sources table, movielens and taobao, received '{self.source}'; set "
+                "duckdb, or read reviews in JSON lines with data.source 'table'",
             )
         yield from _find_field_problems(self)
         yield from _find_role_problems(self)

@@ -16,6 +16,9 @@ from din_train.logs.row_files import parquet_source
 ROW_GROUP_ROWS = 100_000
 _STEADY = ("timestamp", "ordinal")
 
+# The column of a part of a log that a cluster reads, which says which part it is.
+PIECE = "piece"
+
 EventRow = tuple[Any, ...]
 EventColumns = Sequence[Any]
 
@@ -26,14 +29,16 @@ def list_numbers(schema: pa.Schema) -> list[str]:
 
 
 def measure_events(path: Path) -> Measures:
-    """How many events a Parquet file has, and the range of each column of numbers, by its metadata alone."""
+    """How many events a Parquet file has, and the range of each column of numbers but their places, by its
+    metadata alone.
+    """
     metadata = pq.read_metadata(parquet_source(path))
     groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     ranges = {}
     for place, name in enumerate(metadata.schema.names):
         found = [group.column(place).statistics for group in groups]
         known = [each for each in found if each is not None and each.has_min_max]
-        if known:
+        if known and name not in ("ordinal", PIECE):
             ranges[name] = (min(each.min for each in known), max(each.max for each in known))
     return Measures(metadata.num_rows, ranges)
 

@@ -27,7 +27,7 @@ from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
 from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
-from din_train.logs.event_writer import EventWriter, measure_events
+from din_train.logs.event_writer import PIECE, EventWriter, measure_events
 from din_train.logs.expressions import (
     Mask,
     Reasons,
@@ -276,7 +276,7 @@ def _read_part(reader: "_EventReader", folder: Path, part: _Part) -> _ReadPart:
     reader = copy.deepcopy(reader)
     reader.state = part.state
     rejects = reader.start_part(part)
-    number = pa.field("piece", pa.int32())
+    number = pa.field(PIECE, pa.int32())
     with published(folder / f"{part.number:06}.parquet") as path:
         with EventWriter(path, [*reader.schema, number]) as events:
             for columns in reader.read(part.file, rejects, lambda _bytes: None, part.piece):

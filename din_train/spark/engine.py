@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from din_train.config import Config, DataConfig
+from din_train.config.data import SparkConfig
 from din_train.dataset.database import Database
 from din_train.dataset.event_log import Engine
 from din_train.dataset.events import OrderedLog
@@ -41,8 +42,9 @@ def open_spark(data: DataConfig) -> Iterator["SparkEngine"]:
     Raises:
         RunError: see `open_session`.
     """
-    with open_session(data.spark) as session:
-        shards = data.spark.shards or _SHARDS_A_CORE * session.sparkContext.defaultParallelism
+    config = data.spark or SparkConfig(settings={})
+    with open_session(config) as session:
+        shards = config.shards or _SHARDS_A_CORE * session.sparkContext.defaultParallelism
         yield SparkEngine(session, shards)
 
 
