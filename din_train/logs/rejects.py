@@ -65,7 +65,8 @@ class Rejects:
         report: of the file; its reader keeps `lines` (blank ones left out) and `kept` up to date.
         data: says what share may be bad, and goes into the advice.
         most_texts: how many lines are written out, if not the first 100,000.
-        is_part: whether the report is of a part of a file, which says nothing of the hope for the whole.
+        is_part: whether the report is of a part of a file; its lines are kept until `add_part` writes them out.
+        is_beginning: whether the report begins with the first line of the file.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Rejects:
         *,
         most_texts: int | None = None,
         is_part: bool = False,
+        is_beginning: bool = True,
     ) -> None:
         self.report = report
         self.nulls = frozenset(data.null_values)
@@ -83,10 +85,9 @@ class Rejects:
         self._data = data
         self._file = os.fsencode(str(report.path)).decode(errors="replace")
         self._most_texts = MANY_BAD_LINES if most_texts is None else most_texts
-        self._is_part = is_part
+        self._is_part, self._is_beginning = is_part, is_beginning
         self._total = self._written = 0
         self._first: tuple[int, str] | None = None  # line and reason
-        self._hopeless = False  # whether none of the first lines is good
         self._rows: list[dict[str, Any]] = []  # of a part: what is to be written out
         self._records = self._broken_records = self._last_line = 0
 
@@ -111,7 +112,6 @@ class Rejects:
         self.report.rejected[reason] = self.report.rejected.get(reason, 0) + 1
         self._total += 1
         self._first = self._first or (line, reason)
-        self._hopeless |= self._total == self.report.lines == FIRST_LINES
         if self._written == self._most_texts:
             if not self._is_part:
                 self._check_hope()
@@ -122,9 +122,14 @@ class Rejects:
         row = {"file": self._file, "line": line, "reason": reason, "text": text[:TEXT_LENGTH]}
         if self._is_part:
             self._rows.append(row)
-            return
-        self._output.write(orjson.dumps(row) + b"\n")
-        self._check_beginning()
+        else:
+            self._output.write(orjson.dumps(row) + b"\n")
+        if self._is_beginning and self._total == self.report.lines == FIRST_LINES:
+            self._check_units(0)
+            raise DataError(
+                f"{self.report.path}: none of its first {FIRST_LINES:,} lines can be read ({self._counts()}; first bad "
+                f"line {self._show_first()}); it looks like another format: {self._advice()}"
+            )
 
     def add_part(self, part: "Rejects", lines_before: int) -> None:
         """Take in a part of the file; the parts come in their order.
@@ -135,7 +140,6 @@ class Rejects:
         Raises:
             DataError: as `add`, with what is known at the end of a part.
         """
-        is_first = not self.report.lines
         self.report.add(part.report)
         self._total += part._total
         self._records += part._records
@@ -145,18 +149,8 @@ class Rejects:
         for row in part._rows[: self._most_texts - self._written]:
             self._output.write(orjson.dumps({**row, "line": lines_before + row["line"]}) + b"\n")
             self._written += 1
-        self._hopeless = is_first and part._hopeless
-        self._check_beginning()
         if self._total > self._most_texts:
             self._check_hope()
-
-    def _check_beginning(self) -> None:
-        if self._hopeless:
-            self._check_units(0)
-            raise DataError(
-                f"{self.report.path}: none of its first {FIRST_LINES:,} lines can be read ({self._counts()}; first bad "
-                f"line {self._show_first()}); it looks like another format: {self._advice()}"
-            )
 
     def _show_first(self) -> str:
         return "" if self._first is None else f"{self.report.path}:{self._first[0]}: {self._first[1]}"

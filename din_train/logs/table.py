@@ -220,6 +220,7 @@ class _ReadPart:
     given: _State
     state: _State
     measures: Measures
+    error: DataError | None = None
 
 
 def _read_on_cluster(
@@ -252,38 +253,46 @@ def _read_on_cluster(
                     del results[number]
                 break
             state = results[part.number].state
-    offsets, measures, place = [], Measures(), 0
+    offsets, measures = [Offset(0, 0)], Measures()
     for each, cut in zip(rejects, cuts, strict=True):
         lines = 0
         for _piece in cut:
-            result = results[place]
-            before = [other.report for other in rejects]
-            offset = Offset(sum(other.kept for other in before), sum(other.lines for other in before))
-            offsets.append(offset)
-            measures = measures.join(reader.shift(result.measures, offset))
+            before = offsets[-1]
+            result = results[len(offsets) - 1]
+            if result.error is not None:
+                raise result.error
+            report = result.rejects.report
+            offsets.append(Offset(before.events + report.kept, before.rows + report.lines))
+            measures = measures.join(reader.shift(result.measures, before))
             each.add_part(result.rejects, lines)
             if reader.types is not None and result.types is not None:
                 reader.types.add(result.types)
             lines += result.lines
-            place += 1
         each.check_share()
-    reader.state = results[place - 1].state
+    reader.state = results[len(parts) - 1].state
     progress(total)
-    return tuple(offsets), measures
+    return tuple(offsets[:-1]), measures
 
 
 def _read_part(reader: "_EventReader", folder: Path, part: _Part) -> _ReadPart:
     reader = copy.deepcopy(reader)
     reader.state = part.state
     rejects = reader.start_part(part)
+    try:
+        measures = _write_part(reader, folder, part, rejects)
+    except DataError as error:  # which may come of a state that is wrong
+        return _ReadPart(rejects, None, 0, part.state, part.state, Measures(), error)
+    lines = 0 if part.piece is None else part.piece.lines
+    return _ReadPart(rejects, reader.types, lines, part.state, reader.state, measures)
+
+
+def _write_part(reader: "_EventReader", folder: Path, part: _Part, rejects: Rejects) -> Measures:
     number = pa.field(PIECE, pa.int32())
     with published(folder / f"{part.number:06}.parquet") as path:
         with EventWriter(path, [*reader.schema, number]) as events:
             for columns in reader.read(part.file, rejects, lambda _bytes: None, part.piece):
                 events.add_columns([*columns, pa.repeat(pa.scalar(part.number, number.type), len(columns[0]))])
-        measures = measure_events(path)
-    lines = 0 if part.piece is None else part.piece.lines
-    return _ReadPart(rejects, reader.types, lines, part.state, reader.state, measures)
+        return measure_events(path)
 
 
 class _EventReader:
@@ -338,7 +347,10 @@ class _EventReader:
     def start_part(self, part: _Part) -> Rejects:
         """The lines of a part that cannot be used: none so far."""
         report = FileReport(part.file.rows.path)
-        return Rejects(io.BytesIO(), report, self._data, most_texts=part.most_texts, is_part=True)
+        is_beginning = part.piece is None or part.piece.start == 0
+        return Rejects(
+            io.BytesIO(), report, self._data, most_texts=part.most_texts, is_part=True, is_beginning=is_beginning
+        )
 
     def shift(self, measures: Measures, offset: Offset) -> Measures:
         """Those of a part in the whole log, in which times that are the order of rows go on."""

@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,7 @@ def test_types_of_events_are_counted_together(tmp_path: Path) -> None:
 
 def refuse(folder: Path, size: int | None, **changes: Any) -> tuple[str, ...]:
     with pytest.raises(DataError) as caught:
-        read(make_data(folder, **changes), folder / f"refused-{size}-{len(changes)}", size)
+        read(make_data(folder, **changes), Path(tempfile.mkdtemp(dir=folder)) / "tables", size)
     return caught.value.problems
 
 
