@@ -74,12 +74,13 @@ class SparkDatabase(Database):
         name = table.op().name
         self._session.catalog.dropTempView(name)
         self._views.discard(name)
-        remove(self._paths.pop(name))
+        remove(self._paths[name])
 
     def number(self, table: Table, by: Sequence[str], name: str, kind: str) -> Table:
         """Sorted by all machines; each partition counts from the rows of those before, which are counted first."""
         placed = self._query(table.order_by(*by)).withColumn(_PLACE, F.monotonically_increasing_id())
-        rows = self._session.table(self._keep(f"numbered_{name}", placed).op().name)
+        kept = f"numbered_{len(self._paths)}"
+        rows = self._session.table(self._keep(kept, placed).op().name)
         partition, row = F.shiftright(_PLACE, _ROW_BITS), F.col(_PLACE).bitwiseAND(F.lit((1 << _ROW_BITS) - 1))
         counts = {
             each["partition"]: each["count"] for each in rows.groupBy(partition.alias("partition")).count().collect()
@@ -87,7 +88,7 @@ class SparkDatabase(Database):
         firsts = [sum(counts.get(other, 0) for other in range(place)) for place in range(max(counts, default=0) + 1)]
         number = (_look_up(firsts, "partition") + row).cast({"int32": "int", "int64": "long"}[kind])
         numbered = rows.withColumn("partition", partition).withColumn(name, number)
-        return self._register(f"numbers_{name}", numbered.drop("partition", _PLACE))
+        return self._register(f"{kept}_{name}", numbered.drop("partition", _PLACE))
 
     def fetch(self, table: Table) -> pa.Table:
         return self._query(table).toArrow().cast(table.schema().to_pyarrow())
@@ -106,10 +107,10 @@ class SparkDatabase(Database):
         path = self._folder / name
         rows.write.mode("overwrite").parquet(_to_url(path))
         self._paths[_PREFIX + name] = path
-        return self._register(name, self._session.read.schema(rows.schema).parquet(_to_pattern(path)))
+        return self._register(name, self._session.read.schema(rows.schema).parquet(to_pattern(path)))
 
     def _read(self, path: Path) -> DataFrame:
-        return self._session.read.parquet(_to_pattern(path))
+        return self._session.read.parquet(to_pattern(path))
 
     def _register(self, name: str, rows: DataFrame) -> Table:
         rows.createOrReplaceTempView(_PREFIX + name)
@@ -139,6 +140,6 @@ def _to_url(path: Path) -> str:
     return str(path) if is_remote(path) else f"file://{path.resolve()}"
 
 
-def _to_pattern(path: Path) -> str:
+def to_pattern(path: Path) -> str:
     """What Spark reads, which may be a glob."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", _to_url(path))

@@ -27,7 +27,7 @@ from din_train.dataset.shard import Shard
 from din_train.dataset.vocabulary import FIRST_REAL_ID, Numbering
 from din_train.files import published
 from din_train.logs import Progress, RawLog, read_log
-from din_train.spark.database import SparkDatabase
+from din_train.spark.database import SparkDatabase, to_pattern
 from din_train.spark.session import open_session, run_tasks
 
 _MOST_PIECE_BYTES, _LEAST_PIECE_BYTES = 1 << 27, 1 << 20
@@ -82,7 +82,7 @@ class SparkEngine(Engine):
 
     def sum_counts(self, folder: Path) -> pa.Table:
         """The rows of `_count_shard` of all shards, those of one counter and code summed."""
-        counts = self._session.read.parquet(f"file://{folder}")
+        counts = self._session.read.parquet(to_pattern(folder))
         return counts.groupBy("counter", "code").sum("count").withColumnRenamed("sum(count)", "count").toArrow()
 
 

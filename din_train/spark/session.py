@@ -12,8 +12,8 @@ from din_train.config.data import SparkConfig
 from din_train.errors import DinTrainError, RunError
 
 try:
-    import cloudpickle
     from py4j.protocol import Py4JError
+    from pyspark import cloudpickle
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 except ImportError as error:
