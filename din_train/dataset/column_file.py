@@ -101,11 +101,12 @@ class _Sink(io.FileIO):
 def _map_file(stack: ExitStack, path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    stack.callback(_close, mapped)
+    stack.callback(close_map, mapped)
     return mapped
 
 
-def _close(mapped: mmap.mmap) -> None:
+def close_map(mapped: mmap.mmap) -> None:
+    """Close it, unless an error is on its way out."""
     with suppress(BufferError):  # an error on its way out still looks at it, and is the one to be told
         mapped.close()
 
@@ -120,7 +121,7 @@ class MappedColumns(dict[str, Any]):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        super().__init__(read_columns(self._mapped))
+        super().__init__(read_columns(pa.BufferReader(pa.py_buffer(self._mapped))))
 
     def read_blocks(self, rows: int, *names: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """The first row, and the named columns (all if none is named) of so many rows; memory does not keep them."""
@@ -137,9 +138,9 @@ def map_columns(path: Path) -> dict[str, Any]:
     return read_columns(pa.memory_map(str(path)))
 
 
-def read_columns(file: Any) -> dict[str, Any]:
-    """The columns as read-only NumPy arrays over a file that is in memory, or mapped there."""
-    with pa.ipc.open_file(file) as file:
+def read_columns(source: Any) -> dict[str, Any]:
+    """The columns as read-only NumPy arrays over a file of Arrow's that is in memory, or mapped there."""
+    with pa.ipc.open_file(source) as file:
         batch = file.get_batch(0)
     return {name: _to_numpy(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
 

@@ -45,14 +45,14 @@ class RowsHash:
         return f"{self.rows}:{self.sums[0]:016x}{self.sums[1]:016x}"
 
 
-def hash_rows(columns: Mapping[str, Any], schema: pa.Schema) -> RowsHash:
+def hash_columns(columns: Mapping[str, Any], schema: pa.Schema) -> RowsHash:
     """Of columns of numbers, or lists of one size [rows, V].
 
     Args:
         columns: a column may be of another type than the schema's, to which it is cast.
     """
     parts = [
-        (values, *_draw_factors(f"{field.name}.{place}:{field.type}"))
+        (values, *_draw_factors(f"{field.name}.{place}:{_name_type(field.type)}"))
         for field in schema
         for place, values in enumerate(_split_lists(np.asarray(columns[field.name], find_dtype(field.type))))
     ]
@@ -72,6 +72,15 @@ def hash_rows(columns: Mapping[str, Any], schema: pa.Schema) -> RowsHash:
 def find_dtype(kind: Any) -> Any:
     """The NumPy type of an Arrow type's numbers, or of those in its lists."""
     return (kind.value_type if pa.types.is_fixed_size_list(kind) else kind).to_pandas_dtype()
+
+
+def _name_type(kind: Any) -> str:
+    """The type without the name of its lists' values, which differs from library to library."""
+    if pa.types.is_fixed_size_list(kind):
+        return f"{kind.value_type}[{kind.list_size}]"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return "list"
+    return str(kind)
 
 
 def _split_lists(values: Any) -> list[Any]:
@@ -96,13 +105,11 @@ def _draw_factors(text: str) -> tuple[int, int]:
 
 
 @cache
-def _compute_powers() -> list[NDArray[np.uint64]]:
-    """Of each base, [_CHUNK_ROWS]."""
-    ones = np.ones(_CHUNK_ROWS, np.uint64)
-    exponents = [np.multiply(ones, np.uint64(base)) for base in _BASES]
-    for each in exponents:
-        each[0] = 1
-    return [np.cumprod(each, dtype=np.uint64) for each in exponents]
+def _compute_powers() -> NDArray[np.uint64]:
+    """[2, _CHUNK_ROWS] base^i of both bases."""
+    factors = np.repeat(np.array(_BASES, np.uint64)[:, None], _CHUNK_ROWS, axis=1)
+    factors[:, 0] = 1
+    return np.cumprod(factors, axis=1)
 
 
 def hash_table(table: pa.Table) -> str:
@@ -119,14 +126,15 @@ def _add_column(digest: Any, column: pa.ChunkedArray) -> None:
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    is_text, is_list = kind in (pa.string(), pa.large_string()), pa.types.is_list(kind)
+        column = column.cast(kind)
+    is_text = kind in (pa.string(), pa.large_string())
     if is_text:  # whose offsets are of 64 bits, so that it can be one array
         column, kind = column.cast(pa.large_string()), pa.string()
     array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    digest.update(f"{'list' if is_list else kind}:{len(array)}\0".encode())
+    digest.update(f"{_name_type(kind)}:{len(array)}\0".encode())
     digest.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)))
     values = array.drop_null()
-    if is_list or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_nested(kind):
         digest.update(pc.list_value_length(values).to_numpy(zero_copy_only=False).astype(np.int64))
         _add_column(digest, pa.chunked_array([values.flatten()]))
     elif is_text:
@@ -136,5 +144,5 @@ def _add_column(digest: Any, column: pa.ChunkedArray) -> None:
             _, offsets, data = values.buffers()
             first = int(np.frombuffer(offsets, np.int64)[values.offset])
             digest.update(memoryview(data or b"")[first : first + int(lengths.sum())])
-    else:
-        digest.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)))
+    elif len(values):
+        digest.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).view(np.uint8))

@@ -155,8 +155,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if isinstance(manifest, Manifest) else None
 
 
-def check_shards(shards: Sequence[StoredShard]) -> None:
-    """Check that each begins where the one before ends.
+def check_shards(shards: Sequence[StoredShard], users: int) -> None:
+    """Check that each begins where the one before ends, and that they have so many users together.
 
     Raises:
         ValueError: if not.
@@ -169,6 +169,8 @@ def check_shards(shards: Sequence[StoredShard]) -> None:
                 f"before user {user} and event {event}"
             )
         user, event = user + shard.users, event + shard.events
+    if user != FIRST_REAL_ID + users:
+        raise ValueError(f"the shards have {user - FIRST_REAL_ID} users, and the data set has {users}")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -210,7 +212,7 @@ def _from_json(said: Mapping[str, Any]) -> Manifest:
         "made": _read_made(said.get("made")),
         "shards": [_read_shard(each) for each in said["shards"]],
     }
-    check_shards(parts["shards"])
+    check_shards(parts["shards"], said["counts"]["users"])
     others = {key: value for key, value in said.items() if key not in ("schema_version", _SEAL)}
     return Manifest(**(others | parts))
 

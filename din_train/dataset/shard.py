@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from din_train.dataset.column_file import ColumnWriter, map_columns
-from din_train.dataset.content_hash import RowsHash, hash_rows
+from din_train.dataset.content_hash import RowsHash, hash_columns
 from din_train.dataset.log_checks import count_seen_targets
 from din_train.dataset.manifest import ShardFile, StoredShard
 from din_train.dataset.protocols import SPLITS, Split
@@ -130,7 +130,7 @@ def write_shard(
                 _check_ids(columns["item_id" if table == EVENTS else "target_item_id"], "items", UNKNOWN_ID, num_items)
                 _check_ids(columns["user_id"], "the shard's users", user_ids.start, user_ids.stop - FIRST_REAL_ID)
                 writers[table].append(columns)
-                hashes[table] += hash_rows(columns, schemas[table])
+                hashes[table] += hash_columns(columns, schemas[table])
             totals.add(block)
     looked_at = SPLITS if "history_start" in sample_columns else (Split.TEST,)  # of rows with their histories all
     events = map_columns(paths[EVENTS])

@@ -33,6 +33,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -310,15 +311,17 @@ def open_store(folder: Path, *, checked: Manifest | None = None, temp_folder: Pa
     in_shards = _list_shard_files(manifest)
     is_mapped = len(manifest.shards) == 1 and not is_remote(folder)
     joined = () if is_mapped else {each.file for files in in_shards.values() for each in files}  # checked by joining
-    damaged = None if checked is not None else find_damage(folder, manifest, joined)
+    is_checked = checked is not None and not is_remote(folder)  # a remote file is fetched anew
+    damaged = None if is_checked else find_damage(folder, manifest, joined)
     if damaged is not None:
         raise build_damage_error(folder / damaged)
     columns = {
         table: map_columns(folder / files[0].file)
         if is_mapped
-        else join_columns(folder, files, temp_folder or _find_scratch(folder))
+        else join_columns(folder, files, temp_folder or _find_scratch(folder), is_checked=is_checked)
         for table, files in in_shards.items()
     }
+    _check_users(folder, manifest, columns)
     events, samples = columns[EVENTS], {split: columns[table] for split, table in SAMPLES.items()}
     tables = read_tables(folder)
     items, users = tables["items"], tables["users"]
@@ -375,13 +378,25 @@ def read_tables(folder: Path) -> dict[str, pa.Table]:
     """Those of `TABLES`; the folder may be remote."""
     tables = {}
     for name in TABLES:
-        with (folder / f"{name}.parquet").open("rb") as file:
-            tables[name] = pq.read_table(file)
+        path = folder / f"{name}.parquet"
+        with path.open("rb") if is_remote(path) else nullcontext(path) as source:
+            tables[name] = pq.read_table(source)
     return tables
 
 
 def _list_shard_files(manifest: Manifest) -> dict[str, list[ShardFile]]:
     return {table: [shard.tables[table] for shard in manifest.shards] for table in (EVENTS, *SAMPLES.values())}
+
+
+def _check_users(folder: Path, manifest: Manifest, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Look at the first and the last row of each file: they are of the shard's users."""
+    for table, files in _list_shard_files(manifest).items():
+        users, first = columns[table]["user_id"], 0
+        for shard, each in zip(manifest.shards, files, strict=True):
+            ends = users[[first, first + each.rows - 1]] if each.rows else np.empty(0, np.int32)
+            if not all(shard.first_user <= user < shard.first_user + shard.users for user in ends):
+                raise build_damage_error(folder / each.file)
+            first += each.rows
 
 
 def _find_scratch(folder: Path) -> Path:
