@@ -115,16 +115,19 @@ class SparkBuilder(SampleBuilder):
 
     def count(self) -> EventCounts:
         folder = self.engine.folder / "counts"
-        sizes = self.engine.run(partial(_count_shard, self._make_local(), folder), list(enumerate(self.paths)))
+        counts = EventCounts.of(self.ordered)
+        arrays = counts.by_name()
+        count = partial(_count_shard, self._make_local(), list(arrays), folder)
+        sizes = self.engine.run(count, list(enumerate(self.paths)))
         first_user, first_event = FIRST_REAL_ID, 0
         for place, (path, (users, clicks)) in enumerate(zip(self.paths, sizes, strict=True)):
             number = place if len(self.paths) > 1 else None
             self._tasks.append(_ShardTask(number, path, users, first_user, first_event))
             first_user, first_event = first_user + users, first_event + clicks
-        counts, summed = EventCounts.of(self.ordered), self.engine.sum_counts(folder)
+        summed = self.engine.sum_counts(folder)
         counters, codes, numbers = (summed[name].to_numpy() for name in ("counter", "code", "count"))
-        for name, array in counts.by_name().items():
-            of_counter = counters == name
+        for place, array in enumerate(arrays.values()):
+            of_counter = counters == place
             array[codes[of_counter]] = numbers[of_counter]
         return counts
 
@@ -162,18 +165,22 @@ def _read_user_codes(builder: SampleBuilder, path: Path) -> NDArray[np.int32]:
     return _open_shard(builder, path).read_user_codes().astype(np.int32)
 
 
-def _count_shard(builder: SampleBuilder, folder: Path, task: tuple[int, Path]) -> tuple[int, int]:
-    """Write how often each code is counted, by the names of `EventCounts.by_name`; returns users and clicks."""
+def _count_shard(builder: SampleBuilder, names: Sequence[str], folder: Path, task: tuple[int, Path]) -> tuple[int, int]:
+    """Write how often each code is counted (counter: its place among the names); returns users and clicks."""
     number, path = task
     users = clicks = 0
-    schema = pa.schema([("counter", pa.string()), ("code", pa.int32()), ("count", pa.int64())])
+    schema = pa.schema([("counter", pa.int16()), ("code", pa.int32()), ("count", pa.int64())])
     with published(folder / f"{number:05}.parquet") as local, pq.ParquetWriter(local, schema) as file:
         for _rows, events, counted in _open_shard(builder, path).read_counted():
             users += len(events.num_clicks)
             clicks += len(events.click_rows)
             for name, codes in counted.items():
                 distinct, counts = np.unique(codes, return_counts=True)
-                columns = [pa.repeat(name, len(distinct)), distinct.astype(np.int32), counts.astype(np.int64)]
+                columns = [
+                    np.full(len(distinct), names.index(name), np.int16),
+                    distinct.astype(np.int32),
+                    counts.astype(np.int64),
+                ]
                 file.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
     return users, clicks
 

@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from log_factory import make_config, write_table
 
-pytest.importorskip("pyspark", reason="NO PYSPARK: preparation on Spark was not tested; `make test-spark` runs these tests")
+pytest.importorskip(
+    "pyspark", reason="NO PYSPARK: preparation on Spark was not tested; `make test-spark` runs these tests"
+)
 if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
     pytest.skip("NO JAVA: preparation on Spark was not tested; install Java 17", allow_module_level=True)
 
@@ -31,6 +33,8 @@ from din_train.errors import DataError, RunError
 from din_train.spark import engine
 from din_train.spark.session import open_session
 
+# PySpark leaves sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
 T = 1_500_000_000
@@ -51,6 +55,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.shuffle.partitions": 2,
         "spark.sql.codegen.wholeStage": False,
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": False,
         "spark.speculation": True,
         "spark.local.dir": str(folder / "local"),
@@ -130,7 +135,7 @@ def test_clicks(tmp_path: Path) -> None:
             "max_unread_share": 1.0,
         },
         filters={"k_core": 3, "duplicates": "drop-same-time", "since": T + 14},
-        vocabulary={"min_count": 2},
+        vocabulary={"min_count": 6},
         negatives={"per_positive": 2, "exclude": "history"},
     )
     manifest = preparation.manifest
