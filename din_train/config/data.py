@@ -143,6 +143,13 @@ class SparkConfig(Section):
             description="parts the data set is written in, each of whole users; default: twice the cores",
         ),
     ] = None
+    folder: Annotated[
+        FilePath | None,
+        Field(
+            description="where tasks put their files, which driver and executors must see: a path, or a URL such as "
+            "hdfs://HOST/tmp; beside prepared (or in temp_folder) if left out"
+        ),
+    ] = None
     settings: Annotated[
         dict[Annotated[str, Field(pattern=r"^spark\.\S+$")], str | int | float | bool],
         Field(

@@ -19,6 +19,7 @@ from din_train.remote_path import is_remote, remove_folder
 
 _PREFIX = "din_train_"  # of views, in a session that may have others
 _PLACE = "din_train_place"
+_SCHEMES = {"s3": "s3a", "gcs": "gs", "local": "file"}  # of fsspec -> of Hadoop, where they differ
 _ROW_BITS = 33  # of `monotonically_increasing_id`: the row in its partition, whose number is above
 
 
@@ -137,7 +138,8 @@ def _column(name: str) -> F.Column:
 
 def _to_url(path: Path) -> str:
     """What Spark writes to; unlike `Path.as_uri` with no character quoted, as Hadoop wants it."""
-    return str(path) if is_remote(path) else f"file://{path.resolve()}"
+    scheme, separator, rest = str(path).partition("://")
+    return f"{_SCHEMES.get(scheme, scheme)}{separator}{rest}" if is_remote(path) else f"file://{path.resolve()}"
 
 
 def to_pattern(path: Path) -> str:

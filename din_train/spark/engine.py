@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,11 @@ from din_train.dataset.negatives import ItemDistribution
 from din_train.dataset.samples import BuildReport, EventCounts, SampleBuilder
 from din_train.dataset.shard import Shard
 from din_train.dataset.vocabulary import FIRST_REAL_ID, Numbering
-from din_train.files import published
+from din_train.errors import RunError
+from din_train.files import compute_sha256, published
 from din_train.logs import Progress, RawLog, read_log
-from din_train.spark.database import SparkDatabase, to_pattern
+from din_train.remote_path import is_remote, upload
+from din_train.spark.database import SparkDatabase, remove, to_pattern
 from din_train.spark.session import open_session, run_tasks
 
 _MOST_PIECE_BYTES, _LEAST_PIECE_BYTES = 1 << 27, 1 << 20
@@ -45,15 +48,27 @@ def open_spark(data: DataConfig) -> Iterator["SparkEngine"]:
     config = data.spark or SparkConfig(settings={})
     with open_session(config) as session:
         shards = config.shards or _SHARDS_A_CORE * session.sparkContext.defaultParallelism
-        yield SparkEngine(session, shards)
+        engine = SparkEngine(session, shards, config.folder)
+        try:
+            yield engine
+        finally:
+            if engine.is_elsewhere:
+                remove(engine.folder)
 
 
 class SparkEngine(Engine):
-    """Spark for what is large. The driver has what the vocabularies are made from: see docs/scaling.md."""
+    """Spark for what is large. The driver has what the vocabularies are made from: see docs/scaling.md.
 
-    def __init__(self, session: SparkSession, shards: int) -> None:
+    is_elsewhere: whether tasks cannot write beside the data set.
+
+    Args:
+        folder: one that all machines see; None: the scratch folder is one.
+    """
+
+    def __init__(self, session: SparkSession, shards: int, folder: Path | None = None) -> None:
         self._session, self._shards = session, shards
-        self.folder = Path()
+        self.is_elsewhere = folder is not None
+        self.folder = Path() if folder is None else folder / f"din-train-{uuid.uuid4().hex}"
 
     def choose_piece_bytes(self, total: int) -> int:
         """Of a log of so many bytes; about one piece for each shard, if that is neither too little nor too much."""
@@ -64,9 +79,18 @@ class SparkEngine(Engine):
         return run_tasks(self._session, function, arguments)
 
     def read_log(self, data: DataConfig, scratch: Path, progress: Progress) -> RawLog:
-        self.folder = scratch.resolve() / _TABLES
-        self.folder.mkdir()
-        return read_log(data, scratch, progress, self)
+        if not self.is_elsewhere:
+            self.folder = scratch.resolve() / _TABLES
+        log = read_log(data, scratch, progress, self)
+        return replace(log, items=self._show(log.items), users=self._show(log.users))
+
+    def _show(self, table: Path | None) -> Path | None:
+        """A table of the driver where the executors see it."""
+        if table is None or not self.is_elsewhere:
+            return table
+        with published(self.folder / table.name) as copy:
+            shutil.copyfile(table, copy)
+        return self.folder / table.name
 
     @contextmanager
     def connect(self, data: DataConfig, scratch: Path) -> Iterator[Database]:  # noqa: ARG002 - as of any engine
@@ -145,11 +169,14 @@ class SparkBuilder(SampleBuilder):
         write: Callable[..., Shard],
     ) -> list[Shard]:
         parts = (items, context, distribution)
-        build = partial(_write_shard, self._make_local(), parts, folder.resolve(), write)
-        shards = self.engine.run(build, self._tasks)
-        for _shard, report in shards:
+        target = self.engine.folder / "shards" if self.engine.is_elsewhere else folder.resolve()
+        written = self.engine.run(partial(_write_shard, self._make_local(), parts, target, write), self._tasks)
+        for shard, report in written:
             self.report.add(report)
-        return [shard for shard, _report in shards]
+            if self.engine.is_elsewhere:
+                for each in shard.stored.tables.values():
+                    _fetch(target / each.file, folder / each.file, each.sha256)
+        return [shard for shard, _report in written]
 
     def _make_local(self) -> SampleBuilder:
         """What a task needs, without the values of fields."""
@@ -189,11 +216,9 @@ def _write_shard(
     builder: SampleBuilder, parts: Any, folder: Path, write: Callable[..., Shard], task: _ShardTask
 ) -> tuple[Shard, BuildReport]:
     """Write a shard in a folder of this attempt, and give its files their names when all are whole."""
-    attempt = folder.parent / "attempts" / uuid.uuid4().hex
-    (attempt / "scratch").mkdir(parents=True)
-    try:
-        builder = _open_shard(builder, task.path)
-        blocks = builder.build(*parts, first_user=task.first_user, first_event=task.first_event)
+    builder = _open_shard(builder, task.path)
+    blocks = builder.build(*parts, first_user=task.first_user, first_event=task.first_event)
+    with _attempt_folder(folder) as attempt:
         shard = write(
             attempt,
             task.number,
@@ -204,7 +229,35 @@ def _write_shard(
             scratch=attempt / "scratch",
         )
         for each in shard.stored.tables.values():
-            os.replace(attempt / each.file, folder / each.file)  # noqa: PTH105
+            if is_remote(folder):
+                upload(attempt / each.file, folder / each.file, f".{uuid.uuid4().hex}-{each.file}")
+            else:
+                os.replace(attempt / each.file, folder / each.file)  # noqa: PTH105
+    return shard, builder.report
+
+
+@contextmanager
+def _attempt_folder(folder: Path) -> Iterator[Path]:
+    """A folder of this attempt: beside the shards' own, or on the executor's disk if that is remote."""
+    if is_remote(folder):
+        attempt = Path(tempfile.mkdtemp())
+    else:
+        folder.mkdir(exist_ok=True)
+        attempt = folder.parent / "attempts" / uuid.uuid4().hex
+    try:
+        (attempt / "scratch").mkdir(parents=True)
+        yield attempt
     finally:
         shutil.rmtree(attempt, ignore_errors=True)
-    return shard, builder.report
+
+
+def _fetch(path: Path, copy: Path, sha256: str) -> None:
+    """Copy a shard's file to where the data set is.
+
+    Raises:
+        RunError: if it is not what the task has written.
+    """
+    with path.open("rb") as source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 22)
+    if compute_sha256(copy) != sha256:
+        raise RunError(f"{path}: has changed since a task wrote it; run the command again")

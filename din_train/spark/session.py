@@ -7,17 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
+from pyspark import cloudpickle
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
 from din_train.config.data import SparkConfig
 from din_train.errors import DinTrainError, RunError
-
-try:
-    from py4j.protocol import Py4JError
-    from pyspark import cloudpickle
-    from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
-except ImportError as error:
-    raise RunError(f"data.engine: spark needs PySpark ({error}); install din-train[spark], or set duckdb") from None
 
 # Of a session of our own, where the config does not say otherwise.
 _QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}

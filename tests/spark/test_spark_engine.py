@@ -21,7 +21,7 @@ pytest.importorskip(
     "pyspark", reason="NO PYSPARK: preparation on Spark was not tested; `make test-spark` runs these tests"
 )
 if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-    pytest.skip("NO JAVA: preparation on Spark was not tested; install Java 17", allow_module_level=True)
+    pytest.skip("NO JAVA: Spark was not tested; install Java 17", allow_module_level=True)
 
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
@@ -75,10 +75,14 @@ def prepare(folder: Path, prepared: str, changes: dict[str, Any], **data: Any) -
     return prepare_data(make_config(folder, **sections), force=False, progress=lambda _: None)
 
 
-def check_same(folder: Path, shards: int, **changes: Any) -> Preparation:
-    """Prepare a log on both engines and compare all that is told of it; returns what Spark made."""
+def check_same(folder: Path, shards: int, tables: str | None = None, **changes: Any) -> Preparation:
+    """Prepare a log on both engines and compare all that is told of it; returns what Spark made.
+
+    Args:
+        tables: where tasks put their files.
+    """
     first = prepare(folder, "on duckdb", changes)
-    spark = {"engine": "spark", "spark": {"shards": shards}}
+    spark = {"engine": "spark", "spark": {"shards": shards, "folder": tables}}
     second = prepare(folder, "on [spark] é", changes, **spark)
     one, two = (asdict(each.manifest) for each in (first, second))
     assert two["fingerprint"] == one["fingerprint"]
@@ -221,11 +225,14 @@ def write_movielens(folder: Path) -> None:
 
 
 def test_one_shard_has_the_files_of_duckdb(tmp_path: Path) -> None:
-    """MovieLens with its tables of movies and users, cut in time: the bytes are the same."""
+    """MovieLens with its tables of movies and users, cut in time: the bytes are the same, by way of a URL."""
     write_movielens(tmp_path)
+    shared = tmp_path / "shared"
+    shared.mkdir()
     preparation = check_same(
         tmp_path,
         1,
+        tables=f"local://{shared}",  # opened by fsspec, as hdfs:// would be
         data={
             "source": "movielens",
             "events": str(tmp_path / "ratings.dat"),
@@ -238,6 +245,7 @@ def test_one_shard_has_the_files_of_duckdb(tmp_path: Path) -> None:
             "time_split": {"validation_from": T + 500, "test_from": T + 800},
         },
     )
+    assert not list(shared.iterdir())
     names = preparation.manifest.files.keys() - {"rejected.jsonl"}
     assert "events.arrow" in names
     for name in names:
