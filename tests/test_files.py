@@ -23,9 +23,11 @@ from din_train.files import (
     follow_links,
     hold,
     make_folder,
+    published,
     recover,
     scratch_folder,
 )
+from din_train.remote_path import make_input_path, remove_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -460,3 +462,28 @@ def test_a_url_is_no_place_for_output(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     make_folder(tmp_path / "s3:" / "run")  # an absolute path may have any name
     assert names(tmp_path) == ["s3:"]
+
+
+def test_a_published_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "part"
+    with published(path) as one, published(path) as other:  # two attempts at a time
+        one.write_text("one")
+        other.write_text("other")
+        assert [each for each in names(path.parent) if not each.startswith(".")] == []
+    assert path.read_text() == "one"  # the last one that ends
+    with pytest.raises(ZeroDivisionError), published(path) as failing:
+        failing.write_text(str(1 / 0))
+    assert (path.read_text(), names(path.parent)) == ("one", ["part"])
+
+
+def test_a_file_is_published_where_its_url_says() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    path = make_input_path("memory://bucket/made/part")
+    for text in ("first", "second"):
+        with published(path) as local:
+            local.write_text(text)
+        assert fsspec.filesystem("memory").find("/bucket") == ["/bucket/made/part"]
+        with path.open("rb") as file:
+            assert file.read() == text.encode()
+    remove_folder(make_input_path("memory://bucket/made"))
+    assert fsspec.filesystem("memory").find("/bucket") == []

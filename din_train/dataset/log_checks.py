@@ -4,31 +4,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
-import pyarrow.parquet as pq
 from ibis import Table
 from numpy.typing import NDArray
 
 from din_train.config import DataConfig
+from din_train.dataset.database import Database
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import DataError
+from din_train.logs import RawLog
 
 
-def check_labels(data: DataConfig, events: Path) -> None:
-    """Look at the labels of a log's normalised events (int8 column `label` of a Parquet file).
+def check_labels(data: DataConfig, log: RawLog) -> None:
+    """Look at the labels of a log.
 
     Raises:
         DataError: where all are 0, or all are 1.
     """
-    metadata = pq.read_metadata(events)
-    place = metadata.schema.names.index("label")
-    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
-    labels = {label for each in found for label in (each.min, each.max)}
-    if len(labels) != 1:
+    label, most = log.measures.ranges["label"]
+    if label != most:
         return
-    (label,) = labels
-    rows = f"{metadata.num_rows:,}"
+    rows = f"{log.measures.rows:,}"
     if data.source == "movielens":
         which, change = ("at least", "raise") if label else ("below", "lower")
         raise DataError(
@@ -47,20 +43,18 @@ def check_labels(data: DataConfig, events: Path) -> None:
     )
 
 
-def check_weights(data: DataConfig, events: Path) -> None:
-    """Look at the weights of normalised events or rows (float column `weight` of a Parquet file), if they have any.
+def check_weights(data: DataConfig, log: RawLog) -> None:
+    """Look at the weights of a log or of rows, if they have any.
 
     Raises:
         DataError: if all are 0.
     """
-    metadata = pq.read_metadata(events)
-    if data.columns is None or "weight" not in metadata.schema.names:
+    if data.columns is None or data.columns.weight is None:
         return
-    place = metadata.schema.names.index("weight")
-    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
-    if not any(each is not None and each.max for each in found):
+    _, most = log.measures.ranges["weight"]
+    if not most:
         raise DataError(
-            f"data.columns.weight: each of {metadata.num_rows:,} rows has the weight 0 in '{data.columns.weight}', so "
+            f"data.columns.weight: each of {log.measures.rows:,} rows has the weight 0 in '{data.columns.weight}', so "
             "nothing counts; name another column, or leave it out"
         )
 
@@ -83,13 +77,13 @@ def check_sample_labels(rows: Table, files: Mapping[str, Path]) -> None:
 _BLOCK_EVENTS = 1 << 20
 
 
-def count_repeats(connection: ibis.BaseBackend, ordered: Path) -> int:
+def count_repeats(database: Database, ordered: Path) -> int:
     """How many rows are equal in user, item and time to another one; a click beside its impression is none.
 
     Args:
         ordered: Parquet of events with columns `user_code`, `item_code` and `timestamp`.
     """
-    events = connection.read_parquet(ordered, table_name="ordered_events")
+    events = database.read_parquet(ordered, "ordered_events")
     keys = ["user_code", "item_code", "timestamp", *(name for name in ("behaviour",) if name in events.columns)]
     groups = events.group_by(keys).agg(rows=events.count())
     return int(groups.agg(repeats=(groups.rows - 1).sum()).to_pyarrow()["repeats"][0].as_py() or 0)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from din_train.config import Config, DataConfig
 from din_train.config.data import TIME_FIELDS, TIME_GAP
-from din_train.dataset.database import connect, count_rows, load_table
+from din_train.dataset.database import Database, connect, count_rows, load_table
 from din_train.dataset.events import describe_items, describe_users
 from din_train.dataset.fields import CodedField, Rows, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
@@ -59,10 +59,11 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     data = config.data
     raw = read_samples(data, scratch, progress)
     log, has_times = raw.log, "timestamp" in pq.read_schema(raw.log.events).names
-    account = Account(Moments.of(log.events, log.ticks) if has_times else None)
+    account = Account(Moments.of(log) if has_times else None)
     _check_time_fields(data, raw, has_times)
-    check_weights(data, log.events)
+    check_weights(data, log)
     with connect(data, scratch) as connection:
+        database = Database(connection)
         rows = connection.read_parquet(log.events, table_name="sample_rows")
         if log.labelled:
             check_sample_labels(rows, {name: getattr(data, name) for name in ROW_SPLITS})
@@ -101,15 +102,15 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             account.repeated_rows = int(groups.agg(n=(groups.rows - 1).sum()).to_pyarrow()["n"][0].as_py() or 0)
         histories = _describe_histories(connection, samples, given)
         _view_events(connection, raw, rows, given)
-        account.joins += count_joins(connection, data, log)
+        account.joins += count_joins(database, data, log)
         codes = {"item": items.codes, "user": np.arange(count_rows(users))}
         item_ids, user_table_ids = (
             pa.table({f"{kind}_code": each.astype(np.int32), f"{kind}_id": _count_up(len(each))})
             for kind, each in codes.items()
         )
         in_order = replace(log, labelled=False)  # the first row that says something of an item or a user counts
-        item_table, several = describe_items(connection, in_order, item_ids, data.item_fields)
-        user_table = describe_users(connection, in_order, user_table_ids, data.user_fields)
+        item_table, several = describe_items(database, in_order, item_ids, data.item_fields)
+        user_table = describe_users(database, in_order, user_table_ids, data.user_fields)
         by_user = samples.group_by("user_id").agg(training=(_.split == int(Split.TRAIN)).cast("int64").sum())
         training_rows = by_user.order_by("user_id").to_pyarrow()["training"].to_numpy()
         targets = samples.filter(_.label == 1).order_by("user_id").select("user_id", "item_code").to_pyarrow()

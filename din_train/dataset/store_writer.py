@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from din_train.dataset.vocabulary import FIRST_REAL_ID
 from din_train.files import atomic_folder, compute_sha256
 from din_train.logs import FileReport
 
+# A folder, and `write_shard` with its arguments of the data set -> the shards.
+WriteShards = Callable[[Path, Callable[..., Shard]], Sequence[Shard]]
+
 
 @dataclass(frozen=True)
 class StoreParts:
@@ -32,6 +36,8 @@ class StoreParts:
     fields: `item`, `user` and `context` -> names.
     negatives: `sampled`, or `in the log`.
     column_types: of columns of samples that are neither int32 nor of a known name.
+    write_shards: writes the blocks as several shards, given the folder and `write_shard` with the data set's columns;
+        None of a data set of one shard.
     """
 
     event_columns: Sequence[str]
@@ -49,10 +55,11 @@ class StoreParts:
     describe_histories: Callable[[], dict[str, Any]]
     account: Account
     column_types: Mapping[str, Any] = field(default_factory=dict)
+    write_shards: WriteShards | None = None
 
 
 def write_store(folder: Path, parts: StoreParts, *, scratch: Path, describe: Callable[[Totals], Manifest]) -> Manifest:
-    """Write the data set as one shard under a temporary name, then give it its own.
+    """Write the data set under a temporary name, then give it its own.
 
     Args:
         scratch: an existing folder.
@@ -62,18 +69,19 @@ def write_store(folder: Path, parts: StoreParts, *, scratch: Path, describe: Cal
         The manifest as written.
     """
     with atomic_folder(folder) as temporary:
-        shard = write_shard(
-            temporary,
-            None,
-            parts.blocks,
+        write = partial(
+            write_shard,
             event_columns=parts.event_columns,
             sample_columns=parts.sample_columns,
             column_types=parts.column_types,
             num_items=parts.tables["items"].num_rows,
-            users=parts.tables["users"].num_rows,
-            scratch=scratch,
         )
-        return finish_store(temporary, [shard], tables=parts.tables, rejected=parts.rejected, describe=describe)
+        if parts.write_shards is not None:
+            shards = parts.write_shards(temporary, write)
+        else:
+            users = parts.tables["users"].num_rows
+            shards = [write(temporary, None, parts.blocks, users=users, scratch=scratch)]
+        return finish_store(temporary, shards, tables=parts.tables, rejected=parts.rejected, describe=describe)
 
 
 def finish_store(

@@ -76,6 +76,20 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             f"{TABLE}, behaviours: [pv]",
             ["data.behaviours: not used by source 'table'; remove it or change data.source"],
         ),
+        (
+            f"{X1}, engine: spark",
+            [
+                "data.engine: spark prepares logs of the sources table, movielens and taobao, received 'x1'; set "
+                "duckdb, or read reviews in JSON lines with data.source 'table'"
+            ],
+        ),
+        (
+            f"{TABLE}, spark: {{shards: 0, settings: {{executor.memory: 8g}}}}",
+            [
+                "data.spark.shards: received 0, expected at least 1",
+                "x",
+            ],
+        ),
         ("source: x1, train: t.csv", ["data.test: missing; source 'x1' needs it"]),
         (
             f"{X1}, protocol: paper",

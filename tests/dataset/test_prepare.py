@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def test_every_key_that_decides_the_contents_is_in_the_recipe(tmp_path: Path) ->
         "temp_folder",
         "threads",
     }
-    where_and_how |= {"memory_limit", "max_history_length"}
+    where_and_how |= {"memory_limit", "max_history_length", "engine", "spark"}
     left_out = {f"data.{key}" for key in where_and_how} | {"negatives.resample"}
     of_vocabulary = {"vocabulary.min_count", "vocabulary.hash_buckets"}
     assert preparation.manifest.recipe.keys() == (every - left_out) | of_vocabulary
@@ -260,3 +261,15 @@ def test_every_negative_is_outside_the_users_list_and_rows_are_adjacent(tmp_path
 def _items_of(data: PreparedData, user: int) -> set[int]:
     events = read_events(data)
     return {item for of_user, item in zip(events["user_id"], events["item_id"], strict=True) if of_user == user}
+
+
+def test_spark_that_is_not_installed_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    for name in [each for each in sys.modules if each.startswith("din_train.spark")]:
+        monkeypatch.delitem(sys.modules, name)
+    write_log(tmp_path / "log.tsv", EVENTS)
+    with pytest.raises(
+        RunError, match=r"^data\.engine: spark needs PySpark .*; install din-train\[spark\], or set duckdb$"
+    ):
+        run(make_config(tmp_path, data={"engine": "spark"}))
+    assert not (tmp_path / "prepared").exists()

@@ -150,6 +150,25 @@ def test_how_many_samples_the_order_of_the_file_decides(tmp_path: Path) -> None:
         assert histories == {"ties": ties, "tied_targets": 2, "tied_share": pytest.approx(2 / 9, abs=1e-6)}
 
 
+def test_rows_without_a_request_of_one_second_are_one(tmp_path: Path) -> None:
+    """Also in nanoseconds, which a float does not hold: the last one of a second is in that second."""
+    second = 1_500_000_000 * 10**9
+    rows = [
+        ["u", item, time, label, "" if item != "c" else "r"]
+        for item, time, label in (
+            ("a", second, 1),
+            ("b", second + 10**9 - 1, 0),
+            ("c", second, 0),
+            ("d", second + 10**9, 1),
+            ("e", second + 10**9, 0),
+        )
+    ]
+    data = prepare_requests(tmp_path, rows, protocol="paper", min_history=0)
+    samples = data.sample_columns(Split.TRAIN), data.sample_columns(Split.TEST)
+    requests = [number for each in samples for number in each["request"].tolist()]
+    assert requests == [0, 0, 1, 2, 2]
+
+
 def test_impressions_of_whole_days_are_requests_of_a_day(tmp_path: Path) -> None:
     rows = [["u", item, 86_400 * day, int(item == "a"), ""] for day in range(20_000, 20_004) for item in "abc"]
     data = prepare_requests(tmp_path, rows, ids=False)
