@@ -51,6 +51,7 @@ def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> No
             )
         if deterministic:
             tf.config.experimental.enable_op_determinism()
+        _leave_sums_alone()
         try:
             if device == "cpu" and gpus:
                 tf.config.set_visible_devices([], "GPU")
@@ -61,6 +62,20 @@ def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> No
         except RuntimeError:
             pass  # started before in this process: devices are fixed by then
         tf.constant(0) + 1  # starts the runtime, which has chatter of its own
+
+
+def _leave_sums_alone() -> None:
+    """Turn off the optimizer of memory, which has no public option; it is called before the runtime starts.
+
+    From a table of about 200 MB on it makes the sums of a step's loops use one temporary variable for all turns of a
+    loop in a loop. Turns run side by side, and the second to come fails with `AlreadyExistsError`.
+    """
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+    from tensorflow.python.eager import context
+
+    config = config_pb2.ConfigProto()
+    config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    context.context()._config = config
 
 
 def uses_xla(training: TrainingConfig) -> bool:

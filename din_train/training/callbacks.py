@@ -223,9 +223,11 @@ def read_learning_rate(model: keras.Model) -> float:
 def compute_embedding_norm(model: RankingModel) -> float:
     """Mean L2 norm of the item table's rows that are looked up, without those of padding and of the unknown item."""
     embedding = model.item_embedding
-    rows = keras.ops.convert_to_numpy(embedding.items)[FIRST_REAL_ID:]  # [items, width]
-    if embedding.item_row_ids is not None:
-        own = keras.ops.convert_to_numpy(embedding.item_row_ids)[FIRST_REAL_ID:] >= FIRST_REAL_ID
-        rows = rows[own]
+    rows = keras.ops.convert_to_numpy(embedding.items)  # [rows, width]
+    if embedding.item_row_ids is None:
+        rows = rows[FIRST_REAL_ID:]
+    else:  # several items may share a row, and hashed ones leave rows out
+        looked_up = np.unique(keras.ops.convert_to_numpy(embedding.item_row_ids))
+        rows = rows[looked_up[looked_up >= FIRST_REAL_ID]]
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
     return float(np.sqrt(squares).mean()) if len(rows) else 0.0

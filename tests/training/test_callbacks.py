@@ -24,6 +24,10 @@ def test_embedding_norm_is_the_mean_over_real_items() -> None:
     assert compute_embedding_norm(model) == pytest.approx((5 + 1) / 2)
     embedding.item_row_ids = keras.Variable(np.array([0, 1, 2, 1], np.int32))  # the last shares the unknown item's row
     assert compute_embedding_norm(model) == pytest.approx(5)
+    embedding.item_row_ids.assign(np.array([0, 1, 3, 3], np.int32))  # both are hashed to the last row
+    assert compute_embedding_norm(model) == pytest.approx(1)
+    embedding.item_row_ids = keras.Variable(np.array([0, 1, 2], np.int32))  # more rows than items
+    assert compute_embedding_norm(model) == pytest.approx(5)
 
 
 def test_learning_rate_of_a_schedule_is_that_of_the_step_to_come() -> None:
