@@ -8,7 +8,6 @@ import copy
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.config.file_formats import Column, FormatConfig
 from din_train.errors import DataError
-from din_train.files import published
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
 from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
-from din_train.logs.event_writer import PIECE, EventWriter, measure_events
+from din_train.logs.event_writer import EventWriter, measure_events
 from din_train.logs.expressions import (
     Mask,
     Reasons,
@@ -41,7 +39,8 @@ from din_train.logs.expressions import (
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import Piece
 from din_train.logs.log import Cluster, FileReport, Measures, Offset, Progress, RawLog, field_column
-from din_train.logs.rejects import FIRST_LINES, MANY_BAD_LINES, Rejects
+from din_train.logs.log_pieces import OpenFile, Part, State, read_on_cluster
+from din_train.logs.rejects import Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.side_table import choose_side_fields, read_side_table
 from din_train.logs.time_unit import guess_unit
@@ -148,7 +147,7 @@ def read_events(
         DataError: if a file cannot be read, lacks a column or has too many bad lines, or there is no event.
     """
     check_contents_differ(paths)
-    reader = _EventReader(data, source)
+    reader = EventReader(data, source)
     reports = tuple(FileReport(path) for path in paths)
     events_path, rejected_path = folder / "events.parquet", folder / "rejected.jsonl"
     offsets: tuple[Offset, ...] = ()
@@ -163,7 +162,7 @@ def read_events(
             measures = measure_events(events_path)
         else:
             events_path = cluster.folder / "raw"
-            offsets, measures = _read_on_cluster(reader, rejects, events_path, cluster, progress)
+            offsets, measures = read_on_cluster(reader, rejects, events_path, cluster, progress)
         remarks = () if reader.types is None else reader.types.check(data.events)
         if not sum(report.kept for report in reports):
             rejects[0].check_kept()
@@ -183,119 +182,7 @@ def read_events(
     )
 
 
-# What the rows of a log tell of those that follow: the form of times, whether a counter was among them, whether -1 is
-# a label.
-_State = tuple[str | None, bool, bool | None]
-
-
-@dataclass(frozen=True)
-class _OpenFile:
-    """One of the log's files. names: role or column of the events -> name of the file's column."""
-
-    rows: RowFile
-    names: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A piece of one of the log's files, which a task reads into a Parquet file of its own.
-
-    number: its place among the pieces of all files. state: what the pieces before are taken to tell of it.
-    """
-
-    number: int
-    file: _OpenFile
-    piece: Piece | None
-    state: _State
-    most_texts: int
-
-
-@dataclass(frozen=True)
-class _ReadPart:
-    """What became of a part. lines: of the file, blank ones too. given, state: what is told before and after it."""
-
-    rejects: Rejects
-    types: EventTypes | None
-    lines: int
-    given: _State
-    state: _State
-    measures: Measures
-    error: DataError | None = None
-
-
-def _read_on_cluster(
-    reader: "_EventReader", rejects: Sequence[Rejects], folder: Path, cluster: Cluster, progress: Progress
-) -> tuple[tuple[Offset, ...], Measures]:
-    """Read the pieces of the log's files at the same time, each into a Parquet file in `folder`.
-
-    A task does not know what the pieces before its own tell. It takes what the first rows of the log tell; a piece of
-    which that was wrong is read again.
-    """
-    total = sum(each.report.path.stat().st_size for each in rejects)
-    files = [reader.open(each.report) for each in rejects]
-    cuts = [file.rows.cut(cluster.choose_piece_bytes(total)) for file in files]
-    guess = reader.read_beginning(files[0])
-    pieces = [(file, piece, len(cut)) for file, cut in zip(files, cuts, strict=True) for piece in cut]
-    parts = [
-        _Part(number, file, piece, guess if number else reader.state, max(MANY_BAD_LINES // count, FIRST_LINES))
-        for number, (file, piece, count) in enumerate(pieces)
-    ]
-    results: dict[int, _ReadPart] = {}
-    while missing := [part for part in parts if part.number not in results]:
-        found = cluster.run(partial(_read_part, reader, folder), missing)
-        results |= {part.number: each for part, each in zip(missing, found, strict=True)}
-        state = reader.state
-        for part in parts:
-            if part.state != state:
-                parts[part.number :] = [replace(each, state=state) for each in parts[part.number :]]
-                wrong = [each.number for each in parts[part.number :] if results[each.number].given != state]
-                for number in wrong:
-                    del results[number]
-                break
-            state = results[part.number].state
-    offsets, measures = [Offset(0, 0)], Measures()
-    for each, cut in zip(rejects, cuts, strict=True):
-        lines = 0
-        for _piece in cut:
-            before = offsets[-1]
-            result = results[len(offsets) - 1]
-            if result.error is not None:
-                raise result.error
-            report = result.rejects.report
-            offsets.append(Offset(before.events + report.kept, before.rows + report.lines))
-            measures = measures.join(reader.shift(result.measures, before))
-            each.add_part(result.rejects, lines)
-            if reader.types is not None and result.types is not None:
-                reader.types.add(result.types)
-            lines += result.lines
-        each.check_share()
-    reader.state = results[len(parts) - 1].state
-    progress(total)
-    return tuple(offsets[:-1]), measures
-
-
-def _read_part(reader: "_EventReader", folder: Path, part: _Part) -> _ReadPart:
-    reader = copy.deepcopy(reader)
-    reader.state = part.state
-    rejects = reader.start_part(part)
-    try:
-        measures = _write_part(reader, folder, part, rejects)
-    except DataError as error:  # which may come of a state that is wrong
-        return _ReadPart(rejects, None, 0, part.state, part.state, Measures(), error)
-    lines = 0 if part.piece is None else part.piece.lines
-    return _ReadPart(rejects, reader.types, lines, part.state, reader.state, measures)
-
-
-def _write_part(reader: "_EventReader", folder: Path, part: _Part, rejects: Rejects) -> Measures:
-    number = pa.field(PIECE, pa.int32())
-    with published(folder / f"{part.number:06}.parquet") as path:
-        with EventWriter(path, [*reader.schema, number]) as events:
-            for columns in reader.read(part.file, rejects, lambda _bytes: None, part.piece):
-                events.add_columns([*columns, pa.repeat(pa.scalar(part.number, number.type), len(columns[0]))])
-        return measure_events(path)
-
-
-class _EventReader:
+class EventReader:
     """Reads the files of one log; what one file tells (the form of times, of labels) holds for the next."""
 
     def __init__(self, data: DataConfig, source: TableSource) -> None:
@@ -321,30 +208,30 @@ class _EventReader:
         self.schema = [*label, *weight, *fields]
 
     @property
-    def state(self) -> _State:
+    def state(self) -> State:
         return *self.times.state, self._labels.has_minus_one
 
     @state.setter
-    def state(self, state: _State) -> None:
+    def state(self, state: State) -> None:
         form, has_numbers, self._labels.has_minus_one = state
         self.times.state = form, has_numbers
 
-    def open(self, report: FileReport) -> _OpenFile:
+    def open(self, report: FileReport) -> OpenFile:
         """Find the columns of a file."""
         file = open_row_file(report.path, self._source.format)
         names = self._resolve(file)
         given = [column for _, column in self._source.name_columns().values()]
         note_doubtful_header(report, given, file, self._source.format)
-        return _OpenFile(file, names)
+        return OpenFile(file, names)
 
-    def read_beginning(self, file: _OpenFile) -> _State:
+    def read_beginning(self, file: OpenFile) -> State:
         """What the first rows of a file tell of the others; nothing else is remembered of them."""
         reader = copy.deepcopy(self)
         rejects = Rejects(io.BytesIO(), FileReport(file.rows.path), self._data, is_part=True)
         next(reader.read(file, rejects, lambda _bytes: None), None)
         return reader.state
 
-    def start_part(self, part: _Part) -> Rejects:
+    def start_part(self, part: Part) -> Rejects:
         """The lines of a part that cannot be used: none so far."""
         report = FileReport(part.file.rows.path)
         is_beginning = part.piece is None or part.piece.start == 0
@@ -361,7 +248,7 @@ class _EventReader:
         return Measures(measures.rows, shifted)
 
     def read(
-        self, file: _OpenFile, rejects: Rejects, progress: Progress, piece: Piece | None = None
+        self, file: OpenFile, rejects: Rejects, progress: Progress, piece: Piece | None = None
     ) -> Iterator[list[Any]]:
         """Yield the good rows of a file, a chunk at a time, as columns in the order of `schema`.
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,12 +48,14 @@ def open_spark(data: DataConfig) -> Iterator["SparkEngine"]:
     config = data.spark or SparkConfig(settings={})
     with open_session(config) as session:
         shards = config.shards or _SHARDS_A_CORE * session.sparkContext.defaultParallelism
-        engine = SparkEngine(session, shards, config.folder)
+        folder = config.folder if config.folder is None or is_remote(config.folder) else config.folder.resolve()
+        engine = SparkEngine(session, shards, folder)
         try:
             yield engine
         finally:
             if engine.is_elsewhere:
-                remove(engine.folder)
+                with suppress(OSError):  # the result is whole; what stays has a name of its own
+                    remove(engine.folder)
 
 
 class SparkEngine(Engine):

@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -63,9 +64,11 @@ def run_tasks(session: SparkSession, function: Callable[[Any], Any], arguments: 
     """
     if not arguments:
         return []
-    given = list(arguments)
+    given, here = list(arguments), Path.cwd()
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with suppress(OSError):  # a machine without this folder has none of the files in it either
+            os.chdir(here)  # where relative paths begin
         for batch in batches:
             for place in batch.column(0).to_pylist():
                 try:

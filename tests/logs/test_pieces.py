@@ -211,7 +211,7 @@ def test_bad_logs_are_refused_alike(tmp_path: Path) -> None:
 
 def test_texts_of_many_bad_lines_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("din_train.logs.rejects.MANY_BAD_LINES", 30)
-    monkeypatch.setattr("din_train.logs.table.FIRST_LINES", 30)
+    monkeypatch.setattr("din_train.logs.log_pieces.FIRST_LINES", 30)
     (tmp_path / "log").write_text("user,item,time\n" + "".join(f"u,i,{T + row}\nu,i\n" for row in range(100)))
     check_same(tmp_path, [200])
     log, _, _ = read(make_data(tmp_path), tmp_path / "again", 200)

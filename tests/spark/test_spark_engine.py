@@ -55,7 +55,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.shuffle.partitions": 2,
         "spark.sql.codegen.wholeStage": False,
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": False,
         "spark.speculation": True,
         "spark.local.dir": str(folder / "local"),
@@ -108,13 +107,12 @@ def test_clicks(tmp_path: Path) -> None:
     for place in range(700):
         item = rng.randrange(40)
         tags = "|".join(sorted({f"t{item % 3}", f"T{item % 4}", f"t{rng.randrange(2)}"}))
-        price = rng.choice(["", "NaN", "1e3", "-0", "0.1", f"{item}.50"])
         user, moment = f"{NAMES[place % 10]}u{rng.randrange(30)}", T + rng.randrange(60) * 7
         device, country = rng.choice("xyz"), rng.choice(["", " ", "NULL", "XYZ"])
         weight = rng.choice(["0.5", "2", "-0"])
-        of_item = (f"{item}{NAMES[item % 10]}", moment, f"c{item % 5}", tags, price)
+        of_item = (f"{item}{NAMES[item % 10]}", moment, f"c{item % 5}", tags)
         rows.append((user, *of_item, device, country, weight, place % 9))
-    header = ["user", "item", "time", "category", "tags", "price", "Device", "Country", "w", "dwell"]
+    header = ["user", "item", "time", "category", "tags", "Device", "Country", "w", "dwell"]
     write_table(tmp_path / "log-1.tsv", header, [*rows[:450], ("u", "i"), *rows[:20], ("u", "i", "x", *rows[0][3:])])
     write_table(tmp_path / "log-2.tsv", header, rows[450:])
     packed = gzip.compress((tmp_path / "log-2.tsv").read_bytes())
@@ -128,15 +126,12 @@ def test_clicks(tmp_path: Path) -> None:
             "columns": {"user": "user", "item": "item", "timestamp": "time", "category": "category", "weight": "w"},
             "protocol": "paper",
             "max_bad_share": 0.1,
-            "item_fields": ["tags", "price"],
+            "item_fields": ["tags"],
             "user_fields": ["Country"],
             "context_fields": ["Device", "hour"],
             "behaviour_fields": ["dwell", "Device"],
             "list_fields": {"tags": {}},
             "numeric_fields": ["dwell"],
-            "standardized_fields": ["price"],
-            "unmatched": "allow",
-            "max_unread_share": 1.0,
         },
         filters={"k_core": 3, "duplicates": "drop-same-time", "since": T + 14},
         vocabulary={"min_count": 6},
