@@ -54,7 +54,7 @@ class IdModel:
         self.model, self._config = model, config
         self._calibration, self._prior_shift = calibration, prior_shift
         self.activation_weights = activation_weights
-        self._paddings = paddings or {}
+        self.paddings = paddings or {}
         self._by_name = {each.name: each for each in inputs}
         self._num_items = len(data.training_events)
         self._context_fields = data.context_fields
@@ -118,8 +118,8 @@ class IdModel:
     def _read_items(self, sequence: str, ids: Tensors) -> tf.Tensor:
         """[B, T + 1] int32 item ids of a sequence; 0 is no behaviour."""
         found = tf.cast(ids[sequence], tf.int32)
-        if self._paddings:
-            no_behaviour = tf.equal(found, self._paddings.get(sequence, PAD_ID))
+        if self.paddings:
+            no_behaviour = tf.equal(found, self.paddings.get(sequence, PAD_ID))
             found = tf.where(no_behaviour, PAD_ID, tf.where(found < PAD_ID, UNKNOWN_ID, found))
         return _pad_one(found)
 

@@ -15,7 +15,8 @@ start_tensorflow("cpu")
 @pytest.fixture(scope="session")
 def runs(build_once: Callable[[str, Callable[[Path], None]], Path]) -> ServedRuns:
     """Runs on rows with two sequences, or with the history alone."""
-    one: dict[str, Any] = {"sequences": {"clicks": LOG["sequences"]["clicks"]}}
+    padded = {**LOG["sequences"]["clicks"], "padding": "7"}  # which is an item, too
+    one: dict[str, Any] = {"sequences": {"clicks": padded}}
     return ServedRuns(
         build_once("served", lambda folder: prepare_everything(folder, {})),
         build_once("served-history-alone", lambda folder: prepare_everything(folder, one)),

@@ -29,12 +29,7 @@ LOG: dict[str, Any] = {
     "source": "rows",
     "columns": {"user": "u", "item": "i", "label": "y", "timestamp": "at", "category": "cat"},
     "sequences": {
-        "clicks": {
-            "item": "hist",
-            "timestamp": "hist_at",
-            "fields": {"kind": "hist_kind", "spent": "hist_spent"},
-            "padding": "7",  # which is an item, too
-        },
+        "clicks": {"item": "hist", "timestamp": "hist_at", "fields": {"kind": "hist_kind", "spent": "hist_spent"}},
         "carts": {
             "item": "cart",
             "timestamp": "cart_at",
@@ -160,11 +155,15 @@ def compute_outputs(artefact: Artefact, served: TextModel, scored: ScoredRequest
     return outputs
 
 
-def find_problems(artefact: Artefact, folder: Path, requests: Sequence[ScoredRequest] | None = None) -> list[str]:
-    """What the check of an artefact finds, without saving it."""
+def find_problems(
+    artefact: Artefact, folder: Path, requests: Sequence[ScoredRequest] | None = None, *, most: int | None = None
+) -> list[str]:
+    """What the check of an artefact finds, without saving it; at most so many problems."""
     served = TextModel(artefact.model, artefact.vocabularies, folder)
-    problems = []
-    for each in [*artefact.golden, *artefact.others] if requests is None else requests:
+    problems: list[str] = []
+    for each in [*artefact.others, *artefact.golden] if requests is None else requests:
         problem, _ = find_problem(describe_expected(each), compute_outputs(artefact, served, each), TOLERANCE)
         problems += [] if problem is None else [f"{each.request.name}: {problem}"]
+        if len(problems) == most:
+            break
     return problems

@@ -15,6 +15,7 @@ from din_train.export import id_model, text_model
 from din_train.export.artefact import Artefact, build_artefact, describe_expected
 from din_train.export.check_saved_model import find_problem
 from din_train.export.expected_scores import TOLERANCE, ScoredRequest
+from din_train.export.id_model import IdModel
 from din_train.export.request import OUTPUTS, Vocabulary
 from din_train.export.text_model import TextModel
 
@@ -48,11 +49,12 @@ def test_calibration_and_prior_shift_are_in_the_graph(
     opened = runs.open("lr", calibration)
     artefact = build_artefact(opened, -1.5)
     assert find_problems(artefact, tmp_path) == []
-    twice = build_artefact(opened, -3.0).model
-    without = build_artefact(replace(opened, calibration=Calibration()), -1.5).model
-    for number, wrong in enumerate((twice, without)):
-        (tmp_path / str(number)).mkdir()
-        assert find_problems(replace(artefact, model=wrong), tmp_path / str(number)) != []
+    for shift, other in ((-3.0, calibration), (-1.5, Calibration())):
+        wrong = IdModel(
+            opened.model, opened.config, opened.data, artefact.inputs, other, shift, paddings=artefact.model.paddings
+        )
+        (tmp_path / f"{shift}").mkdir()
+        assert find_problems(replace(artefact, model=wrong), tmp_path / f"{shift}", most=1) != []
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_a_wrong_graph_is_found(
     fault: str, artefact: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(id_model, *FAULTS[fault])
-    assert find_problems(artefact, tmp_path) != []
+    assert find_problems(artefact, tmp_path, most=1) != []
 
 
 def swap(texts: list[str], first: int, second: int) -> list[str]:
@@ -105,7 +107,7 @@ def swap(texts: list[str], first: int, second: int) -> list[str]:
 def test_two_values_that_change_places_are_found(name: str, artefact: Artefact, tmp_path: Path) -> None:
     texts = artefact.vocabularies[name].texts
     wrong = replace(artefact.vocabularies[name], texts=swap(texts, 0, 1))
-    problems = find_problems(replace(artefact, vocabularies={**artefact.vocabularies, name: wrong}), tmp_path)
+    problems = find_problems(replace(artefact, vocabularies={**artefact.vocabularies, name: wrong}), tmp_path, most=1)
     assert problems != []
 
 
@@ -113,7 +115,7 @@ def test_ids_that_are_trimmed_are_found(artefact: Artefact, tmp_path: Path) -> N
     texts = [each.strip() for each in artefact.vocabularies["item"].texts]
     assert texts != artefact.vocabularies["item"].texts
     wrong = {**artefact.vocabularies, "item": Vocabulary(texts)}
-    assert find_problems(replace(artefact, vocabularies=wrong), tmp_path) != []
+    assert find_problems(replace(artefact, vocabularies=wrong), tmp_path, most=1) != []
 
 
 def test_what_a_request_says_of_a_known_item_changes_nothing(artefact: Artefact, tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_activation_weights_are_those_of_the_history_as_it_was_sent(runs: Served
     types = {"BYTES": tf.string, "INT64": tf.int64, "FP64": tf.float64}
     tensors = {each.name: tf.constant(values[each.name], types[each.datatype]) for each in artefact.inputs}
     weights = served.compute.python_function(**tensors)["activation_weights"].numpy()
-    held = np.array([[text not in ("", "7") for text in row] for row in values["history"]])
+    held = np.array([[text != "" for text in row] for row in values["history"]])
     assert weights.shape == held.shape
     assert (weights != 0).tolist() == held.tolist()
     assert weights.sum(axis=1) == pytest.approx([1, 1, 0], abs=1e-6)  # a softmax
