@@ -340,6 +340,7 @@ class RankingModel(keras.Model):
                 metrics: dict[str, tf.Tensor] = self.get_metrics_result()
                 return metrics
 
+            train.step = take_step  # type: ignore[attr-defined]
             self.train_function: Any = train
         return self.train_function
 
