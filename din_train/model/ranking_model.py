@@ -331,7 +331,7 @@ class RankingModel(keras.Model):
             return super().make_train_function(force)
         if self.train_function is None or force:
 
-            @tf.function(reduce_retracing=True)
+            @tf.function(reduce_retracing=True, autograph=False)
             def take_step(iterator: Any) -> None:
                 strategy.run(self.train_step, args=(iterator.get_next(),))
 
