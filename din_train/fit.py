@@ -33,6 +33,7 @@ from din_train.run_directory import (
     check_run_directory,
     create_run_directory,
     hold_run_directory,
+    name_run_directories,
     reopen_run_directory,
 )
 from din_train.run_metrics import RunMetrics
@@ -79,7 +80,7 @@ def fit(
     """
     folder = run_dir or RUNS / config.name
     configs = [config.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [config]
-    names = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
+    names = name_run_directories(config, run_dir, seeds)
     for name in names:
         check_can_be_folder(name)
     runs = [RunDirectory(follow_links(name)) for name in names]
