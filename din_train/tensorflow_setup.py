@@ -7,24 +7,27 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
 from din_train.config import TrainingConfig
-from din_train.errors import ConfigError, RunError
+from din_train.errors import ConfigError, DinTrainError, RunError
 
 # What TensorFlow maps before it computes anything is 2.2 GB; with less than this it aborts the process, now or later.
 LEAST_ADDRESS_SPACE = 3_000_000_000
 
 
-def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> None:
+def start_tensorflow(
+    device: str = "auto", *, deterministic: bool = False, connect: Callable[[], object] | None = None
+) -> None:
     """Import TensorFlow quietly and restrict it to the device.
 
     Args:
         device: `training.device`: auto (a GPU if there is one), cpu or gpu.
         deterministic: `training.deterministic`: every operation gives the same bits each time.
+        connect: called before TensorFlow computes anything: see `Workers.connect`.
 
     Raises:
         ConfigError: if `gpu` is asked for and TensorFlow sees none.
@@ -37,7 +40,7 @@ def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> No
             f"{LEAST_ADDRESS_SPACE:,}; raise the limit"
         )
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if connect is None else "3")  # our line says that a worker ended
     with _silenced_stderr():
         import keras  # noqa: F401
         import tensorflow as tf
@@ -60,6 +63,8 @@ def start_tensorflow(device: str = "auto", *, deterministic: bool = False) -> No
                 _choose_threads(tf.config.threading)
         except RuntimeError:
             pass  # started before in this process: devices are fixed by then
+        if connect is not None:
+            connect()
         tf.constant(0) + 1  # starts the runtime, which has chatter of its own
 
 
@@ -71,31 +76,33 @@ def uses_xla(training: TrainingConfig) -> bool:
     import tensorflow as tf
 
     if training.jit_compile == "auto":
-        without = training.deterministic or training.strategy == "mirrored"
+        without = training.deterministic or training.strategy != "none"
         return not without and bool(tf.config.get_visible_devices("GPU"))
     return training.jit_compile == "on"
 
 
 def strategy_scope(strategy: str) -> AbstractContextManager[object]:
-    """What models are built and fitted in, for `training.strategy`: `mirrored` has a replica on every device there is.
-
-    Devices are the GPUs, or else the CPU's logical devices, one unless they were configured.
-    """
+    """What models are built and fitted in, for `training.strategy`."""
     if strategy == "none":
         return nullcontext()
-    scope: AbstractContextManager[object] = _build_mirrored_strategy().scope()
+    scope: AbstractContextManager[object] = build_strategy(strategy).scope()
     return scope
 
 
 @cache
-def _build_mirrored_strategy() -> Any:
-    """One for all trainings of a process.
+def build_strategy(name: str) -> Any:
+    """One for all trainings of a process: `mirrored` or `multi_worker`.
+
+    `mirrored` has a replica on every device there is: the GPUs, or else the CPU's logical devices, one unless they were
+    configured. `multi_worker` has one on every GPU, or else on the CPU, of every process that `TF_CONFIG` names.
 
     TensorFlow remembers the shape of each sum over replicas by a number, for as long as the process lives, and every
     strategy counts from the same number: a second strategy's sums would be taken for those of the first.
     """
     import tensorflow as tf
 
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([each.name for each in devices])
 
@@ -121,7 +128,7 @@ def _silenced_stderr() -> Iterator[None]:
         os.dup2(captured.fileno(), 2)
         try:
             yield
-        except (ConfigError, KeyboardInterrupt):
+        except (DinTrainError, KeyboardInterrupt):
             raise
         except BaseException:
             captured.seek(0)

@@ -154,8 +154,15 @@ class TrainingConfig(Section):
         Field(description="XLA, with histories padded in blocks; auto: on a GPU"),
     ] = "auto"
     strategy: Annotated[
-        Literal["none", "mirrored"], Field(description="mirrored: one replica per GPU, each with a share of the batch")
+        Literal["none", "mirrored", "multi_worker"],
+        Field(
+            description="mirrored: one replica per GPU, each with a share of the batch; multi_worker: the same across "
+            "the processes that TF_CONFIG names"
+        ),
     ] = "none"
+    worker_timeout: Annotated[
+        int, Field(ge=1, le=86_400, description="multi_worker only: seconds to wait for the other workers at the start")
+    ] = 300
     deterministic: Annotated[
         bool, Field(description="the same seed gives the same bits on the same machine; not with XLA")
     ] = False
@@ -200,8 +207,8 @@ class TrainingConfig(Section):
                 "jit_compile",
                 "received 'on' with deterministic: true, but XLA promises no equal bits; turn one off",
             )
-        if self.strategy == "mirrored" and self.jit_compile == "on":
-            yield "jit_compile", "received 'on' with strategy: mirrored, which runs without XLA; turn one off"
+        if self.strategy != "none" and self.jit_compile == "on":
+            yield "jit_compile", f"received 'on' with strategy: {self.strategy}, which runs without XLA; turn one off"
         if self.optimizer.schedule.name == "plateau" and self.select_on == "none":
             yield (
                 "optimizer.schedule.name",
