@@ -18,7 +18,7 @@ import yaml
 from click.testing import CliRunner, Result
 from log_factory import write_log
 
-from din_train import launch
+from din_train import launch, worker_processes
 from din_train.cli import cli
 from din_train.errors import Interrupted, RunError
 
@@ -46,7 +46,7 @@ def write_program(body: str) -> Callable[[bool], Sequence[str]]:
 
 
 def run(body: str, workers: int = 2, restarts: int = 1) -> None:
-    launch.run_workers(write_program(body), workers=workers, restarts=restarts, go_on=GO_ON)
+    worker_processes.run_workers(write_program(body), workers=workers, restarts=restarts, go_on=GO_ON)
 
 
 def is_running(pid: int) -> bool:
@@ -131,7 +131,7 @@ def test_restarts_are_limited() -> None:
 
 def test_a_worker_that_fails_by_itself_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others have a while to end by themselves; one that does not is killed."""
-    monkeypatch.setattr(launch, "_SECONDS_AFTER_FAILURE", 0.3)
+    monkeypatch.setattr(worker_processes, "_SECONDS_AFTER_FAILURE", 0.3)
     with pytest.raises(RunError) as failed:
         run(
             """
@@ -168,15 +168,14 @@ def test_one_that_was_killed_is_the_cause_of_others_failures(capsys: pytest.Capt
 # A launch of its own, since it is signalled and killed.
 LAUNCH = """
 import sys
-from din_train import launch
 from din_train.cli import cli
 from din_train.signals import watch_signals
-import click
+from din_train.worker_processes import run_workers
 watch_signals()
 program, how = sys.argv[1:]
 @cli.command("dummy")
 def dummy():
-    launch.run_workers(lambda _: [sys.executable, "-c", program, how], workers=2, restarts=1, go_on="again")
+    run_workers(lambda _: [sys.executable, "-c", program, how], workers=2, restarts=1, go_on="again")
 cli.get_command = lambda context, name: dummy
 cli.main(["dummy"])
 """
@@ -239,10 +238,10 @@ def test_workers_end_with_a_killed_launch() -> None:
 
 def test_stopped_workers_have_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """One has stopped as asked, the other hangs."""
-    monkeypatch.setattr(launch, "_SECONDS_AFTER_SIGNAL", 0.3)
-    monkeypatch.setattr(launch, "received_signal", lambda: signal.SIGTERM if Path("ready").exists() else None)
-    monkeypatch.setattr(launch, "name_signal", lambda: "SIGTERM")
-    monkeypatch.setattr(launch, "interrupted_exit_code", lambda: 143)
+    monkeypatch.setattr(worker_processes, "_SECONDS_AFTER_SIGNAL", 0.3)
+    monkeypatch.setattr(worker_processes, "received_signal", lambda: signal.SIGTERM if Path("ready").exists() else None)
+    monkeypatch.setattr(worker_processes, "name_signal", lambda: "SIGTERM")
+    monkeypatch.setattr(worker_processes, "interrupted_exit_code", lambda: 143)
     with pytest.raises(Interrupted) as stopped:
         run(
             """

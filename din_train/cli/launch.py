@@ -30,8 +30,6 @@ def command(workers: int, restarts: int, arguments: tuple[str, ...]) -> None:
         raise click.UsageError("--overwrite and --resume exclude each other; give one of them")
     from din_train.config import load_config
     from din_train.launch import launch_fit
-    from din_train.run_directory import name_run_directories
 
-    config = load_config(given["config"], [*given["overrides"], "training.strategy=multi_worker"])
-    runs = name_run_directories(config, given["run_dir"], given["seeds"])
-    launch_fit(options, runs, workers=workers, restarts=restarts)
+    config = load_config(given.pop("config"), [*given.pop("overrides"), "training.strategy=multi_worker"])
+    launch_fit(options, config, **given, workers=workers, restarts=restarts)

@@ -248,6 +248,15 @@ def read_newest_state(folder: Path, *, report: Callable[[str], None]) -> State |
     return None
 
 
+def read_state(folder: Path, position: Position) -> State:
+    """The state at a position, as it was saved; nothing in the folder changes.
+
+    Raises:
+        ValueError, OSError: if it is missing or damaged.
+    """
+    return _read_state(folder / f"{position.file_stem}.npz")
+
+
 def find_newest_position(folder: Path) -> Position | None:
     """The position of the newest saved state, which may be damaged."""
     return next(reversed(_find_positions(folder)), None)
