@@ -12,12 +12,14 @@ nothing here does anything.
 Importing this module does not import TensorFlow.
 """
 
+import faulthandler
 import json
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,22 +75,44 @@ class Workers:
         """
         if self.count == 1:
             return
-        import tensorflow as tf
-
+        self._await_others()
         _configure_heartbeats(self)
+        # From here on TensorFlow waits by itself, for ever, and holds Python's lock meanwhile.
+        faulthandler.dump_traceback_later(self.start_timeout + _HEARTBEAT_SECONDS, exit=True)
         try:
             build_strategy("multi_worker")
-        except (tf.errors.OpError, RuntimeError) as error:
-            missing = self.find_missing()
+        except Exception as error:
             raise RunError(
-                f"{self._name(missing)} did not come within {self.start_timeout} s (training.worker_timeout); start "
-                "every worker that TF_CONFIG names, and check that each one can reach the others' ports"
-                if missing
-                else f"worker {self.index} at {self.addresses[self.index]} could not join the others: {error}"
+                f"worker {self.index} at {self.addresses[self.index]} could not join the others: {error}"
             ) from error
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         for number in (signal.SIGINT, signal.SIGTERM):  # TensorFlow has put its own handler over Python's
             if threading.current_thread() is threading.main_thread():
                 signal.signal(number, signal.getsignal(number))
+
+    def _await_others(self) -> None:
+        """Listen at this worker's address, as TensorFlow will, until each of the others has taken a connection."""
+        port = int(self.addresses[self.index].rpartition(":")[2])
+        end = time.monotonic() + self.start_timeout
+        missing = [each for each in range(self.count) if each != self.index]
+        try:
+            both = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if both else socket.AF_INET
+            listener = socket.create_server(("", port), family=family, backlog=2 * self.count, dualstack_ipv6=both)
+        except OSError as error:
+            raise RunError(
+                f"worker {self.index}: port {port} of its address in TF_CONFIG cannot be used: {error.strerror}; end "
+                "what uses it, or give the worker another port"
+            ) from error
+        with listener:
+            while missing := [each for each in missing if not _answers(self.addresses[each])]:
+                if time.monotonic() > end:
+                    raise RunError(
+                        f"{self._name(missing)} did not come within {self.start_timeout} s (training.worker_timeout); "
+                        "start every worker that TF_CONFIG names, and check that each can reach the others' ports"
+                    )
+                time.sleep(0.2)
 
     def barrier(self) -> None:
         """Wait until every worker is here."""
