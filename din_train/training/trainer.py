@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from din_train.config import Config
 from din_train.errors import RunError
@@ -246,7 +247,11 @@ class _Trainer(keras.callbacks.Callback):
 
     def _save_state(self) -> None:
         """Save the state at the position, unless it is saved already."""
-        if self._saved_position == self._position or not self._workers.is_chief:
+        if self._saved_position == self._position:
+            return
+        self._saved_position = self._position
+        metrics = [np.asarray(each.numpy()) for each in self.model.metrics_variables]  # a sum over workers, maybe
+        if not self._workers.is_chief:
             return
         history = self._run.history_file
         state = State(
@@ -256,10 +261,9 @@ class _Trainer(keras.callbacks.Callback):
             best=self._best_weights.checkpoint,
             history=history.read_text(encoding="utf-8") if history.exists() else "",
             callbacks={type(each).__name__: each.state_dict() for each in self._callbacks},
-            arrays={},
+            arrays={"metrics": metrics},
         )
         write_state(self._run.checkpoints, state, self.model, keep=self._config.keep_checkpoints)
-        self._saved_position = self._position
 
 
 def _build_selection(config: Config, watched: Watched | None) -> list[TrainingCallback]:
