@@ -144,9 +144,9 @@ def _watch(processes: Sequence[Process]) -> tuple[int, int] | None:
     """Wait until all have ended, or all that can be expected to.
 
     Returns:
-        The index and the exit code of the one that was killed, or else was the first to fail; None if all ended well.
+        The index and the exit code of the first that did not end well; None if all did.
     """
-    failed: tuple[int, int] | None = None
+    first: tuple[int, int] | None = None
     passed_on, deadline = False, float("inf")
     while True:
         number = received_signal()
@@ -155,13 +155,13 @@ def _watch(processes: Sequence[Process]) -> tuple[int, int] | None:
                 process.send_signal(number)
             passed_on = True
         if any(process.poll() is not None for process in processes):
-            # Once more: one that ended because of another one is seen after it.
+            # Asked once more: one that ended because another was killed is never seen before that one.
             ends = [(index, code) for index, process in enumerate(processes) if (code := process.poll()) is not None]
-            failed = failed or next(((index, code) for index, code in ends if code != 0), None)
-            killed = next(((index, code) for index, code in ends if code < 0), None)
-            if len(ends) == len(processes) or time.monotonic() > deadline or (killed and not passed_on):
-                return killed or failed
-            if failed or passed_on:
+            first = first or min((end for end in ends if end[1] != 0), key=lambda end: end[1], default=None)
+            is_killed = first is not None and first[1] < 0 and not passed_on
+            if is_killed or len(ends) == len(processes) or time.monotonic() > deadline:
+                return first
+            if first or passed_on:
                 seconds = _SECONDS_AFTER_SIGNAL if passed_on else _SECONDS_AFTER_FAILURE
                 deadline = min(deadline, time.monotonic() + seconds)
         time.sleep(_POLL_SECONDS)

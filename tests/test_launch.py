@@ -145,6 +145,23 @@ def test_a_worker_that_fails_by_itself_is_not_started_again(monkeypatch: pytest.
     assert not is_running(int(Path("pid-0").read_text()))
 
 
+def test_what_comes_after_a_failure_is_not_its_cause() -> None:
+    with pytest.raises(RunError, match="worker 0: ended with exit code 1; "):
+        run(
+            """
+            if index == 0:
+                pathlib.Path("temporary").write_text(str(os.getpid()))
+                os.rename("temporary", "pid-0")
+                sys.exit(1)
+            wait_for("pid-0")
+            while pathlib.Path("/proc", pathlib.Path("pid-0").read_text()).exists():  # until the launch has seen it
+                time.sleep(0.01)
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGABRT)
+            """
+        )
+
+
 def test_one_that_was_killed_is_the_cause_of_others_failures(capsys: pytest.CaptureFixture[str]) -> None:
     """Worker 0 ends with 1 because worker 1 was killed, as training does."""
     run(
