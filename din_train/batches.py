@@ -14,6 +14,9 @@ A batch (M rows, each a candidate; B histories; T positions):
     label             [M]     float32 (apart, as Keras wants it)
     weight            [M]     float32 (apart), in training, if the log has weights
 
+    share            [3]     int32, of a batch that replicas share: how many rows are before this replica's, how many
+                             groups, and how many groups the batch has
+
 In training each history is that of one list (`Samples.find_lists`): a positive and its negatives, or the rows of a
 request. A batch has whole lists, so `history_row` also says which rows a loss compares. In scoring, consecutive rows
 with equal histories share one.
@@ -51,6 +54,9 @@ TrainingBatch = (
 
 # Rows that share Dice's and batch norm's statistics in training, see `RankingModel`: consecutive ones of a batch.
 GROUP_ROWS = 512
+
+# The input that says which part of a batch a replica has.
+SHARE = "share"
 
 # Shares of a group's rows, ascending by length, at which padded blocks end: a half, a quarter, ..., so that the few
 # long histories are few rows.
@@ -97,12 +103,14 @@ def build_training_signature(
     *,
     padded: bool,
     weighted: bool = False,
+    shared: bool = False,
 ) -> tuple[Any, ...]:
-    """The inputs, the labels, and the weights if there are any, of a training batch."""
+    """The inputs, the labels, and the weights if there are any, of a training batch, or of a replica's share of it."""
     inputs = build_signature(context_widths, behaviour_fields, sequences)
     blocks = len(_BLOCK_ENDS) + 1 if padded else 1
     cut = {name: (inputs[name],) * blocks if padded else inputs[name] for name in name_histories(behaviour_fields)}
-    return {**inputs, **cut}, *(tf.TensorSpec([None], tf.float32) for _ in range(1 + weighted))
+    share = {SHARE: tf.TensorSpec([3], tf.int32)} if shared else {}
+    return {**inputs, **cut, **share}, *(tf.TensorSpec([None], tf.float32) for _ in range(1 + weighted))
 
 
 def round_up_to_bucket(longest: int, max_history_length: int) -> int:
@@ -219,6 +227,15 @@ def search_histories(
     samples, rows = samples.take(rows), np.arange(len(rows))
     found = read_searched(search, samples, rows, behaviour_fields)
     return search.keep_recent(samples), rows, found
+
+
+def cut_searched(found: Inputs, rows: slice) -> Inputs:
+    """What is found for some of the rows alone."""
+    if not found:
+        return found
+    ends = np.append(0, np.cumsum(found["length"]))
+    ids = slice(ends[rows.start], ends[rows.stop])
+    return {name: each[rows if name == "length" else ids] for name, each in found.items()}
 
 
 def build_searched(found: Inputs) -> Inputs:

@@ -5,13 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from din_train.model.normalization import (
-    MovingStatistics,
-    compute_statistics,
-    sum_over_replicas,
-    sum_rows,
-    to_statistics_type,
-)
+from din_train.model.normalization import MovingStatistics, compute_statistics, sum_rows, to_statistics_type
 
 EPSILON = 1e-8
 
@@ -86,8 +80,8 @@ def _apply_with_own_statistics(
             taken = product * p
             of_alpha = sum_rows(product, weights) - sum_rows(taken, weights)
             of_z = taken - taken * p  # without (1 - alpha)
-            mean_d = tf.math.divide_no_nan(sum_over_replicas(sum_rows(of_z, weights)), count)
-            mean_dz = tf.math.divide_no_nan(sum_over_replicas(sum_rows(of_z * z, weights)), count)
+            mean_d = tf.math.divide_no_nan(sum_rows(of_z, weights), count)
+            mean_dz = tf.math.divide_no_nan(sum_rows(of_z * z, weights), count)
             through_statistics = mean_d + z * mean_dz
             if weights is not None:
                 through_statistics *= weights  # only valid rows have made them

@@ -1,11 +1,13 @@
 """Statistics of valid rows and their moving averages, which Dice and batch norm share, and batch norm.
 
-In training the statistics are those of the rows that a layer is given, on all replicas together; `RankingModel` gives
-it one group of a batch at a time. Keras's BatchNormalization does not know a batch without a valid row.
+In training the statistics are those of the rows that a layer is given; `RankingModel` gives it one group of a batch at
+a time. Keras's BatchNormalization does not know a batch without a valid row.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -29,13 +31,25 @@ class MovingStatistics(keras.layers.Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.units = (input_shape[-1],)
-        options = {"trainable": False, "autocast": False, "aggregation": "mean"}
+        options = {"trainable": False, "autocast": False}
         self.moving_mean = self.add_weight(name="moving_mean", shape=self.units, initializer="zeros", **options)
         self.moving_variance = self.add_weight(name="moving_variance", shape=self.units, initializer="ones", **options)
         self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", **options)
 
+    @property
+    def num_units(self) -> int:
+        """U."""
+        return int(self.units[0] or 0)
+
     def update_averages(self, rows: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        """Move the averages towards the statistics of some rows; by nothing if there are none."""
+        """Move the averages towards the statistics of some rows; by nothing if there are none.
+
+        Inside `recording_statistics` nothing moves.
+        """
+        recorded = getattr(_recording, "list", None)
+        if recorded is not None:
+            recorded.append(RecordedStatistics(self, rows, mean, variance))
+            return
         some = tf.cast(rows > 0, mean.dtype)
         self.updates.assign_add(some)
         share = some * tf.maximum(
@@ -48,6 +62,28 @@ class MovingStatistics(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum}
 
 
+class RecordedStatistics(NamedTuple):
+    """What a layer's averages are to be moved towards: how many rows [], and their [U] mean and variance."""
+
+    layer: MovingStatistics
+    rows: tf.Tensor
+    mean: tf.Tensor
+    variance: tf.Tensor
+
+
+_recording = threading.local()  # replicas are traced in threads of their own
+
+
+@contextmanager
+def recording_statistics() -> Iterator[list[RecordedStatistics]]:
+    """Inside, layers leave their averages alone, and the list gets what these are to be moved towards."""
+    _recording.list = []
+    try:
+        yield _recording.list
+    finally:
+        _recording.list = None
+
+
 def compute_statistics(inputs: tf.Tensor, weights: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """How many rows are valid, and their [U] mean and variance (0 of no rows).
 
@@ -55,24 +91,15 @@ def compute_statistics(inputs: tf.Tensor, weights: tf.Tensor | None) -> tuple[tf
         inputs: [N, U].
         weights: [N, 1], 1 where a row is valid, or None where all are.
     """
-    count = tf.cast(tf.shape(inputs)[0], inputs.dtype) if weights is None else tf.reduce_sum(weights)
-    rows = sum_over_replicas(count)
-    mean = tf.math.divide_no_nan(sum_over_replicas(sum_rows(inputs, weights)), rows)
+    rows = tf.cast(tf.shape(inputs)[0], inputs.dtype) if weights is None else tf.reduce_sum(weights)
+    mean = tf.math.divide_no_nan(sum_rows(inputs, weights), rows)
     squares = tf.math.squared_difference(inputs, mean)
-    return rows, mean, tf.math.divide_no_nan(sum_over_replicas(sum_rows(squares, weights)), rows)
+    return rows, mean, tf.math.divide_no_nan(sum_rows(squares, weights), rows)
 
 
 def sum_rows(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """[N, U] -> [U] sums of the valid rows."""
     return tf.reduce_sum(values if weights is None else values * weights, axis=0)
-
-
-def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
-    """The sum of every replica's value under a distribution strategy, the value itself without one."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce("SUM", value)
 
 
 def to_statistics_type(inputs: tf.Tensor, weights: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:

@@ -9,13 +9,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from din_train.batches import GROUP_ROWS, build_signature, compute_block_rows, name_histories, name_shared_inputs
+from din_train.batches import (
+    GROUP_ROWS,
+    SHARE,
+    build_signature,
+    compute_block_rows,
+    name_histories,
+    name_shared_inputs,
+)
 from din_train.dataset.category_search import SEARCHED
 from din_train.dataset.fields import NewItems
 from din_train.model.dense_positions import DenseSharing, SpreadRows
 from din_train.model.embedding import ItemEmbedding, find_tables
 from din_train.model.losses import RankingLoss
-from din_train.model.normalization import MovingStatistics, sum_over_replicas
+from din_train.model.normalization import MovingStatistics, RecordedStatistics, recording_statistics
 from din_train.model.positions import (
     FlatPositions,
     PairedBehaviours,
@@ -24,6 +31,7 @@ from din_train.model.positions import (
     flatten_history,
     pad_history,
 )
+from din_train.model.replicas import gather_rows, sum_counts, sum_over_replicas
 
 Inputs = Mapping[str, Any]
 # Candidates of one history from which on scoring them by themselves, as a table, is quicker.
@@ -90,11 +98,10 @@ class RankingModel(keras.Model):
 
     In training, batch statistics (Dice's and batch norm's) are those of a group: about `GROUP_ROWS` consecutive rows of
     the global batch. Group g has the whole lists whose first row is one of the rows from g * `GROUP_ROWS` on, and the
-    last group has what is left; padded blocks are cut at rows. Groups of data-parallel training are the same ones:
-    where replicas share the rows of a group, its statistics are of all of them. So the groups depend on the batch
-    alone, not on threads or replicas. Groups go forward and backward side by side, which keeps cores busier than the
-    operations of a whole batch do; the gradient is that of the mean loss of all rows. The moving statistics are updated
-    by one group after another.
+    last group has what is left; padded blocks are cut at rows. In data-parallel training a replica has whole groups of
+    the global batch. So the groups depend on the batch alone, not on threads or replicas. Groups go forward and
+    backward side by side, which keeps cores busier than the operations of a whole batch do; the gradient is that of the
+    mean loss of all rows, on all replicas. The moving statistics are updated by one group of the batch after another.
 
     `score` is `call` in inference mode, traced once, and once more for many candidates of one history, which are matrix
     products: the one way to a score.
@@ -123,7 +130,8 @@ class RankingModel(keras.Model):
         self._num_groups = 1
         self.behaviour_fields = tuple(behaviour_fields)
         self.sequences = tuple(sequences)
-        signature = build_signature(context_widths or {}, behaviour_fields, sequences)  # Keras would wrap an attribute
+        signature = build_signature(context_widths or {}, behaviour_fields, sequences)
+        object.__setattr__(self, "_signature", signature)  # Keras would wrap it
         self._shared_inputs = frozenset(name_shared_inputs(behaviour_fields, sequences))
         of_one = {name: self._take_one_history(name, spec) for name, spec in signature.items() if name != "history_row"}
         self._trace: Callable[[], Any] = lambda: (
@@ -198,7 +206,7 @@ class RankingModel(keras.Model):
         """
         layers = self._flatten_layers()
         moving = [layer for layer in layers if isinstance(layer, MovingStatistics)]
-        seeds = [layer.seed_generator.state for layer in layers if isinstance(layer, keras.layers.Dropout)]
+        seeds = self._find_seeds()
         values = [tf.identity(seed.value) for seed in seeds]
         for layer in moving:
             layer.updates.assign(0.0)
@@ -291,77 +299,119 @@ class RankingModel(keras.Model):
         """
         super().compile(**kwargs)
         self._loss = loss
+        object.__setattr__(self, "_loss_tracker", _MeanOfAll(name="loss"))  # Keras locks a model that is built
         self._num_groups = -(-batch_size // GROUP_ROWS)
+        self._num_draws = () if self.padded else self._count_draws()
+
+    def _find_seeds(self) -> list[keras.Variable]:
+        """The state [2] of each dropout's random numbers."""
+        layers = self._flatten_layers()
+        return [layer.seed_generator.state for layer in layers if isinstance(layer, keras.layers.Dropout)]
+
+    def _count_draws(self) -> tuple[int, ...]:
+        """How often a group draws some of each dropout's random numbers."""
+        seeds = self._find_seeds()
+        if not seeds:
+            return ()
+        row = {name: tf.ones([1 for _ in spec.shape], spec.dtype) for name, spec in self._signature.items()}
+        with keras.StatelessScope() as scope, recording_statistics():
+            self({**row, "history_row": tf.zeros([1], tf.int32)}, training=True)
+        after = [scope.get_current_value(seed) for seed in seeds]
+        return tuple(
+            0 if state is None else int(state[1]) - int(seed.value[1]) for state, seed in zip(after, seeds, strict=True)
+        )
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras's own; for several replicas one that leaves the metrics where they are, the same on each of them.
+
+        Keras would reduce them over workers, in more collectives than the step has.
+        """
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+
+            @tf.function(reduce_retracing=True)
+            def take_step(iterator: Any) -> None:
+                strategy.run(self.train_step, args=(iterator.get_next(),))
+
+            def train(iterator: Any) -> dict[str, tf.Tensor]:
+                take_step(iterator)
+                metrics: dict[str, tf.Tensor] = self.get_metrics_result()
+                return metrics
+
+            self.train_function: Any = train
+        return self.train_function
 
     def train_step(self, data: tuple[Inputs, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Keras's own, group by group, with the loss's mean taken over the terms of all replicas.
-
-        Keras takes the mean of the replicas' means, but shares of a batch may differ.
-        """
+        """Keras's own, group by group, with the loss's mean taken over the terms of all replicas."""
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         terms = self._loss.count_terms(labels, _number_lists(inputs))
-        if self._num_groups == 1 or self.padded or replicas > 1:
-            loss, gradients = self._unroll_groups(inputs, labels, weights, terms, replicas)
+        if (self._num_groups == 1 or self.padded) and SHARE not in inputs:
+            loss, gradients = self._unroll_groups(inputs, labels, weights, terms)
         else:
-            loss, gradients = self._loop_over_groups(inputs, labels, weights, terms)
+            rows = tf.cast(tf.shape(labels)[0], tf.float32)
+            if SHARE in inputs:
+                terms, rows = sum_counts(terms, rows)
+            loss, gradients = self._loop_over_groups(inputs, labels, weights, terms, rows)
         self._loss_tracker.update_state(loss, sample_weight=terms)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         metrics: dict[str, tf.Tensor] = self.get_metrics_result()
         return metrics
 
     def _unroll_groups(
-        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor, replicas: int
+        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor
     ) -> tuple[tf.Tensor, list[Gradient]]:
-        """The mean loss of this replica's terms, and its share of the batch's gradients: each group traced by itself.
-
-        XLA wants it so, and replicas, which do not sum anything inside a loop.
-        """
-        rows = tf.cast(tf.shape(labels)[0], tf.float32)
-        all_terms, all_rows, earlier_rows = _sum_counts(terms, rows) if replicas > 1 else (terms, rows, 0)
+        """The mean loss of so many terms, and its gradients: each group traced by itself, as XLA wants it."""
         with tf.GradientTape() as tape:
-            groups = self._cut_into_groups(inputs, earlier_rows)
-            results = [self(group, training=True, with_auxiliary=True) for group in groups]
+            results = [self(group, training=True, with_auxiliary=True) for group in self._cut_into_groups(inputs)]
             logits = tf.concat([logits for logits, _ in results], axis=0)
             total = self._loss.sum_terms(labels, logits, _number_lists(inputs), weights)
             auxiliary = tf.add_n([auxiliary for _, auxiliary in results])
-            of_batch = total / tf.maximum(all_terms, 1.0) + auxiliary / tf.maximum(all_rows, 1.0)
-        loss = total / tf.maximum(terms, 1.0) + auxiliary / tf.maximum(rows, 1.0)
-        return loss, tape.gradient(of_batch, self.trainable_weights)
+            rows = tf.cast(tf.shape(labels)[0], tf.float32)
+            loss = total / tf.maximum(terms, 1.0) + auxiliary / tf.maximum(rows, 1.0)
+        return loss, tape.gradient(loss, self.trainable_weights)
 
     def _loop_over_groups(
-        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor
+        self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor, rows: tf.Tensor
     ) -> tuple[tf.Tensor, list[Gradient]]:
-        """The mean loss of so many terms, and its gradients: a group is an iteration of a loop that is traced once.
+        """The mean loss of a batch of so many terms and rows, and its gradients: a group is an iteration of one loop.
 
-        Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients,
-        and the states, which are no variables here: assignments would make one group wait for another.
+        Iterations overlap, as many of them as there are threads. From group to group pass only the sums of gradients:
+        assignments of states would make one group wait for another. Where the inputs are a replica's share of a batch,
+        the results are of the whole batch, on every replica.
         """
-        num_rows, num_terms = tf.shape(labels)[0], tf.maximum(terms, 1.0)
-        list_ends, row_ends = self._find_group_ends(inputs, 0)
+        share, inputs = inputs.get(SHARE), {name: each for name, each in inputs.items() if name != SHARE}
+        earlier_rows, first_group, groups_of_batch = (0, 0, 0) if share is None else tf.unstack(share)
+        list_ends, row_ends = self._find_group_ends(inputs, earlier_rows)
         some = row_ends[1:] > row_ends[:-1]
         list_ends, row_ends = (tf.concat([[0], each[1:][some]], axis=0) for each in (list_ends, row_ends))
         num_groups = tf.shape(row_ends)[0] - 1
-        states = self._find_states()
+        seeds = list(zip(self._find_seeds(), self._num_draws, strict=True))
         tables = {id(table) for table in find_tables(self)}
+        moved: list[MovingStatistics] = []  # whose statistics a group has, one after another
 
-        def add_group(group: tf.Tensor, loss: tf.Tensor, sums: list[Any], values: list[tf.Tensor]) -> tuple[Any, ...]:
+        def add_group(
+            group: tf.Tensor, loss: tf.Tensor, sums: list[Any], statistics: tf.TensorArray
+        ) -> tuple[Any, ...]:
             cut = slice(row_ends[group], row_ends[group + 1])
-            rows = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
+            of_group = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
             of_rows = labels[cut]
-            with keras.StatelessScope(zip(states, values, strict=True)) as scope, tf.GradientTape() as tape:
-                logits, auxiliary = self(rows, training=True, with_auxiliary=True)
+            states = [(seed, _advance(seed, (first_group + group) * draws)) for seed, draws in seeds]
+            with keras.StatelessScope(states), recording_statistics() as recorded, tf.GradientTape() as tape:
+                logits, auxiliary = self(of_group, training=True, with_auxiliary=True)
                 of_weights = None if weights is None else weights[cut]
-                of_group = self._loss.sum_terms(of_rows, logits, _number_lists(rows), of_weights) / num_terms
-                of_group += auxiliary / tf.cast(num_rows, tf.float32)
-            gradients = tape.gradient(of_group, self.trainable_weights)
+                of_loss = self._loss.sum_terms(of_rows, logits, _number_lists(of_group), of_weights)
+                of_loss = of_loss / tf.maximum(terms, 1.0) + auxiliary / rows
+            moved[:] = [each.layer for each in recorded]
+            gradients = tape.gradient(of_loss, self.trainable_weights)
             sums = [
                 before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
                 for before, gradient in zip(sums, gradients, strict=True)
             ]
-            return group + 1, loss + of_group, sums, [scope.get_current_value(state) for state in states]
+            return group + 1, loss + of_loss, sums, statistics.write(group, _join(recorded))
 
-        _, loss, sums, values = tf.while_loop(
+        _, loss, sums, statistics = tf.while_loop(
             lambda group, *_: group < num_groups,
             add_group,
             (
@@ -371,26 +421,56 @@ class RankingModel(keras.Model):
                     _RowGradients.start(weight, num_groups) if id(weight) in tables else tf.zeros(weight.shape)
                     for weight in self.trainable_weights
                 ],
-                [tf.convert_to_tensor(state.value) for state in states],
+                tf.TensorArray(tf.float32, num_groups, infer_shape=False, element_shape=[None]),
             ),
             parallel_iterations=tf.config.threading.get_inter_op_parallelism_threads() or 10,
         )
-        for state, value in zip(states, values, strict=True):
-            state.assign(value)
-        return loss, [
+        gradients = [
             each.concat(weight) if isinstance(each, _RowGradients) else each
             for each, weight in zip(sums, self.trainable_weights, strict=True)
         ]
+        size = sum(1 + 2 * layer.num_units for layer in moved)  # of a group's statistics
+        of_groups = statistics.concat()  # [groups * size]
+        if share is None:
+            groups_of_batch = num_groups
+        else:
+            after = self._num_groups - first_group - num_groups
+            of_groups = tf.ensure_shape(
+                tf.pad(of_groups, [[first_group * size, after * size]]), [self._num_groups * size]
+            )
+            loss, of_groups, gradients = self._join_shares(loss, of_groups, gradients)
+        self._move_averages(moved, tf.reshape(of_groups, [-1, size]))
+        for seed, draws in seeds:
+            seed.assign(_advance(seed, groups_of_batch * draws))
+        return loss, gradients
 
-    def _find_states(self) -> list[keras.Variable]:
-        """What a group changes: moving statistics, and the states of dropout's random numbers."""
-        states = []
-        for layer in self._flatten_layers():
-            if isinstance(layer, MovingStatistics):
-                states += layer.non_trainable_weights
-            if isinstance(layer, keras.layers.Dropout):
-                states.append(layer.seed_generator.state)
-        return states
+    def _join_shares(
+        self, loss: tf.Tensor, statistics: tf.Tensor, gradients: list[Gradient]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[Gradient]]:
+        """Loss, statistics and gradients of a share -> those of the batch."""
+        dense = [each for each in gradients if not isinstance(each, tf.IndexedSlices)]
+        loss, statistics, *dense = sum_over_replicas([loss, statistics, *dense])
+        rows = gather_rows([each for each in gradients if isinstance(each, tf.IndexedSlices)])
+        return loss, statistics, [(rows if isinstance(each, tf.IndexedSlices) else dense).pop(0) for each in gradients]
+
+    def _move_averages(self, layers: Sequence[MovingStatistics], groups: tf.Tensor) -> None:
+        """Move the layers' averages by the statistics [G, size] of one group after another, see `_join`."""
+        states = list({id(state): state for layer in layers for state in layer.non_trainable_weights}.values())
+        if not states:
+            return
+        sizes = [size for layer in layers for size in (1, layer.num_units, layer.num_units)]
+
+        def move(group: tf.Tensor, *values: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            parts = iter(tf.split(groups[group], sizes))
+            with keras.StatelessScope(zip(states, values, strict=True)) as scope:
+                for layer in layers:
+                    layer.update_averages(next(parts)[0], next(parts), next(parts))
+            return group + 1, *(scope.get_current_value(state) for state in states)
+
+        first = (0, *(tf.convert_to_tensor(state.value) for state in states))
+        _, *values = tf.while_loop(lambda group, *_: group < tf.shape(groups)[0], move, first)
+        for state, value in zip(states, values, strict=True):
+            state.assign(value)
 
     def _find_group_ends(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """[1 + groups] where each group begins among this replica's histories, and among its rows; and their ends."""
@@ -409,24 +489,22 @@ class RankingModel(keras.Model):
             cut["history_row"] -= lists.start
         return cut
 
-    def _cut_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
-        """This replica's rows of each group."""
+    def _cut_into_groups(self, inputs: Inputs) -> Iterator[Inputs]:
+        """The rows of each group."""
         if self.padded:
-            yield from self._cut_blocks_into_groups(inputs, earlier_rows)
+            yield from self._cut_blocks_into_groups(inputs)
             return
-        list_ends, row_ends = self._find_group_ends(inputs, earlier_rows)
+        list_ends, row_ends = self._find_group_ends(inputs, 0)
         for group in range(self._num_groups):
             lists, rows = (slice(each[group], each[group + 1]) for each in (list_ends, row_ends))
             yield self._take_group(inputs, lists, rows)
 
-    def _cut_blocks_into_groups(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> Iterator[Inputs]:
-        """This replica's rows of each group, see `cut_into_blocks`."""
+    def _cut_blocks_into_groups(self, inputs: Inputs) -> Iterator[Inputs]:
+        """The rows of each group, see `cut_into_blocks`."""
         histories = {name: inputs[name] for name in name_histories(self.behaviour_fields)}
         columns = {name: each for name, each in inputs.items() if name not in histories}
-        larger = max if isinstance(earlier_rows, int) else tf.maximum
         for group in range(self._num_groups):
-            start, stop = (larger(each * GROUP_ROWS - earlier_rows, 0) for each in (group, group + 1))
-            rows = slice(start, stop if group + 1 < self._num_groups else None)
+            rows = slice(group * GROUP_ROWS, (group + 1) * GROUP_ROWS if group + 1 < self._num_groups else None)
             cut: dict[str, Any] = {name: each[rows] for name, each in columns.items()}
             for name, ids in histories.items():
                 if isinstance(ids, list | tuple):
@@ -471,11 +549,19 @@ def _number_lists(inputs: Inputs) -> tf.Tensor:
     return inputs["history_row"] if "history_row" in inputs else tf.range(tf.size(inputs["target_item_id"]))
 
 
-def _sum_counts(terms: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """How many terms of the loss all replicas have, how many rows, and how many rows those before this one."""
-    context = tf.distribute.get_replica_context()
-    replica = context.replica_id_in_sync_group
-    own = tf.one_hot(replica, context.num_replicas_in_sync)[:, None] * tf.stack([terms, rows])
-    counts = sum_over_replicas(own)  # [replicas, 2]
-    all_terms, all_rows = tf.unstack(tf.reduce_sum(counts, axis=0))
-    return all_terms, all_rows, tf.cast(tf.reduce_sum(counts[:replica, 1]), tf.int32)
+def _advance(seed: keras.Variable, draws: tf.Tensor) -> tf.Tensor:
+    """The state [2] of random numbers so many draws later."""
+    return seed.value + tf.cast(tf.stack([0, draws]), seed.value.dtype)
+
+
+def _join(recorded: Sequence[RecordedStatistics]) -> tf.Tensor:
+    """[size] what a group's calls of layers have recorded: rows, mean and variance of each."""
+    parts = [part for _, rows, mean, variance in recorded for part in (rows[None], mean, variance)]
+    return tf.concat([tf.zeros([0]), *(tf.cast(each, tf.float32) for each in parts)], axis=0)
+
+
+class _MeanOfAll(keras.metrics.Mean):
+    """A mean that every replica is given the whole of, so that it is read without asking the others."""
+
+    def add_variable(self, *args: Any, **kwargs: Any) -> keras.Variable:
+        return super().add_variable(*args, **{**kwargs, "aggregation": "only_first_replica"})

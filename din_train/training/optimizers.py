@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from din_train.config import OptimizerConfig
+from din_train.model.replicas import sum_rows_by_id
 from din_train.training.regularization import TableRegularizer
 
 Gradient = Any  # tf.Tensor | tf.IndexedSlices; TensorFlow ships no types
@@ -43,10 +44,12 @@ class RowWise:
     def _backend_update_step(
         self, grads: Sequence[Gradient], trainable_variables: Sequence[tf.Variable], learning_rate: tf.Tensor
     ) -> None:
-        """Keras's step on the gradients of all replicas, with the rows of one id summed."""
+        """Keras's step, with the rows of one id summed.
+
+        Where there are replicas, the gradients are of all of them already: `RankingModel.train_step` has summed them.
+        """
         variables = [getattr(variable, "value", variable) for variable in trainable_variables]
-        pairs = self._all_reduce_sum_gradients(list(zip(grads, variables, strict=True)))  # type: ignore[attr-defined]
-        gradients = [self._sum_rows_of_one_id(gradient) for gradient, _ in pairs]
+        gradients = [self._sum_rows_of_one_id(gradient) for gradient in grads]
         if self.regularizer is not None:
             gradients = [
                 self.regularizer.add_to(gradient, variable, getattr(known, "path", ""))
@@ -64,7 +67,7 @@ class RowWise:
     def _sum_rows_of_one_id(self, gradient: Gradient) -> Gradient:
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
-        sum_rows = _sum_rows_with_static_shapes if self.static_shapes else _sum_rows
+        sum_rows = _sum_rows_with_static_shapes if self.static_shapes else sum_rows_by_id
         return sum_rows(gradient)
 
 
@@ -166,14 +169,6 @@ def build_optimizer(
 def _subtract_rows(variable: tf.Variable, rows: tf.Tensor, change: tf.Tensor) -> None:
     """Subtract a change from rows of different ids. Reading and writing them takes half the time of `scatter_sub`."""
     variable.scatter_update(tf.IndexedSlices(tf.gather(variable, rows) - change, rows))
-
-
-def _sum_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-    """One row per id, in the order of first appearance."""
-    ids, places = tf.unique(gradient.indices)
-    return tf.IndexedSlices(
-        tf.math.unsorted_segment_sum(gradient.values, places, tf.shape(ids)[0]), ids, gradient.dense_shape
-    )
 
 
 def _sum_rows_with_static_shapes(gradient: tf.IndexedSlices) -> tf.IndexedSlices:

@@ -29,7 +29,7 @@ from din_train.training.chief import is_stopped
 from din_train.training.optimizers import build_optimizer
 from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
-from din_train.training.training_batches import TrainingBatches
+from din_train.training.training_batches import TrainingBatches, check_batch_size
 from din_train.training.unmoved_rows import UnmovedRows
 from din_train.training.workers import Workers
 
@@ -80,9 +80,12 @@ def fit_model(
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
+        ConfigError: if there are more replicas than groups of a batch.
         RunError: if the loss is no longer a number, or the state belongs to another model.
     """
     training = config.training
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    check_batch_size(training.batch_size, replicas)
     model.compile(
         batch_size=training.batch_size,
         optimizer=build_optimizer(
@@ -93,7 +96,7 @@ def fit_model(
             steps_per_epoch=len(batches),
         ),
         loss=build_loss(training.loss.name, training.loss.positive_weight),
-        steps_per_execution=1 if training.strategy == "mirrored" else training.steps_per_execution,
+        steps_per_execution=1 if replicas > 1 else training.steps_per_execution,
         jit_compile=model.padded,
     )
     model.optimizer.exclude_from_weight_decay(find_tables(model))
@@ -137,6 +140,7 @@ class _Trainer(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.set_model(model)
+        self._is_alone = model.distribute_strategy.num_replicas_in_sync == 1
         self._batches = batches
         self._config = config.training
         self._run = run
@@ -199,6 +203,7 @@ class _Trainer(keras.callbacks.Callback):
                 self._batches.to_dataset(first_step),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
+                steps_per_epoch=None if self._is_alone else len(self._batches) - first_step,
                 shuffle=False,
                 verbose=0,
                 callbacks=[self],

@@ -5,7 +5,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 
 from din_train.batches import (
     GROUP_ROWS,
+    SHARE,
     Inputs,
     TrainingBatch,
     build_inputs,
     build_searched,
     build_training_signature,
     compute_block_rows,
+    cut_searched,
     find_firsts,
     name_histories,
     name_shared_inputs,
@@ -29,9 +32,51 @@ from din_train.batches import (
 )
 from din_train.dataset.category_search import SEARCHED, CategorySearch
 from din_train.dataset.store import PreparedData, Samples
+from din_train.errors import ConfigError
 
 # Batches built before they are asked for.
 _AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several replicas has of a batch: whole groups, as `RankingModel` cuts them, and maybe none.
+
+    rows: which of the batch's rows. first_group: how many groups are before them. num_groups: how many the batch has.
+    """
+
+    rows: slice
+    first_group: int
+    num_groups: int
+
+
+def cut_into_shares(lists: NDArray[np.int64], batch_size: int, replicas: int) -> list[Share]:
+    """The share of each replica in a batch: as many groups as the others have, or one more.
+
+    Args:
+        lists: [M] which list each row is of, ascending.
+    """
+    first_rows = find_firsts(lists - lists[0])  # of each list
+    groups = np.minimum(first_rows // GROUP_ROWS, -(-batch_size // GROUP_ROWS) - 1)
+    ends = np.append(first_rows[np.flatnonzero(np.diff(groups, prepend=-1))], len(lists))  # of groups that have a list
+    num_groups = len(ends) - 1
+    cuts = np.cumsum([0, *(len(part) for part in np.array_split(np.arange(num_groups), replicas))])
+    return [Share(slice(ends[a], ends[b]), int(a), num_groups) for a, b in pairwise(cuts)]
+
+
+def check_batch_size(batch_size: int, replicas: int) -> None:
+    """Refuse batches of which some replica would always have nothing.
+
+    Raises:
+        ConfigError: with the size to set.
+    """
+    groups = -(-batch_size // GROUP_ROWS)
+    if groups < replicas:
+        raise ConfigError(
+            f"training.batch_size: received {batch_size}, which is {groups} group{'s' if groups > 1 else ''} of "
+            f"{GROUP_ROWS} rows, but {replicas} workers or GPUs take whole groups of the global batch; set it to "
+            f"{replicas * GROUP_ROWS} or more, or use fewer of them"
+        )
 
 
 class TrainingBatches:
@@ -111,16 +156,21 @@ class TrainingBatches:
         return self._samples if self._draw_epoch is None or epoch == self._drawn_for else self._draw_epoch(epoch)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
+        return self._iterate(range(1), 1)
+
+    def _iterate(self, own: range, replicas: int) -> Iterator[TrainingBatch]:
+        """The batches; if there are several replicas, the shares of the own ones of them, one after another."""
         epoch = self.epoch
         rows, lists = self._shuffle(epoch)
         ends = self._find_ends(lists)
-        steps = iter(range(self.first_step, len(self)))
+        parts = ((step, replica) for step in range(self.first_step, len(self)) for replica in own)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as builder:
             ahead: deque[Future[TrainingBatch]] = deque()
             while True:
-                for step in islice(steps, _AHEAD - len(ahead)):
+                for step, replica in islice(parts, _AHEAD - len(ahead)):
                     cut = slice(ends[step], ends[step + 1])
-                    ahead.append(builder.submit(self._build, rows[cut], lists[cut], epoch, step))
+                    which = (replica, replicas) if replicas > 1 else None
+                    ahead.append(builder.submit(self._build, rows[cut], lists[cut], epoch, step, which))
                 if not ahead:
                     return
                 asked = time.perf_counter()
@@ -156,8 +206,8 @@ class TrainingBatches:
     def to_dataset(self, first_step: int = 0) -> tf.data.Dataset:
         """As a data set for Keras; not prefetched, so that `wait_seconds` is what training waited.
 
-        Replicas share a batch by its lists, so with several of them this is a distributed data set: Keras would cut
-        a plain one at rows, and `history_row` then points nowhere.
+        Where there are several replicas, this is a distributed data set: Keras would cut a plain one at rows. It has no
+        end, since TensorFlow would ask all workers in every step whether there is one: take as many steps as there are.
 
         A step's tensors cross into TensorFlow in one call: `Dataset.from_generator` takes three a step and four times
         as long, which is a tenth of what training has.
@@ -165,48 +215,46 @@ class TrainingBatches:
         Args:
             first_step: of every pass over it, as `start_epoch` sets it: a data set has one length.
         """
+        strategy = tf.distribute.get_strategy()
+        replicas = strategy.num_replicas_in_sync
         signature = build_training_signature(
             self._data.context_widths,
             self._behaviour_fields,
             self._sequences,
             padded=self._padded,
             weighted=self._samples.weights is not None,
+            shared=replicas > 1,
         )
         specs = tf.nest.flatten(signature)
-        current: Iterator[TrainingBatch] = iter(())
-        strategy = tf.distribute.get_strategy()
-        replicas = strategy.num_replicas_in_sync
 
-        def take(step: np.int64) -> list[NDArray[np.generic]]:
-            nonlocal current
-            if step == first_step * replicas:
-                batches = iter(self)
-                current = batches if replicas == 1 else self._cut_for_replicas(batches, replicas)
-            flat: list[NDArray[np.generic]] = tf.nest.flatten(next(current))
-            return flat
+        def build(context: tf.distribute.InputContext | None) -> tf.data.Dataset:
+            own = range(1)
+            if context is not None:  # the replicas of this worker
+                of_worker = replicas // context.num_input_pipelines
+                own = range(context.input_pipeline_id * of_worker, (context.input_pipeline_id + 1) * of_worker)
+            first = first_step * len(own)
+            current: Iterator[TrainingBatch] = iter(())
+            flat: list[NDArray[np.generic]] = []
 
-        def read(step: tf.Tensor) -> object:
-            tensors = tf.numpy_function(take, [step], [spec.dtype for spec in specs])
-            for tensor, spec in zip(tensors, specs, strict=True):
-                tensor.set_shape(spec.shape)
-            return tf.nest.pack_sequence_as(signature, tensors)
+            def take(part: np.int64) -> list[NDArray[np.generic]]:
+                nonlocal current, flat
+                if part == first:
+                    current = self._iterate(own, replicas)
+                if part < len(self) * len(own):  # later ones are read ahead, and left
+                    flat = tf.nest.flatten(next(current))
+                return flat
 
-        dataset = tf.data.Dataset.range(first_step * replicas, len(self) * replicas).map(read)
-        if replicas == 1:
-            return dataset
-        return strategy.distribute_datasets_from_function(lambda _: dataset)
+            def read(part: tf.Tensor) -> object:
+                tensors = tf.numpy_function(take, [part], [spec.dtype for spec in specs])
+                for tensor, spec in zip(tensors, specs, strict=True):
+                    tensor.set_shape(spec.shape)
+                return tf.nest.pack_sequence_as(signature, tensors)
 
-    def _cut_for_replicas(self, batches: Iterator[TrainingBatch], replicas: int) -> Iterator[TrainingBatch]:
-        """Each batch as one part per replica, of as many lists as the others or one more; a part may have none."""
-        of_histories = name_shared_inputs(self._behaviour_fields, self._data.sequences)
-        for inputs, *others in batches:
-            ends = [0, *np.cumsum([len(part) for part in np.array_split(inputs["history_length"], replicas)]).tolist()]
-            for lists in map(slice, ends[:-1], ends[1:]):
-                rows = slice(*np.searchsorted(inputs["history_row"], [lists.start, lists.stop]))
-                part = {name: values[lists if name in of_histories else rows] for name, values in inputs.items()}
-                part["history_row"] = part["history_row"] - np.int32(lists.start)
-                cut: Any = (part, *(each[rows] for each in others))
-                yield cut
+            if context is not None:
+                return tf.data.Dataset.counter(first).map(read)
+            return tf.data.Dataset.range(first, len(self)).map(read)
+
+        return build(None) if replicas == 1 else strategy.distribute_datasets_from_function(build)
 
     def read_groups(self, count: int) -> Iterator[Inputs]:
         """The inputs of the epoch's first groups of lists, about `GROUP_ROWS` rows each or a batch's, not in blocks."""
@@ -217,25 +265,65 @@ class TrainingBatches:
         for group, cut in enumerate(map(slice, ends[:count], ends[1:])):
             yield dict(self._build_whole(rows[cut], lists[cut], self.epoch, group)[0])
 
-    def _build(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
-        batch = self._build_whole(rows, lists, epoch, step)
+    def _build(
+        self,
+        rows: NDArray[np.int64],
+        lists: NDArray[np.int64],
+        epoch: int,
+        step: int,
+        replica: tuple[int, int] | None = None,
+    ) -> TrainingBatch:
+        batch = self._build_whole(rows, lists, epoch, step, replica)
         if self._padded:
             batch = cut_into_blocks(batch, self._max_history_length, self._behaviour_fields, self._data.sequences)
         ids = [batch[0][f"{sequence}_item_ids"] for sequence in ("history", *self._sequences)]
         self.shapes.add(tuple(each.shape for each in tf.nest.flatten(ids)))
         return batch
 
-    def _build_whole(self, rows: NDArray[np.int64], lists: NDArray[np.int64], epoch: int, step: int) -> TrainingBatch:
+    def _build_whole(
+        self,
+        rows: NDArray[np.int64],
+        lists: NDArray[np.int64],
+        epoch: int,
+        step: int,
+        replica: tuple[int, int] | None = None,
+    ) -> TrainingBatch:
+        """The batch, not in blocks; or the share that a replica, of so many, has of it.
+
+        Which ids are hidden is drawn for the whole batch.
+        """
         random = np.random.default_rng([self._seed, epoch, step])
         samples, rows, found = search_histories(self.search, self._samples, rows, self._behaviour_fields)
-        targets = samples.target_item_ids[rows]
         history_row = lists - lists[0]
-        first_rows = rows[find_firsts(history_row)]
+        list_starts = find_firsts(history_row)
+        own_rows, own_lists, share = slice(0, len(rows)), slice(0, len(list_starts)), {}
+        if replica is not None:
+            own = cut_into_shares(lists, self._batch_size, replica[1])[replica[0]]
+            own_rows, own_lists = own.rows, slice(*np.searchsorted(list_starts, [own.rows.start, own.rows.stop]))
+            share = {SHARE: np.array([own_rows.start, own.first_group, own.num_groups], np.int32)}
+
+        def draw_hidden(sizes: NDArray[np.integer], part: slice) -> NDArray[np.int64]:
+            """Places among the ids of a part, of rows or lists that have so many ids each (drawn with replacement)."""
+            ends = np.append(0, np.cumsum(sizes))
+            places = random.integers(0, ends[-1], random.binomial(ends[-1], self._unknown_rate))
+            first, last = int(ends[part.start]), int(ends[part.stop])
+            own: NDArray[np.int64] = places[(first <= places) & (places < last)] - first
+            return own
+
+        first_rows = rows[list_starts]
+        hidden = [draw_hidden(np.ones(len(rows), np.int64), own_rows)]
+        hidden += [draw_hidden(length[first_rows], own_lists) for _, length in samples.all_sequences.values()]
+        hidden += [draw_hidden(found["length"], own_rows)] if found else []
+
+        rows, first_rows, history_row = rows[own_rows], first_rows[own_lists], history_row[own_rows] - own_lists.start
+        found = cut_searched(found, own_rows)
+        targets = samples.target_item_ids[rows]
         histories = read_histories(self._data, samples, first_rows, self._behaviour_fields)
-        for item_ids in (targets, *(each["item_ids"] for each in (*histories.values(), found) if each)):
-            _hide_ids(item_ids, self._unknown_rate, random)
+        sequences = [each["item_ids"] for each in (*histories.values(), found) if each]
+        for item_ids, places in zip((targets, *sequences), hidden, strict=True):
+            item_ids[places] = -np.abs(item_ids[places])
         inputs = build_inputs(samples, rows, targets, first_rows, history_row, histories, self._max_history_length)
-        inputs |= build_searched(found)
+        inputs |= build_searched(found) | share
         labels, weights = samples.labels[rows].astype(np.float32), samples.weights
         batch: TrainingBatch = (inputs, labels) if weights is None else (inputs, labels, weights[rows])
         return batch
@@ -270,9 +358,3 @@ def cut_into_blocks(
     ordered = {name: values if name in histories else values[order] for name, values in inputs.items()}
     cut_batch: Any = ({**ordered, **histories}, *(each[order] for each in others))
     return cut_batch  # type: ignore[no-any-return]
-
-
-def _hide_ids(item_ids: NDArray[np.int32], rate: float, random: np.random.Generator) -> None:
-    """In place: each id becomes negative with probability `rate` (places drawn with replacement)."""
-    places = random.integers(0, len(item_ids), random.binomial(len(item_ids), rate))
-    item_ids[places] = -np.abs(item_ids[places])

@@ -1,7 +1,6 @@
 """Losses by hand: terms of rows and of lists, weights, lists of one class, and sums that add up over cuts."""
 
 import math
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -201,8 +200,8 @@ def test_a_steps_loss_is_the_mean_of_whole_lists_whatever_the_form(name: LossNam
         model.compile(batch_size=len(labels), loss=loss)
         given = tf.nest.map_structure(tf.constant, batch)
         terms = loss.count_terms(given[1], given[0]["history_row"])
-        take = model._loop_over_groups if way == "loop" else partial(model._unroll_groups, replicas=1)
-        mean, gradients = take(*given, terms)
+        rows = [tf.constant(float(len(labels)))] if way == "loop" else []
+        mean, gradients = (model._loop_over_groups if rows else model._unroll_groups)(*given, terms, *rows)
         table = next(each for each, of in zip(gradients, model.trainable_weights, strict=True) if of is embedding.items)
         results.append((float(mean), tf.convert_to_tensor(table).numpy()))
     logits = embedding(tf.constant(inputs["target_item_id"])).numpy().sum(axis=1)

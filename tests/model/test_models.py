@@ -272,9 +272,8 @@ def test_groups_in_a_loop_and_shared_histories_change_no_step(
         for table in find_tables(model):
             table.assign(table.numpy() * 30 + 0.01)
         model.compile(batch_size=24, loss=LogLoss())
-        loss, gradients = getattr(model, way)(
-            inputs, labels, weights, tf.constant(24.0), *([1] if way == "_unroll_groups" else [])
-        )
+        counts = [tf.constant(24.0)] * (2 if way == "_loop_over_groups" else 1)
+        loss, gradients = getattr(model, way)(inputs, labels, weights, *counts)
         tables = [weight.path for weight in find_tables(model)]
         rows = [
             each.path for each, of in zip(model.trainable_weights, gradients, strict=True) if hasattr(of, "indices")
