@@ -331,7 +331,7 @@ class RankingModel(keras.Model):
             return super().make_train_function(force)
         if self.train_function is None or force:
 
-            @tf.function(reduce_retracing=True)
+            @tf.function(reduce_retracing=True, autograph=False)
             def take_step(iterator: Any) -> None:
                 strategy.run(self.train_step, args=(iterator.get_next(),))
 
@@ -340,6 +340,7 @@ class RankingModel(keras.Model):
                 metrics: dict[str, tf.Tensor] = self.get_metrics_result()
                 return metrics
 
+            train.step = take_step  # type: ignore[attr-defined]
             self.train_function: Any = train
         return self.train_function
 

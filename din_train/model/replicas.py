@@ -7,6 +7,7 @@ A collective costs about the same whether it carries one number or ten thousand.
 
 from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 
@@ -69,3 +70,11 @@ def sum_rows_by_id(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
     return tf.IndexedSlices(
         tf.math.unsorted_segment_sum(gradient.values, places, tf.shape(ids)[0]), ids, gradient.dense_shape
     )
+
+
+def count_collectives(model: keras.Model) -> int:
+    """How many collectives a step of a model has that was trained by several workers; 0 of one worker."""
+    step = getattr(model.train_function, "step", None)
+    graphs = [] if step is None else [each.graph.as_graph_def() for each in step._list_all_concrete_functions()]
+    nodes = [[*graph.node, *(node for each in graph.library.function for node in each.node_def)] for graph in graphs]
+    return max((sum(node.op.startswith("Collective") for node in each) for each in nodes), default=0)

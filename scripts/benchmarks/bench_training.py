@@ -13,8 +13,10 @@ code is 0 whatever they are.
 """
 
 import json
+import socket
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from work_folder import work_folder
 HERE = Path(__file__).parent
 MAKE_SAMPLE = HERE.parent / "data" / "make_sample.py"
 CONFIG = HERE.parents[1] / "configs" / "bench_electronics.yaml"
-PARTS = ("speed", "sharing", "scoring", "fit", "growth")
+PARTS = ("speed", "sharing", "scoring", "fit", "growth", "workers")
 BATCH_SIZES = (32, 1024, 8192)
 OPTIMIZERS = ("sgd", "adam")
 
@@ -181,6 +183,36 @@ def measure_growth(folder: Path, rounds: int) -> list[Figures]:
     return rows
 
 
+def measure_workers(folder: Path, prepared: Path) -> list[Figures]:
+    """Training at batch 8192 by one process, and by two workers on this machine, which share its cores."""
+    task = {"what": "ours", "prepared": str(prepared), "batch_size": 8192, "samples": 100_000, "optimizer": "adam"}
+    command = [sys.executable, HERE / "training_worker.py", json.dumps(task)]
+    rows = []
+    for count in (1, 2):
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in listeners]
+        for each in listeners:
+            each.close()
+        cluster = {"worker": addresses}
+        tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            of_workers = list(
+                pool.map(
+                    lambda each, count=count: run_child(
+                        command, folder, {"TF_CONFIG": json.dumps(each)} if count > 1 else {}
+                    ),
+                    tasks,
+                )
+            )
+        rows.append({"workers": count, **of_workers[0]})
+        say(
+            f"{count} worker{'s' if count > 1 else ''}: {rows[-1]['samples_per_second']:,.0f} samples/s, "
+            f"{rows[-1]['collectives']} collectives per step (target: 6 at most), loss {rows[-1]['loss']:.6f}, "
+            f"peak {rows[-1]['peak_mb']:,.0f} MB each"
+        )
+    return rows
+
+
 def provide_data(folder: Path, options: list[str]) -> Path:
     """The prepared data set in `folder`, generated if it is missing."""
     prepared = folder / "prepared"
@@ -268,6 +300,8 @@ def main(
                     figures[part] = measure_scoring(work, data, rounds)
                 case "fit":
                     figures[part] = measure_fit(work, data)
+                case "workers":
+                    figures[part] = measure_workers(work, data)
     if "speed" in figures:
         Console().print(build_table(figures["speed"]))
     if json_path:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ class MeasurementError(click.ClickException):
     """A measurement failed. The message is one line without the name of what failed; uncaught, it ends the command."""
 
 
-def run_child(command: Sequence[object], folder: Path) -> dict[str, Any]:
+def run_child(command: Sequence[object], folder: Path, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run a program: the JSON of its last line of output (if it is JSON), and what it took.
 
     `cores_used` is its CPU time over its seconds, and `load_before` how busy the machine was. If others compute at the
     same time, the first is low and the second high.
 
+    Args:
+        variables: added to its environment.
+
     Raises:
         MeasurementError: with the last line of its output, if it fails.
     """
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONNOUSERSITE": "1"}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONNOUSERSITE": "1", **(variables or {})}
     with tempfile.TemporaryFile(dir=folder) as output:
         load, started = os.getloadavg()[0], time.perf_counter()
         process = subprocess.Popen(  # noqa: S603

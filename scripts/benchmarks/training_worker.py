@@ -4,7 +4,8 @@
 
 `what` is one of
 
-    ours, textbook          samples/s of training the same DIN on the same samples, batches included
+    ours, textbook          samples/s of training the same DIN on the same samples, batches included; ours as one of
+                            the workers that TF_CONFIG names, if it is set
     plain                   samples/s of training DIN in plain TensorFlow, on batches built before
     sharing                 samples/s of training with some negatives per positive, one history per list and per row
     candidates              scores/s of many candidates of one history, which they share, and one history per row
@@ -13,6 +14,7 @@
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -41,6 +43,7 @@ def load(task: Figures) -> tuple[Any, Any, Any]:
             f"training.optimizer={{name: {optimizer}, learning_rate: {rate}}}",
             "training.epochs=3",
             "training.device=cpu",
+            *(["training.strategy=multi_worker"] if "TF_CONFIG" in os.environ else []),
         ],
     )
     data = open_store(Path(task["prepared"]))
@@ -53,16 +56,23 @@ def load(task: Figures) -> tuple[Any, Any, Any]:
 def measure_ours(task: Figures) -> Figures:
     """The whole of `fit`: the figures are those `history.jsonl` records for all epochs but the first."""
     config, data, samples = load(task)
-    from din_train.tensorflow_setup import start_tensorflow
+    from din_train.tensorflow_setup import start_tensorflow, strategy_scope
+    from din_train.training.workers import find_workers
 
-    start_tensorflow("cpu")
+    workers = find_workers(config.training)
+    start_tensorflow("cpu", connect=workers.connect if workers.count > 1 else None)
     from din_train.model.build import build_model
+    from din_train.model.replicas import count_collectives
     from din_train.run_directory import RunDirectory
     from din_train.scoring import build_training_batches
     from din_train.training.trainer import fit_model
 
     batches = build_training_batches(config, data, samples)
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        workers.ending_together(),
+        strategy_scope(config.training.strategy),
+    ):
         run = RunDirectory(Path(folder))
         run.checkpoints.mkdir()
         model = build_model(config.model, data, seed=config.seed)
@@ -74,6 +84,7 @@ def measure_ours(task: Figures) -> Figures:
         "input_wait": sum(epoch["input_wait"] * epoch["seconds"] for epoch in timed) / seconds,
         "loss": timed[-1]["loss"],
         "mean_history": float(samples.history_length.mean()),
+        "collectives": count_collectives(model),
     }
 
 

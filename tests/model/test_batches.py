@@ -8,9 +8,12 @@ import pytest
 from log_factory import prepare_events
 
 from din_train.batches import GROUP_ROWS, EvaluationBatches, build_batch, compute_block_rows, round_up_to_bucket
+from din_train.dataset.category_search import CategorySearch
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
-from din_train.training.training_batches import TrainingBatches, cut_into_blocks
+from din_train.errors import ConfigError
+from din_train.training import training_batches
+from din_train.training.training_batches import TrainingBatches, check_batch_size, cut_into_blocks
 
 EVENTS = [(f"u{n % 11}", f"i{(n * 7) % 97}", f"c{n % 5}", n) for n in range(250)]
 
@@ -128,13 +131,41 @@ def test_neighbours_share_a_history_in_evaluation(data: PreparedData) -> None:
         assert inputs[name][inputs["history_row"]].tolist() == alone[name].tolist()
 
 
-def test_replicas_share_a_batch_by_its_lists(data: PreparedData) -> None:
-    (batch, *_) = make_training(data)
-    parts = list(make_training(data)._cut_for_replicas(iter([batch]), 3))
-    assert [len(inputs["history_length"]) for inputs, _ in parts] == [6, 5, 5]
-    assert [np.unique(inputs["history_row"]).tolist() for inputs, _ in parts] == [[*range(each)] for each in (6, 5, 5)]
-    together = [row for inputs, labels in parts for row in describe_rows(inputs, labels)]
-    assert together == describe_rows(*batch)
+@pytest.mark.parametrize("searches", [False, True])
+def test_replicas_share_a_batch_by_its_groups(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch, searches: bool
+) -> None:
+    """Groups of ten rows, lists of two: a batch of 14 rows has two groups, so one of three replicas has nothing."""
+    monkeypatch.setattr(training_batches, "GROUP_ROWS", 10)
+    samples = data.samples(Split.TRAIN, 100)
+    samples = samples.take(np.arange(2 * 32 + 14))
+    options = {"batch_size": 32, "max_history_length": 100, "unknown_rate": 0.4, "seed": 3}
+    search = CategorySearch(data, keep=2, recent=3) if searches else None
+    batches = TrainingBatches(data, samples, **options, search=search)
+    parts = [list(batches._iterate(range(each, each + 1), 3)) for each in range(3)]
+    together = list(batches._iterate(range(3), 3))
+    shares = [[inputs["share"].tolist() for inputs, _ in of_replica] for of_replica in parts]
+    assert shares == [[[0, 0, 4]] * 2 + [[0, 0, 2]], [[20, 2, 4]] * 2 + [[10, 1, 2]], [[30, 3, 4]] * 2 + [[14, 2, 2]]]
+    hidden = 0
+    for step, (batch, of_step) in enumerate(zip(batches, zip(*parts, strict=True), strict=True)):
+        sizes = [len(labels) for _, labels in of_step]
+        assert sizes == ([20, 10, 2] if step < 2 else [10, 4, 0])
+        own_lists = [np.unique(inputs["history_row"]).tolist() for inputs, _ in of_step]
+        assert own_lists == [[*range(size // 2)] for size in sizes]
+        if searches:
+            found = [inputs["searched_item_ids"][inputs["searched_item_ids"] != 0] for inputs, _ in (*of_step, batch)]
+            assert np.concatenate(found[:-1]).tolist() == found[-1].tolist()
+        assert [row for part in of_step for row in describe_rows(*part)] == describe_rows(*batch)
+        for one, other in zip(of_step, together[3 * step : 3 * step + 3], strict=True):
+            assert describe_rows(*one) == describe_rows(*other)
+        hidden += int((batch[0]["target_item_id"] < 0).sum())
+    assert hidden > 5
+
+
+def test_fewer_groups_than_replicas_are_refused() -> None:
+    check_batch_size(1025, 3)
+    with pytest.raises(ConfigError, match=r"received 1024, which is 2 groups of 512 rows.* set it to 1536 or more"):
+        check_batch_size(1024, 3)
 
 
 def test_evaluation_keeps_the_stored_order(data: PreparedData) -> None:

@@ -59,6 +59,7 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
     from log_factory import make_config, prepare_events
 
     from din_train.dataset.protocols import Split
+    from din_train.model.replicas import count_collectives
     from din_train.run_directory import RunDirectory
     from din_train.scoring import build_configured_model, build_training_batches
     from din_train.training.regularization import build_regularizer
@@ -88,9 +89,7 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
         samples = replace(samples, weights=np.linspace(0.1, 3.0, len(samples), dtype=np.float32))
     steps = -(-len(samples) // BATCH_SIZE)
     assert 0 < len(samples) % BATCH_SIZE < GROUP_ROWS, len(samples)  # the last batch has one group
-    config = config.model_copy(
-        update={"training": config.training.model_copy(update={"epochs": -(-STEPS // steps)})}
-    )
+    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": -(-STEPS // steps)})})
     run = RunDirectory(folder / "run")
     run.checkpoints.mkdir(parents=True)
     with strategy_scope(strategy):
@@ -99,11 +98,10 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
         regularizer = build_regularizer(
             config.training.regularization, model, data, batches.draw(0), unknown_rate=0.0, search=batches.search
         )
-        fit_model(
-            model, batches, config, run, watched=None, data_fingerprint="x", regularizer=regularizer
-        )
-        values = {f"variable{place:03}": each.numpy() for place, each in enumerate(model.variables)}
-        return {"loss": np.array([each["loss"] for each in run.read_history()]), **values}
+        fit_model(model, batches, config, run, watched=None, data_fingerprint="x", regularizer=regularizer)
+        values = {f"{place:03} {each.path}": each.numpy() for place, each in enumerate(model.variables)}
+        losses = np.array([each["loss"] for each in run.read_history()])
+        return {"loss": losses, "collectives": np.array(count_collectives(model)), **values}
 
 
 def main(folder: Path, name: str, cases: list[str]) -> None:
@@ -117,13 +115,13 @@ def main(folder: Path, name: str, cases: list[str]) -> None:
     from din_train.training import training_batches
 
     with workers.ending_together():
-        for case in cases:
+        for place, case in enumerate(cases):
             with (
                 mock.patch.object(ranking_model, "GROUP_ROWS", GROUP_ROWS),
                 mock.patch.object(training_batches, "GROUP_ROWS", GROUP_ROWS),
                 mock.patch.object(batches_module, "GROUP_ROWS", GROUP_ROWS),
             ):
-                results = train(folder / name / case, case, strategy)
+                results = train(folder / name / f"{place}-{case}", case, strategy)
             np.savez(folder / f"{name}.{case}.npz", **results)
         gathered = workers.gather(np.full((workers.index, 2), workers.index, np.int8))
         assert [each.tolist() for each in gathered] == [[[n, n]] * n for n in range(workers.count)]
