@@ -440,7 +440,8 @@ class RankingModel(keras.Model):
                 tf.pad(of_groups, [[first_group * size, after * size]]), [self._num_groups * size]
             )
             loss, of_groups, gradients = self._join_shares(loss, of_groups, gradients)
-        self._move_averages(moved, tf.reshape(of_groups, [-1, size]))
+        if moved:
+            self._move_averages(moved, tf.reshape(of_groups, [-1, size]))
         for seed, draws in seeds:
             seed.assign(_advance(seed, groups_of_batch * draws))
         return loss, gradients
@@ -457,8 +458,6 @@ class RankingModel(keras.Model):
     def _move_averages(self, layers: Sequence[MovingStatistics], groups: tf.Tensor) -> None:
         """Move the layers' averages by the statistics [G, size] of one group after another, see `_join`."""
         states = list({id(state): state for layer in layers for state in layer.non_trainable_weights}.values())
-        if not states:
-            return
         sizes = [size for layer in layers for size in (1, layer.num_units, layer.num_units)]
 
         def move(group: tf.Tensor, *values: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -5,7 +5,12 @@
 The number of workers is that of `TF_CONFIG`; without it this process is alone, with the strategy `none`.
 """
 
+import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,6 +29,13 @@ STEPS = 30
 
 TABLES: dict[str, Any] = {"regularization": {"name": "l2", "strength": 0.01}}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "small": (
+        {"name": "base", "mlp": {"hidden_units": [6], "batch_normalization": True, "dropout": 0.3}},
+        {
+            "optimizer": {"name": "adagrad", "learning_rate": 0.05, "clip_norm": 0.05},
+            "regularization": {"name": "mini_batch_aware", "strength": 0.5},
+        },
+    ),
     # every model
     "din": (
         {
@@ -52,6 +64,18 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 SMALL_UNIT = {"hidden_units": [6]}
 DATA: dict[str, dict[str, Any]] = {"negatives": {"negatives": {"resample": "epoch", "per_positive": 2}}}
 NUM_EVENTS = 400
+
+
+@contextmanager
+def small_groups() -> Iterator[None]:
+    """Inside, a group has `GROUP_ROWS` rows."""
+    from din_train.model import ranking_model
+    from din_train.training import training_batches
+
+    with ExitStack() as stack:
+        for module in (batches_module, ranking_model, training_batches):
+            stack.enter_context(mock.patch.object(module, "GROUP_ROWS", GROUP_ROWS))
+        yield
 
 
 def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
@@ -84,8 +108,6 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
     )
     samples = data.samples(Split.TRAIN, config.data.max_history_length)
     if weighted:
-        from dataclasses import replace
-
         samples = replace(samples, weights=np.linspace(0.1, 3.0, len(samples), dtype=np.float32))
     steps = -(-len(samples) // BATCH_SIZE)
     assert 0 < len(samples) % BATCH_SIZE < GROUP_ROWS, len(samples)  # the last batch has one group
@@ -99,28 +121,20 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
             config.training.regularization, model, data, batches.draw(0), unknown_rate=0.0, search=batches.search
         )
         fit_model(model, batches, config, run, watched=None, data_fingerprint="x", regularizer=regularizer)
-        values = {f"{place:03} {each.path}": each.numpy() for place, each in enumerate(model.variables)}
+        names = [re.sub(r"_\d+", "", each.path) for each in model.variables]  # numbers go on from model to model
+        values = {f"{place:03} {name}": model.variables[place].numpy() for place, name in enumerate(names)}
         losses = np.array([each["loss"] for each in run.read_history()])
         return {"loss": losses, "collectives": np.array(count_collectives(model)), **values}
 
 
 def main(folder: Path, name: str, cases: list[str]) -> None:
     """Train the cases one after another, and write `<name>.<case>.npz` each."""
-    import os
-
     strategy = "multi_worker" if os.environ.get("TF_CONFIG") else "none"
     workers = find_workers(TrainingConfig(epochs=1, strategy=strategy, worker_timeout=120))
     start_tensorflow("cpu", connect=workers.connect)
-    from din_train.model import ranking_model
-    from din_train.training import training_batches
-
     with workers.ending_together():
         for place, case in enumerate(cases):
-            with (
-                mock.patch.object(ranking_model, "GROUP_ROWS", GROUP_ROWS),
-                mock.patch.object(training_batches, "GROUP_ROWS", GROUP_ROWS),
-                mock.patch.object(batches_module, "GROUP_ROWS", GROUP_ROWS),
-            ):
+            with small_groups():
                 results = train(folder / name / f"{place}-{case}", case, strategy)
             np.savez(folder / f"{name}.{case}.npz", **results)
         gathered = workers.gather(np.full((workers.index, 2), workers.index, np.int8))
