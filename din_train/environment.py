@@ -18,13 +18,13 @@ from din_train.run_directory import RunDirectory
 
 
 @contextmanager
-def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
+def recorded_environment(run: RunDirectory, prepared: Path, workers: int = 1) -> Iterator[None]:
     """Write `environment.json` now, and again with the seconds that the body took, however it ends.
 
     A resumed run keeps its first start and command; its seconds are the sum over its processes. TensorFlow must run.
 
     Args:
-        prepared: the data set's folder.
+        prepared: the data set's folder. workers: how many train now.
     """
     clock = time.monotonic()
     try:
@@ -35,6 +35,7 @@ def recorded_environment(run: RunDirectory, prepared: Path) -> Iterator[None]:
     environment = {
         **describe_machine(),
         "device": _describe_device(),
+        **({"workers": workers} if workers > 1 else {}),
         "command": earlier.get("command", describe_command(sys.argv)),
         "started": earlier.get("started", datetime.now(UTC).isoformat(timespec="seconds")),
         "run_directory": str(run.path.absolute()),

@@ -7,7 +7,7 @@ the number of epochs, the second one trains for that many on training and valida
 import shlex
 import statistics
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +33,10 @@ from din_train.run_directory import (
     check_run_directory,
     create_run_directory,
     hold_run_directory,
+    name_run_directories,
     reopen_run_directory,
 )
-from din_train.run_metrics import RunMetrics
+from din_train.run_metrics import Metrics, RunMetrics
 from din_train.scoring import (
     build_configured_model,
     build_training_batches,
@@ -48,6 +49,8 @@ from din_train.scoring import (
 )
 from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
+from din_train.training.chief import load_same_weights, open_told_data, open_told_state, tell
+from din_train.training.workers import Workers, find_workers
 
 if TYPE_CHECKING:
     from din_train.dataset.store import Samples
@@ -68,49 +71,65 @@ def fit(
 ) -> list[RunMetrics]:
     """Train and score one run, or one run per seed if seeds are given.
 
+    With `training.strategy: multi_worker` this is one of several workers: see `din_train.training.chief`.
+
     Args:
         resume: go on with what an earlier `fit` with the same config left; a finished run only shows its metrics.
 
     Returns:
-        The test split's metrics of each run.
+        The test split's metrics of each run; of several workers only the chief has them.
 
     Raises:
-        ConfigError: see `hold_run_directory` and `check_run_directory`.
+        ConfigError: see `hold_run_directory`, `check_run_directory` and `find_workers`.
     """
+    workers = find_workers(config.training)
     folder = run_dir or RUNS / config.name
     configs = [config.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [config]
-    names = [folder.with_name(f"{folder.name}-seed{each.seed}") if seeds else folder for each in configs]
+    names = name_run_directories(config, run_dir, seeds)
     for name in names:
         check_can_be_folder(name)
     runs = [RunDirectory(follow_links(name)) for name in names]
     results = []
     with ExitStack() as held:
-        for run in runs:
-            held.enter_context(hold_run_directory(run.path))
-        for run, each in zip(runs, configs, strict=True):
-            _check_request(run, each, overwrite=overwrite, resume=resume)
-        finished = [resume and run.is_finished for run in runs]
-        data = None if all(finished) else _prepare_and_start(config, runs[0], resume=resume)
+        if workers.is_chief:
+            for run in runs:
+                held.enter_context(hold_run_directory(run.path))
+            for run, each in zip(runs, configs, strict=True):
+                check_request(run, each, overwrite=overwrite, resume=resume)
+        else:
+            terminal.mute()
+        if workers.count > 1:
+            _start(config, workers)  # first of all, so that the others need not wait for them longer than for a start
+            held.enter_context(workers.ending_together())
+        finished = tell(workers, lambda: [resume and run.is_finished for run in runs])
+        data = None if all(finished) else _prepare_and_start(config, runs[0], workers, resume=resume)
         for run, each, is_finished in zip(runs, configs, finished, strict=True):
             if data is None or is_finished:
-                terminal.say(f"{run.path}: finished before, so there is nothing to resume; its metrics:")
-                results.append(run.read_metrics())
-                show_metrics(results[-1])
+                if workers.is_chief:
+                    terminal.say(f"{run.path}: finished before, so there is nothing to resume; its metrics:")
+                    results.append(run.read_metrics())
+                    show_metrics(results[-1])
                 continue
             try:
-                with strategy_scope(each.training.strategy):
-                    results.append(_fit_one(run, each, data, overwrite=overwrite, resume=resume))
+                # A worker alone has nobody to meet, but it may have several GPUs.
+                alone = workers.count == 1 and each.training.strategy == "multi_worker"
+                with strategy_scope("mirrored" if alone else each.training.strategy):
+                    metrics = _fit_one(run, each, data, workers, overwrite=overwrite, resume=resume)
+                results += [] if metrics is None else [metrics]
             except KeyboardInterrupt:
+                if not workers.is_chief:
+                    raise Interrupted([], interrupted_exit_code()) from None  # the chief says what is saved
                 if not run.config_file.exists():
                     raise
-                raise Interrupted(_describe_stop(run, config, folder, seeds), interrupted_exit_code()) from None
+                stop = _describe_stop(run, config, folder, seeds, workers)
+                raise Interrupted(stop, interrupted_exit_code()) from None
     gaucs = [metrics.gauc for metrics in results if metrics.gauc is not None]
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
     return results
 
 
-def _check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume: bool) -> None:
+def check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume: bool) -> None:
     """Refuse what cannot be done in this run directory, before any work is done.
 
     Damaged states are found later, when they are read.
@@ -128,21 +147,37 @@ def _check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume
         raise ConfigError(_describe_no_state(run))
 
 
-def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> PreparedData:
-    """Prepare the data set if it is missing or out of date, open it, and start TensorFlow.
+def _start(config: Config, workers: Workers) -> None:
+    connect = workers.connect if workers.count > 1 else None
+    start_tensorflow(config.training.device, deterministic=config.training.deterministic, connect=connect)
+
+
+def _prepare_and_start(config: Config, run: RunDirectory, workers: Workers, *, resume: bool) -> PreparedData:
+    """Prepare the data set if it is missing or out of date, open it, and start TensorFlow if it has not been started.
 
     A run that is resumed finds its data set from any folder.
     """
+    if not workers.is_chief:
+        folder, fingerprint = tell(workers, lambda: ("", ""))
+        return open_told_data(workers, Path(folder), fingerprint)
     places = list_prepared(run, config) if resume else []
     prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
     manifest = prepare(place_data(config, prepared))
     data = open_store(prepared, checked=manifest, temp_folder=config.data.temp_folder)
-    start_tensorflow(config.training.device, deterministic=config.training.deterministic)
+    if workers.count == 1:
+        _start(config, workers)
+    tell(workers, lambda: (str(prepared), data.fingerprint))
     return data
 
 
-def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> RunMetrics:
-    """Train in one run directory, score the test split with the weights that were kept, and write the results."""
+def _fit_one(
+    run: RunDirectory, config: Config, data: PreparedData, workers: Workers, *, overwrite: bool, resume: bool
+) -> RunMetrics | None:
+    """Train in one run directory, score the test split with the weights that were kept, and write the results.
+
+    Returns:
+        The metrics; None if this is not the chief.
+    """
     from din_train.explain.examples import write_attention
     from din_train.report.report import write_report
 
@@ -150,17 +185,21 @@ def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite
     _check_samples(config, data, samples)
     batches = build_training_batches(config, data, samples)
     _check_lists(config, batches.draw(0))
-    state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
-    with recorded_environment(run, data.folder):
-        model, checkpoint = _train(run, config, data, samples, batches, state)
+    state = _open_told_run(run, config, data, workers, overwrite=overwrite, resume=resume)
+    with recorded_environment(run, data.folder, workers.count) if workers.is_chief else nullcontext():
+        model, checkpoint = _train(run, config, data, samples, batches, state, workers)
+        logits = score_samples(model, config, data, read_split_samples(config, data, Split.TEST), workers)
+        if not workers.is_chief:
+            return tell(workers, lambda: None)  # when the chief has written all
         calibration = read_calibration(run, config.training.calibration)
-        metrics, rows = score_split(model, config, data, Split.TEST, checkpoint, calibration)
+        metrics, rows = score_split(model, config, data, Split.TEST, checkpoint, calibration, logits)
         write_scores(run.scores_file("test"), rows)
         write_attention(run, config, data, model, rows.logit, calibration)
     write_report(run, config, metrics)
     run.write_metrics(metrics)  # last: this file says that the run is finished
     show_metrics(metrics)
     terminal.say(f"run directory: {run.path} (report: {run.report_file})")
+    tell(workers, lambda: None)
     return metrics
 
 
@@ -249,6 +288,21 @@ def _check_selection(config: Config, data: PreparedData, split: Split, samples: 
     )
 
 
+def _open_told_run(
+    run: RunDirectory, config: Config, data: PreparedData, workers: Workers, *, overwrite: bool, resume: bool
+) -> "State | None":
+    """The state to go on from, on every worker; only the chief makes the run directory ready."""
+    state = _open_run(run, config, data, overwrite=overwrite, resume=resume) if workers.is_chief else None
+    if workers.count == 1:
+        return state
+    from din_train.training.checkpoint import Position
+
+    identity, position = tell(workers, lambda: (run.compute_identity(), vars(state.position) if state else None))
+    if workers.is_chief:
+        return state
+    return open_told_state(workers, run, identity, Position(**position) if position else None)
+
+
 def _open_run(
     run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool
 ) -> "State | None":
@@ -295,39 +349,44 @@ def _train(
     samples: "Samples",
     batches: "TrainingBatches",
     state: "State | None",
+    workers: Workers,
 ) -> "tuple[RankingModel, Checkpoint]":
     """Train what is still to train: the model, and its refit if one is configured.
 
     Returns:
         The model with the weights that were kept, and their record.
     """
-    from din_train.training.checkpoint import load_weights, read_checkpoint
+    from din_train.training.checkpoint import read_checkpoint
     from din_train.training.trainer import Refit
 
     refit_state = state if state and state.position.phase == "refit" else None
     model = None
     if refit_state is None and not (state and state.done):
-        model = _train_once(run, config, data, samples, batches, state=state)
+        model = _train_once(run, config, data, samples, batches, state=state, workers=workers)
     if refit_state is None and config.training.calibration != "none":
         model = model or build_configured_model(config, data)
-        load_weights(run.checkpoints, model)
-        _calibrate(run, config, data, model)
+        load_same_weights(workers, run.checkpoints, model)
+        _calibrate(run, config, data, model, workers)
     if config.training.refit and not (refit_state and refit_state.done):
-        epochs = read_checkpoint(run.checkpoints).epoch
+        epochs = tell(workers, lambda: read_checkpoint(run.checkpoints).epoch)
         is_plateau = config.training.optimizer.schedule.name == "plateau"
-        rates = tuple(each["learning_rate"] for each in run.read_history()[:epochs]) if is_plateau else None
+        records = tell(workers, lambda: run.read_history()[:epochs] if is_plateau else [])
+        rates = tuple(each["learning_rate"] for each in records)
+        refit = Refit(epochs, rates if is_plateau else None)
         joined = read_training_samples(config, data, refit=True)
         batches = build_training_batches(config, data, joined)
-        model = _train_once(run, config, data, joined, batches, refit=Refit(epochs, rates), state=refit_state)
+        model = _train_once(run, config, data, joined, batches, refit=refit, state=refit_state, workers=workers)
     if model is None:
         model = build_configured_model(config, data)
-    return model, load_weights(run.checkpoints, model)
+    return model, load_same_weights(workers, run.checkpoints, model)
 
 
-def _calibrate(run: RunDirectory, config: Config, data: PreparedData, model: "RankingModel") -> None:
+def _calibrate(run: RunDirectory, config: Config, data: PreparedData, model: "RankingModel", workers: Workers) -> None:
     """Fit the calibration to the validation rows, which this model was not trained on, and keep it with the run."""
     samples = read_split_samples(config, data, Split.VALIDATION)
-    logits = score_samples(model, config, data, samples)
+    logits = score_samples(model, config, data, samples, workers)
+    if not workers.is_chief:
+        return
     calibration = fit_calibration(config.training.calibration or "none", samples.labels, logits, samples.weights)
     if calibration.slope == 0:
         terminal.say(
@@ -346,6 +405,7 @@ def _train_once(
     *,
     refit: "Refit | None" = None,
     state: "State | None",
+    workers: Workers,
 ) -> "RankingModel":
     """A new model, fitted to the samples by their batches.
 
@@ -365,7 +425,7 @@ def _train_once(
         batches,
         config,
         run,
-        watched=None if refit else _watch(model, config, data),
+        watched=None if refit else _watch(model, config, data, workers),
         data_fingerprint=data.fingerprint,
         regularizer=build_regularizer(
             config.training.regularization,
@@ -384,11 +444,12 @@ def _train_once(
         ),
         refit=refit,
         state=state,
+        workers=workers,
     )
     return model
 
 
-def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watched | None":
+def _watch(model: "RankingModel", config: Config, data: PreparedData, workers: Workers) -> "Watched | None":
     """The split that is scored after every epoch, and how."""
     from din_train.training.callbacks import Watched
 
@@ -397,11 +458,15 @@ def _watch(model: "RankingModel", config: Config, data: PreparedData) -> "Watche
         return None
     samples = read_split_samples(config, data, split)
     groups = find_groups(data, samples, config.metrics.group)
+
+    def evaluate() -> Metrics:
+        logits = score_samples(model, config, data, samples, workers)
+        rows = ScoredRows.of(samples, logits, groups)
+        return Metrics(**tell(workers, lambda: vars(compute_metrics(rows, config.metrics))))
+
     return Watched(
         split,
-        evaluate=lambda: compute_metrics(
-            ScoredRows.of(samples, score_samples(model, config, data, samples), groups), config.metrics
-        ),
+        evaluate=evaluate,
         selection_metric=None if config.training.select_on == "none" else config.training.early_stopping.metric,
         recorded=("auc", "gauc") if config.training.loss.is_of_lists else ("auc", "gauc", "logloss"),
     )
@@ -423,12 +488,16 @@ def _describe_no_state(run: RunDirectory) -> str:
     )
 
 
-def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None) -> str:
+def _describe_stop(
+    run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None, workers: Workers
+) -> str:
     """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
     from din_train.training.checkpoint import find_newest_position
 
     position = find_newest_position(run.checkpoints)
     kept = f"state saved in {run.path} after {position}" if position else "no state saved yet"
+    if workers.count > 1:
+        return f"training stopped by {name_signal()}: {kept}; start all workers again with --resume"
     command = ["din-train", "fit", "--config", str(run.config_file)]
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []

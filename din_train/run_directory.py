@@ -241,6 +241,12 @@ class RunDirectory:
         return RunMetrics(**{name: said[name] for name in names})
 
 
+def name_run_directories(config: Config, run_dir: Path | None, seeds: Sequence[int] | None) -> list[Path]:
+    """Where `fit` with these options has its run, or one run per seed."""
+    folder = run_dir or RUNS / config.name
+    return [folder.with_name(f"{folder.name}-seed{seed}") for seed in seeds] if seeds else [folder]
+
+
 @contextmanager
 def hold_run_directory(path: Path) -> Iterator[None]:
     """Keep other processes from training in it or replacing it; what a killed one left half replaced is restored.

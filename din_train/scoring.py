@@ -37,11 +37,15 @@ from din_train.files import follow_links, hold
 from din_train.run_directory import RunDirectory, open_run_directory
 from din_train.run_metrics import RunMetrics
 from din_train.tensorflow_setup import start_tensorflow, uses_xla
+from din_train.training.workers import Workers
 
 if TYPE_CHECKING:
     from din_train.model.ranking_model import RankingModel
     from din_train.training.checkpoint import Checkpoint
     from din_train.training.training_batches import TrainingBatches
+
+
+ALONE = Workers()
 
 
 @dataclass(frozen=True)
@@ -165,11 +169,17 @@ def score_split(
     split: Split,
     checkpoint: "Checkpoint",
     calibration: Calibration = UNCALIBRATED,
+    logits: NDArray[np.float32] | None = None,
 ) -> tuple[RunMetrics, ScoredRows]:
-    """Score a split, and compute its metrics and record how they came about."""
+    """Score a split, and compute its metrics and record how they came about.
+
+    Args:
+        logits: of the split, if it has been scored by several workers.
+    """
     samples = read_split_samples(config, data, split)
     group = config.metrics.group
-    logits, groups = score_samples(model, config, data, samples), find_groups(data, samples, group)
+    logits = score_samples(model, config, data, samples) if logits is None else logits
+    groups = find_groups(data, samples, group)
     rows = ScoredRows.of(samples, logits, groups, calibration)
     names, weighting = read_names(data), config.metrics.gauc_weighting
     slices = find_slices(data, samples, {name: names.values(name) for name in data.context_fields})
@@ -255,23 +265,32 @@ def read_split_samples(config: Config, data: PreparedData, split: Split) -> Samp
     return samples
 
 
-def score_samples(model: "RankingModel", config: Config, data: PreparedData, samples: Samples) -> NDArray[np.float32]:
+def score_samples(
+    model: "RankingModel", config: Config, data: PreparedData, samples: Samples, workers: Workers = ALONE
+) -> NDArray[np.float32]:
     """[S] logits in stored order. `fit`, `eval`, `predict` and `audit` all score by this.
+
+    Args:
+        workers: each scores a share of the rows, and gets all logits. The batches are those of one worker, so that the
+            logits are the same bits if the machines are.
 
     Raises:
         RunError: see `compute_scores`.
     """
     from din_train.batches import EvaluationBatches
+    from din_train.training.chief import cut_share, join_rows
 
+    batch_size = config.training.evaluation_batch_size
+    share = cut_share(workers, len(samples), batch_size)
     batches = EvaluationBatches(
         data,
-        samples,
-        batch_size=config.training.evaluation_batch_size,
+        samples if share is None else samples.take(share),
+        batch_size=batch_size,
         max_history_length=config.data.max_history_length,
         behaviour_fields=config.model.behaviour_fields,
         search=CategorySearch.of(config.model.search, data),
     )
-    return compute_scores(model, batches)
+    return compute_scores(model, batches, lambda logits: join_rows(workers, logits))
 
 
 def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[str] = ()) -> RunMetrics:

@@ -30,6 +30,11 @@ def received_signal() -> signal.Signals | None:
     return _State.received
 
 
+def note_signal(number: int) -> None:
+    """Take a signal that came to another worker of this training for one that came here."""
+    _State.received = _State.received or signal.Signals(number)
+
+
 def name_signal() -> str:
     """The signal that came, as the user knows it: `Ctrl-C` or `SIGTERM`."""
     return "SIGTERM" if received_signal() is signal.SIGTERM else "Ctrl-C"

@@ -14,11 +14,20 @@ from din_train.printable import dump_printable_json, make_printable
 _FILE_WIDTH = 120
 
 
+class _State:
+    muted = False
+
+
+def mute() -> None:
+    """Say nothing from here on; errors are still shown. Of several workers one speaks."""
+    _State.muted = True
+
+
 class PrintableConsole(Console):
     """Makes every text printable, also in the cells of a table, and does not replace `:smile:`."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, emoji=False)
+        super().__init__(stderr=stderr, emoji=False, quiet=_State.muted)
 
     def render_str(self, text: str, **how: Any) -> Text:
         return super().render_str(make_printable(text), **how)

@@ -26,6 +26,7 @@ COMMANDS = {
     "config": "din_train.cli.config",
     "prepare": "din_train.cli.prepare",
     "fit": "din_train.cli.fit",
+    "launch": "din_train.cli.launch",
     "eval": "din_train.cli.evaluate",
     "compare": "din_train.cli.compare",
     "report": "din_train.cli.report",

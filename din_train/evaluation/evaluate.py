@@ -1,7 +1,7 @@
 """A model's scores on a split, and their metrics: the only path from a model to a number."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +43,21 @@ Rows = NDArray[np.bool_]
 Slices = Mapping[str, Sequence[tuple[str, Rows]]]
 
 
-def compute_scores(model: "RankingModel", batches: "EvaluationBatches") -> NDArray[np.float32]:
+def compute_scores(
+    model: "RankingModel",
+    batches: "EvaluationBatches",
+    join: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda logits: logits,
+) -> NDArray[np.float32]:
     """[S] logits in stored order.
+
+    Args:
+        join: the logits of this worker's share of the rows -> those of all workers.
 
     Raises:
         RunError: if a score is not a number: the training has diverged.
     """
     parts = _score_side_by_side(model, batches)
-    logits = np.concatenate([np.empty(0, np.float32), *parts])
+    logits = join(np.concatenate([np.empty(0, np.float32), *parts]))
     if not np.isfinite(logits).all():
         raise RunError(
             f"scores: {int((~np.isfinite(logits)).sum()):,} of {len(logits):,} are not finite numbers, the training "

@@ -7,6 +7,7 @@ progress are in `progress.py`.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,10 +28,12 @@ from din_train.training.training_batches import TrainingBatches
 class TrainingCallback(keras.callbacks.Callback):
     """A Keras callback whose state is saved with the training's, so that a resumed training goes on from it.
 
-    A subclass names the attributes that are its state, or overrides both methods.
+    A subclass names the attributes that are its state, or overrides both methods. Of several workers, only the chief
+    has those callbacks that do not run everywhere.
     """
 
     saved_attributes: ClassVar[tuple[str, ...]] = ()
+    runs_everywhere: ClassVar[bool] = False
 
     def state_dict(self) -> dict[str, Any]:
         """The state, made of JSON values."""
@@ -46,12 +49,14 @@ class ResumableEarlyStopping(TrainingCallback, keras.callbacks.EarlyStopping):
     """Keras's early stopping, with a state."""
 
     saved_attributes = ("wait", "best", "best_epoch", "stopped_epoch")
+    runs_everywhere = True
 
 
 class ResumableReduceLROnPlateau(TrainingCallback, keras.callbacks.ReduceLROnPlateau):
     """Keras's plateau schedule, with a state."""
 
     saved_attributes = ("wait", "best", "cooldown_counter")
+    runs_everywhere = True
 
 
 @dataclass(frozen=True)
@@ -132,17 +137,21 @@ class WatchedScorer(TrainingCallback):
 
     Args:
         save_state: is called before a signal stops the training here, after the epoch's steps.
+        is_prompt: whether a signal may stop it here; several workers have to agree, which they do later.
     """
 
-    def __init__(self, watched: Watched, save_state: Callable[[], None]) -> None:
+    runs_everywhere = True
+
+    def __init__(self, watched: Watched, save_state: Callable[[], None], *, is_prompt: bool = True) -> None:
         super().__init__()
         self._watched = watched
         self._save_state = save_state
+        self._is_prompt = is_prompt
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         del epoch
         try:
-            with prompt_signals():
+            with prompt_signals() if self._is_prompt else nullcontext():
                 metrics = self._watched.evaluate()
         except KeyboardInterrupt:
             self._save_state()

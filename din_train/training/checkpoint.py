@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import orjson
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from din_train.checksums import indexed_file, read_indexed
@@ -60,7 +62,7 @@ def write_checkpoint(
 ) -> Checkpoint:
     """Save the weights, then the record that makes them valid. The weights that they replace are kept beside them."""
     with atomic_file(folder / _WEIGHTS) as temporary:
-        model.save_weights(temporary)
+        _call_outside_strategy(lambda: model.save_weights(temporary))
         sha256 = compute_sha256(temporary)
         if (folder / _WEIGHTS).exists():
             _link(folder / _WEIGHTS, _name_replaced(folder, compute_sha256(folder / _WEIGHTS)))
@@ -120,11 +122,24 @@ def load_weights(folder: Path, model: RankingModel) -> Checkpoint:
         else:
             raise RunError(_describe_damage(weights))
         try:
-            model.load_weights(copy)
+            _call_outside_strategy(lambda: model.load_weights(copy))
         except (ValueError, KeyError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise RunError(f"{weights}: the weights do not fit the run's config ({reason})") from None
     return checkpoint
+
+
+def _call_outside_strategy(call: Callable[[], object]) -> None:
+    """Call it in a thread of its own, which is in no strategy's scope.
+
+    Keras makes a variable when it saves or loads for the first time, and a strategy of several workers waits until all
+    of them make it.
+    """
+    if not tf.distribute.has_strategy():
+        call()
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(call).result()
 
 
 def restore_best(folder: Path, checkpoint: Checkpoint | None) -> bool:
@@ -210,15 +225,15 @@ class State:
 
 
 def write_state(folder: Path, state: State, model: keras.Model, *, keep: int) -> None:
-    """Save the state, with the model's variables as its arrays. Only the newest `keep` states are kept."""
+    """Save the state, with the model's variables as those arrays that it lacks. The newest `keep` states are kept."""
     path = folder / f"{state.position.file_stem}.npz"
     record = asdict(replace(state, arrays={}))
     with atomic_file(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as archive:
             _write_array(archive, "record", np.frombuffer(json.dumps(record).encode(), np.uint8))
-            for group, variables in _list_variables(model).items():
-                for index, variable in enumerate(variables):
-                    _write_array(archive, f"{group}-{index}", variable.numpy())
+            for group, variables in {**_list_variables(model), **state.arrays}.items():
+                for index, each in enumerate(variables):
+                    _write_array(archive, f"{group}-{index}", each if isinstance(each, np.ndarray) else each.numpy())
         sha256 = compute_sha256(temporary)
     with atomic_file(path.with_suffix(".json")) as temporary:
         best = state.best.sha256 if state.best else None
@@ -246,6 +261,15 @@ def read_newest_state(folder: Path, *, report: Callable[[str], None]) -> State |
         _remove_states_but(folder, positions)
         return state
     return None
+
+
+def read_state(folder: Path, position: Position) -> State:
+    """The state at a position, as it was saved; nothing in the folder changes.
+
+    Raises:
+        ValueError, OSError: if it is missing or damaged.
+    """
+    return _read_state(folder / f"{position.file_stem}.npz")
 
 
 def find_newest_position(folder: Path) -> Position | None:

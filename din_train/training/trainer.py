@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from din_train.config import Config
 from din_train.errors import RunError
@@ -12,7 +13,7 @@ from din_train.model.embedding import find_tables
 from din_train.model.losses import build_loss
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
-from din_train.signals import deferred_signals, received_signal
+from din_train.signals import deferred_signals
 from din_train.training.callbacks import (
     BestWeightsKeeper,
     EpochMeter,
@@ -24,11 +25,13 @@ from din_train.training.callbacks import (
     WatchedScorer,
 )
 from din_train.training.checkpoint import Position, State, read_checkpoint, restore_variables, write_state
+from din_train.training.chief import is_stopped
 from din_train.training.optimizers import build_optimizer
 from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
 from din_train.training.training_batches import TrainingBatches, check_batch_size
 from din_train.training.unmoved_rows import UnmovedRows
+from din_train.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Refit:
     learning_rates: tuple[float, ...] | None
 
 
+# Several workers ask each other about signals, which takes a millisecond, after every so many steps.
+_STEPS_BETWEEN_QUESTIONS = 8
 # Whose statistics scoring has: as many as the moving averages look back, 1 / (1 - momentum).
 _MEASURED_GROUPS = 100
 
@@ -59,6 +64,7 @@ def fit_model(
     unmoved_rows: UnmovedRows | None = None,
     refit: Refit | None = None,
     state: State | None = None,
+    workers: Workers = Workers(),  # noqa: B008 - immutable
 ) -> None:
     """Train. Afterwards the run's best weights are the chosen epoch's, or the last epoch's if nothing selects.
 
@@ -70,6 +76,7 @@ def fit_model(
         unmoved_rows: fills the rows that no training row looks up; None leaves them.
         refit: None if this is the first training.
         state: a saved state of this training to go on from; None begins.
+        workers: all take the same steps, and the chief alone writes.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
@@ -106,6 +113,7 @@ def fit_model(
         unmoved_rows=unmoved_rows,
         refit=refit,
         state=state,
+        workers=workers,
     )
     trainer.train()
 
@@ -128,6 +136,7 @@ class _Trainer(keras.callbacks.Callback):
         unmoved_rows: UnmovedRows | None,
         refit: Refit | None,
         state: State | None,
+        workers: Workers,
     ) -> None:
         super().__init__()
         self.set_model(model)
@@ -138,13 +147,14 @@ class _Trainer(keras.callbacks.Callback):
         self._data_fingerprint = data_fingerprint
         self._unmoved_rows = unmoved_rows
         self._refit = refit
+        self._workers = workers
         self._epochs = refit.epochs if refit else config.training.epochs
         self._resumed = state
         self._position = state.position if state else Position("refit" if refit else "selection", 0, 0)
         self._saved_position = self._position if state else None
         self._done = False
         best = state.best if state else None
-        if refit and state is None:
+        if refit and state is None and workers.is_chief:
             best = read_checkpoint(run.checkpoints)  # the first training's, which the refit replaces
         self._best_weights = BestWeightsKeeper(
             run.checkpoints,
@@ -154,15 +164,16 @@ class _Trainer(keras.callbacks.Callback):
             checkpoint=best,
         )
         self._progress = ProgressBar(batches, self._epochs, title="refit, epoch" if refit else "epoch")
-        self._callbacks: list[TrainingCallback] = [
+        callbacks: list[TrainingCallback] = [
             EpochMeter(batches),
-            *([WatchedScorer(watched, self._save_state)] if watched else []),
+            *([WatchedScorer(watched, self._save_state, is_prompt=workers.count == 1)] if watched else []),
             self._best_weights,
             HistoryWriter(run, self._position.phase),
             TensorBoardWriter(run.tensorboard / ("refit" if refit else "train")),
             *_build_selection(config, watched),
             self._progress,
         ]
+        self._callbacks = [each for each in callbacks if workers.is_chief or each.runs_everywhere]
 
     def train(self) -> None:
         """Train the epochs that are left."""
@@ -174,7 +185,7 @@ class _Trainer(keras.callbacks.Callback):
         with deferred_signals(), self._progress:
             for epoch in range(self._position.epoch, self._epochs):
                 self._train_epoch(epoch)
-                if received_signal() is not None:
+                if is_stopped(self._workers):
                     raise KeyboardInterrupt
                 if self._done:
                     break
@@ -230,15 +241,22 @@ class _Trainer(keras.callbacks.Callback):
         step = min(self._batches.first_step + batch + 1, len(self._batches))  # the last execution may have fewer steps
         self._position = replace(self._position, step=step)
         is_due = every is not None and step // every > before // every
-        is_stopped = received_signal() is not None
-        if step < len(self._batches) and (is_due or is_stopped):
+        is_last = step >= len(self._batches)
+        asks = self._workers.count == 1 or (step % _STEPS_BETWEEN_QUESTIONS == 0 and not is_last)
+        stops = asks and is_stopped(self._workers)
+        if not is_last and (is_due or stops):
             self._save_state()
-            if is_stopped:
+            if stops:
+                self._workers.barrier()  # when the chief has saved it
                 raise KeyboardInterrupt
 
     def _save_state(self) -> None:
         """Save the state at the position, unless it is saved already."""
         if self._saved_position == self._position:
+            return
+        self._saved_position = self._position
+        metrics = [np.asarray(each.numpy()) for each in self.model.metrics_variables]  # a sum over workers, maybe
+        if not self._workers.is_chief:
             return
         history = self._run.history_file
         state = State(
@@ -248,10 +266,9 @@ class _Trainer(keras.callbacks.Callback):
             best=self._best_weights.checkpoint,
             history=history.read_text(encoding="utf-8") if history.exists() else "",
             callbacks={type(each).__name__: each.state_dict() for each in self._callbacks},
-            arrays={},
+            arrays={"metrics": metrics},
         )
         write_state(self._run.checkpoints, state, self.model, keep=self._config.keep_checkpoints)
-        self._saved_position = self._position
 
 
 def _build_selection(config: Config, watched: Watched | None) -> list[TrainingCallback]:
