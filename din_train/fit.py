@@ -27,6 +27,7 @@ from din_train.evaluation.evaluate import compute_metrics, find_groups
 from din_train.evaluation.metrics import compute_auc, compute_gauc
 from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import check_can_be_folder, follow_links
+from din_train.plan.plan import summarize
 from din_train.run_directory import (
     RUNS,
     RunDirectory,
@@ -138,6 +139,8 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
     manifest = prepare(place_data(config, prepared))
     data = open_store(prepared, checked=manifest)
     start_tensorflow(config.training.device, deterministic=config.training.deterministic)
+    for line in summarize(config, data, run.path):
+        terminal.say(line)
     return data
 
 

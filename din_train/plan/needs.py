@@ -1,0 +1,153 @@
+"""Memory and disk that a run needs, part by part, and which keys to change if they are not there."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from din_train.config import Config
+from din_train.dataset.manifest import Manifest
+from din_train.plan.machine import find_disk
+from din_train.plan.model_size import ModelSize, Table
+
+# Of a process that trains a model of no size: Python, TensorFlow and its graphs, the libraries. Measured, see
+# docs/scaling.md.
+PROCESS_BYTES = 1_100_000_000
+# Of the rows in memory: their order, histories and lists, for each training row; measured likewise.
+ROW_BYTES = 60
+# Saving writes a copy of a variable at a time, and measuring the item rows copies them.
+_COPIES = 1
+
+# How many numbers each optimiser keeps beside a weight, the most first: what to change to, in this order.
+_FEWER_SLOTS = {"adam": ("adagrad", "sgd"), "adamw": ("adagrad", "sgd"), "adagrad": ("sgd",), "sgd": ()}
+_SLOTS = {"adam": 2, "adamw": 2, "adagrad": 1, "sgd": 0}
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """What a run puts into a folder: bytes at the most, and what for."""
+
+    folder: Path
+    bytes: int
+    what: str
+    key: str
+
+
+def compute_memory(config: Config, size: ModelSize, manifest: Manifest, *, batch_bytes: int | None) -> dict[str, int]:
+    """Part -> bytes of a process that trains on the CPU.
+
+    Args:
+        batch_bytes: of the batches and what a step computes, from a probe; None leaves them out.
+    """
+    tables = sum(table.weight_bytes for table in size.tables)
+    dense = size.dense_bytes + (2 * tables if config.training.regularization.name == "dense_l2" else 0)
+    parts = {
+        "process": PROCESS_BYTES,
+        "weights": size.weight_bytes,
+        "optimiser's slots": size.slot_bytes,
+        "dense gradients": dense,
+        "a copy while saving": _COPIES * size.largest_bytes,
+        "rows": ROW_BYTES * sum(manifest.samples.values()),
+    }
+    return parts if batch_bytes is None else parts | {"batches and a step": batch_bytes}
+
+
+def list_disk_needs(
+    config: Config, size: ModelSize, *, run: Path, store_bytes: int, scratch_bytes: int
+) -> list[DiskNeed]:
+    """What a run puts on disks at the most.
+
+    Args:
+        run: its directory. store_bytes, scratch_bytes: of the data set that is still to make; 0 if it is there.
+    """
+    keep, prepared = config.training.keep_checkpoints, config.data.prepared
+    states = (keep + 1) * size.bytes  # the oldest goes when the newest is whole
+    weights = (keep + 2) * size.weight_bytes  # the best, those that replace them, and each that a state goes on from
+    key = "training.keep_checkpoints"
+    needs = [
+        DiskNeed(prepared, store_bytes, "the prepared data set", "data.prepared"),
+        DiskNeed(
+            config.data.temp_folder or prepared, scratch_bytes, "temporary files of preparation", "data.temp_folder"
+        ),
+        DiskNeed(run, states + weights, f"{keep} saved states and one being written, and the best weights", key),
+        DiskNeed(Path(tempfile.gettempdir()), size.weight_bytes, "a copy of the best weights to check", "TMPDIR"),
+    ]
+    return [need for need in needs if need.bytes]
+
+
+def find_memory_problem(config: Config, parts: Mapping[str, int], size: ModelSize, has: int, where: str) -> str | None:
+    """One line if the parts need more memory than there is, with the keys to change and the numbers that would fit.
+
+    Args:
+        where: `this machine` or `its GPU`.
+    """
+    needed = sum(parts.values())
+    if needed <= has:
+        return None
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:2]
+    of = ", ".join(f"{name} {show_bytes(count)}" for name, count in largest)
+    advice = list(_advise(config, size, needed - has))
+    if not advice and parts.get("batches and a step", 0) > needed - has:
+        share = 1 - (needed - has) / parts["batches and a step"]
+        advice = [f"training.batch_size to at most {int(config.training.batch_size * share):,}"]
+    do = f"set {' or '.join(advice)}" if advice else "use a larger machine"
+    return f"memory: a worker needs {show_bytes(needed)} ({of}), and {where} has {show_bytes(has)}; {do}"
+
+
+def _advise(config: Config, size: ModelSize, excess: int) -> Iterator[str]:
+    """Key and value of each single change after which the tables take less by `excess` bytes."""
+    rows, widths = _sum_by(size, "rows_key"), _sum_by(size, "width_key")
+    if rows:
+        key, tables = max(rows.items(), key=lambda each: sum(table.bytes for table in each[1]))
+        taken, length = sum(table.bytes for table in tables), max(table.rows for table in tables)
+        fits = length - -(-excess * length // taken) - 2  # without the two reserved ids
+        if fits >= 2:
+            yield f"{key} to at most {fits:,} (it has {length:,} rows)"
+    if widths:
+        key, tables = max(widths.items(), key=lambda each: sum(table.bytes for table in each[1]))
+        taken, width = sum(table.bytes for table in tables), tables[0].width
+        fits = width - -(-excess * width // taken)
+        if fits >= 1:
+            yield f"{key} to at most {fits} (it is {width})"
+    name = config.training.optimizer.name
+    for other in _FEWER_SLOTS[name]:
+        if size.slot_bytes * (1 - _SLOTS[other] / _SLOTS[name]) >= excess:
+            yield f"training.optimizer.name to {other}"
+            break
+
+
+def _sum_by(size: ModelSize, key: str) -> dict[str, list[Table]]:
+    found: dict[str, list[Table]] = {}
+    for table in size.tables:
+        name = getattr(table, key)
+        if name is not None:
+            found.setdefault(name, []).append(table)
+    return found
+
+
+def find_disk_problems(needs: list[DiskNeed]) -> list[str]:
+    """One line for each disk that has less room than is needed."""
+    by_disk: dict[int, list[DiskNeed]] = {}
+    free = {}
+    for need in needs:
+        disk, free_bytes = find_disk(need.folder)
+        by_disk.setdefault(disk, []).append(need)
+        free[disk] = free_bytes
+    problems = []
+    for disk, on_it in by_disk.items():
+        needed = sum(need.bytes for need in on_it)
+        if needed > free[disk]:
+            largest = max(on_it, key=lambda need: need.bytes)
+            problems.append(
+                f"disk: {largest.folder}: a run needs {show_bytes(needed)} there, most of it for {largest.what}, and "
+                f"{show_bytes(free[disk])} are free; free some, or change {largest.key}"
+            )
+    return problems
+
+
+def show_bytes(count: float) -> str:
+    """`1.2 GB`, `350 MB`, `12 kB`."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count / 1e3:,.0f} kB"
