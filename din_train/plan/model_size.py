@@ -44,15 +44,13 @@ class ModelSize:
     """Bytes of everything that training keeps.
 
     dense_bytes: of the trained weights that are no tables. dense_slot_bytes: of their slots. fixed_bytes: of what is
-    not trained: what each item and user has of each field, and moving averages. largest_bytes: of the largest
-    variable, which saving and measuring copy.
+    not trained: what each item and user has of each field, and moving averages.
     """
 
     tables: tuple[Table, ...]
     dense_bytes: int
     dense_slot_bytes: int
     fixed_bytes: int
-    largest_bytes: int
 
     @property
     def weight_bytes(self) -> int:
@@ -87,7 +85,6 @@ def measure_model(config: Config, data: PreparedData, *, tables_only: bool = Fal
         dense_bytes=dense,
         dense_slot_bytes=slots * dense,
         fixed_bytes=sum(map(_bytes_of, model.non_trainable_variables)),
-        largest_bytes=max(map(_bytes_of, model.variables)),
     )
 
 
@@ -128,4 +125,5 @@ def _describe(field: str, table: "keras.Variable", rows_key: str | None, width_k
 
 
 def _bytes_of(variable: "keras.Variable") -> int:
-    return math.prod(variable.shape) * int(np.dtype(variable.dtype).itemsize)
+    numbers: int = math.prod(variable.shape)
+    return numbers * int(np.dtype(variable.dtype).itemsize)

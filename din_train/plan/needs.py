@@ -12,12 +12,9 @@ from din_train.plan.model_size import ModelSize, Table
 
 # Of a process that trains a model of no size: Python, TensorFlow and its graphs, the libraries. Measured, see
 # docs/scaling.md.
-PROCESS_BYTES = 1_100_000_000
+PROCESS_BYTES = 1_000_000_000
 # Of the rows in memory: their order, histories and lists, for each training row; measured likewise.
 ROW_BYTES = 60
-# Saving writes a copy of a variable at a time, and measuring the item rows copies them.
-_COPIES = 1
-
 # How many numbers each optimiser keeps beside a weight, the most first: what to change to, in this order.
 _FEWER_SLOTS = {"adam": ("adagrad", "sgd"), "adamw": ("adagrad", "sgd"), "adagrad": ("sgd",), "sgd": ()}
 _SLOTS = {"adam": 2, "adamw": 2, "adagrad": 1, "sgd": 0}
@@ -46,9 +43,12 @@ def compute_memory(config: Config, size: ModelSize, manifest: Manifest, *, batch
         "weights": size.weight_bytes,
         "optimiser's slots": size.slot_bytes,
         "dense gradients": dense,
-        "a copy while saving": _COPIES * size.largest_bytes,
+        # TensorFlow makes one at the first step that changes rows, and saving makes one of a variable at a time
+        "a copy of the largest table": max((table.bytes for table in size.tables), default=0),
         "rows": ROW_BYTES * sum(manifest.samples.values()),
     }
+    if config.training.refit:
+        parts["the first training's model, beside the refit's"] = size.bytes
     return parts if batch_bytes is None else parts | {"batches and a step": batch_bytes}
 
 

@@ -28,6 +28,9 @@ from din_train.plan.probe import START_SECONDS, Probe, count_work, run_probe
 from din_train.run_directory import RUNS
 from din_train.tensorflow_setup import start_tensorflow
 
+# Parts that are in a GPU's memory if one trains.
+_ON_GPU = {"weights": 0, "optimiser's slots": 0, "dense gradients": 0, "a copy of the largest table": 0}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -83,7 +86,7 @@ def build_plan(config: Config, folder: Path, *, workers: int = 1, probed: bool =
     memory_limit, on_gpu = find_memory(), _uses_gpu()
     memory = compute_memory(config, size, manifest, batch_bytes=None)
     if on_gpu:
-        memory |= {"weights": 0, "optimiser's slots": 0, "dense gradients": 0}
+        memory |= _ON_GPU
     gpu_memory = (size.bytes, has) if on_gpu and (has := find_gpu_memory()) is not None else None
     disk = list_disk_needs(
         config,
@@ -133,7 +136,7 @@ def _tell_step_bytes(config: Config, planned: PlannedData, size: ModelSize, prob
     of_probe = size if planned.is_exact else measure_model(config, planned.probed)
     known = compute_memory(config, of_probe, planned.probed.manifest, batch_bytes=None)
     if on_gpu:
-        known |= {"weights": 0, "optimiser's slots": 0, "dense gradients": 0}
+        known |= _ON_GPU
     return max(0, probe.peak_bytes - sum(known.values()))
 
 

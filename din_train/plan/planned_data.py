@@ -116,16 +116,12 @@ def estimate_data(
 ) -> PreparedData:
     """A data set of the lengths that the whole log may have; its arrays but the part's events take no memory.
 
-    A count c grows with the log as c ~ share ^ e, with e as between the half and the part: 0 if all values have been
-    seen, 1 if every new event brings a new one. Rows may grow faster, as users do whose first events make no row, but
-    there are at most as many as events and their negatives.
+    Rows may grow faster than the log, as users do whose first events make no row, but there are at most as many as
+    events and their negatives.
     """
 
     def grow(before: int, now: int, steepest: float = 1.0) -> int:
-        if not before or now <= before:
-            return now
-        exponent = min(math.log(now / before) / math.log(share / half_share), steepest)
-        return round(now * math.pow(share, -exponent))
+        return extrapolate(before, now, half_share, share, steepest)
 
     old, new = half.manifest, part.manifest
     events = grow(old.counts["events"], new.counts["events"])
@@ -159,6 +155,17 @@ def estimate_data(
         item_vectors={name: _lengthen(values, items) for name, values in part.item_vectors.items()},
         item_rows=None if part.item_rows is None else _lengthen(part.item_rows, items),
     )
+
+
+def extrapolate(before: int, now: int, half_share: float, share: float, steepest: float = 1.0) -> int:
+    """A count of the whole log, from those in two parts of it.
+
+    It grows as share ^ e, with e as between the two: 0 if all values have been seen, 1 if every event brings a new one.
+    """
+    if not before or now <= before:
+        return now
+    exponent = min(math.log(now / before) / math.log(share / half_share), steepest)
+    return round(now * math.pow(share, -exponent))
 
 
 def _lengthen(values: Any, rows: int) -> Any:
