@@ -15,6 +15,8 @@ from din_train.plan.model_size import ModelSize, Table
 PROCESS_BYTES = 1_000_000_000
 # Of the rows in memory: their order, histories and lists, for each training row; measured likewise.
 ROW_BYTES = 60
+_COPY, _STEP = "a copy of the largest table", "batches and a step"
+
 # How many numbers each optimiser keeps beside a weight, the most first: what to change to, in this order.
 _FEWER_SLOTS = {"adam": ("adagrad", "sgd"), "adamw": ("adagrad", "sgd"), "adagrad": ("sgd",), "sgd": ()}
 _SLOTS = {"adam": 2, "adamw": 2, "adagrad": 1, "sgd": 0}
@@ -44,12 +46,12 @@ def compute_memory(config: Config, size: ModelSize, manifest: Manifest, *, batch
         "optimiser's slots": size.slot_bytes,
         "dense gradients": dense,
         # TensorFlow makes one at the first step that changes rows, and saving makes one of a variable at a time
-        "a copy of the largest table": max((table.bytes for table in size.tables), default=0),
+        _COPY: max((table.bytes for table in size.tables), default=0),
         "rows": ROW_BYTES * sum(manifest.samples.values()),
     }
     if config.training.refit:
         parts["the first training's model, beside the refit's"] = size.bytes
-    return parts if batch_bytes is None else parts | {"batches and a step": batch_bytes}
+    return parts if batch_bytes is None else parts | {_STEP: batch_bytes}
 
 
 def list_disk_needs(
@@ -86,43 +88,53 @@ def find_memory_problem(config: Config, parts: Mapping[str, int], size: ModelSiz
         return None
     largest = sorted(parts.items(), key=lambda part: -part[1])[:2]
     of = ", ".join(f"{name} {show_bytes(count)}" for name, count in largest)
-    advice = list(_advise(config, size, needed - has))
-    if not advice and parts.get("batches and a step", 0) > needed - has:
-        share = 1 - (needed - has) / parts["batches and a step"]
+    advice = list(_advise(config, size, needed - has, is_copied=parts.get(_COPY, 0) > 0))
+    if not advice and parts.get(_STEP, 0) > needed - has:
+        share = 1 - (needed - has) / parts[_STEP]
         advice = [f"training.batch_size to at most {int(config.training.batch_size * share):,}"]
     do = f"set {' or '.join(advice)}" if advice else "use a larger machine"
     return f"memory: a worker needs {show_bytes(needed)} ({of}), and {where} has {show_bytes(has)}; {do}"
 
 
-def _advise(config: Config, size: ModelSize, excess: int) -> Iterator[str]:
-    """Key and value of each single change after which the tables take less by `excess` bytes."""
-    rows, widths = _sum_by(size, "rows_key"), _sum_by(size, "width_key")
-    if rows:
-        key, tables = max(rows.items(), key=lambda each: sum(table.bytes for table in each[1]))
-        taken, length = sum(table.bytes for table in tables), max(table.rows for table in tables)
-        fits = length - -(-excess * length // taken) - 2  # without the two reserved ids
+def _advise(config: Config, size: ModelSize, excess: int, *, is_copied: bool) -> Iterator[str]:
+    """Key and value of each single change after which a worker takes less by `excess` bytes.
+
+    Args:
+        is_copied: whether the largest table counts twice.
+    """
+    copied = size.tables[0] if is_copied and size.tables else None
+
+    def find_largest(attribute: str) -> tuple[str, list[Table], int] | None:
+        """The key whose tables take most, those tables, and what they take."""
+        found: dict[str, list[Table]] = {}
+        for table in size.tables:
+            found.setdefault(getattr(table, attribute) or "", []).append(table)
+        taken = {
+            key: sum(table.bytes * (2 if table is copied else 1) for table in tables)
+            for key, tables in found.items()
+            if key
+        }
+        largest = max(taken, key=lambda key: taken[key], default=None)
+        return None if largest is None else (largest, found[largest], taken[largest])
+
+    if largest := find_largest("rows_key"):
+        key, tables, taken = largest
+        rows = max(table.rows for table in tables)
+        fits = rows - -(-excess * rows // taken) - 2  # without the two reserved ids
         if fits >= 2:
-            yield f"{key} to at most {fits:,} (it has {length:,} rows)"
-    if widths:
-        key, tables = max(widths.items(), key=lambda each: sum(table.bytes for table in each[1]))
-        taken, width = sum(table.bytes for table in tables), tables[0].width
+            yield f"{key} to at most {fits:,} (it has {rows:,} rows)"
+    if largest := find_largest("width_key"):
+        key, tables, taken = largest
+        width = tables[0].width
         fits = width - -(-excess * width // taken)
         if fits >= 1:
             yield f"{key} to at most {fits} (it is {width})"
     name = config.training.optimizer.name
+    slots = size.slot_bytes + (copied.slot_bytes if copied else 0)
     for other in _FEWER_SLOTS[name]:
-        if size.slot_bytes * (1 - _SLOTS[other] / _SLOTS[name]) >= excess:
+        if slots * (1 - _SLOTS[other] / _SLOTS[name]) >= excess:
             yield f"training.optimizer.name to {other}"
             break
-
-
-def _sum_by(size: ModelSize, key: str) -> dict[str, list[Table]]:
-    found: dict[str, list[Table]] = {}
-    for table in size.tables:
-        name = getattr(table, key)
-        if name is not None:
-            found.setdefault(name, []).append(table)
-    return found
 
 
 def find_disk_problems(needs: list[DiskNeed]) -> list[str]:
