@@ -90,7 +90,7 @@ def prepare_data(
             return Preparation(_prepare(config, folder, manifest, logs, scratch, progress), reason)
 
 
-def find_prepared_data(config: Config) -> Manifest | None:
+def read_matching_manifest(config: Config) -> Manifest | None:
     """The manifest of the data set in `data.prepared`, if `prepare_data` would take it as it is."""
     folder = follow_links(config.data.prepared)
     manifest = read_any_manifest(folder)

@@ -19,7 +19,7 @@ _FIELD_WIDTH = "model.field_embedding_size"
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSize:
     """A table of the model, one row per id.
 
     field: whose ids, and which layer has it if several do. slot_bytes: what the optimiser keeps beside it.
@@ -47,7 +47,7 @@ class ModelSize:
     not trained: what each item and user has of each field, and moving averages.
     """
 
-    tables: tuple[Table, ...]
+    tables: tuple[TableSize, ...]
     dense_bytes: int
     dense_slot_bytes: int
     fixed_bytes: int
@@ -119,9 +119,11 @@ def _find_tables(model: Any) -> Iterator[tuple[str, "keras.Variable", str | None
         yield found.get(id(table), (str(table.name), table, rows_key, None))
 
 
-def _describe(field: str, table: "keras.Variable", rows_key: str | None, width_key: str | None, slots: int) -> Table:
+def _describe(
+    field: str, table: "keras.Variable", rows_key: str | None, width_key: str | None, slots: int
+) -> TableSize:
     weight_bytes = _bytes_of(table)
-    return Table(field, table.shape[0], table.shape[1], weight_bytes, slots * weight_bytes, rows_key, width_key)
+    return TableSize(field, table.shape[0], table.shape[1], weight_bytes, slots * weight_bytes, rows_key, width_key)
 
 
 def _bytes_of(variable: "keras.Variable") -> int:

@@ -8,14 +8,24 @@ from pathlib import Path
 from din_train.config import Config
 from din_train.dataset.manifest import Manifest
 from din_train.plan.machine import find_disk
-from din_train.plan.model_size import ModelSize, Table
+from din_train.plan.model_size import ModelSize, TableSize
 
 # Of a process that trains a model of no size: Python, TensorFlow and its graphs, the libraries. Measured, see
 # docs/scaling.md.
 PROCESS_BYTES = 1_000_000_000
 # Of the rows in memory: their order, histories and lists, for each training row; measured likewise.
 ROW_BYTES = 60
-_COPY, _STEP = "a copy of the largest table", "batches and a step"
+# Part of a worker's memory -> its title.
+PARTS = {
+    "process": "process",
+    "weights": "weights",
+    "slots": "optimiser's slots",
+    "dense_gradients": "dense gradients",
+    "table_copy": "a copy of the largest table",
+    "rows": "rows",
+    "first_model": "the first training's model, beside the refit's",
+    "step": "batches and a step",
+}
 
 # How many numbers each optimiser keeps beside a weight, the most first: what to change to, in this order.
 _FEWER_SLOTS = {"adam": ("adagrad", "sgd"), "adamw": ("adagrad", "sgd"), "adagrad": ("sgd",), "sgd": ()}
@@ -33,7 +43,7 @@ class DiskNeed:
 
 
 def compute_memory(config: Config, size: ModelSize, manifest: Manifest, *, batch_bytes: int | None) -> dict[str, int]:
-    """Part -> bytes of a process that trains on the CPU.
+    """Part, a key of `PARTS`, -> bytes of a process that trains on the CPU.
 
     Args:
         batch_bytes: of the batches and what a step computes, from a probe; None leaves them out.
@@ -43,15 +53,15 @@ def compute_memory(config: Config, size: ModelSize, manifest: Manifest, *, batch
     parts = {
         "process": PROCESS_BYTES,
         "weights": size.weight_bytes,
-        "optimiser's slots": size.slot_bytes,
-        "dense gradients": dense,
+        "slots": size.slot_bytes,
+        "dense_gradients": dense,
         # TensorFlow makes one at the first step that changes rows, and saving makes one of a variable at a time
-        _COPY: max((table.bytes for table in size.tables), default=0),
+        "table_copy": max((table.bytes for table in size.tables), default=0),
         "rows": ROW_BYTES * sum(manifest.samples.values()),
     }
     if config.training.refit:
-        parts["the first training's model, beside the refit's"] = size.bytes
-    return parts if batch_bytes is None else parts | {_STEP: batch_bytes}
+        parts["first_model"] = size.bytes
+    return parts if batch_bytes is None else parts | {"step": batch_bytes}
 
 
 def list_disk_needs(
@@ -87,10 +97,10 @@ def find_memory_problem(config: Config, parts: Mapping[str, int], size: ModelSiz
     if needed <= has:
         return None
     largest = sorted(parts.items(), key=lambda part: -part[1])[:2]
-    of = ", ".join(f"{name} {show_bytes(count)}" for name, count in largest)
-    advice = list(_advise(config, size, needed - has, is_copied=parts.get(_COPY, 0) > 0))
-    if not advice and parts.get(_STEP, 0) > needed - has:
-        share = 1 - (needed - has) / parts[_STEP]
+    of = ", ".join(f"{PARTS[name]} {show_bytes(count)}" for name, count in largest)
+    advice = list(_advise(config, size, needed - has, is_copied=parts.get("table_copy", 0) > 0))
+    if not advice and parts.get("step", 0) > needed - has:
+        share = 1 - (needed - has) / parts["step"]
         advice = [f"training.batch_size to at most {int(config.training.batch_size * share):,}"]
     do = f"set {' or '.join(advice)}" if advice else "use a larger machine"
     return f"memory: a worker needs {show_bytes(needed)} ({of}), and {where} has {show_bytes(has)}; {do}"
@@ -104,9 +114,9 @@ def _advise(config: Config, size: ModelSize, excess: int, *, is_copied: bool) ->
     """
     copied = size.tables[0] if is_copied and size.tables else None
 
-    def find_largest(attribute: str) -> tuple[str, list[Table], int] | None:
+    def find_largest(attribute: str) -> tuple[str, list[TableSize], int] | None:
         """The key whose tables take most, those tables, and what they take."""
-        found: dict[str, list[Table]] = {}
+        found: dict[str, list[TableSize]] = {}
         for table in size.tables:
             found.setdefault(getattr(table, attribute) or "", []).append(table)
         taken = {

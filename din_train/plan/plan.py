@@ -16,6 +16,7 @@ from din_train.files import write_text
 from din_train.plan.machine import find_disk, find_gpu_memory, find_memory
 from din_train.plan.model_size import ModelSize, measure_model
 from din_train.plan.needs import (
+    PARTS,
     DiskNeed,
     compute_memory,
     find_disk_problems,
@@ -29,7 +30,7 @@ from din_train.run_directory import RUNS
 from din_train.tensorflow_setup import start_tensorflow
 
 # Parts that are in a GPU's memory if one trains.
-_ON_GPU = {"weights": 0, "optimiser's slots": 0, "dense gradients": 0, "a copy of the largest table": 0}
+_ON_GPU = {"weights": 0, "slots": 0, "dense_gradients": 0, "table_copy": 0}
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def build_plan(config: Config, folder: Path, *, workers: int = 1, probed: bool =
     probe = None
     if probed and not problems:
         probe = _probe(config, planned, folder)
-        memory["batches and a step"] = _tell_step_bytes(config, planned, size, probe, on_gpu=on_gpu)
+        memory["step"] = _tell_step_bytes(config, planned, size, probe, on_gpu=on_gpu)
         problems = _find_problems(config, memory, size, memory_limit, gpu_memory)
     seconds = {}
     if probe is not None:
@@ -119,7 +120,7 @@ def _find_problems(
 ) -> list[str]:
     found = [find_memory_problem(config, memory, size, limit, "this machine")]
     if gpu_memory is not None:
-        parts = {"weights": size.weight_bytes, "optimiser's slots": size.slot_bytes}
+        parts = {"weights": size.weight_bytes, "slots": size.slot_bytes}
         found.append(find_memory_problem(config, parts, size, gpu_memory[1], "its GPU"))
     return [problem for problem in found if problem is not None]
 
@@ -181,7 +182,7 @@ def _show_plan(plan: Plan) -> None:
         shown.add_row(escape(what), f"{show_bytes(table.weight_bytes)} + {show_bytes(table.slot_bytes)}")
     shown.add_section()
     for name, count in plan.memory.items():
-        shown.add_row(f"memory: {name}", show_bytes(count))
+        shown.add_row(f"memory: {PARTS[name]}", show_bytes(count))
     shown.add_row("memory of a worker", f"{show_bytes(sum(plan.memory.values()))} of {show_bytes(plan.memory_limit)}")
     if plan.gpu_memory is not None:
         needed, has = plan.gpu_memory
@@ -210,7 +211,7 @@ def summarize(config: Config, data: PreparedData, run: Path) -> tuple[str, str]:
     """
     size = measure_model(config, data, tables_only=True)
     where, has = ("its GPU", find_gpu_memory()) if _uses_gpu() else ("this machine", find_memory())
-    parts = {"weights": size.weight_bytes, "optimiser's slots": size.slot_bytes}
+    parts = {"weights": size.weight_bytes, "slots": size.slot_bytes}
     problem = has and find_memory_problem(config, parts, size, has, where)
     if problem:
         raise ConfigError(problem)

@@ -12,9 +12,10 @@ import numpy as np
 
 from din_train.config import Config
 from din_train.dataset.manifest import Manifest
-from din_train.dataset.prepare import find_prepared_data, prepare_data
+from din_train.dataset.prepare import prepare_data, read_matching_manifest
 from din_train.dataset.store import PreparedData, open_store
 from din_train.dataset.vocabulary import FIRST_REAL_ID
+from din_train.errors import DataError
 from din_train.plan.log_sample import LogSample, write_log_sample
 
 SAMPLE_BYTES = 1 << 24  # of the log
@@ -53,7 +54,7 @@ def plan_data(config: Config, folder: Path) -> PlannedData:
     Raises:
         DataError: if the log is missing, or its part cannot be prepared.
     """
-    manifest = find_prepared_data(config)
+    manifest = read_matching_manifest(config)
     if manifest is not None:
         data = open_store(config.data.prepared, checked=manifest)
         return PlannedData(data, data, True, True, "exact, from the prepared data set", 0, 0.0)
@@ -83,7 +84,14 @@ def _prepare_part(config: Config, folder: Path, most_bytes: int) -> tuple[Prepar
     prepared = work / "prepared"
     data = sample.data.model_copy(update={"prepared": prepared, "temp_folder": None})
     with _watched_size(work) as read_most:
-        made = prepare_data(config.model_copy(update={"data": data}), force=False, progress=lambda _: None).manifest
+        try:
+            made = prepare_data(config.model_copy(update={"data": data}), force=False, progress=lambda _: None).manifest
+        except DataError as error:
+            raise DataError(
+                f"{config.data.prepared}: not prepared yet, and {sample.share:.2%} of the log, from which a plan would "
+                f"be made, cannot be prepared ({error.problems[0]}); run `din-train prepare` first, and then plan with "
+                "exact figures"
+            ) from error
     seconds = made.made.seconds if made.made else 0.0
     return open_store(prepared, checked=made), sample.share, max(0, read_most() - made.bytes), seconds
 

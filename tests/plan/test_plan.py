@@ -13,7 +13,7 @@ from log_factory import make_config, prepare_events, write_log
 from din_train.cli import cli
 from din_train.config import Config, dump_config
 from din_train.dataset.store import PreparedData
-from din_train.errors import ConfigError
+from din_train.errors import ConfigError, DataError
 from din_train.fit import fit
 from din_train.plan import plan as module
 from din_train.plan.model_size import ModelSize, measure_model
@@ -151,6 +151,17 @@ def test_a_small_log_is_prepared_whole_and_exact(tmp_path: Path) -> None:
     assert made.planned.manifest.counts["users"] == 10
 
 
+def test_a_part_that_cannot_be_prepared_by_itself_asks_for_the_preparation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(
+        tmp_path / "log.tsv", [EVENTS[n * 7_919 % 16_000] for n in range(16_000)]
+    )  # a part has one event of a user
+    monkeypatch.setattr("din_train.plan.planned_data.SAMPLE_BYTES", 2_000)
+    with pytest.raises(DataError, match=r"not prepared yet, and 0\.\d\d% of the log.*run `din-train prepare`"):
+        build_plan(make_config(tmp_path), tmp_path, probed=False)
+
+
 def test_counts_grow_as_they_did_from_the_half_to_the_part() -> None:
     assert extrapolate(50, 100, 0.1, 0.2) == 500  # with the log
     assert extrapolate(100, 100, 0.1, 0.2) == 100  # nothing new
@@ -163,7 +174,7 @@ def test_counts_grow_as_they_did_from_the_half_to_the_part() -> None:
 def test_what_a_refusal_says_would_fit_does_fit(small: tuple[Config, PreparedData]) -> None:
     config, data = small
     size = measure_model(config, data)
-    needed = {"weights": size.weight_bytes, "optimiser's slots": size.slot_bytes}
+    needed = {"weights": size.weight_bytes, "slots": size.slot_bytes}
     has = sum(needed.values()) - size.tables[0].bytes // 3
     problem = find_memory_problem(config, needed, size, has, "this machine")
     assert problem is not None
