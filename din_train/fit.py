@@ -27,6 +27,7 @@ from din_train.evaluation.evaluate import compute_metrics, find_groups
 from din_train.evaluation.metrics import compute_auc, compute_gauc
 from din_train.evaluation.scores import ScoredRows, write_scores
 from din_train.files import check_can_be_folder, follow_links
+from din_train.plan.plan import summarize
 from din_train.run_directory import (
     RUNS,
     RunDirectory,
@@ -159,13 +160,15 @@ def _prepare_and_start(config: Config, run: RunDirectory, workers: Workers, *, r
     """
     if not workers.is_chief:
         folder, fingerprint = tell(workers, lambda: ("", ""))
-        return open_told_data(workers, Path(folder), fingerprint)
+        return open_told_data(workers, Path(folder), fingerprint, config.data.temp_folder)
     places = list_prepared(run, config) if resume else []
     prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
     manifest = prepare(place_data(config, prepared))
     data = open_store(prepared, checked=manifest, temp_folder=config.data.temp_folder)
     if workers.count == 1:
         _start(config, workers)
+    for line in summarize(config, data, run.path):
+        terminal.say(line)
     tell(workers, lambda: (str(prepared), data.fingerprint))
     return data
 

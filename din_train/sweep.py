@@ -34,7 +34,7 @@ from din_train.files import hold, make_folder, write_text
 from din_train.logs import FILE_KEYS
 from din_train.run_directory import RunDirectory
 from din_train.signals import interrupted_exit_code, received_signal
-from din_train.terminal import say
+from din_train.terminal import format_seconds, say
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -306,11 +306,3 @@ def _progress(cells: int, estimated: Mapping[str, float]) -> Iterator[_Clock]:
     columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield _Clock(estimated, bar, bar.add_task("", total=cells, completed=cells - len(estimated)))
-
-
-def format_seconds(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -56,6 +56,14 @@ def say(line: str) -> None:
     PrintableConsole(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def format_seconds(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 @contextmanager
 def reading_progress(total_bytes: int, doing: str = "reading") -> Iterator[Callable[[int], None]]:
     """A bar over the bytes of the input, on stderr, gone when done."""

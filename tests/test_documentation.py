@@ -16,6 +16,8 @@ from din_train.cli.init import DEFAULT_PATH
 from din_train.config import load_config
 from din_train.config.yaml_text import parse_yaml
 from din_train.errors import ConfigError
+from din_train.plan import plan
+from din_train.plan.probe import Probe
 from din_train.tensorflow_setup import start_tensorflow
 
 REPOSITORY = Path(__file__).parents[1]
@@ -60,6 +62,7 @@ def test_every_din_train_command_of_the_readme_runs_in_its_order(
     (tmp_path / "data").mkdir()
     rows = [f"u{n % 40},i{(n * 7 + n // 40) % 97},c{n % 5},{n}" for n in range(600)]
     (tmp_path / "data/events.csv").write_text("user_id,item_id,category,timestamp\n" + "\n".join(rows) + "\n")
+    monkeypatch.setattr(plan, "run_probe", lambda _: Probe(10_000.0, 1, 10**9))
     commands = [shlex.split(line) for line in COMMANDS if line.startswith("din-train ")]
     (tmp_path / "data/candidates.csv").write_text("user_id,item_id,timestamp\nu7,i49,600\nu7,i50,600\nnobody,i1,600\n")
     assert {command[1] for command in commands} == set(COMMAND_NAMES) - {"reproduce"}  # that has a make target

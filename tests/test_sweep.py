@@ -11,9 +11,11 @@ from record_factory import METRICS
 from din_train import sweep_plan
 from din_train.config import load_config
 from din_train.config.model import ModelName
+from din_train.plan.probe import Probe
 from din_train.run_directory import RunDirectory
-from din_train.sweep import Cell, Cost, build_cell, find_cells, format_seconds, only_one_at_a_time, run_cells
-from din_train.sweep_plan import Probe, build_sweep_plan, estimate_seconds
+from din_train.sweep import Cell, Cost, build_cell, find_cells, only_one_at_a_time, run_cells
+from din_train.sweep_plan import build_sweep_plan, estimate_seconds
+from din_train.terminal import format_seconds
 
 CONFIG = """
 name: grid

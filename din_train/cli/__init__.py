@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "din_train.cli.data",
     "config": "din_train.cli.config",
     "prepare": "din_train.cli.prepare",
+    "plan": "din_train.cli.plan",
     "fit": "din_train.cli.fit",
     "launch": "din_train.cli.launch",
     "eval": "din_train.cli.evaluate",

@@ -111,6 +111,14 @@ def _open_engine(data: DataConfig) -> Iterator[Engine]:
         yield engine
 
 
+def read_matching_manifest(config: Config) -> Manifest | None:
+    """The manifest of the data set in `data.prepared`, if `prepare_data` would take it as it is."""
+    folder = follow_links(config.data.prepared)
+    manifest = read_any_manifest(folder)
+    fits = isinstance(manifest, Manifest) and _find_reason(folder, manifest, config, _Logs(config.data)) is None
+    return manifest if fits and isinstance(manifest, Manifest) else None
+
+
 def _check_replaceable(folder: Path, manifest: AnyManifest | None) -> None:
     """Refuse to replace what is not a prepared data set, or holds more than that, or the current folder."""
     if Path.cwd().is_relative_to(folder.resolve()):

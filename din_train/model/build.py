@@ -51,16 +51,38 @@ def build_model(
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
         model = _Builder(config, data, fields).build(padded=padded)
-        one = tf.constant([1], tf.int32)
-        inputs = {"target_item_id": one, "user_id": one}
-        for sequence in ("history", *model.sequences):
-            inputs |= dict.fromkeys(name_histories(config.behaviour_fields, sequence), one[:, None])
-            inputs[f"{sequence}_length"] = one
-        inputs |= {name: tf.ones([1, width] if width else [1], tf.int32) for name, width in data.context_widths.items()}
-        model(inputs)
+        model(_build_first_batch(config, data, model))
     finally:
         keras.config.set_dtype_policy("float32")
     return model
+
+
+def build_model_without_values(
+    config: ModelConfig, data: PreparedData, fields: DataConfig | None, *, tables_only: bool = False
+) -> RankingModel:
+    """The configured model with variables that have shapes and no values, whose tables take no memory.
+
+    Args:
+        fields: see `build_model`.
+        tables_only: leave out the variables that the first batch creates, which are small and take a moment.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        model = _Builder(config, data, fields).build(padded=False)
+        if not tables_only:
+            tf.function(model).get_concrete_function(_build_first_batch(config, data, model))
+    return model
+
+
+def _build_first_batch(config: ModelConfig, data: PreparedData, model: RankingModel) -> dict[str, tf.Tensor]:
+    """One row, with which a model creates the weights that its first batch creates."""
+    one = tf.constant([1], tf.int32)
+    inputs = {"target_item_id": one, "user_id": one}
+    for sequence in ("history", *model.sequences):
+        inputs |= dict.fromkeys(name_histories(config.behaviour_fields, sequence), one[:, None])
+        inputs[f"{sequence}_length"] = one
+    return inputs | {
+        name: tf.ones([1, width] if width else [1], tf.int32) for name, width in data.context_widths.items()
+    }
 
 
 def compute_item_rows(training_events: NDArray[np.int64], min_count: int) -> NDArray[np.int32]:

@@ -32,7 +32,8 @@ from din_train.reproduce.paper_tables import (
     group_lines,
     show_line_values,
 )
-from din_train.sweep import Cell, format_seconds
+from din_train.sweep import Cell
+from din_train.terminal import format_seconds
 
 GAUC_IS = (
     "GAUC is the mean over users, weighted by their rows, of the chance that a clicked item outranks one that was not; "

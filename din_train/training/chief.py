@@ -87,8 +87,8 @@ def cut_share(workers: Workers, num_rows: int, batch_size: int) -> NDArray[np.in
     return np.arange(mine[0] * batch_size, min((mine[-1] + 1) * batch_size, num_rows)) if len(mine) else mine
 
 
-def open_told_data(workers: Workers, folder: Path, fingerprint: str) -> PreparedData:
-    """The data set that the chief has prepared: the same folder, or a copy of it.
+def open_told_data(workers: Workers, folder: Path, fingerprint: str, temp_folder: Path | None) -> PreparedData:
+    """The data set that the chief has prepared: the same folder, or a copy of it; `temp_folder` as in `open_store`.
 
     Raises:
         DataError: if it is not there.
@@ -103,7 +103,7 @@ def open_told_data(workers: Workers, folder: Path, fingerprint: str) -> Prepared
             f"{folder.absolute()}: worker {workers.index} does not find the data set here that worker 0 has prepared; "
             "data.prepared has to lie on storage that all workers share, or each has to have a copy of it"
         )
-    return open_store(folder)
+    return open_store(folder, temp_folder=temp_folder)
 
 
 def open_told_state(workers: Workers, run: RunDirectory, identity: str, position: "Position | None") -> "State | None":

@@ -43,6 +43,7 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "data",
         "config",
         "prepare",
+        "plan",
         "fit",
         "eval",
         "compare",

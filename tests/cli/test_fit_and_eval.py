@@ -74,6 +74,8 @@ def test_fit_in_a_new_process_says_its_own_lines_and_nothing_else(workplace: Wor
     done = subprocess.run(command, cwd=workplace.folder, capture_output=True, text=True, check=True)
     expected = (
         r"prepared/small: prepared, because there was none",
+        r"plan: [\d,]+ training rows, 97 items; weights and slots .* kB \(table of item .* kB\) of .* this machine has",
+        r"plan: runs/small takes at most .* kB of .* free on its disk; `din-train plan` estimates the time",
         r"epoch 1/2  loss 0\.\d{4}  [\d.]+ s  [\d,]+ samples/s  validation AUC 0\.\d{4}  validation GAUC 0\.\d{4}",
         r"epoch 2/2  loss .*",
         r"run directory: runs/small \(report: runs/small/report\.html\)",

@@ -1,0 +1,1 @@
+"""`din-train plan`: what a run will take, before it takes it."""
