@@ -60,7 +60,8 @@ class Manifest:
     fields: `item`, `user` and `context` -> names. field_values: field -> counts. dropped: reason -> how many.
     samples, positives_share: split -> rows, and the share of targets among them. history_length: quantile -> length.
     made: None where the file does not say. files: name -> SHA-256.
-    fingerprint: equal for equal contents.
+    fingerprint: equal for equal contents. base: of `vocabulary.base` its fingerprint, its last moment, and of `item`
+    and each field how many ids are its own, which come first; None without one.
     """
 
     protocol: str
@@ -87,6 +88,7 @@ class Manifest:
     bytes: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    base: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

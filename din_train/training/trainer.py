@@ -29,6 +29,7 @@ from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
 from din_train.training.training_batches import TrainingBatches
 from din_train.training.unmoved_rows import UnmovedRows
+from din_train.training.warm_start import EarlierModel
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def fit_model(
     unmoved_rows: UnmovedRows | None = None,
     refit: Refit | None = None,
     state: State | None = None,
+    earlier: EarlierModel | None = None,
 ) -> None:
     """Train. Afterwards the run's best weights are the chosen epoch's, or the last epoch's if nothing selects.
 
@@ -70,6 +72,7 @@ def fit_model(
         unmoved_rows: fills the rows that no training row looks up; None leaves them.
         refit: None if this is the first training.
         state: a saved state of this training to go on from; None begins.
+        earlier: whose optimiser's state a warm start takes over; the model has its weights already.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
@@ -93,6 +96,8 @@ def fit_model(
     model.optimizer.build(model.trainable_variables)
     if state is not None:
         restore_variables(state, model)
+    elif earlier is not None:
+        earlier.carry_optimizer(model)
     trainer = _Trainer(
         model,
         batches,
