@@ -8,9 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-serving quickstart data-electronics reproduce-paper bench gpu-check test test-slow test-browser \
-  setup-triton test-server test-serving images images-check check docs docs-check docs-site format lock lock-serving \
-  ci clean
+.PHONY: help setup setup-serving setup-spark quickstart data-electronics reproduce-paper bench gpu-check test test-slow test-browser \
+  setup-triton test-server test-serving test-spark images images-check check docs docs-check docs-site format lock \
+  lock-serving lock-spark ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,17 @@ $(SERVING)/.installed: requirements-serving.lock
 	  $(PYTHON) -m venv --without-pip $(SERVING) && $(PYTHON) -m pip --python $(SERVING)/bin/python install pip; fi
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-serving.lock
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
+	@touch $@
+
+# PySpark takes no pandas 3, and what prepares a log on Spark needs no TensorFlow: an environment of its own.
+SPARK := .venv-spark
+setup-spark: $(SPARK)/.installed ## Create .venv-spark, where `din-train prepare` runs on Spark (with Java 17)
+
+$(SPARK)/.installed: requirements-spark.lock
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(SPARK); else \
+	  $(PYTHON) -m venv --without-pip $(SPARK) && $(PYTHON) -m pip --python $(SPARK)/bin/python install pip; fi
+	$(SPARK)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-spark.lock
+	$(SPARK)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
 quickstart: setup ## Prepare the shipped sample, train BaseModel and DIN on it, and compare them
@@ -92,6 +103,13 @@ test-server: ## Test din-train serve with KServe on a small model, in .venv-serv
 	  $(SERVING)/bin/python -m pytest --noconftest tests/serve; else \
 	  echo 'warning: KServe CANNOT BE INSTALLED, so the server of din-train serve was NOT TESTED' >&2; fi
 
+test-spark: ## Test preparation on Spark against DuckDB's, in .venv-spark, if there is Java 17
+	@if ! java -version >/dev/null 2>&1 && [ -z "$$JAVA_HOME" ]; then \
+	  echo 'warning: THERE IS NO JAVA, so preparation on Spark was NOT TESTED' >&2; \
+	elif $(SETUP_LIMIT) $(MAKE) --no-print-directory setup-spark; then \
+	  $(SPARK)/bin/python -m pytest --noconftest tests/spark; else \
+	  echo 'warning: PySpark CANNOT BE INSTALLED, so preparation on Spark was NOT TESTED' >&2; fi
+
 REQUESTS ?= 10000
 LOAD_SECONDS ?= 60
 test-serving: setup test-server ## Start real servers on an export of the sample (REQUESTS=10000 LOAD_SECONDS=60)
@@ -140,8 +158,13 @@ lock-serving: setup ## Pin every package in requirements-serving.lock again
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-serving.lock requirements-serving.in
 
+lock-spark: setup ## Pin every package in requirements-spark.lock again
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-spark.lock requirements-spark.in
+
 ci: setup check docs-site images-check test ## What CI runs
 	@$(MAKE) --no-print-directory test-server SETUP_LIMIT='timeout 240'
+	@$(MAKE) --no-print-directory test-spark SETUP_LIMIT='timeout 240'
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

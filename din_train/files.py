@@ -19,12 +19,15 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from din_train.errors import ConfigError, DinTrainError, RunError
+from din_train.remote_path import is_remote, upload
 
 MARK = ".din-train"
 _LOCK_TEXT = "din-train "  # then the process id
@@ -113,6 +116,28 @@ def write_text(path: Path, text: str) -> None:
     make_folder(path.parent)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """Yield a path on this machine; on success what was written there is `path`, else nothing is.
+
+    For a folder that several machines see: the same file may be written by two of them at a time, and one of them may
+    end at any moment. The last file stays.
+    """
+    name = f".{uuid.uuid4().hex}-{path.name}"  # hidden: what reads the folder looks at none of these
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as local:
+            yield Path(local) / path.name
+            upload(Path(local) / path.name, path, name)
+        return
+    make_folder(path.parent)
+    temporary = path.with_name(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

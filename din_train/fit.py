@@ -139,7 +139,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
     places = list_prepared(run, config) if resume else []
     prepared = next((each for each in places if read_any_manifest(each) is not None), config.data.prepared)
     manifest = prepare(place_data(config, prepared))
-    data = open_store(prepared, checked=manifest)
+    data = open_store(prepared, checked=manifest, temp_folder=config.data.temp_folder)
     start_tensorflow(config.training.device, deterministic=config.training.deterministic)
     return data
 

@@ -95,6 +95,38 @@ def is_remote(path: object) -> bool:
     return isinstance(path, RemotePath)
 
 
+def upload(file: Path, path: Path, temporary: str) -> None:
+    """Put a file of this machine where a URL says, under another name beside it first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from fsspec.core import url_to_fs
+
+    with _os_errors():
+        system, name = url_to_fs(str(path))
+        folder = str(name).rpartition("/")[0]
+        system.makedirs(folder, exist_ok=True)
+        system.put_file(str(file), f"{folder}/{temporary}")
+        if system.exists(name):  # of an earlier attempt; some file systems rename nothing onto a file
+            system.rm_file(name)
+        system.mv(f"{folder}/{temporary}", name)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder where its URL says, and all that is in it.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    from fsspec.core import url_to_fs
+
+    with _os_errors():
+        system, name = url_to_fs(str(path))
+        if system.exists(name):
+            system.rm(name, recursive=True)
+
+
 class RemoteStatus(NamedTuple):
     """As `os.stat_result`; the time is 0 if st_ino, which changes with the content, says enough."""
 

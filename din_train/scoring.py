@@ -78,7 +78,7 @@ def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
 
     prepared, _ = find_prepared(run, config, read_record(run.checkpoints).data_fingerprint, overrides)
     config = place_data(config, prepared)
-    data = open_store(prepared)
+    data = open_store(prepared, temp_folder=config.data.temp_folder)
     model = build_configured_model(config, data)
     checkpoint = load_weights(run.checkpoints, model)
     calibration = read_calibration(run, config.training.calibration)

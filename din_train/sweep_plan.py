@@ -203,7 +203,7 @@ def measure_training(config_file: Path) -> Probe:
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
 
-    data = open_store(config.data.prepared)
+    data = open_store(config.data.prepared, temp_folder=config.data.temp_folder)
     samples = data.samples(Split.TRAIN, config.data.max_history_length)
     if changes_between_epochs(config):
         samples = draw_epoch(data, config, samples, 0)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import Config
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, Samples
@@ -43,7 +42,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StoredEvents:
-    """The events of `events.arrow`, read from this file alone, so that nothing derived from it is trusted.
+    """The events as they are stored, so that nothing derived from them is trusted.
 
     item_ids, user_ids: [events]. timestamps: [events] in the log's order of time, None if the log has no times.
     ordinals: [events] the row of the log, None for ready-made samples.
@@ -59,8 +58,8 @@ class StoredEvents:
 
     @classmethod
     def read(cls, data: PreparedData) -> "StoredEvents":
-        """From the prepared data set's folder."""
-        columns = map_columns(data.folder / "events.arrow")
+        """From the prepared data set's columns."""
+        columns = data.event_columns
         users = np.arange(len(data.user_starts))
         first, end = (np.searchsorted(columns["user_id"], users, side=side) for side in ("left", "right"))
         times, ordinals = columns.get("timestamp"), columns.get("ordinal")

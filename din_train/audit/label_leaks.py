@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.audit.audited_run import NO_CAP, NOWHERE, AuditedRun, Check, judge, note, skip
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.negatives import build_distribution, find_last_excluded
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import Samples
@@ -320,7 +319,7 @@ def _find_gaps(run: AuditedRun, samples: Samples) -> NDArray[np.float64] | None:
     times = run.events.timestamps
     if times is None or not len(times):
         return None
-    own = map_columns(run.data.folder / "samples.test.arrow").get("timestamp")
+    own = run.data.sample_columns(Split.TEST).get("timestamp")
     if own is None:
         rows = run.events.find_rows(samples)
         if (rows == NOWHERE).any():

@@ -18,7 +18,6 @@ from din_train.audit.audited_run import (
     skip,
 )
 from din_train.config import DataConfig
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.protocols import SPLITS, Split
 from din_train.dataset.store import Samples
@@ -74,7 +73,7 @@ def find_cut(data: DataConfig, split: Split) -> int | None:
 def _count_problems(run: AuditedRun, split: Split, samples: Samples) -> dict[str, int]:
     """How many samples have which problem."""
     events, ends = run.events, samples.history_ends
-    stored = map_columns(run.data.folder / f"samples.{split.name.lower()}.arrow")
+    stored = run.data.sample_columns(split)
     moments = None if run.is_sampled else stored["timestamp"]
     targets = run.find_targets(samples)
     found = targets != NOWHERE

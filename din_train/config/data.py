@@ -131,6 +131,29 @@ class UserSplitConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63, description="decides which users")] = 1
 
 
+class SparkConfig(Section):
+    """`data.spark`: the session that prepares a log, if none is there already (spark-submit, a notebook)."""
+
+    master: Annotated[
+        str | None,
+        Field(pattern=r"^\S+$", description="such as spark://HOST:7077 or local[4]; what the session says if left out"),
+    ] = None
+    shards: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100_000,
+            description="parts the data set is written in, each of whole users; default: twice the cores",
+        ),
+    ] = None
+    settings: Annotated[
+        dict[Annotated[str, Field(pattern=r"^spark\.\S+$")], str | int | float | bool],
+        Field(
+            default_factory=dict, description="settings of Spark by their full names, such as spark.executor.memory: 8g"
+        ),
+    ]
+
+
 class DataConfig(Section):
     """`data`: the log, the protocol, and where the prepared data set goes."""
 
@@ -300,6 +323,13 @@ class DataConfig(Section):
     temp_folder: Annotated[
         LocalPath | None, Field(description="for preparation's temporary files; beside `prepared` if left out")
     ] = None
+    engine: Annotated[
+        Literal["duckdb", "spark"],
+        Field(
+            description="what prepares a log: this machine, or a Spark cluster; changes no row (see docs/scaling.md)"
+        ),
+    ] = "duckdb"
+    spark: Annotated[SparkConfig | None, Field(description="engine spark: where it runs, and how")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -357,6 +387,12 @@ class DataConfig(Section):
                 yield key, f"missing; source '{self.source}' needs it"
             if key not in (*needed, *allowed) and given:
                 yield key, f"not used by source '{self.source}'; remove it or change data.source"
+        if self.engine == "spark" and self.source not in ("table", "movielens", "taobao"):
+            yield (
+                "engine",
+                f"spark prepares logs of the sources table, movielens and taobao, received '{self.source}'; set "
+                "duckdb, or read reviews in JSON lines with data.source 'table'",
+            )
         yield from _find_field_problems(self)
         yield from _find_role_problems(self)
         fields = {

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import pyarrow as pa
 
+from din_train.dataset.content_hash import find_dtype
 from din_train.files import check_space
 
 _PIECE_BYTES = 1 << 26
@@ -55,7 +56,7 @@ class ColumnWriter:
             raise ValueError(f"columns of different lengths: {rows}")
         for file, field in zip(self._files, self._schema, strict=True):
             # not `tofile`, which does not say why it has failed
-            file.write(np.ascontiguousarray(columns[field.name], _find_item_type(field.type).to_pandas_dtype()).data)
+            file.write(np.ascontiguousarray(columns[field.name], find_dtype(field.type)).data)
         self.rows += rows.pop()
 
     def _write(self) -> None:
@@ -70,10 +71,6 @@ class ColumnWriter:
             with pa.ipc.new_file(pa.PythonFile(sink, "w"), self._schema) as writer:
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
             del buffers, arrays, writer  # a map that is still looked at cannot be closed
-
-
-def _find_item_type(kind: Any) -> Any:
-    return kind.value_type if pa.types.is_fixed_size_list(kind) else kind
 
 
 def _build_array(kind: Any, rows: int, buffer: Any) -> Any:
@@ -104,11 +101,12 @@ class _Sink(io.FileIO):
 def _map_file(stack: ExitStack, path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    stack.callback(_close, mapped)
+    stack.callback(close_map, mapped)
     return mapped
 
 
-def _close(mapped: mmap.mmap) -> None:
+def close_map(mapped: mmap.mmap) -> None:
+    """Close it, unless an error is on its way out."""
     with suppress(BufferError):  # an error on its way out still looks at it, and is the one to be told
         mapped.close()
 
@@ -123,7 +121,7 @@ class MappedColumns(dict[str, Any]):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        super().__init__(_read_columns(pa.BufferReader(pa.py_buffer(self._mapped))))
+        super().__init__(read_columns(pa.BufferReader(pa.py_buffer(self._mapped))))
 
     def read_blocks(self, rows: int, *names: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """The first row, and the named columns (all if none is named) of so many rows; memory does not keep them."""
@@ -137,10 +135,11 @@ def map_columns(path: Path) -> dict[str, Any]:
 
     A column of lists is [rows, V].
     """
-    return _read_columns(pa.memory_map(str(path)))
+    return read_columns(pa.memory_map(str(path)))
 
 
-def _read_columns(source: Any) -> dict[str, Any]:
+def read_columns(source: Any) -> dict[str, Any]:
+    """The columns as read-only NumPy arrays over a file of Arrow's that is in memory, or mapped there."""
     with pa.ipc.open_file(source) as file:
         batch = file.get_batch(0)
     return {name: _to_numpy(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}

@@ -1,5 +1,7 @@
 """A log of events -> the parts of a data set: read, filter and sort, number, split, draw negatives."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from din_train.config import Config
+from din_train.config import Config, DataConfig
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.base_vocabulary import (
     BaseVocabulary,
@@ -17,7 +19,7 @@ from din_train.dataset.base_vocabulary import (
     pair_ids,
     read_base,
 )
-from din_train.dataset.database import connect
+from din_train.dataset.database import Database, connect
 from din_train.dataset.events import OrderedLog, describe_items, describe_users, order_log
 from din_train.dataset.fields import Rows, add_counts, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.item_vectors import add_vectors
@@ -26,30 +28,48 @@ from din_train.dataset.matching import Account, count_joins, count_odd_ids
 from din_train.dataset.negatives import UnknownItems, build_distribution
 from din_train.dataset.protocols import assign_users, least_clicks
 from din_train.dataset.samples import SampleBuilder
-from din_train.dataset.store import StoreParts
+from din_train.dataset.store_writer import StoreParts
 from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, check_cuts
 from din_train.dataset.vocabulary import NO_CODE, UNKNOWN_ID, build_vocabulary, find_codes, number_codes
 from din_train.errors import DataError
-from din_train.logs import Progress, read_log
+from din_train.logs import Progress, RawLog, read_log
 
 
-def build_from_log(config: Config, scratch: Path, progress: Progress) -> StoreParts:
+class Engine:
+    """The engine that a log is prepared on: this process with an embedded DuckDB, or Spark (`din_train.spark`)."""
+
+    def read_log(self, data: DataConfig, scratch: Path, progress: Progress) -> RawLog:
+        """Read the log into normalised files; see `logs.read_log`."""
+        return read_log(data, scratch, progress)
+
+    @contextmanager
+    def connect(self, data: DataConfig, scratch: Path) -> Iterator[Database]:
+        """What the relational work is done in."""
+        with connect(data, scratch) as connection:
+            yield Database(connection)
+
+    def make_builder(self, ordered: OrderedLog, config: Config, log: RawLog) -> SampleBuilder:
+        """What turns the ordered log into events and samples."""
+        return SampleBuilder(ordered, config.data, config.negatives, log.ticks, log.labelled)
+
+
+def build_from_log(config: Config, scratch: Path, progress: Progress, engine: Engine) -> StoreParts:
     """Read the log and work out everything but the samples, which are built while they are written.
 
     Raises:
         DataError: see `read_log`; if no user has enough events, or a field needs times that the log does not have.
     """
     data = config.data
-    log = read_log(data, scratch, progress)
-    moments = Moments.of(log.events, log.ticks)
+    log = engine.read_log(data, scratch, progress)
+    moments = Moments.of(log)
     account = Account(moments, remarks=[*check_cuts(config, moments), *log.remarks])
     base = read_base(config, moments)
     if config.vocabulary.expire_after is not None:
         check_expiry(moments, config.vocabulary.expire_after)
     if log.labelled and log.click_window is None:
-        check_labels(data, log.events)
-    check_weights(data, log.events)
+        check_labels(data, log)
+    check_weights(data, log)
     if log.ticks is None and log.click_window is not None:
         raise DataError(
             f"data.columns.events.impression: needs unix times, in which click_window is, but the log's times go "
@@ -64,9 +84,9 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             "field out"
         )
     of_events = (*data.context_fields, *data.behaviour_fields)
-    with connect(data, scratch) as connection:
+    with engine.connect(data, scratch) as database:
         ordered = order_log(
-            connection,
+            database,
             log,
             config.filters,
             min_clicks=least_clicks(data),
@@ -75,21 +95,21 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
         )
         if ordered.clicks is not None and log.click_window is not None:
             account.remarks.append(ordered.clicks.describe(log.click_window))
-        account.joins += count_joins(connection, data, log)
-        account.remarks += count_odd_ids(connection.table("coded_users").user, connection.table("coded_items").item)
-        account.repeated_rows = count_repeats(connection, ordered.path)
-        builder = SampleBuilder(ordered, data, config.negatives, log.ticks, log.labelled)
+        account.joins += count_joins(database, data, log)
+        account.remarks += count_odd_ids(database.table("coded_users").user, database.table("coded_items").item)
+        account.repeated_rows = count_repeats(database, ordered.path)
+        builder = engine.make_builder(ordered, config, log)
         if data.since_base:
             builder.train_after = base.last_moment
         user_codes = builder.read_user_codes()
         if data.user_split is not None:
-            users = connection.table("coded_users").order_by("user_code").user.to_pyarrow()
+            users = database.fetch(database.table("coded_users").order_by("user_code").select("user"))["user"]
             builder.user_splits = np.zeros(ordered.num_users, np.int8)
             builder.user_splits[user_codes] = assign_users(users.take(pa.array(user_codes)), data.user_split)
         counts = builder.count()
-        raw_items: Any = pa.array([], pa.string())
+        raw_items: Any = pa.chunked_array([[]], pa.string())
         if config.vocabulary.base is not None or config.vocabulary.expire_after is not None:
-            raw_items = connection.table("coded_items").order_by("item_code").item.to_pyarrow()
+            raw_items = database.fetch(database.table("coded_items").order_by("item_code").select("item"))["item"]
         ages = _find_ages(config, moments, base, builder, raw_items, counts.items)
         base = base if ages is None else ages.base
         items = number_codes(
@@ -110,8 +130,8 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             )
             for name, total in counts.context.items()
         }
-        item_table, several = describe_items(connection, log, pair_ids("item", items.codes), data.item_fields)
-        user_table = describe_users(connection, log, pair_ids("user", user_codes), data.user_fields)
+        item_table, several = describe_items(database, log, pair_ids("item", items.codes), data.item_fields)
+        user_table = describe_users(database, log, pair_ids("user", user_codes), data.user_fields)
     item_fields = ("category", *data.item_fields)
     of_log = items.codes[items.codes != NO_CODE]  # the others are items of the base alone
     item_rows = Rows("items", counts.items[of_log], counts.training_items[of_log])
@@ -151,6 +171,7 @@ def build_from_log(config: Config, scratch: Path, progress: Progress) -> StorePa
             if name in context_ids and context_ids[name].ndim > 1
         },
         blocks=builder.build(items, context_ids, distribution),
+        write_shards=builder.plan_shards(items, context_ids, distribution),
         tables={
             "items": item_table,
             "users": user_table,

@@ -1,4 +1,4 @@
-"""Relational work on a raw log, as Ibis expressions on embedded DuckDB: codes, order, what is said of items and users.
+"""Relational work on a raw log, as Ibis expressions on DuckDB or Spark: codes, order, what is said of items and users.
 
 A code is a provisional number for a raw id: by first appearance, or in a log of impressions by the raw id itself, since
 there the order of the lines says nothing. The final ids come later, when it is known which events are kept and which
@@ -19,9 +19,10 @@ from ibis import Table, _
 
 from din_train.config import FiltersConfig
 from din_train.dataset.click_matching import ClickCounts, count_clicks, match_clicks
-from din_train.dataset.database import count_rows, load_table
+from din_train.dataset.database import Database, count_rows
 from din_train.dataset.filters import filter_events
 from din_train.logs import RawLog, field_column
+from din_train.logs.row_files import parquet_source
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class OrderedLog:
 
 
 def order_log(
-    connection: ibis.BaseBackend,
+    database: Database,
     log: RawLog,
     filters: FiltersConfig,
     *,
@@ -66,11 +67,13 @@ def order_log(
     Raises:
         DataError: if no user has enough events.
     """
-    raw = connection.read_parquet(log.events, table_name="raw_events")
+    raw = database.read_events(log, "raw_events")
     by = {key: key if log.labelled else "first" for key in ("user", "item", "value")}  # what codes go by
     first_seen = {key: raw.group_by(key).agg(first=_.ordinal.min()) for key in ("user", "item")}
-    users = connection.create_table("coded_users", _code(first_seen["user"], by["user"], "user_code"))
-    items = connection.create_table("coded_items", _code(first_seen["item"], by["item"], "item_code"))
+    users, items = (
+        database.create(f"coded_{key}s", database.number(first_seen[key], [by[key]], f"{key}_code", "int32"))
+        for key in ("user", "item")
+    )
     events = raw.inner_join(users.select("user", "user_code"), "user").inner_join(
         items.select("item", "item_code"), "item"
     )
@@ -78,34 +81,31 @@ def order_log(
     for place, name in enumerate(context_columns):
         column = field_column(name)
         values = raw.filter(raw[column].notnull()).group_by(value=raw[column]).agg(first=_.ordinal.min())
-        codes = connection.create_table(f"context_{place}", _code(values, by["value"], "code"))
-        context[name] = codes.order_by("code").select("code", "value").to_pyarrow()
+        codes = database.create(f"context_{place}", database.number(values, [by["value"]], "code", "int32"))
+        context[name] = database.fetch(codes.order_by("code").select("code", "value"))
         events = events.left_join(codes.select("value", **{f"context_{place}": "code"}), events[column] == codes.value)
         events = events.drop("value")
     codes_of = {field_column(name): f"context_{place}" for place, name in enumerate(context)}
     label = [] if not log.labelled else ["label" if log.click_window is None else "click"]
     request, weight = ([name for name in (each,) if name in raw.columns] for each in ("request", "weight"))
     columns = ["user_code", "item_code", "timestamp", "ordinal", *label, *weight]
-    kept = connection.create_table("coded_events", events.select(*columns, *request, **codes_of))
+    kept = database.create("coded_events", events.select(*columns, *request, **codes_of))
     clicks = None
     if log.click_window is not None:
-        kept = connection.create_table("matched_events", match_clicks(kept, log.click_window * (log.ticks or 1)))
+        kept = database.create("matched_events", match_clicks(kept, log.click_window * (log.ticks or 1)))
         columns = ["user_code", "item_code", "timestamp", "ordinal", "label", "behaviour", *weight]
         clicks = count_clicks(kept)
         clicks.check(log.reports[0].path)
-    kept, dropped = filter_events(connection, kept, filters, ticks=log.ticks, min_clicks=min_clicks)
-    path = scratch / "ordered.parquet"
+    kept, dropped = filter_events(database, kept, filters, ticks=log.ticks, min_clicks=min_clicks)
     order = ["user_code", "timestamp", "ordinal"]
     if log.labelled:
         columns += ["moment", "request"]
         order = ["user_code", "request", "item_code", "timestamp", "label", *weight, *codes_of, "ordinal"]
-    kept.order_by(*order).select(*columns, *codes_of).to_parquet(path)
+    path = database.write_sorted(kept.select(*columns, *codes_of), order, scratch / "ordered.parquet")
     return OrderedLog(path, count_rows(users), count_rows(items), context, dropped, clicks)
 
 
-def describe_items(
-    connection: ibis.BaseBackend, log: RawLog, item_ids: pa.Table, fields: Sequence[str]
-) -> tuple[pa.Table, int]:
+def describe_items(database: Database, log: RawLog, item_ids: pa.Table, fields: Sequence[str]) -> tuple[pa.Table, int]:
     """Known items with what is said of them, by id: item_id, item, category, title, and the fields' columns.
 
     Args:
@@ -114,32 +114,30 @@ def describe_items(
     Returns:
         The table, and how many items the log's events give several categories.
     """
-    ids = load_table(connection, "item_ids", item_ids)
-    table = ids.inner_join(connection.table("coded_items").select("item", "item_code"), "item_code")
+    ids = database.load("item_ids", item_ids)
+    table = ids.inner_join(database.table("coded_items").select("item", "item_code"), "item_code")
     wanted = ["category", "title", *map(field_column, fields)]
-    table, several = _describe(connection, table, log, "item", wanted)
-    return table.order_by("item_id").select("item_id", "item", *wanted).to_pyarrow(), several
+    table, several = _describe(database, table, log, "item", wanted)
+    return database.fetch(table.order_by("item_id").select("item_id", "item", *wanted)), several
 
 
-def describe_users(connection: ibis.BaseBackend, log: RawLog, user_ids: pa.Table, fields: Sequence[str]) -> pa.Table:
+def describe_users(database: Database, log: RawLog, user_ids: pa.Table, fields: Sequence[str]) -> pa.Table:
     """Users with their fields, by id: user_id, user, and the fields' columns."""
-    ids = load_table(connection, "user_ids", user_ids)
-    table = ids.inner_join(connection.table("coded_users").select("user", "user_code"), "user_code")
+    ids = database.load("user_ids", user_ids)
+    table = ids.inner_join(database.table("coded_users").select("user", "user_code"), "user_code")
     wanted = list(map(field_column, fields))
-    table, _several = _describe(connection, table, log, "user", wanted)
-    return table.order_by("user_id").select("user_id", "user", *wanted).to_pyarrow()
+    table, _several = _describe(database, table, log, "user", wanted)
+    return database.fetch(table.order_by("user_id").select("user_id", "user", *wanted))
 
 
-def _describe(
-    connection: ibis.BaseBackend, table: Table, log: RawLog, key: str, wanted: Sequence[str]
-) -> tuple[Table, int]:
+def _describe(database: Database, table: Table, log: RawLog, key: str, wanted: Sequence[str]) -> tuple[Table, int]:
     """`table` with the wanted columns: from the log's table of items or users, else the first value the events have.
 
     First in the file, or in a log of impressions in time; of one time the least.
     """
     path = log.items if key == "item" else log.users
-    side = None if path is None else connection.read_parquet(path, table_name=f"raw_{key}s")
-    events = connection.table("raw_events")
+    side = None if path is None else database.read_parquet(path, f"raw_{key}s")
+    events = database.table("raw_events")
     in_side = [name for name in wanted if side is not None and name in side.columns]
     in_events = [name for name in wanted if name not in in_side and name in events.columns]
     several = 0
@@ -149,11 +147,11 @@ def _describe(
         # In two steps, since an aggregate over all events that holds strings grows beyond the memory limit.
         present = events.filter(events[name].notnull())
         since = present.timestamp if log.labelled else present.ordinal
-        pairs = connection.create_table(f"{key}_values_{place}", present.group_by(key, name).agg(first=since.min()))
+        pairs = database.create(f"{key}_values_{place}", present.group_by(key, name).agg(first=since.min()))
         ranked = pairs.mutate(
             rank=ibis.row_number().over(group_by=key, order_by=["first", name]), count=pairs.count().over(group_by=key)
         )
-        found = connection.create_table(f"described_{key}s_{place}", ranked.filter(ranked["rank"] == 0))
+        found = database.create(f"described_{key}s_{place}", ranked.filter(ranked["rank"] == 0))
         table = table.left_join(found.select(key, name), key).drop(f"{key}_right")
         if name == "category":
             several = count_rows(found.semi_join(table, key).filter(found["count"] > 1))
@@ -161,15 +159,10 @@ def _describe(
     return table.mutate(**nulls) if nulls else table, several
 
 
-def _code(first_seen: Table, by: str, name: str) -> Table:
-    """0, 1, 2, ... in order of the column `by`."""
-    return first_seen.mutate(**{name: ibis.row_number().over(order_by=by).cast("int32")})
-
-
 def read_user_blocks(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The ordered events as NumPy columns, whole users at a time, about `rows` a block."""
     waiting: pa.Table | None = None
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(parquet_source(path)) as file:
         for batch in file.iter_batches(rows, columns=columns):
             table = pa.Table.from_batches([batch])
             waiting = table if waiting is None else pa.concat_tables([waiting, table])

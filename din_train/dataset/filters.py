@@ -4,12 +4,12 @@ import ibis
 from ibis import Table, _
 
 from din_train.config import FiltersConfig
-from din_train.dataset.database import count_rows
+from din_train.dataset.database import Database, count_rows
 from din_train.errors import DataError
 
 
 def filter_events(
-    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, *, ticks: int | None, min_clicks: int
+    database: Database, events: Table, filters: FiltersConfig, *, ticks: int | None, min_clicks: int
 ) -> tuple[Table, dict[str, int]]:
     """The events that are left, and how many events, or users, were left out by reason.
 
@@ -27,16 +27,18 @@ def filter_events(
         DataError: if no user has enough events.
     """
     dropped: dict[str, int] = {}
-    events = _filter_window(connection, events, filters, ticks, dropped)
-    events = _filter_duplicates(connection, events, filters, dropped)
-    events = _filter_k_core(connection, events, filters.k_core, dropped)
+    events = _filter_window(database, events, filters, ticks, dropped)
+    events = _filter_duplicates(database, events, filters, dropped)
+    events = _filter_k_core(database, events, filters.k_core, dropped)
     if "label" in events.columns:
-        events = _replace(connection, events, number_requests(events, ticks or 1), "with_requests", None, dropped)
-    return _filter_short_users(connection, events, min_clicks, dropped), dropped
+        events = _replace(
+            database, events, number_requests(database, events, ticks or 1), "with_requests", None, dropped
+        )
+    return _filter_short_users(database, events, min_clicks, dropped), dropped
 
 
 def _filter_window(
-    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, ticks: int | None, dropped: dict[str, int]
+    database: Database, events: Table, filters: FiltersConfig, ticks: int | None, dropped: dict[str, int]
 ) -> Table:
     if filters.since is None and filters.until is None:
         return events
@@ -45,12 +47,10 @@ def _filter_window(
         inside = inside.filter(_.timestamp >= filters.since * (ticks or 1))
     if filters.until is not None:
         inside = inside.filter(_.timestamp < filters.until * (ticks or 1))
-    return _replace(connection, events, inside, "in_window", "events_outside_the_time_window", dropped)
+    return _replace(database, events, inside, "in_window", "events_outside_the_time_window", dropped)
 
 
-def _filter_duplicates(
-    connection: ibis.BaseBackend, events: Table, filters: FiltersConfig, dropped: dict[str, int]
-) -> Table:
+def _filter_duplicates(database: Database, events: Table, filters: FiltersConfig, dropped: dict[str, int]) -> Table:
     if filters.duplicates == "keep":
         return events
     keys = ["user_code", "item_code", *(["timestamp"] if filters.duplicates == "drop-same-time" else [])]
@@ -60,10 +60,10 @@ def _filter_duplicates(
         first = events.semi_join(earliest, [*keys, "timestamp"]).group_by(keys).agg(ordinal=_.ordinal.min())
     else:
         first = events.group_by(keys).agg(ordinal=_.ordinal.min())
-    return _replace(connection, events, events.semi_join(first, "ordinal"), "distinct", "duplicate_events", dropped)
+    return _replace(database, events, events.semi_join(first, "ordinal"), "distinct", "duplicate_events", dropped)
 
 
-def _filter_k_core(connection: ibis.BaseBackend, events: Table, k: int, dropped: dict[str, int]) -> Table:
+def _filter_k_core(database: Database, events: Table, k: int, dropped: dict[str, int]) -> Table:
     """Leave out users and items of fewer than k clicks, until every one left has k."""
     if k == 1:
         return events
@@ -72,14 +72,14 @@ def _filter_k_core(connection: ibis.BaseBackend, events: Table, k: int, dropped:
         rows = count_rows(events)
         for key in ("user_code", "item_code"):
             enough = _clicks(events).group_by(key).agg(clicks=_.count()).filter(_.clicks >= k)
-            events = _replace(connection, events, events.semi_join(enough, key), f"core_{step}", None, dropped)
+            events = _replace(database, events, events.semi_join(enough, key), f"core_{step}", None, dropped)
             step += 1
         if count_rows(events) == rows:
             dropped["events_outside_the_k_core"] = before - rows
             return events
 
 
-def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks: int, dropped: dict[str, int]) -> Table:
+def _filter_short_users(database: Database, events: Table, min_clicks: int, dropped: dict[str, int]) -> Table:
     per_user = events.group_by("user_code").agg(events=_.count())
     if "label" in events.columns:
         clicked = (
@@ -94,7 +94,7 @@ def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks:
         per_user = per_user.mutate(clicks=_.clicks.fill_null(0))
     else:
         per_user = per_user.mutate(clicks=_.events)
-    per_user = connection.create_table("per_user", per_user)
+    per_user = database.create("per_user", per_user)
     short = per_user.filter(_.clicks < min_clicks)
     all_users, short_users = count_rows(per_user), count_rows(short)
     if short_users == all_users:
@@ -112,7 +112,7 @@ def _filter_short_users(connection: ibis.BaseBackend, events: Table, min_clicks:
     return events.semi_join(per_user.filter(_.clicks >= min_clicks), "user_code")
 
 
-def number_requests(events: Table, ticks: int) -> Table:
+def number_requests(database: Database, events: Table, ticks: int) -> Table:
     """Impressions with moment (the time of the request's earliest row) and request.
 
     Request numbers a user's requests in order of moment, then of request id, so that the order of the lines says
@@ -126,10 +126,11 @@ def number_requests(events: Table, ticks: int) -> Table:
     no_request = (events.behaviour == 1) if "behaviour" in events.columns else ibis.literal(value=False)
     if "request" not in events.columns:
         return events.mutate(moment=second, request=ibis.ifelse(no_request, -1, second))
-    key = ibis.coalesce("id " + events.request, "at " + (events.timestamp // ticks).cast("string"))
+    # Not `//`, which is a division of floats in both engines, and wrong of nanoseconds.
+    key = ibis.coalesce("id " + events.request, "at " + (events.timestamp - events.timestamp % ticks).cast("string"))
     keyed = events.mutate(key=key).drop("request")
     requests = _impressions(keyed).group_by("user_code", "key").agg(moment=_.timestamp.min())
-    requests = requests.mutate(request=ibis.row_number().over(order_by=["user_code", "moment", "key"]).cast("int64"))
+    requests = database.number(requests, ["user_code", "moment", "key"], "request", "int64")
     if "behaviour" not in events.columns:
         return keyed.inner_join(requests, ["user_code", "key"]).drop("key")
     shown = _impressions(keyed).inner_join(requests, ["user_code", "key"]).drop("key")
@@ -150,12 +151,12 @@ def _impressions(events: Table) -> Table:
 
 
 def _replace(
-    connection: ibis.BaseBackend, before: Table, after: Table, name: str, reason: str | None, dropped: dict[str, int]
+    database: Database, before: Table, after: Table, name: str, reason: str | None, dropped: dict[str, int]
 ) -> Table:
     """Materialise `after`, count what it lacks, and free what it came from."""
     rows = count_rows(before)
-    table = connection.create_table(name, after)
+    table = database.create(name, after)
     if reason is not None:
         dropped[reason] = rows - count_rows(table)
-    connection.con.execute(f'DROP TABLE "{before.op().name}"')  # Ibis 12 leaves the name out
+    database.drop(before)
     return table

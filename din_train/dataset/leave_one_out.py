@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_rows
 from din_train.dataset.protocols import SPLITS
 from din_train.dataset.store import PreparedData, Samples
@@ -66,7 +65,7 @@ def _find_own(data: PreparedData, positives: Samples, start: Ints) -> Ints:
     It is -1 if the list of a ready-made row has none.
     """
     if not data.manifest.histories.get("given"):
-        return find_rows(map_columns(data.folder / "events.arrow")["ordinal"], positives.events)
+        return find_rows(data.event_columns["ordinal"], positives.events)
     list_ends = np.zeros(len(data.event_item_ids) + 1, np.int64)  # by its first row: of its longest history
     for split in SPLITS:
         samples = data.samples(split, NO_CAP)

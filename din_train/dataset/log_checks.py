@@ -4,31 +4,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
-import pyarrow.parquet as pq
 from ibis import Table
 from numpy.typing import NDArray
 
 from din_train.config import DataConfig
+from din_train.dataset.database import Database
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import DataError
+from din_train.logs import RawLog
 
 
-def check_labels(data: DataConfig, events: Path) -> None:
-    """Look at the labels of a log's normalised events (int8 column `label` of a Parquet file).
+def check_labels(data: DataConfig, log: RawLog) -> None:
+    """Look at the labels of a log.
 
     Raises:
         DataError: where all are 0, or all are 1.
     """
-    metadata = pq.read_metadata(events)
-    place = metadata.schema.names.index("label")
-    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
-    labels = {label for each in found for label in (each.min, each.max)}
-    if len(labels) != 1:
+    label, most = log.measures.ranges["label"]
+    if label != most:
         return
-    (label,) = labels
-    rows = f"{metadata.num_rows:,}"
+    rows = f"{log.measures.rows:,}"
     if data.source == "movielens":
         which, change = ("at least", "raise") if label else ("below", "lower")
         raise DataError(
@@ -47,20 +43,18 @@ def check_labels(data: DataConfig, events: Path) -> None:
     )
 
 
-def check_weights(data: DataConfig, events: Path) -> None:
-    """Look at the weights of normalised events or rows (float column `weight` of a Parquet file), if they have any.
+def check_weights(data: DataConfig, log: RawLog) -> None:
+    """Look at the weights of a log or of rows, if they have any.
 
     Raises:
         DataError: if all are 0.
     """
-    metadata = pq.read_metadata(events)
-    if data.columns is None or "weight" not in metadata.schema.names:
+    if data.columns is None or data.columns.weight is None:
         return
-    place = metadata.schema.names.index("weight")
-    found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
-    if not any(each is not None and each.max for each in found):
+    _, most = log.measures.ranges["weight"]
+    if not most:
         raise DataError(
-            f"data.columns.weight: each of {metadata.num_rows:,} rows has the weight 0 in '{data.columns.weight}', so "
+            f"data.columns.weight: each of {log.measures.rows:,} rows has the weight 0 in '{data.columns.weight}', so "
             "nothing counts; name another column, or leave it out"
         )
 
@@ -83,20 +77,24 @@ def check_sample_labels(rows: Table, files: Mapping[str, Path]) -> None:
 _BLOCK_EVENTS = 1 << 20
 
 
-def count_repeats(connection: ibis.BaseBackend, ordered: Path) -> int:
+def count_repeats(database: Database, ordered: Path) -> int:
     """How many rows are equal in user, item and time to another one; a click beside its impression is none.
 
     Args:
         ordered: Parquet of events with columns `user_code`, `item_code` and `timestamp`.
     """
-    events = connection.read_parquet(ordered, table_name="ordered_events")
+    events = database.read_parquet(ordered, "ordered_events")
     keys = ["user_code", "item_code", "timestamp", *(name for name in ("behaviour",) if name in events.columns)]
     groups = events.group_by(keys).agg(rows=events.count())
     return int(groups.agg(repeats=(groups.rows - 1).sum()).to_pyarrow()["repeats"][0].as_py() or 0)
 
 
 def count_seen_targets(
-    events: Mapping[str, Any], splits: Sequence[Mapping[str, Any]], user_starts: NDArray[np.int64]
+    events: Mapping[str, Any],
+    splits: Sequence[Mapping[str, Any]],
+    user_starts: NDArray[np.int64],
+    first_user: int,
+    first_event: int,
 ) -> list[int]:
     """How many clicked samples of each split have their target in their history; the unknown item is none.
 
@@ -105,9 +103,11 @@ def count_seen_targets(
     Args:
         events: columns `user_id` (sorted) and `item_id`, such as those of `events.arrow`.
         splits: the columns of each split's samples.
-        user_starts: [num_users + 2] first event row of each user id.
+        user_starts: [users] first event row of each user, counted from the first of these events.
+        first_user: the first user's id.
+        first_event: the first event's row in the data set.
     """
-    clicked = [_find_clicked(samples, user_starts) for samples in splits]
+    clicked = [_find_clicked(samples, user_starts, first_user, first_event) for samples in splits]
     users, items = events["user_id"], events["item_id"]
     found, first = [0] * len(splits), 0
     while first < len(users):
@@ -127,10 +127,15 @@ def count_seen_targets(
     return found
 
 
-def _find_clicked(samples: Mapping[str, Any], user_starts: NDArray[np.int64]) -> tuple[Any, Any]:
+def _find_clicked(
+    samples: Mapping[str, Any], user_starts: NDArray[np.int64], first_user: int, first_event: int
+) -> tuple[Any, Any]:
     """Clicked samples of a known item with a history, and where each history starts, in order of that."""
     rows = np.flatnonzero((samples["label"] == 1) & (samples["target_item_id"] != UNKNOWN_ID))
-    starts = samples["history_start"][rows] if "history_start" in samples else user_starts[samples["user_id"][rows]]
+    if "history_start" in samples:
+        starts = samples["history_start"][rows] - first_event
+    else:
+        starts = user_starts[samples["user_id"][rows] - first_user]
     has_history = samples["history_length"][rows] > 0
     rows, starts = rows[has_history], starts[has_history]
     order = np.argsort(starts, kind="stable")

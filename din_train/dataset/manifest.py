@@ -1,7 +1,7 @@
 """`manifest.json` of a prepared data set: what it was made from, and that it still is what was made."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from din_train.dataset.matching import FieldValues, Join
 from din_train.dataset.negatives import UnknownItems
 from din_train.dataset.numbers import NumberStyle
 from din_train.dataset.time_range import Moments
+from din_train.dataset.vocabulary import FIRST_REAL_ID
+from din_train.errors import DataError
 from din_train.files import atomic_file, compute_sha256
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MANIFEST = "manifest.json"
 _SEAL = "manifest_sha256"
 
@@ -41,6 +43,32 @@ class ReadFile:
 
 
 @dataclass(frozen=True)
+class ShardFile:
+    """One table's rows of a shard."""
+
+    file: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StoredShard:
+    """Whole users, one after another, and their rows, which follow those of the shard before.
+
+    tables: `events` and each `samples.<split>` -> its file.
+    """
+
+    first_user: int
+    users: int
+    first_event: int
+    tables: Mapping[str, ShardFile]
+
+    @property
+    def events(self) -> int:
+        return self.tables["events"].rows
+
+
+@dataclass(frozen=True)
 class Made:
     """What the making took, and of what.
 
@@ -59,9 +87,9 @@ class Manifest:
 
     fields: `item`, `user` and `context` -> names. field_values: field -> counts. dropped: reason -> how many.
     samples, positives_share: split -> rows, and the share of targets among them. history_length: quantile -> length.
-    made: None where the file does not say. files: name -> SHA-256.
-    fingerprint: equal for equal contents. base: of `vocabulary.base` its fingerprint, its last moment, and of `item`
-    and each field how many ids are its own, which come first; None without one.
+    made: None where the file does not say. shards: in the order of their users. files: name -> SHA-256, of every file.
+    fingerprint: equal for equal contents, in however many shards. base: of `vocabulary.base` its fingerprint, its last
+    moment, and of `item` and each field how many ids are its own, which come first; None without one.
     """
 
     protocol: str
@@ -86,6 +114,7 @@ class Manifest:
     history_length: Mapping[str, int]
     made: Made | None
     bytes: int = 0
+    shards: Sequence[StoredShard] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     base: Mapping[str, Any] | None = None
@@ -105,7 +134,8 @@ AnyManifest = Manifest | UnusableManifest
 def read_any_manifest(folder: Path) -> AnyManifest | None:
     """The manifest of a prepared data set of any version, which has `files` at least; None where there is none."""
     try:
-        said = orjson.loads((folder / MANIFEST).read_bytes())
+        with (folder / MANIFEST).open("rb") as file:
+            said = orjson.loads(file.read())
     except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
         return None
     if not isinstance(said, dict) or not isinstance(said.get("schema_version"), int):
@@ -116,7 +146,7 @@ def read_any_manifest(folder: Path) -> AnyManifest | None:
         return UnusableManifest(said["files"], "it was of another version")
     try:
         manifest = _from_json(said) if said.get(_SEAL) == _compute_seal(said) else None
-    except (AttributeError, KeyError, TypeError):  # sealed, but with other keys
+    except (AttributeError, KeyError, TypeError, ValueError):  # sealed, but of other keys or shards
         manifest = None
     return manifest or UnusableManifest(said["files"], f"{MANIFEST} was damaged")
 
@@ -127,6 +157,24 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if isinstance(manifest, Manifest) else None
 
 
+def check_shards(shards: Sequence[StoredShard], users: int) -> None:
+    """Check that each begins where the one before ends, and that they have so many users together.
+
+    Raises:
+        ValueError: if not.
+    """
+    user, event = FIRST_REAL_ID, 0
+    for shard in shards:
+        if (shard.first_user, shard.first_event) != (user, event):
+            raise ValueError(
+                f"a shard begins with user {shard.first_user} and event {shard.first_event}, and the one before ends "
+                f"before user {user} and event {event}"
+            )
+        user, event = user + shard.users, event + shard.events
+    if user != FIRST_REAL_ID + users:
+        raise ValueError(f"the shards have {user - FIRST_REAL_ID} users, and the data set has {users}")
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put it in place of what there is, with the SHA-256 of all that it says."""
     said = orjson.loads(orjson.dumps({"schema_version": SCHEMA_VERSION, **vars(manifest)}))
@@ -135,17 +183,28 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         temporary.write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def find_damage(folder: Path, manifest: Manifest) -> str | None:
-    """The first file that is not as the manifest says, or None."""
+def find_damage(folder: Path, manifest: Manifest, leave_out: Collection[str] = ()) -> str | None:
+    """The first file that is not as the manifest says, or None.
+
+    Args:
+        leave_out: files that are not looked at.
+    """
     for name, expected in manifest.files.items():
         path = folder / name
+        if name in leave_out:
+            continue
         if not path.is_file() or compute_sha256(path) != expected:
             return str(name)
     return None
 
 
+def build_damage_error(path: Path) -> DataError:
+    """What is said of a file that is not as the manifest says."""
+    return DataError(f"{path}: missing or changed since it was prepared; run `din-train prepare` again")
+
+
 def _from_json(said: Mapping[str, Any]) -> Manifest:
-    parts = {
+    parts: dict[str, Any] = {
         "inputs": [InputFile(**each) for each in said["inputs"]],
         "read": [ReadFile(**each) for each in said["read"]],
         "time": None if said["time"] is None else Moments(**said["time"]),
@@ -153,7 +212,9 @@ def _from_json(said: Mapping[str, Any]) -> Manifest:
         "field_values": {name: _read_field_values(each) for name, each in said["field_values"].items()},
         "unknown_items": UnknownItems(**said["unknown_items"]),
         "made": _read_made(said.get("made")),
+        "shards": [_read_shard(each) for each in said["shards"]],
     }
+    check_shards(parts["shards"], said["counts"]["users"])
     others = {key: value for key, value in said.items() if key not in ("schema_version", _SEAL)}
     return Manifest(**(others | parts))
 
@@ -161,6 +222,10 @@ def _from_json(said: Mapping[str, Any]) -> Manifest:
 def _read_field_values(said: Mapping[str, Any]) -> FieldValues:
     style = said.get("style")
     return FieldValues(**{**said, "style": None if style is None else NumberStyle(**style)})
+
+
+def _read_shard(said: Mapping[str, Any]) -> StoredShard:
+    return StoredShard(**{**said, "tables": {name: ShardFile(**each) for name, each in said["tables"].items()}})
 
 
 def _read_made(said: Any) -> Made | None:

@@ -7,7 +7,7 @@ from typing import Any
 import ibis
 
 from din_train.config import DataConfig
-from din_train.dataset.database import count_rows
+from din_train.dataset.database import Database, count_rows
 from din_train.dataset.numbers import NumberStyle
 from din_train.dataset.time_range import Moments
 from din_train.errors import DataError
@@ -90,16 +90,16 @@ def _find_key(name: str, data: DataConfig) -> str | None:
     return next(f"data.{key}" for key in keys if name in getattr(data, key))
 
 
-# What a raw id may have that no id is meant to have -> a regular expression.
+# What a raw id may have that no id is meant to have -> a regular expression, of one meaning in both engines.
 _ODD = {
-    "in quotes": r"""^(".*"|'.*')$""",
-    "with a blank at an end": r"^\s|\s$",
+    "in quotes": r"""^("[^\n]*"|'[^\n]*')\z""",
+    "with a blank at an end": r"^[\t\n\f\r ]|[\t\n\f\r ]\z",
     "with a byte order mark": "\ufeff",
-    "that end in '.0'": r"^[0-9]+\.0$",
+    "that end in '.0'": r"^[0-9]+\.0\z",
 }
 
 
-def count_joins(connection: ibis.BaseBackend, data: DataConfig, log: RawLog) -> list[Join]:
+def count_joins(database: Database, data: DataConfig, log: RawLog) -> list[Join]:
     """Compare the log's ids (tables `coded_items`, `coded_users`) with those of the files of items and users.
 
     Raises:
@@ -107,14 +107,14 @@ def count_joins(connection: ibis.BaseBackend, data: DataConfig, log: RawLog) -> 
     """
     sides = (("item", data.items, log.items), ("user", data.users, log.users))
     return [
-        _count(connection, data, key, given.path, path)
+        _count(database, data, key, given.path, path)
         for key, given, path in sides
         if given is not None and path is not None
     ]
 
 
-def _count(connection: ibis.BaseBackend, data: DataConfig, key: str, given: Path, path: Path) -> Join:
-    coded, side = connection.table(f"coded_{key}s"), connection.read_parquet(path, table_name=f"side_{key}s")
+def _count(database: Database, data: DataConfig, key: str, given: Path, path: Path) -> Join:
+    coded, side = database.table(f"coded_{key}s"), database.read_parquet(path, f"side_{key}s")
     join = Join(f"{key}s", given.name, count_rows(coded), count_rows(coded.semi_join(side, key)))
     if not join.found and data.unmatched == "refuse":
         in_log, in_file = (_first(table, key) for table in (coded.order_by(f"{key}_code"), side))

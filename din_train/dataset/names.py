@@ -8,14 +8,12 @@ from typing import Literal, TypedDict
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from din_train.config.field_kinds import ListFieldConfig
 from din_train.dataset.category_search import SEARCHED, CategorySearch
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.fields import BucketIds, IdFinder, ListIds
 from din_train.dataset.manifest import read_manifest
-from din_train.dataset.store import TABLES, PreparedData, Samples
+from din_train.dataset.store import PreparedData, Samples, read_tables
 from din_train.dataset.vocabulary import FIRST_REAL_ID, HashedIds, RawIds
 from din_train.errors import DataError
 from din_train.logs.time_unit import guess_unit
@@ -53,7 +51,7 @@ def read_names(data: PreparedData) -> Names:
     Raises:
         DataError: if another one has taken its place since it was opened.
     """
-    items, users, vocabularies = (pq.read_table(data.folder / f"{name}.parquet") for name in TABLES)
+    items, users, vocabularies = read_tables(data.folder).values()
     manifest = read_manifest(data.folder)
     if manifest is None or manifest.fingerprint != data.fingerprint:
         raise DataError(
@@ -134,7 +132,7 @@ class Describer:
         self._data = data
         self._names = read_names(data)
         self._categories = self._names.values("category")
-        self._timestamps = map_columns(data.folder / "events.arrow").get("timestamp")
+        self._timestamps = data.event_columns.get("timestamp")
 
     def find_user(self, raw: str) -> int | None:
         """A user's id."""

@@ -3,8 +3,8 @@
 import hashlib
 import resource
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from din_train import terminal
 from din_train.config import Config, DataConfig
 from din_train.dataset.base_vocabulary import find_base_fingerprint
-from din_train.dataset.event_log import build_from_log
+from din_train.dataset.event_log import Engine, build_from_log
 from din_train.dataset.manifest import (
     MANIFEST,
     AnyManifest,
@@ -31,7 +31,8 @@ from din_train.dataset.manifest import (
 )
 from din_train.dataset.presampled import build_presampled
 from din_train.dataset.protocols import Split
-from din_train.dataset.store import QUANTILES, StoreParts, Totals, write_store
+from din_train.dataset.shard import QUANTILES, Totals
+from din_train.dataset.store_writer import StoreParts, write_store
 from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.vocabulary import UNKNOWN_ID
 from din_train.errors import ConfigError, DataError, DinTrainError
@@ -42,7 +43,16 @@ from din_train.printable import make_printable
 from din_train.run_metrics import IN_THE_LOG, REPLACED
 
 # Where things are, and how they are made, but not what comes out.
-_NOT_IN_RECIPE = {*FILE_KEYS, "prepared", "temp_folder", "max_history_length", "memory_limit", "threads"}
+_NOT_IN_RECIPE = {
+    *FILE_KEYS,
+    "prepared",
+    "temp_folder",
+    "max_history_length",
+    "memory_limit",
+    "threads",
+    "engine",
+    "spark",
+}
 _GONE = "gone"  # in place of the fingerprint of a base that is not there
 _LIBRARIES = ("din-train", "duckdb", "ibis-framework", "numpy", "pyarrow")
 _SETTLED_NANOSECONDS = 2_000_000_000  # a file written later than this ago may change again within one tick of its clock
@@ -94,8 +104,19 @@ def prepare_data(
         if reason is None and isinstance(manifest, Manifest):
             return Preparation(manifest, None, tuple(logs.missing))
         logs.require(folder, manifest, reason)
-        with scratch_folder(folder, config.data.temp_folder) as scratch:
-            return Preparation(_prepare(config, folder, manifest, logs, scratch, progress), reason)
+        with _open_engine(config.data) as engine, scratch_folder(folder, config.data.temp_folder) as scratch:
+            return Preparation(_prepare(config, folder, manifest, logs, engine, scratch, progress), reason)
+
+
+@contextmanager
+def _open_engine(data: DataConfig) -> Iterator[Engine]:
+    if data.engine == "duckdb":
+        yield Engine()
+        return
+    from din_train.spark.engine import open_spark
+
+    with open_spark(data) as engine:
+        yield engine
 
 
 def _check_replaceable(folder: Path, manifest: AnyManifest | None) -> None:
@@ -257,12 +278,16 @@ def _prepare(
     folder: Path,
     before: AnyManifest | None,
     logs: _Logs,
+    engine: Engine,
     scratch: Path,
     progress: Progress,
 ) -> Manifest:
     started = time.perf_counter()
     inputs = logs.describe(before)
-    parts = (build_presampled if config.data.holds_histories else build_from_log)(config, scratch, progress)
+    if config.data.holds_histories:
+        parts = build_presampled(config, scratch, progress)
+    else:
+        parts = build_from_log(config, scratch, progress, engine)
     recipe = _describe_recipe(config)
 
     def describe(totals: Totals) -> Manifest:
@@ -302,17 +327,7 @@ def _prepare(
             ),
         )
 
-    return write_store(
-        folder,
-        event_columns=parts.event_columns,
-        sample_columns=parts.sample_columns,
-        blocks=parts.blocks,
-        tables=parts.tables,
-        rejected=parts.rejected,
-        scratch=scratch,
-        describe=describe,
-        column_types=parts.column_types,
-    )
+    return write_store(folder, parts, scratch=scratch, describe=describe)
 
 
 def _check_totals(config: Config, totals: Totals, parts: StoreParts) -> None:

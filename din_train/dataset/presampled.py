@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from din_train.config import Config, DataConfig
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.dataset.base_vocabulary import BaseVocabulary, pair_ids, read_base
-from din_train.dataset.database import connect, count_rows, load_table
+from din_train.dataset.database import Database, connect, count_rows, load_table
 from din_train.dataset.events import describe_items, describe_users
 from din_train.dataset.fields import CodedField, Rows, add_counts, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
@@ -41,7 +41,7 @@ from din_train.dataset.row_blocks import RowBlocks
 from din_train.dataset.row_negatives import RowNegatives
 from din_train.dataset.row_splits import split_rows
 from din_train.dataset.samples import BLOCK_ROWS
-from din_train.dataset.store import StoreParts
+from din_train.dataset.store_writer import StoreParts
 from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, show_date
 from din_train.dataset.vocabulary import (
@@ -68,11 +68,12 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     data = config.data
     raw = read_samples(data, scratch, progress)
     log, has_times = raw.log, "timestamp" in pq.read_schema(raw.log.events).names
-    account = Account(Moments.of(log.events, log.ticks) if has_times else None)
+    account = Account(Moments.of(log) if has_times else None)
     base = read_base(config, account.moments)
     _check_time_fields(data, raw, has_times)
-    check_weights(data, log.events)
+    check_weights(data, log)
     with connect(data, scratch) as connection:
+        database = Database(connection)
         rows = connection.read_parquet(log.events, table_name="sample_rows")
         if log.labelled:
             check_sample_labels(rows, {name: getattr(data, name) for name in ROW_SPLITS})
@@ -116,11 +117,11 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             account.repeated_rows = int(groups.agg(n=(groups.rows - 1).sum()).to_pyarrow()["n"][0].as_py() or 0)
         histories = _describe_histories(connection, samples, given)
         _view_events(connection, raw, rows, given)
-        account.joins += count_joins(connection, data, log)
+        account.joins += count_joins(database, data, log)
         item_ids, user_table_ids = pair_ids("item", items.codes), pair_ids("user", np.arange(count_rows(users)))
         in_order = replace(log, labelled=False)  # the first row that says something of an item or a user counts
-        item_table, several = describe_items(connection, in_order, item_ids, data.item_fields)
-        user_table = describe_users(connection, in_order, user_table_ids, data.user_fields)
+        item_table, several = describe_items(database, in_order, item_ids, data.item_fields)
+        user_table = describe_users(database, in_order, user_table_ids, data.user_fields)
         by_user = samples.group_by("user_id").agg(training=(_.split == int(Split.TRAIN)).cast("int64").sum())
         training_rows = by_user.order_by("user_id").to_pyarrow()["training"].to_numpy()
         targets = samples.filter(_.label == 1).order_by("user_id").select("user_id", "item_code").to_pyarrow()

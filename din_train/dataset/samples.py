@@ -1,8 +1,8 @@
 """Ordered events in codes -> events and samples in ids, a block of whole users at a time."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,28 @@ class EventCounts:
     context: dict[str, Ints]
     training_context: dict[str, Ints]
 
+    @classmethod
+    def of(cls, ordered: OrderedLog) -> Self:
+        """Zeros, for the codes of a log."""
+        sizes = {name: len(values) for name, values in ordered.context.items()}
+        return cls(
+            items=np.zeros(ordered.num_items, np.int64),
+            training_items=np.zeros(ordered.num_items, np.int64),
+            training_users=np.zeros(ordered.num_users, np.int64),
+            context={name: np.zeros(size, np.int64) for name, size in sizes.items()},
+            training_context={name: np.zeros(size, np.int64) for name, size in sizes.items()},
+        )
+
+    def by_name(self) -> dict[str, Ints]:
+        """Each of the arrays, by the names that `SampleBuilder.read_counted` has for them."""
+        return {
+            "items": self.items,
+            "training_items": self.training_items,
+            "training_users": self.training_users,
+            **{f"context {name}": counts for name, counts in self.context.items()},
+            **{f"training_context {name}": counts for name, counts in self.training_context.items()},
+        }
+
 
 @dataclass
 class BuildReport:
@@ -54,6 +76,11 @@ class BuildReport:
     targets_up_to_base: int = 0  # no training rows, by `data.since_base`
     requests: int = 0  # of impressions
     requests_at_midnight: int = 0
+
+    def add(self, other: "BuildReport") -> None:
+        """Count other blocks too."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 @dataclass(frozen=True)
@@ -88,26 +115,29 @@ class SampleBuilder:
 
     def count(self) -> EventCounts:
         """The first pass: what the vocabulary is made from."""
-        names = {name: len(values) for name, values in self.ordered.context.items()}
-        counts = EventCounts(
-            items=np.zeros(self.ordered.num_items, np.int64),
-            training_items=np.zeros(self.ordered.num_items, np.int64),
-            training_users=np.zeros(self.ordered.num_users, np.int64),
-            context={name: np.zeros(size, np.int64) for name, size in names.items()},
-            training_context={name: np.zeros(size, np.int64) for name, size in names.items()},
-        )
+        counts = EventCounts.of(self.ordered)
+        by_name = counts.by_name()
+        for _rows, _events, counted in self.read_counted():
+            for name, codes in counted.items():
+                by_name[name] += np.bincount(codes, minlength=len(by_name[name]))
+        return counts
+
+    def read_counted(self) -> Iterator[tuple[Columns, UserEvents, dict[str, NDArray[np.int32]]]]:
+        """Blocks of columns and events, and the codes that are counted, by the names of `EventCounts.by_name`."""
         for rows, events, targets in self._read_blocks():
             in_training, seen = _find_training_events(events, targets)
             training = in_training | seen
-            counts.items += np.bincount(rows["item_code"], minlength=len(counts.items))
-            counts.training_items += np.bincount(rows["item_code"][training], minlength=len(counts.items))
-            counts.training_users += np.bincount(rows["user_code"][training], minlength=len(counts.training_users))
-            for name, size in names.items():
+            counted = {
+                "items": rows["item_code"],
+                "training_items": rows["item_code"][training],
+                "training_users": rows["user_code"][training],
+            }
+            for name in self.ordered.context:
                 codes = rows[field_column(name)]
-                counts.context[name] += np.bincount(codes[codes >= 0], minlength=size)
+                counted[f"context {name}"] = codes[codes >= 0]
                 codes = codes[seen if name in self.data.numeric_fields else training]
-                counts.training_context[name] += np.bincount(codes[codes >= 0], minlength=size)
-        return counts
+                counted[f"training_context {name}"] = codes[codes >= 0]
+            yield rows, events, counted
 
     def read_user_codes(self) -> Ints:
         """The users left, in order."""
@@ -123,14 +153,21 @@ class SampleBuilder:
         return last
 
     def build(
-        self, items: Numbering, context: Mapping[str, NDArray[np.int32]], distribution: ItemDistribution
+        self,
+        items: Numbering,
+        context: Mapping[str, NDArray[np.int32]],
+        distribution: ItemDistribution,
+        *,
+        first_user: int = FIRST_REAL_ID,
+        first_event: int = 0,
     ) -> Iterator[Block]:
-        """The second pass: blocks of events and samples, user ids counting up from 2.
+        """The second pass: blocks of events and samples.
 
         Args:
             context: field, of samples or of behaviours -> [codes] ids of its codes, or [codes, V] of several values.
+            first_user: the id of the first user; the others' count up from it.
+            first_event: the events of the users before, by which negatives are drawn.
         """
-        first_user, first_event = FIRST_REAL_ID, 0
         for rows, events, targets in self._read_blocks():
             item_ids = items.ids[rows["item_code"]]
             ids = {name: take_ids(context[name], rows[field_column(name)]) for name in context}
@@ -151,6 +188,15 @@ class SampleBuilder:
             yield Block(stored, samples)
             first_user += len(events.num_clicks)
             first_event += len(clicks)
+
+    def plan_shards(
+        self,
+        items: Numbering,  # noqa: ARG002 - as `build`
+        context: Mapping[str, NDArray[np.int32]],  # noqa: ARG002
+        distribution: ItemDistribution,  # noqa: ARG002
+    ) -> Any:
+        """What writes the blocks of `build` as several shards (see `StoreParts`); None: they are one."""
+        return None
 
     def _count_requests(self, events: UserEvents, targets: Targets) -> None:
         """Of impressions, the requests; of clicks, the samples whose history the file's order decides."""

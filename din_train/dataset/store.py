@@ -23,46 +23,46 @@ one list are stored once, with timestamp (if behaviours have times) and the ids 
 and no ordinal. Samples have history_start, the history's first row in events; timestamp, request and weight if rows do;
 and for each further sequence <name>_start and <name>_length, a slice of events as well.
 
-The Arrow files are mapped into memory, not read. All but the manifest's `made` (seconds, memory, versions) is the same
-for the same logs, config and library versions, whatever the number of threads.
+A large data set may be written in shards: `events.00000.arrow`, `samples.train.00000.arrow` and so on, each with the
+rows of whole users that follow those of the shard before; manifest.json lists them. No row depends on their number.
+
+The Arrow files are mapped into memory, not read; those of several shards are joined first (`joined_columns.py`). All
+but the manifest's `made` (seconds, memory, versions) is the same for the same logs, config and library versions,
+whatever the number of threads.
 """
 
-import hashlib
-import shutil
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from din_train.config.data import TIME_GAP
-from din_train.dataset.column_file import ColumnWriter, map_columns
+from din_train.dataset.column_file import map_columns
 from din_train.dataset.fields import read_field, read_vectors
-from din_train.dataset.log_checks import count_seen_targets
+from din_train.dataset.joined_columns import join_columns
 from din_train.dataset.manifest import (
     MANIFEST,
-    SCHEMA_VERSION,
     Manifest,
+    ShardFile,
+    build_damage_error,
     find_damage,
     read_manifest,
-    write_manifest,
 )
-from din_train.dataset.matching import Account
-from din_train.dataset.negatives import UnknownItems
-from din_train.dataset.protocols import SPLITS, Split
-from din_train.dataset.samples import Block
-from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID
+from din_train.dataset.protocols import Split
+from din_train.dataset.shard import EVENTS, SAMPLES, start_rows
+from din_train.dataset.vocabulary import FIRST_REAL_ID, PAD_ID, UNKNOWN_ID
 from din_train.errors import DataError
-from din_train.files import atomic_folder, compute_sha256
-from din_train.logs import FileReport
+from din_train.remote_path import is_remote
 
 REJECTED = "rejected.jsonl"
 TABLES = ("items", "users", "vocabularies")
@@ -70,16 +70,7 @@ TABLES = ("items", "users", "vocabularies")
 # The row of the log of a sample that is of none.
 NO_EVENT = -1
 
-# Of the lengths of histories that are shown.
-QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-
 _EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "ordinal")
-_TYPES = {
-    "label": pa.int8(),
-    "weight": pa.float32(),
-    **dict.fromkeys(("timestamp", "event", "ordinal", "history_start"), pa.int64()),
-}
-
 
 # [S] int64 the first event row of a sequence, and [S] int32 how many events it has.
 Slices = tuple[NDArray[np.int64], NDArray[np.int32]]
@@ -202,6 +193,7 @@ class PreparedData:
     training_events_before: likewise, the most in the data sets that this one goes on from; None if it has no base.
     item_vectors: name -> [num_items + 2, D] float32, given vectors.
     item_rows: [num_items + 2] int32, rows by hash; None if items are not hashed.
+    event_columns: column of `events` as stored -> [events].
     event_fields: field of `data.behaviour_fields` -> [events] int32 ids; `time_gap` is none of them.
     event_times: [events] int64; None of ready-made samples.
     context_widths: context field -> V of one with several values; None of others.
@@ -219,6 +211,7 @@ class PreparedData:
     training_events_before: NDArray[np.int64] | None = None
     item_vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     item_rows: NDArray[np.int32] | None = None
+    event_columns: Mapping[str, Any] = field(default_factory=dict)
     event_fields: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     event_times: NDArray[np.int64] | None = None
     context_widths: Mapping[str, int | None] = field(default_factory=dict)
@@ -272,9 +265,13 @@ class PreparedData:
     def context_fields(self) -> tuple[str, ...]:
         return tuple(self.manifest.fields["context"])
 
+    def sample_columns(self, split: Split) -> Mapping[str, Any]:
+        """Column of a split's `samples` as stored -> [S]."""
+        return self._samples[split]
+
     def samples(self, split: Split, max_history_length: int) -> Samples:
         """A split's rows in stored order, every sequence cut to the newest `max_history_length` behaviours."""
-        columns = self._samples[split]
+        columns = self.sample_columns(split)
         user_ids = columns["user_id"]
 
         def cut(start: NDArray[np.int64], full_length: NDArray[np.int32]) -> Slices:
@@ -298,163 +295,46 @@ class PreparedData:
         )
 
 
-@dataclass
-class Totals:
-    """What the blocks of a data set sum up to."""
-
-    events: int = 0
-    samples: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
-    positives: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
-    unknown_test_targets: int = 0  # positives whose item is unknown
-    seen_targets: dict[Split, int] = field(default_factory=dict)  # positives of a split whose item is in their history
-    samples_by_length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
-
-    def add(self, block: Block) -> None:
-        self.events += len(block.events["item_id"])
-        for split, columns in block.samples.items():
-            self.samples[split] += len(columns["label"])
-            self.positives[split] += int(np.sum(columns["label"]))
-            if split is Split.TEST:
-                unknown = np.equal(columns["target_item_id"], UNKNOWN_ID) & np.equal(columns["label"], 1)
-                self.unknown_test_targets += int(np.sum(unknown))
-            counts = np.bincount(columns["history_length"])
-            longer = max(len(counts), len(self.samples_by_length))
-            self.samples_by_length = np.pad(self.samples_by_length, (0, longer - len(self.samples_by_length)))
-            self.samples_by_length[: len(counts)] += counts
-
-    def compute_length_quantile(self, quantile: float) -> int:
-        """The least history length that this share of the samples does not exceed."""
-        up_to = np.cumsum(self.samples_by_length)
-        return int(np.searchsorted(up_to, max(1, np.ceil(quantile * up_to[-1])))) if up_to[-1] else 0
-
-
-@dataclass(frozen=True)
-class StoreParts:
-    """The store's columns, blocks and tables, and what the manifest says of them.
-
-    blocks: built while they are drawn from; the functions are right afterwards.
-    fields: `item`, `user` and `context` -> names.
-    negatives: `sampled`, or `in the log`.
-    column_types: of columns of samples that are neither int32 nor of a known name.
-    base: see `Manifest`.
-    """
-
-    event_columns: Sequence[str]
-    sample_columns: Sequence[str]
-    blocks: Iterable[Block]
-    tables: Mapping[str, pa.Table]
-    rejected: Path
-    reports: Sequence[FileReport]
-    fields: Mapping[str, Sequence[str]]
-    negatives: str
-    unknown_items: UnknownItems
-    items_with_several_categories: int
-    count_short_histories: Callable[[], int]
-    count_dropped: Callable[[], dict[str, int]]
-    describe_histories: Callable[[], dict[str, Any]]
-    account: Account
-    column_types: Mapping[str, Any] = field(default_factory=dict)
-    base: Mapping[str, Any] | None = None
-
-
-def write_store(
-    folder: Path,
-    *,
-    event_columns: Sequence[str],
-    sample_columns: Sequence[str],
-    blocks: Iterable[Block],
-    tables: Mapping[str, pa.Table],
-    rejected: Path,
-    scratch: Path,
-    describe: Callable[[Totals], Manifest],
-    column_types: Mapping[str, Any],
-) -> Manifest:
-    """Write the data set under a temporary name, then give it its own.
-
-    Args:
-        event_columns, sample_columns: which columns the blocks have.
-        blocks: users in the order of their ids; drawn from while writing.
-        tables: one a name in `TABLES`.
-        rejected: the reader's rejected lines, copied in.
-        scratch: an existing folder.
-        describe: called once all is written: the manifest but for the files and the fingerprint.
-        column_types: see `StoreParts`.
-
-    Returns:
-        The manifest as written.
-    """
-    num_items = tables["items"].num_rows
-    _check_tables(tables)
-    totals = Totals()
-    with atomic_folder(folder) as temporary:
-        with ExitStack() as stack:
-            events = stack.enter_context(
-                ColumnWriter(temporary / "events.arrow", _build_schema(event_columns, {}), scratch)
-            )
-            samples = {
-                split: stack.enter_context(
-                    ColumnWriter(temporary / _samples_file(split), _build_schema(sample_columns, column_types), scratch)
-                )
-                for split in SPLITS
-            }
-            for block in blocks:
-                _check_ids(block.events["item_id"], num_items)
-                events.append(block.events)
-                for split, columns in block.samples.items():
-                    _check_ids(columns["target_item_id"], num_items)
-                    samples[split].append(columns)
-                totals.add(block)
-        written_events = map_columns(temporary / "events.arrow")
-        looked_at = SPLITS if "history_start" in sample_columns else (Split.TEST,)  # of rows with their histories all
-        seen = count_seen_targets(
-            written_events,
-            [map_columns(temporary / _samples_file(split)) for split in looked_at],
-            _start_rows(written_events["user_id"], tables["users"].num_rows + FIRST_REAL_ID),
-        )
-        totals.seen_targets = dict(zip(looked_at, seen, strict=True))
-        for name in TABLES:
-            pq.write_table(tables[name], temporary / f"{name}.parquet", compression="zstd")
-        shutil.copyfile(rejected, temporary / REJECTED)
-        paths = sorted(temporary.iterdir())
-        hashes = {path.name: compute_sha256(path) for path in paths}
-        of_tables = {name: sha256 for name, sha256 in hashes.items() if name != REJECTED}  # that one names paths
-        contents = orjson.dumps([SCHEMA_VERSION, of_tables], option=orjson.OPT_SORT_KEYS)
-        written = replace(
-            describe(totals),
-            bytes=sum(path.stat().st_size for path in paths),
-            files=hashes,
-            fingerprint=hashlib.sha256(contents).hexdigest(),
-        )
-        write_manifest(temporary, written)
-    return written
-
-
-def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData:
+def open_store(folder: Path, *, checked: Manifest | None = None, temp_folder: Path | None = None) -> PreparedData:
     """Open a prepared data set after checking every file's SHA-256.
 
     Args:
+        folder: it may be remote.
         checked: of the data set whose files this process has just checked or written, if it has: once is enough.
+        temp_folder: where the rows of several shards are joined; beside `folder` if left out, or, if nothing can be
+            written there, where the system has temporary files.
 
     Raises:
         DataError: where there is none, or another than the checked one, or a file is missing or changed.
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        file = folder.absolute() / MANIFEST
-        missing = f"{folder.absolute()}: no prepared data set here"
+        place = folder if is_remote(folder) else folder.absolute()
+        file = place / MANIFEST
+        missing = f"{place}: no prepared data set here"
         what = f"{file}: damaged, or of another version" if file.exists() else missing
         raise DataError(f"{what}; run `din-train prepare --config ...` first")
     if checked is not None and manifest.fingerprint != checked.fingerprint:
         raise DataError(
             f"{folder}: another process has prepared another data set here; give each a folder (data.prepared)"
         )
-    damaged = None if checked is not None else find_damage(folder, manifest)
+    in_shards = _list_shard_files(manifest)
+    is_mapped = len(manifest.shards) == 1 and not is_remote(folder)
+    joined = () if is_mapped else {each.file for files in in_shards.values() for each in files}  # checked by joining
+    is_checked = checked is not None and not is_remote(folder)  # a remote file is fetched anew
+    damaged = None if is_checked else find_damage(folder, manifest, joined)
     if damaged is not None:
-        raise DataError(f"{folder / damaged}: missing or changed since it was prepared; run `din-train prepare` again")
-    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
+        raise build_damage_error(folder / damaged)
+    columns = {
+        table: map_columns(folder / files[0].file)
+        if is_mapped
+        else join_columns(folder, files, temp_folder or _find_scratch(folder), is_checked=is_checked)
+        for table, files in in_shards.items()
+    }
+    _check_users(folder, manifest, columns)
+    events, samples = columns[EVENTS], {split: columns[table] for split, table in SAMPLES.items()}
+    tables = read_tables(folder)
     items, users = tables["items"], tables["users"]
-    events = map_columns(folder / "events.arrow")
-    samples = {split: map_columns(folder / _samples_file(split)) for split in SPLITS}
     fields, hashed = manifest.fields, manifest.recipe.get("vocabulary.hash_buckets", {})
     listed = Counter(tables["vocabularies"]["field"].to_pylist())
     item_fields = {name: read_field(items, name, FIRST_REAL_ID) for name in fields["item"]}
@@ -481,7 +361,7 @@ def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData
         training_events_before=(
             _reserve(items["training_events_before"]) if "training_events_before" in items.column_names else None
         ),
-        user_starts=_start_rows(events["user_id"], users.num_rows + FIRST_REAL_ID),
+        user_starts=start_rows(events["user_id"], users.num_rows + FIRST_REAL_ID, PAD_ID),
         item_vectors={
             name: read_vectors(items, name, FIRST_REAL_ID)
             for name in (column.removesuffix("_vector") for column in items.column_names if column.endswith("_vector"))
@@ -491,6 +371,7 @@ def open_store(folder: Path, *, checked: Manifest | None = None) -> PreparedData
             if "item_row" in items.column_names
             else None
         ),
+        event_columns=events,
         event_fields=event_fields,
         event_times=events.get("timestamp"),
         context_widths={
@@ -511,30 +392,31 @@ def _reserve(counts: Any) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(FIRST_REAL_ID, np.int64), counts.to_numpy()])
 
 
-def _start_rows(user_ids: NDArray[np.int32], num_ids: int) -> NDArray[np.int64]:
-    """[num_ids] first event row of each user id; events are sorted by user."""
-    counts = np.bincount(user_ids, minlength=num_ids)
-    starts: NDArray[np.int64] = np.cumsum(counts) - counts
-    return starts
+def read_tables(folder: Path) -> dict[str, pa.Table]:
+    """Those of `TABLES`; the folder may be remote."""
+    tables = {}
+    for name in TABLES:
+        path = folder / f"{name}.parquet"
+        with path.open("rb") if is_remote(path) else nullcontext(path) as source:
+            tables[name] = pq.read_table(source)
+    return tables
 
 
-def _samples_file(split: Split) -> str:
-    return f"samples.{split.name.lower()}.arrow"
+def _list_shard_files(manifest: Manifest) -> dict[str, list[ShardFile]]:
+    return {table: [shard.tables[table] for shard in manifest.shards] for table in (EVENTS, *SAMPLES.values())}
 
 
-def _build_schema(columns: Sequence[str], types: Mapping[str, Any]) -> pa.Schema:
-    kinds = {**_TYPES, **types}
-    return pa.schema([(name, kinds.get(name, pa.int32())) for name in columns])
+def _check_users(folder: Path, manifest: Manifest, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Look at the first and the last row of each file: they are of the shard's users."""
+    for table, files in _list_shard_files(manifest).items():
+        users, first = columns[table]["user_id"], 0
+        for shard, each in zip(manifest.shards, files, strict=True):
+            ends = users[[first, first + each.rows - 1]] if each.rows else np.empty(0, np.int32)
+            if not all(shard.first_user <= user < shard.first_user + shard.users for user in ends):
+                raise build_damage_error(folder / each.file)
+            first += each.rows
 
 
-def _check_tables(tables: Mapping[str, pa.Table]) -> None:
-    """Ids 0 and 1 are reserved and real ids count up from 2; anything else is a bug, not the user's data."""
-    for name, key in (("items", "item_id"), ("users", "user_id")):
-        ids = tables[name][key].to_numpy()
-        if not np.array_equal(ids, np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(ids))):
-            raise RuntimeError(f"{name}.{key} does not count up from {FIRST_REAL_ID}")
-
-
-def _check_ids(item_ids: NDArray[np.int32], num_items: int) -> None:
-    if item_ids.size and not UNKNOWN_ID <= item_ids.min() <= item_ids.max() < FIRST_REAL_ID + num_items:
-        raise RuntimeError("an item id is not in items")
+def _find_scratch(folder: Path) -> Path:
+    beside = folder.absolute().parent if not is_remote(folder) else None
+    return beside if beside is not None and os.access(beside, os.W_OK) else Path(tempfile.gettempdir())

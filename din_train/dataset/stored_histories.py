@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.protocols import SPLITS
 from din_train.dataset.store import PreparedData
@@ -36,7 +35,7 @@ class StoredHistories:
         Of ready-made samples, where a user's events are the histories of several rows, it is the longest of them, and
         times are left out if some history is not in their order.
         """
-        times = map_columns(data.folder / "events.arrow").get("timestamp")
+        times = data.event_columns.get("timestamp")
         starts = data.user_starts
         ends = np.append(starts[1:], len(data.event_item_ids))
         if data.manifest.histories.get("given"):

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Self
-
-import pyarrow.parquet as pq
 
 from din_train.config import Config
 from din_train.errors import DataError
+from din_train.logs import RawLog
 from din_train.logs.time_unit import guess_unit
 
 
@@ -22,18 +20,10 @@ class Moments:
     is_unix: bool
 
     @classmethod
-    def of(cls, events: Path, ticks: int | None) -> Self:
-        """Those of a log's normalised events.
-
-        Args:
-            events: Parquet, with an int64 column `timestamp`.
-            ticks: timestamps a second; None where they are no unix times.
-        """
-        metadata = pq.read_metadata(events)
-        place = metadata.schema.names.index("timestamp")
-        found = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
-        first, last = min(each.min for each in found), max(each.max for each in found)
-        return cls(first // (ticks or 1), last // (ticks or 1), ticks is not None)
+    def of(cls, log: RawLog) -> Self:
+        """Those of a log's events."""
+        first, last = log.measures.ranges["timestamp"]
+        return cls(first // (log.ticks or 1), last // (log.ticks or 1), log.ticks is not None)
 
     def show(self, moment: int) -> str:
         """A moment as a date where it is a unix time, else the number."""

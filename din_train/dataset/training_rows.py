@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import Config, NegativesConfig
-from din_train.dataset.column_file import map_columns
 from din_train.dataset.histories import find_rows
 from din_train.dataset.leave_one_out import NO_CAP, leave_one_out
 from din_train.dataset.manifest import Manifest
@@ -119,7 +118,7 @@ def redraw_training_negatives(data: PreparedData, negatives: NegativesConfig, ep
     targets = samples.target_item_ids.copy()
     distribution = build_distribution(negatives, data.training_events[FIRST_REAL_ID:], data.manifest.unknown_items)
     ends = np.append(data.user_starts[1:], len(data.event_item_ids))  # by user id
-    ordinals = map_columns(data.folder / "events.arrow")["ordinal"]
+    ordinals = data.event_columns["ordinal"]
     first = 0
     while first < len(samples):
         last = _end_of_users(samples.user_ids, first)

@@ -17,7 +17,7 @@ from ibis import Table, _
 from din_train.config import DataConfig
 from din_train.config.data import PRESAMPLED
 from din_train.dataset.database import connect
-from din_train.dataset.store import QUANTILES
+from din_train.dataset.shard import QUANTILES
 from din_train.inspect.recognise import recognise
 from din_train.logs import ROW_SPLITS, FileReport, RawLog, RawSamples, find_files, input_files, read_log, read_samples
 from din_train.logs.delta import is_delta_table, open_delta

@@ -12,7 +12,7 @@ from din_train.config.data import AMAZON_SOURCES
 from din_train.errors import DataError
 from din_train.logs.amazon import read_amazon
 from din_train.logs.delta import is_delta_table, list_log
-from din_train.logs.log import FileReport, Progress, RawLog, field_column
+from din_train.logs.log import Cluster, FileReport, Progress, RawLog, field_column
 from din_train.logs.movielens import read_movielens
 from din_train.logs.sample_rows import ROW_SPLITS, RawSamples, read_sample_files
 from din_train.logs.table import read_events, read_table
@@ -22,6 +22,7 @@ from din_train.remote_path import RemotePath, is_remote
 __all__ = [
     "FILE_KEYS",
     "ROW_SPLITS",
+    "Cluster",
     "FileReport",
     "Progress",
     "RawLog",
@@ -46,13 +47,14 @@ _TAKEN_TOGETHER = {
 }
 
 
-def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
+def read_log(data: DataConfig, folder: Path, progress: Progress, cluster: Cluster | None = None) -> RawLog:
     """Read the log of events that `data` names into normalised files in `folder`.
 
     Args:
         data: which files, of which source, and what share of bad lines they may have.
         folder: exists.
         progress: called now and then; all calls together sum up to the sizes of `input_files`.
+        cluster: reads the events, if given; tables of items and users are read here in any case.
 
     Raises:
         DataError: where a file is missing, damaged, of another format, or has too many bad lines or no event.
@@ -60,11 +62,11 @@ def read_log(data: DataConfig, folder: Path, progress: Progress) -> RawLog:
     files = find_files(data)
     match data.source:
         case "table" if data.columns is not None:
-            return read_table(data, data.columns, files["events"], folder, progress)
+            return read_table(data, data.columns, files["events"], folder, progress, cluster)
         case "movielens":
-            return read_movielens(data, files["events"], folder, progress)
+            return read_movielens(data, files["events"], folder, progress, cluster)
         case "taobao":
-            return read_events(data, describe_taobao(data), files["events"], folder, progress)
+            return read_events(data, describe_taobao(data), files["events"], folder, progress, cluster)
         case "amazon-2014" | "amazon-2018" | "amazon-2023":
             return read_amazon(data, data.source, files["reviews"], folder, progress)
     raise ValueError(f"{data.source}: no log of events")

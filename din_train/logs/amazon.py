@@ -13,7 +13,7 @@ from din_train.errors import DataError
 from din_train.logs.amazon_metadata import find_first_item, read_metadata
 from din_train.logs.amazon_reviews import KEYS, TIME_UNITS, Release, read_reviews
 from din_train.logs.equal_files import check_contents_differ
-from din_train.logs.event_writer import EventWriter
+from din_train.logs.event_writer import EventWriter, measure_events
 from din_train.logs.lines import read_lines
 from din_train.logs.log import FileReport, Progress, RawLog
 from din_train.logs.rejects import Rejects
@@ -60,6 +60,7 @@ def read_amazon(
             mentioned = set[str]().union(*(read_reviews(release, each, events, progress) for each in rejects))
             if not mentioned:
                 rejects[0].check_kept()
+        log = replace(log, measures=measure_events(log.events))
     if data.items is None:
         return log
     metadata, report, path = data.items.path, FileReport(data.items.path), folder / "items.parquet"

@@ -69,6 +69,10 @@ class EventTypes:
                 report.skip(f"{self.what} {_show(name)}" if name else f"{self.what}s of other types", count)
         return is_click, is_wanted, ~is_known
 
+    def add(self, other: "EventTypes") -> None:
+        """Count the types of a part of the log, after those of the parts before."""
+        self._seen.update(other._seen)
+
     def check(self, path: object) -> tuple[str, ...]:
         """Look at the types that the config names and no row has.
 

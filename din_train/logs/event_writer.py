@@ -10,16 +10,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from din_train.logs.log import Measures
+from din_train.logs.row_files import parquet_source
+
 ROW_GROUP_ROWS = 100_000
 _STEADY = ("timestamp", "ordinal")
+
+# The column of a part of a log that a cluster reads, which says which part it is.
+PIECE = "piece"
 
 EventRow = tuple[Any, ...]
 EventColumns = Sequence[Any]
 
 
 def list_numbers(schema: pa.Schema) -> list[str]:
-    """The columns of numbers: of those a file says the range, in which preparation looks for times, labels, weights."""
+    """The columns of numbers: of those a file says the range (see `measure_events`)."""
     return [each.name for each in schema if pa.types.is_primitive(each.type)]
+
+
+def measure_events(path: Path) -> Measures:
+    """How many events a Parquet file has, and the range of each column of numbers but their places, by its
+    metadata alone.
+    """
+    metadata = pq.read_metadata(parquet_source(path))
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    ranges = {}
+    for place, name in enumerate(metadata.schema.names):
+        found = [group.column(place).statistics for group in groups]
+        known = [each for each in found if each is not None and each.has_min_max]
+        if known and name not in ("ordinal", PIECE):
+            ranges[name] = (min(each.min for each in known), max(each.max for each in known))
+    return Measures(metadata.num_rows, ranges)
 
 
 class EventWriter:

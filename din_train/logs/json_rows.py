@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from din_train.errors import DataError
 from din_train.logs.chunks import Chunk
-from din_train.logs.lines import HEAD_BYTES, MAX_LINE_BYTES, read_blocks, split_lines
+from din_train.logs.lines import HEAD_BYTES, MAX_LINE_BYTES, Piece, read_blocks, split_lines
 from din_train.logs.log import Progress
 from din_train.logs.records import parse_json_object
 from din_train.logs.rejects import BadLine
@@ -87,8 +87,11 @@ class JsonText:
             ]
         return pa.schema(fields)
 
-    def read_rows(self, schema: pa.Schema, progress: Progress) -> Iterator[Chunk]:
+    def read_rows(self, schema: pa.Schema, progress: Progress, piece: Piece | None = None) -> Iterator[Chunk]:
         """The objects' values of the keys of `schema`; an object that cannot be read is broken.
+
+        Args:
+            piece: of JSON lines; if given, only its objects are read.
 
         Raises:
             DataError: if the file cannot be read to its end, or columns of two lists of objects are wanted.
@@ -108,7 +111,7 @@ class JsonText:
         rows_key = lists[0] if lists else None
         outer = list(dict.fromkeys(_find_metadata(each, _INSIDE) or each.name for each in schema))
 
-        for line, text in self._read_records(progress):
+        for line, text in self._read_records(progress, piece):
             for values, own in _take_rows(text, outer, keys, are_lists, rows_key):
                 if isinstance(values, str):
                     broken[len(lines)] = values
@@ -124,11 +127,11 @@ class JsonText:
         if lines:
             yield _build_chunk(columns, schema, lines, broken, texts)
 
-    def _read_records(self, progress: Progress) -> Iterator[Record]:
+    def _read_records(self, progress: Progress, piece: Piece | None = None) -> Iterator[Record]:
         if self.is_array:
             yield from self._read_elements(progress)
             return
-        for first, block in read_blocks(self.path, progress, self.encoding):
+        for first, block in read_blocks(self.path, progress, self.encoding, piece=piece):
             for line, text in enumerate(split_lines(block), first):
                 if text.strip():
                     yield line, text

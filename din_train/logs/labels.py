@@ -27,11 +27,14 @@ class LabelRule:
     Args:
         at_least: the column holds numbers, of which those of at least this are clicks.
         is_rating: they are ratings from 0.5 to 5.
+
+    Attributes:
+        has_minus_one: whether -1 is the label of what is no click; None if no row so far tells.
     """
 
     def __init__(self, at_least: float | None = None, *, is_rating: bool = False) -> None:
         self._at_least, self._is_rating = at_least, is_rating
-        self._has_minus_one: bool | None = None  # not known yet
+        self.has_minus_one: bool | None = None  # not known yet
 
     def parse(self, text: str) -> int:
         """The label of one event.
@@ -47,9 +50,9 @@ class LabelRule:
         if lower not in (*_FALSE, *_MINUS_ONE):
             raise BadLine(describe_bad_label(text))
         is_minus_one = lower in _MINUS_ONE
-        if self._has_minus_one is None:
-            self._has_minus_one = is_minus_one
-        if is_minus_one != self._has_minus_one:
+        if self.has_minus_one is None:
+            self.has_minus_one = is_minus_one
+        if is_minus_one != self.has_minus_one:
             raise BadLine(MINUS_ONE if is_minus_one else "label 0 among 1 and -1")
         return 0
 

@@ -5,6 +5,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,38 @@ _OTHER_PACKINGS = {
 }
 
 
+@dataclass
+class Piece:
+    """A part of a file that can be read without the others.
+
+    start, end: bytes of text, of which the lines that begin there belong to the piece, or row groups of Parquet.
+    lines: how many lines (rows) it has, once it has been read.
+    """
+
+    start: int
+    end: int
+    lines: int = 0
+
+
+class _PieceOfText:
+    """The lines that begin in a piece of an open file, read like a file."""
+
+    def __init__(self, disk: BinaryIO, piece: Piece) -> None:
+        self._disk, self._end = disk, piece.end
+        disk.seek(max(piece.start - 1, 0))
+        if piece.start:
+            disk.readline()  # of the piece before
+
+    def read1(self, size: int) -> bytes:
+        place = self._disk.tell()
+        if place >= self._end:
+            return b""
+        content = self._disk.read(min(size, self._end - place))
+        if place + len(content) == self._end and not content.endswith(b"\n"):
+            content += self._disk.readline(MAX_LINE_BYTES + 1)
+        return content
+
+
 def read_lines(path: Path, progress: Progress) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its newline).
 
@@ -48,7 +81,7 @@ def split_lines(block: bytes) -> list[bytes]:
 
 
 def read_blocks(
-    path: Path, progress: Progress, encoding: str = "utf-8", *, whole_lines: bool = True
+    path: Path, progress: Progress, encoding: str = "utf-8", *, whole_lines: bool = True, piece: Piece | None = None
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (number of the first line, whole lines) about `BLOCK_BYTES` at a time, without a byte order mark.
 
@@ -57,41 +90,44 @@ def read_blocks(
         progress: called once a block with the bytes of the file on disk used since the last call.
         encoding: of the text; what is no such text becomes what is no UTF-8.
         whole_lines: if not, a block may begin and end inside a line, which may have any length.
+        piece: of plain text; if given, only its lines are read, and they are numbered from 1.
 
     Raises:
         DataError: where the file cannot be read to its end, or a line is longer than `MAX_LINE_BYTES`.
     """
-    first, is_first = 1, True
+    first, is_first = 1, piece is None or piece.start == 0
     buffer = bytearray()
-    packing = _find_packing(path)
+    packing = find_packing(path)
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)(_MARK_UNREADABLE)
     try:
         with path.open("rb") as disk:
-            source = unpack(disk, packing)
+            source: Any = unpack(disk, packing) if piece is None else _PieceOfText(disk, piece)
             reported = unpacked = 0
             while True:
-                piece = source.read(BLOCK_BYTES) if packing == "zstd" else source.read1(BLOCK_BYTES)
-                unpacked += len(piece)
-                buffer += piece if decoder is None else _recode(decoder, piece)
+                content = source.read(BLOCK_BYTES) if packing == "zstd" else source.read1(BLOCK_BYTES)
+                unpacked += len(content)
+                buffer += content if decoder is None else _recode(decoder, content)
                 if unpacked > max(_BOMB_BYTES, _BOMB_RATIO * disk.tell()):
                     raise DataError(
                         f"{path}: its {packing} stream is more than {_BOMB_RATIO} times as long as the file, as no "
                         "log's is; check the file, or unpack it"
                     )
-                if piece and len(buffer) < BLOCK_BYTES:
+                if content and len(buffer) < BLOCK_BYTES:
                     continue
                 progress(disk.tell() - reported)
                 reported = disk.tell()
-                end = buffer.rfind(b"\n") + 1 if piece and whole_lines else len(buffer)
+                end = buffer.rfind(b"\n") + 1 if content and whole_lines else len(buffer)
                 if len(buffer) - end > MAX_LINE_BYTES:
-                    raise _too_long(path, first + buffer.count(b"\n"))
+                    raise _too_long(path, first + buffer.count(b"\n"), piece)
                 if end:
                     block = bytes(buffer[:end])
                     del buffer[:end]
                     yield first, block.removeprefix(_BOM) if is_first else block
                     is_first = False
                     first += block.count(b"\n")
-                if not piece:
+                    if piece is not None:
+                        piece.lines = first - 1 + (not block.endswith(b"\n"))
+                if not content:
                     return
     except EOFError:
         raise _damaged(path, packing, "ends early", first + buffer.count(b"\n") - 1) from None
@@ -152,7 +188,12 @@ def read_magic(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
 
 
-def _find_packing(path: Path) -> str:
+def find_packing(path: Path) -> str:
+    """`plain`, `gzip` or `zstd`.
+
+    Raises:
+        DataError: if a file is packed in another way, or cannot be read.
+    """
     magic = read_magic(path)
     for name, pattern in _OTHER_PACKINGS.items():
         if pattern.match(magic):
@@ -168,8 +209,9 @@ def _damaged(path: Path, packing: str, what: str, line: int) -> DataError:
     return DataError(f"{path}: the {packing} stream {what} after line {line:,}; fetch the file again")
 
 
-def _too_long(path: Path, line: int) -> DataError:
+def _too_long(path: Path, line: int, piece: Piece | None) -> DataError:
+    place = f"{path}:{line}" if piece is None or piece.start == 0 else f"{path}, after byte {piece.start:,}"
     return DataError(
-        f"{path}:{line}: a line longer than {MAX_LINE_BYTES >> 20} MiB, expected one record a line; "
+        f"{place}: a line longer than {MAX_LINE_BYTES >> 20} MiB, expected one record a line; "
         "check that the file is the log it should be"
     )

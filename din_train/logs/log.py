@@ -1,8 +1,9 @@
 """What every reader hands on: normalised Parquet files and an account of every line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 # Called with the number of input bytes read since the last call.
 Progress = Callable[[int], None]
@@ -33,6 +34,53 @@ class FileReport:
         if count:
             self.skipped[what] = self.skipped.get(what, 0) + count
 
+    def add(self, other: "FileReport") -> None:
+        """Count the lines of a part of the file."""
+        self.lines += other.lines
+        self.kept += other.kept
+        for own, more in ((self.rejected, other.rejected), (self.skipped, other.skipped), (self.notes, other.notes)):
+            for what, count in more.items():
+                own[what] = own.get(what, 0) + count
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of normalised rows: how many they are, and column of numbers -> the least and the greatest."""
+
+    rows: int = 0
+    ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def join(self, other: "Measures") -> "Measures":
+        """Those of two parts together."""
+        ranges = {**self.ranges, **other.ranges}
+        for name in self.ranges.keys() & other.ranges.keys():
+            (least, most), (also_least, also_most) = self.ranges[name], other.ranges[name]
+            ranges[name] = (min(least, also_least), max(most, also_most))
+        return Measures(self.rows + other.rows, ranges)
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Where a part of a log begins: how many events and rows the parts before it have."""
+
+    events: int
+    rows: int
+
+
+class Cluster(Protocol):
+    """The machines that read the parts of a log at the same time.
+
+    folder: one that all of them see.
+    """
+
+    folder: Path
+
+    def choose_piece_bytes(self, total: int) -> int:
+        """How large the pieces of files of so many bytes should be."""
+
+    def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        """The function's result for each argument, each in a task that may be started several times."""
+
 
 @dataclass(frozen=True)
 class RawLog:
@@ -52,6 +100,10 @@ class RawLog:
     click_window: seconds after an impression in which a click, a row of its own, belongs to it; None if the labels are
         in the log, or all rows are clicks.
     remarks: sentences about what the log lacks.
+    measures: of the events.
+    offsets: of a log that a cluster has read in pieces, so that `events` is a folder, by the events' column `piece`.
+        `ordinal` counts from 0 in each piece.
+    in_file_order: whether the log has no times, so that `timestamp` is the row, which counts from 0 in each piece too.
     """
 
     events: Path
@@ -63,6 +115,9 @@ class RawLog:
     ticks: int | None
     click_window: int | None = None
     remarks: tuple[str, ...] = ()
+    measures: Measures = field(default_factory=Measures)
+    offsets: tuple[Offset, ...] = ()
+    in_file_order: bool = False
 
 
 def field_column(name: str) -> str:

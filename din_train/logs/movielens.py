@@ -23,7 +23,7 @@ from din_train.config.file_formats import FormatConfig
 from din_train.errors import DataError
 from din_train.logs.labels import LabelRule
 from din_train.logs.lines import read_lines
-from din_train.logs.log import FileReport, Progress, RawLog
+from din_train.logs.log import Cluster, FileReport, Progress, RawLog
 from din_train.logs.records import NullValues, decode_line
 from din_train.logs.rejects import BadLine, Rejects
 from din_train.logs.side_table import build_side_table
@@ -40,7 +40,9 @@ _YEAR = re.compile(r"\(([0-9]{4})\)\s*$")
 Values = TypeVar("Values")
 
 
-def read_movielens(data: DataConfig, ratings: Sequence[Path], folder: Path, progress: Progress) -> RawLog:
+def read_movielens(
+    data: DataConfig, ratings: Sequence[Path], folder: Path, progress: Progress, cluster: Cluster | None = None
+) -> RawLog:
     """Read the ratings, in the order given, as labelled events, and the movies and users, into files in `folder`.
 
     Raises:
@@ -48,7 +50,7 @@ def read_movielens(data: DataConfig, ratings: Sequence[Path], folder: Path, prog
     """
     if data.click_rating is None:
         raise ValueError("DataConfig lets no movielens log be without a rating that is a click")
-    log = read_events(data, _describe_ratings(ratings, data.click_rating), ratings, folder, progress)
+    log = read_events(data, _describe_ratings(ratings, data.click_rating), ratings, folder, progress, cluster)
     with log.rejected.open("ab") as rejected:
         if data.items is not None:
             report, path = FileReport(data.items.path), folder / "items.parquet"

@@ -7,7 +7,7 @@ of those read so far and more than ten times what `data.max_bad_share` allows of
 
 import math
 import os
-from typing import BinaryIO, get_args
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 import orjson
@@ -64,16 +64,31 @@ class Rejects:
             after the first 100,000 of a file are only counted.
         report: of the file; its reader keeps `lines` (blank ones left out) and `kept` up to date.
         data: says what share may be bad, and goes into the advice.
+        most_texts: how many lines are written out, if not the first 100,000.
+        is_part: whether the report is of a part of a file; its lines are kept until `add_part` writes them out.
+        is_beginning: whether the report begins with the first line of the file.
     """
 
-    def __init__(self, output: BinaryIO, report: FileReport, data: DataConfig) -> None:
+    def __init__(
+        self,
+        output: BinaryIO,
+        report: FileReport,
+        data: DataConfig,
+        *,
+        most_texts: int | None = None,
+        is_part: bool = False,
+        is_beginning: bool = True,
+    ) -> None:
         self.report = report
         self.nulls = frozenset(data.null_values)
         self._output = output
         self._data = data
         self._file = os.fsencode(str(report.path)).decode(errors="replace")
-        self._total = 0
-        self._first = ""
+        self._most_texts = MANY_BAD_LINES if most_texts is None else most_texts
+        self._is_part, self._is_beginning = is_part, is_beginning
+        self._total = self._written = 0
+        self._first: tuple[int, str] | None = None  # line and reason
+        self._rows: list[dict[str, Any]] = []  # of a part: what is to be written out
         self._records = self._broken_records = self._last_line = 0
 
     def count_records(self, lines: NDArray[np.int64], broken: NDArray[np.int64]) -> None:
@@ -96,28 +111,57 @@ class Rejects:
         """
         self.report.rejected[reason] = self.report.rejected.get(reason, 0) + 1
         self._total += 1
-        self._first = self._first or f"{self.report.path}:{line}: {reason}"
-        if self._total > MANY_BAD_LINES:
-            self.report.note(f"bad lines after the first {MANY_BAD_LINES:,}, whose texts are not kept", 1)
-            self._check_hope()
+        self._first = self._first or (line, reason)
+        if self._written == self._most_texts:
+            if not self._is_part:
+                self._check_hope()
             return
+        self._written += 1
         if isinstance(text, bytes):
             text = text[: 4 * TEXT_LENGTH].decode(errors="replace")
         row = {"file": self._file, "line": line, "reason": reason, "text": text[:TEXT_LENGTH]}
-        self._output.write(orjson.dumps(row) + b"\n")
-        if self._total == self.report.lines == FIRST_LINES:
+        if self._is_part:
+            self._rows.append(row)
+        else:
+            self._output.write(orjson.dumps(row) + b"\n")
+        if self._is_beginning and self._total == self.report.lines == FIRST_LINES:
             self._check_units(0)
             raise DataError(
                 f"{self.report.path}: none of its first {FIRST_LINES:,} lines can be read ({self._counts()}; first bad "
-                f"line {self._first}); it looks like another format: {self._advice()}"
+                f"line {self._show_first()}); it looks like another format: {self._advice()}"
             )
+
+    def add_part(self, part: "Rejects", lines_before: int) -> None:
+        """Take in a part of the file; the parts come in their order.
+
+        Args:
+            lines_before: how many lines the parts before have; those of a part are numbered from 1.
+
+        Raises:
+            DataError: as `add`, with what is known at the end of a part.
+        """
+        self.report.add(part.report)
+        self._total += part._total
+        self._records += part._records
+        self._broken_records += part._broken_records
+        if self._first is None and part._first is not None:
+            self._first = (lines_before + part._first[0], part._first[1])
+        for row in part._rows[: self._most_texts - self._written]:
+            self._output.write(orjson.dumps({**row, "line": lines_before + row["line"]}) + b"\n")
+            self._written += 1
+        if self._total > self._most_texts:
+            self._check_hope()
+
+    def _show_first(self) -> str:
+        return "" if self._first is None else f"{self.report.path}:{self._first[0]}: {self._first[1]}"
 
     def _check_hope(self) -> None:
         lines = self.report.lines
         if self._total > min(max(0.5, 10 * self._data.max_bad_share), 0.98) * lines:
             raise DataError(
                 f"{self.report.path}: {self._total:,} of its first {lines:,} lines cannot be read ({self._counts()}), "
-                f"so the rest is not read; first bad line {self._first}; it looks like another format: {self._advice()}"
+                f"so the rest is not read; first bad line {self._show_first()}; it looks like another format: "
+                f"{self._advice()}"
             )
 
     def check_share(self) -> None:
@@ -127,12 +171,14 @@ class Rejects:
             DataError: where more lines are bad.
         """
         share, lines = self._data.max_bad_share, self.report.lines
+        without = self._total - self._written
+        self.report.note(f"bad lines after the first {self._written:,}, whose texts are not kept", without)
         self._check_units(share * lines)
         allowed = count_allowed(share, lines)
         if self._total > allowed:
             raise DataError(
                 f"{self.report.path}: {self._total:,} of {lines:,} lines cannot be read ({self._counts()}), more than "
-                f"the {allowed:,} that data.max_bad_share = {share:g} allows; first bad line {self._first}; "
+                f"the {allowed:,} that data.max_bad_share = {share:g} allows; first bad line {self._show_first()}; "
                 f"{self._advice()}{', or raise data.max_bad_share' if self._may_raise() else ''}"
             )
         broken, records = self._broken_records, self._records
@@ -140,7 +186,7 @@ class Rejects:
             raise DataError(
                 f"{self.report.path}: {broken:,} of {records:,} objects cannot be read ({self._counts()}), whose rows "
                 f"are lost, more than the {count_allowed(share, records):,} that data.max_bad_share = {share:g} "
-                f"allows; first bad line {self._first}; {self._advice()}, or raise data.max_bad_share"
+                f"allows; first bad line {self._show_first()}; {self._advice()}, or raise data.max_bad_share"
             )
 
     def _check_units(self, allowed: float) -> None:
@@ -150,7 +196,7 @@ class Rejects:
             found = ", ".join(f"{reason}: {count:,}" for reason, count in other.items())
             raise DataError(
                 f"{self.report.path}: mixed units of time ({found} of {self.report.lines:,} lines), so that events "
-                f"cannot be put in order; first bad line {self._first}; convert the timestamps to one unit, "
+                f"cannot be put in order; first bad line {self._show_first()}; convert the timestamps to one unit, "
                 "or check data.source"
             )
 
@@ -161,7 +207,7 @@ class Rejects:
             DataError: where no line was kept.
         """
         if not self.report.kept:
-            why = f" ({self._counts()}; first bad line {self._first})" if self._total else ""
+            why = f" ({self._counts()}; first bad line {self._show_first()})" if self._total else ""
             left_out = ", ".join(f"{what}: {count:,}" for what, count in self.report.skipped.items())
             if left_out:
                 raise DataError(

@@ -22,7 +22,7 @@ from din_train.logs.columns import find_columns
 from din_train.logs.delta import is_delta_table, measure_input, open_delta, read_delta_schema
 from din_train.logs.dialect import Dialect, find_dialect, read_decoded_head
 from din_train.logs.json_rows import JsonText, list_of
-from din_train.logs.lines import read_magic
+from din_train.logs.lines import Piece, find_packing, read_magic
 from din_train.logs.log import Progress
 from din_train.logs.text_columns import read_text_rows
 from din_train.remote_path import is_remote
@@ -33,8 +33,8 @@ _PARQUET_ROWS = 1 << 16  # read at once, at most
 _ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
-# Names of the wanted columns, a number of rows, progress -> the rows.
-_Read = Callable[[Sequence[str], int, Progress], Iterator[Chunk]]
+# Names of the wanted columns, a number of rows, progress, a piece of the file or None -> the rows.
+_Read = Callable[[Sequence[str], int, Progress, Piece | None], Iterator[Chunk]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class RowFile:
 
     schema: of text and JSON, strings (or lists of them). Folders such as `day=2020-01-01` are columns, the last ones.
     form: what it was read as, for messages. has_header: whether its columns have names; else they are '1', '2', ...
-    dialect: of delimited text, else None. is_typed: whether columns have types, which text and JSON have not.
+    dialect: of delimited text, else None. encoding: of text. is_typed: whether columns have types, which text and JSON
+        have not.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class RowFile:
     is_typed: bool
     _partitions: Mapping[str, str | None]
     _read: _Read = field(repr=False)
+    encoding: str = "utf-8"
 
     @property
     def delimiter(self) -> str | None:
@@ -81,12 +83,30 @@ class RowFile:
             )
         return str(names[find_columns({key: column}, names, self.path, self.form)[key]])
 
-    def read_chunks(self, rows: int, progress: Progress, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
+    def cut(self, size: int) -> list[Piece | None]:
+        """The file in pieces of about so many bytes; None for a file that is only read as a whole.
+
+        That is one that is packed, has quoted fields over several lines, or is a JSON array, an Arrow file, a Delta
+        table or text in UTF-16.
+        """
+        if self.form == "Parquet":
+            return list[Piece | None](_cut_parquet(self.path, size))
+        is_lines = self.form == "JSON lines" if self.dialect is None else not self.dialect.is_multiline
+        if not is_lines or self.encoding.startswith("utf-16") or find_packing(self.path) != "plain":
+            return [None]
+        end = self.path.stat().st_size
+        starts = [end * place // count for count in [-(-end // size)] for place in range(count)]
+        return [Piece(start, stop) for start, stop in zip(starts, [*starts[1:], end], strict=True)]
+
+    def read_chunks(
+        self, rows: int, progress: Progress, columns: Sequence[str] | None = None, piece: Piece | None = None
+    ) -> Iterator[Chunk]:
         """Chunks of `rows` rows, the last one shorter; where they begin depends on the rows alone.
 
         Args:
             columns: the names of those that are wanted, in the order they come; if left out, all that are not inside a
                 list of objects.
+            piece: of `cut`; if given, only its rows are read, and `lines` are numbered from 1 in text.
 
         Raises:
             DataError: where the file cannot be read to its end, or has two columns of a name.
@@ -95,7 +115,7 @@ class RowFile:
         self.check_names_differ(wanted)
         own = [name for name in self.schema.names if name not in self._partitions]
         taken = [name for name in wanted if name in own] or own[:1]
-        for chunk in regroup(self._read(taken, rows, progress), rows):
+        for chunk in regroup(self._read(taken, rows, progress, piece), rows):
             table = chunk.table
             for name in wanted:
                 if name in self._partitions:
@@ -163,7 +183,9 @@ def open_row_file(path: Path, format: FormatConfig | None = None) -> RowFile:
     for name in partitions:
         schema = schema.append(pa.field(name, pa.string()))
     is_typed = dialect is None and text is None
-    return RowFile(path, schema, form, dialect is None or dialect.has_header, dialect, is_typed, partitions, read)
+    encoding = dialect.encoding if dialect is not None else "utf-8" if text is None else text.encoding
+    has_header = dialect is None or dialect.has_header
+    return RowFile(path, schema, form, has_header, dialect, is_typed, partitions, read, encoding)
 
 
 def find_partitions(path: Path) -> dict[str, str | None]:
@@ -192,16 +214,22 @@ def _find_json(path: Path, given: FormatConfig) -> JsonText | None:
 
 
 def _read_json(
-    text: JsonText, schema: pa.Schema, columns: Sequence[str], _rows: int, progress: Progress
+    text: JsonText, schema: pa.Schema, columns: Sequence[str], _rows: int, progress: Progress, piece: Piece | None
 ) -> Iterator[Chunk]:
-    yield from text.read_rows(pa.schema([schema.field(name) for name in columns]), progress)
+    yield from text.read_rows(pa.schema([schema.field(name) for name in columns]), progress, piece)
 
 
 def _read_text(
-    path: Path, dialect: Dialect, names: Sequence[str], columns: Sequence[str], _rows: int, progress: Progress
+    path: Path,
+    dialect: Dialect,
+    names: Sequence[str],
+    columns: Sequence[str],
+    _rows: int,
+    progress: Progress,
+    piece: Piece | None,
 ) -> Iterator[Chunk]:
     places = {name: names.index(name) for name in columns}
-    yield from read_text_rows(path, dialect, len(names), places, progress)
+    yield from read_text_rows(path, dialect, len(names), places, progress, piece)
 
 
 def _read_parquet_schema(path: Path) -> pa.Schema:
@@ -211,11 +239,33 @@ def _read_parquet_schema(path: Path) -> pa.Schema:
         raise _unreadable(path, "Parquet", error) from None
 
 
-def _read_parquet(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
+def _cut_parquet(path: Path, size: int) -> list[Piece]:
+    """Row groups next to each other that have about so many bytes together."""
     try:
         with pq.ParquetFile(parquet_source(path)) as file:
-            batches = file.iter_batches(min(rows, _PARQUET_ROWS), columns=list(columns))
-            yield from _number_rows(batches, columns, file.metadata.num_rows, path, progress)
+            bytes_of_groups = [file.metadata.row_group(g).total_byte_size for g in range(file.num_row_groups)]
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Parquet", error) from None
+    pieces, start, waiting = [], 0, 0
+    for group, num_bytes in enumerate(bytes_of_groups, 1):
+        waiting += num_bytes
+        if waiting >= size or group == len(bytes_of_groups):
+            pieces.append(Piece(start, group))
+            start, waiting = group, 0
+    return pieces or [Piece(0, 0)]
+
+
+def _read_parquet(
+    path: Path, columns: Sequence[str], rows: int, progress: Progress, piece: Piece | None
+) -> Iterator[Chunk]:
+    try:
+        with pq.ParquetFile(parquet_source(path)) as file:
+            groups = range(file.num_row_groups) if piece is None else range(piece.start, piece.end)
+            total = sum(file.metadata.row_group(group).num_rows for group in groups)
+            if piece is not None:
+                piece.lines = total
+            batches = file.iter_batches(min(rows, _PARQUET_ROWS), row_groups=list(groups), columns=list(columns))
+            yield from _number_rows(batches, columns, total, path, progress)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, "Parquet", error) from None
 
@@ -237,7 +287,9 @@ def _read_arrow_schema(path: Path) -> pa.Schema:
         return source.schema
 
 
-def _read_arrow(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
+def _read_arrow(
+    path: Path, columns: Sequence[str], rows: int, progress: Progress, _piece: Piece | None
+) -> Iterator[Chunk]:
     with _open_arrow(path) as source:
         if isinstance(source, pa.ipc.RecordBatchFileReader):
             batches = (source.get_batch(place) for place in range(source.num_record_batches))
@@ -248,7 +300,9 @@ def _read_arrow(path: Path, columns: Sequence[str], rows: int, progress: Progres
         yield from _number_rows(pieces, columns, total, path, progress)
 
 
-def _read_delta(path: Path, columns: Sequence[str], rows: int, progress: Progress) -> Iterator[Chunk]:
+def _read_delta(
+    path: Path, columns: Sequence[str], rows: int, progress: Progress, _piece: Piece | None
+) -> Iterator[Chunk]:
     with open_delta(path, columns) as (_, batches, total):
         pieces = (batch.slice(start, rows) for batch in batches for start in range(0, len(batch), rows))
         yield from _number_rows(pieces, columns, total, path, progress)

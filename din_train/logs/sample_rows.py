@@ -24,7 +24,7 @@ from din_train.config.rows import SequenceConfig
 from din_train.logs.bad_rows import BadRows
 from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
-from din_train.logs.event_writer import list_numbers
+from din_train.logs.event_writer import list_numbers, measure_events
 from din_train.logs.expressions import (
     Mask,
     Reasons,
@@ -137,6 +137,7 @@ def read_sample_files(
         reports=tuple(reports),
         labelled=reader.layout.is_labelled,
         ticks=None if reader.times is None else reader.times.ticks,
+        measures=measure_events(folder / "rows.parquet"),
     )
     return RawSamples(
         log=log,

@@ -4,8 +4,11 @@ The formats that have a source of their own (MovieLens, Taobao, Amazon's ratings
 their columns, units and types.
 """
 
+import copy
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,12 @@ from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.config.file_formats import Column, FormatConfig
 from din_train.errors import DataError
+from din_train.files import published
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
 from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
 from din_train.logs.event_types import EventTypes
-from din_train.logs.event_writer import EventWriter
+from din_train.logs.event_writer import PIECE, EventWriter, measure_events
 from din_train.logs.expressions import (
     Mask,
     Reasons,
@@ -35,8 +39,9 @@ from din_train.logs.expressions import (
     to_mask,
 )
 from din_train.logs.labels import LabelRule
-from din_train.logs.log import FileReport, Progress, RawLog, field_column
-from din_train.logs.rejects import Rejects
+from din_train.logs.lines import Piece
+from din_train.logs.log import Cluster, FileReport, Measures, Offset, Progress, RawLog, field_column
+from din_train.logs.rejects import FIRST_LINES, MANY_BAD_LINES, Rejects
 from din_train.logs.row_files import Chunk, RowFile, open_row_file
 from din_train.logs.side_table import choose_side_fields, read_side_table
 from din_train.logs.time_unit import guess_unit
@@ -78,7 +83,12 @@ class TableSource:
 
 
 def read_table(
-    data: DataConfig, columns: ColumnsConfig, paths: Sequence[Path], folder: Path, progress: Progress
+    data: DataConfig,
+    columns: ColumnsConfig,
+    paths: Sequence[Path],
+    folder: Path,
+    progress: Progress,
+    cluster: Cluster | None = None,
 ) -> RawLog:
     """Read tables of events, in the order given, into files in `folder`, and those of item and user fields.
 
@@ -87,7 +97,7 @@ def read_table(
     """
     of_sides = choose_side_fields(data, columns, paths[0])
     source = TableSource(columns, data.format, _name_fields(data, columns, of_sides))
-    log = read_events(data, source, paths, folder, progress)
+    log = read_events(data, source, paths, folder, progress, cluster)
     with log.rejected.open("ab") as rejected:
         for key, side in (("item", data.items), ("user", data.users)):
             if side is None:
@@ -122,9 +132,17 @@ def _name_fields(
 
 
 def read_events(
-    data: DataConfig, source: TableSource, paths: Sequence[Path], folder: Path, progress: Progress
+    data: DataConfig,
+    source: TableSource,
+    paths: Sequence[Path],
+    folder: Path,
+    progress: Progress,
+    cluster: Cluster | None = None,
 ) -> RawLog:
     """Read tables of events, in the order given, into `events.parquet` and `rejected.jsonl` in `folder`.
+
+    Args:
+        cluster: if given, its tasks read pieces of the files into Parquet files in its folder instead.
 
     Raises:
         DataError: if a file cannot be read, lacks a column or has too many bad lines, or there is no event.
@@ -133,12 +151,19 @@ def read_events(
     reader = _EventReader(data, source)
     reports = tuple(FileReport(path) for path in paths)
     events_path, rejected_path = folder / "events.parquet", folder / "rejected.jsonl"
-    with rejected_path.open("wb") as rejected, EventWriter(events_path, reader.schema) as events:
+    offsets: tuple[Offset, ...] = ()
+    with rejected_path.open("wb") as rejected:
         rejects = [Rejects(rejected, report, data) for report in reports]
-        for each in rejects:
-            for columns in reader.read(each, progress):
-                events.add_columns(columns)
-            each.check_share()
+        if cluster is None:
+            with EventWriter(events_path, reader.schema) as events:
+                for each in rejects:
+                    for columns in reader.read(reader.open(each.report), each, progress):
+                        events.add_columns(columns)
+                    each.check_share()
+            measures = measure_events(events_path)
+        else:
+            events_path = cluster.folder / "raw"
+            offsets, measures = _read_on_cluster(reader, rejects, events_path, cluster, progress)
         remarks = () if reader.types is None else reader.types.check(data.events)
         if not sum(report.kept for report in reports):
             rejects[0].check_kept()
@@ -152,7 +177,122 @@ def read_events(
         ticks=reader.times.ticks,
         click_window=reader.click_window,
         remarks=remarks,
+        measures=measures,
+        offsets=offsets,
+        in_file_order=source.columns.timestamp == FILE_ORDER,
     )
+
+
+# What the rows of a log tell of those that follow: the form of times, whether a counter was among them, whether -1 is
+# a label.
+_State = tuple[str | None, bool, bool | None]
+
+
+@dataclass(frozen=True)
+class _OpenFile:
+    """One of the log's files. names: role or column of the events -> name of the file's column."""
+
+    rows: RowFile
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece of one of the log's files, which a task reads into a Parquet file of its own.
+
+    number: its place among the pieces of all files. state: what the pieces before are taken to tell of it.
+    """
+
+    number: int
+    file: _OpenFile
+    piece: Piece | None
+    state: _State
+    most_texts: int
+
+
+@dataclass(frozen=True)
+class _ReadPart:
+    """What became of a part. lines: of the file, blank ones too. given, state: what is told before and after it."""
+
+    rejects: Rejects
+    types: EventTypes | None
+    lines: int
+    given: _State
+    state: _State
+    measures: Measures
+    error: DataError | None = None
+
+
+def _read_on_cluster(
+    reader: "_EventReader", rejects: Sequence[Rejects], folder: Path, cluster: Cluster, progress: Progress
+) -> tuple[tuple[Offset, ...], Measures]:
+    """Read the pieces of the log's files at the same time, each into a Parquet file in `folder`.
+
+    A task does not know what the pieces before its own tell. It takes what the first rows of the log tell; a piece of
+    which that was wrong is read again.
+    """
+    total = sum(each.report.path.stat().st_size for each in rejects)
+    files = [reader.open(each.report) for each in rejects]
+    cuts = [file.rows.cut(cluster.choose_piece_bytes(total)) for file in files]
+    guess = reader.read_beginning(files[0])
+    pieces = [(file, piece, len(cut)) for file, cut in zip(files, cuts, strict=True) for piece in cut]
+    parts = [
+        _Part(number, file, piece, guess if number else reader.state, max(MANY_BAD_LINES // count, FIRST_LINES))
+        for number, (file, piece, count) in enumerate(pieces)
+    ]
+    results: dict[int, _ReadPart] = {}
+    while missing := [part for part in parts if part.number not in results]:
+        found = cluster.run(partial(_read_part, reader, folder), missing)
+        results |= {part.number: each for part, each in zip(missing, found, strict=True)}
+        state = reader.state
+        for part in parts:
+            if part.state != state:
+                parts[part.number :] = [replace(each, state=state) for each in parts[part.number :]]
+                wrong = [each.number for each in parts[part.number :] if results[each.number].given != state]
+                for number in wrong:
+                    del results[number]
+                break
+            state = results[part.number].state
+    offsets, measures = [Offset(0, 0)], Measures()
+    for each, cut in zip(rejects, cuts, strict=True):
+        lines = 0
+        for _piece in cut:
+            before = offsets[-1]
+            result = results[len(offsets) - 1]
+            if result.error is not None:
+                raise result.error
+            report = result.rejects.report
+            offsets.append(Offset(before.events + report.kept, before.rows + report.lines))
+            measures = measures.join(reader.shift(result.measures, before))
+            each.add_part(result.rejects, lines)
+            if reader.types is not None and result.types is not None:
+                reader.types.add(result.types)
+            lines += result.lines
+        each.check_share()
+    reader.state = results[len(parts) - 1].state
+    progress(total)
+    return tuple(offsets[:-1]), measures
+
+
+def _read_part(reader: "_EventReader", folder: Path, part: _Part) -> _ReadPart:
+    reader = copy.deepcopy(reader)
+    reader.state = part.state
+    rejects = reader.start_part(part)
+    try:
+        measures = _write_part(reader, folder, part, rejects)
+    except DataError as error:  # which may come of a state that is wrong
+        return _ReadPart(rejects, None, 0, part.state, part.state, Measures(), error)
+    lines = 0 if part.piece is None else part.piece.lines
+    return _ReadPart(rejects, reader.types, lines, part.state, reader.state, measures)
+
+
+def _write_part(reader: "_EventReader", folder: Path, part: _Part, rejects: Rejects) -> Measures:
+    number = pa.field(PIECE, pa.int32())
+    with published(folder / f"{part.number:06}.parquet") as path:
+        with EventWriter(path, [*reader.schema, number]) as events:
+            for columns in reader.read(part.file, rejects, lambda _bytes: None, part.piece):
+                events.add_columns([*columns, pa.repeat(pa.scalar(part.number, number.type), len(columns[0]))])
+        return measure_events(path)
 
 
 class _EventReader:
@@ -180,17 +320,59 @@ class _EventReader:
         fields = [pa.field(name, texts if name in self._lists else text) for name in source.fields]
         self.schema = [*label, *weight, *fields]
 
-    def read(self, rejects: Rejects, progress: Progress) -> Iterator[list[Any]]:
-        """Yield the good rows of `rejects.report.path`, a chunk at a time, as columns in the order of `schema`."""
-        report = rejects.report
+    @property
+    def state(self) -> _State:
+        return *self.times.state, self._labels.has_minus_one
+
+    @state.setter
+    def state(self, state: _State) -> None:
+        form, has_numbers, self._labels.has_minus_one = state
+        self.times.state = form, has_numbers
+
+    def open(self, report: FileReport) -> _OpenFile:
+        """Find the columns of a file."""
         file = open_row_file(report.path, self._source.format)
         names = self._resolve(file)
         given = [column for _, column in self._source.name_columns().values()]
         note_doubtful_header(report, given, file, self._source.format)
-        for chunk in file.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(names.values()))):
+        return _OpenFile(file, names)
+
+    def read_beginning(self, file: _OpenFile) -> _State:
+        """What the first rows of a file tell of the others; nothing else is remembered of them."""
+        reader = copy.deepcopy(self)
+        rejects = Rejects(io.BytesIO(), FileReport(file.rows.path), self._data, is_part=True)
+        next(reader.read(file, rejects, lambda _bytes: None), None)
+        return reader.state
+
+    def start_part(self, part: _Part) -> Rejects:
+        """The lines of a part that cannot be used: none so far."""
+        report = FileReport(part.file.rows.path)
+        is_beginning = part.piece is None or part.piece.start == 0
+        return Rejects(
+            io.BytesIO(), report, self._data, most_texts=part.most_texts, is_part=True, is_beginning=is_beginning
+        )
+
+    def shift(self, measures: Measures, offset: Offset) -> Measures:
+        """Those of a part in the whole log, in which times that are the order of rows go on."""
+        if self._columns.timestamp != FILE_ORDER or not measures.rows:
+            return measures
+        least, most = measures.ranges["timestamp"]
+        shifted = {**measures.ranges, "timestamp": (least + offset.rows, most + offset.rows)}
+        return Measures(measures.rows, shifted)
+
+    def read(
+        self, file: _OpenFile, rejects: Rejects, progress: Progress, piece: Piece | None = None
+    ) -> Iterator[list[Any]]:
+        """Yield the good rows of a file, a chunk at a time, as columns in the order of `schema`.
+
+        Args:
+            piece: of the file; if given, only its rows.
+        """
+        report, names = rejects.report, file.names
+        for chunk in file.rows.read_chunks(CHUNK_ROWS, progress, list(dict.fromkeys(names.values())), piece):
             bad = BadRows(chunk)
             columns, wanted = self._type_rows(chunk, names, bad, report)
-            if file.has_header and file.dialect is not None and "timestamp" not in names:
+            if file.rows.has_header and file.rows.dialect is not None and "timestamp" not in names:
                 bad.add({"the header again": _find_header(columns, names)})
             bad.reject(chunk, rejects)
             kept = wanted & bad.usable

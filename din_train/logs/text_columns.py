@@ -21,7 +21,7 @@ import pyarrow.csv
 from din_train.logs.chunks import Chunk
 from din_train.logs.dialect import MAX_RECORD_LINES, Dialect, RecordReader, drop_needless_blanks
 from din_train.logs.expressions import flatten
-from din_train.logs.lines import MAX_LINE_BYTES, read_blocks
+from din_train.logs.lines import MAX_LINE_BYTES, Piece, read_blocks
 from din_train.logs.log import Progress
 
 Ints = npt.NDArray[np.int64]
@@ -35,20 +35,26 @@ _STAND_IN = "\x1f"
 
 
 def read_text_rows(
-    path: Path, dialect: Dialect, width: int, wanted: Mapping[str, int], progress: Progress
+    path: Path,
+    dialect: Dialect,
+    width: int,
+    wanted: Mapping[str, int],
+    progress: Progress,
+    piece: Piece | None = None,
 ) -> Iterator[Chunk]:
     """The rows of a text file, a block at a time; a header is none.
 
     Args:
         width: how many fields a row must have.
         wanted: name -> place of the columns to give.
+        piece: if given, only its rows are read, and their lines are numbered from 1.
 
     Raises:
         DataError: where the file cannot be read to its end.
     """
     cutter = _Cutter(dialect, width, wanted)
-    is_header_next = dialect.has_header
-    for chunk in cutter.cut_blocks(read_blocks(path, progress, dialect.encoding)):
+    is_header_next = dialect.has_header and (piece is None or piece.start == 0)
+    for chunk in cutter.cut_blocks(read_blocks(path, progress, dialect.encoding, piece=piece)):
         if is_header_next and chunk.table.num_rows:
             is_header_next = False
             chunk = chunk.slice(1, chunk.table.num_rows)

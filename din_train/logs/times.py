@@ -89,6 +89,15 @@ class TimeReader:
             return 1
         return None if self.form is None else TICKS[self.form]
 
+    @property
+    def state(self) -> tuple[str | None, bool]:
+        """What the rows so far tell of those that follow."""
+        return self.form, self._has_numbers
+
+    @state.setter
+    def state(self, state: tuple[str | None, bool]) -> None:
+        self.form, self._has_numbers = state
+
     def number_rows(self, rows: int) -> Ints:
         """The times of the next rows of a log that has none: 0, 1, ..."""
         self._rows += rows

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from din_train.config import DataConfig
 from din_train.dataset import log_checks as repeats
 from din_train.dataset.log_checks import check_weights, count_seen_targets
 from din_train.errors import DataError
+from din_train.logs.log import Measures, RawLog
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
@@ -31,7 +30,7 @@ def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, wi
         "label": generator.integers(0, 2, 200).astype(np.int8),
     }
     if with_start:
-        samples["history_start"] = starts[of_user] + offset
+        samples["history_start"] = 1000 + starts[of_user] + offset
     expected = 0
     for row in range(200):
         start = starts[of_user[row]] + offset[row]
@@ -40,9 +39,9 @@ def test_against_a_plain_reading(monkeypatch: pytest.MonkeyPatch, block: int, wi
         expected += bool(samples["label"][row] and target != 1 and target in history)
     assert expected > 20
     first, rest = ({name: column[part] for name, column in samples.items()} for part in (slice(80), slice(80, 200)))
-    of_first, of_rest = count_seen_targets(events, [first, rest], starts)
+    of_first, of_rest = count_seen_targets(events, [first, rest], starts[2:], first_user=2, first_event=1000)
     assert of_first + of_rest == expected
-    assert count_seen_targets(events, [samples], starts) == [expected]
+    assert count_seen_targets(events, [samples], starts[2:], first_user=2, first_event=1000) == [expected]
 
 
 def test_weights_that_are_all_0(tmp_path: Path) -> None:
@@ -51,8 +50,9 @@ def test_weights_that_are_all_0(tmp_path: Path) -> None:
         {"source": "table", "events": str(tmp_path / "log"), "columns": columns, "prepared": str(tmp_path)}
     )
     for weights in ([0.0, 0.5], [0.0, 0.0]):
-        pq.write_table(pa.table({"weight": pa.array(weights, pa.float32())}), tmp_path / "log", row_group_size=1)
+        measures = Measures(2, {"weight": (min(weights), max(weights))})
+        log = RawLog(tmp_path, None, None, tmp_path, (), labelled=False, ticks=1, measures=measures)
         if weights[1]:
-            check_weights(data, tmp_path / "log")
+            check_weights(data, log)
     with pytest.raises(DataError, match="each of 2 rows has the weight 0 in 'w', so nothing counts"):
-        check_weights(data, tmp_path / "log")
+        check_weights(data, log)

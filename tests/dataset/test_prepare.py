@@ -93,7 +93,7 @@ def test_every_key_that_decides_the_contents_is_in_the_recipe(tmp_path: Path) ->
         "temp_folder",
         "threads",
     }
-    where_and_how |= {"memory_limit", "max_history_length"}
+    where_and_how |= {"memory_limit", "max_history_length", "engine", "spark"}
     left_out = {f"data.{key}" for key in where_and_how} | {"negatives.resample"}
     of_vocabulary = {"vocabulary.min_count", "vocabulary.hash_buckets"}
     assert preparation.manifest.recipe.keys() == (every - left_out) | of_vocabulary

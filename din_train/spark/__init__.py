@@ -1,0 +1,1 @@
+"""Preparation on a Spark cluster: the work of `dataset`, cut into tasks; nothing else imports PySpark."""
