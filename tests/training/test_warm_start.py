@@ -273,6 +273,7 @@ def test_fit_begins_with_yesterdays_weights(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         assert "warm start from runs/old, epoch 1: 23 of 31 items are known" in done.output
         old, new = open_run(Path("runs/old")), open_run(Path("runs/new"))
+        there, here = (read_names(each.data).items.to_pylist() for each in (old, new))
         with (
             np.load("runs/new/checkpoints/state-1-0.npz") as state,
             np.load("runs/old/checkpoints/state-1-0.npz") as was,
