@@ -135,7 +135,7 @@ def carry(days: Days, earlier: RankingModel, model: RankingModel, new_rows: Any 
     return found
 
 
-@pytest.mark.parametrize("name", ["din", "wide_deep"])
+@pytest.mark.parametrize("name", ["din", pytest.param("wide_deep", marks=pytest.mark.slow)])
 def test_scores_of_old_ids_are_yesterdays_bit_by_bit(days: Days, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     earlier, model = build(days[0], name, 1), build(days[1], name, 2)
     shake(earlier)
@@ -218,7 +218,7 @@ def test_what_new_rows_begin_as(days: Days) -> None:
 
 
 def test_carried_rows_stay_when_no_training_row_looks_them_up(days: Days) -> None:
-    earlier, model = build(days[0], "base", 1), build(days[1], "base", 2)
+    earlier, model = (build(data, "base", 1, min_item_count=0) for data in days)
     shake(earlier)
     carry(days, earlier, model, "random")
     data = days[1]
