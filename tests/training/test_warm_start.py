@@ -32,7 +32,7 @@ from din_train.scoring import open_run
 from din_train.training import warm_start
 from din_train.training.optimizers import build_optimizer
 from din_train.training.training_batches import TrainingBatches
-from din_train.training.unmoved_rows import UnmovedRows
+from din_train.training.unmoved_rows import UnmovedRows, fill_unmoved
 from din_train.training.warm_start import EarlierModel, EarlierOptimizer, find_carried_rows, match_ids
 
 DAY, START = 86_400, 1_400_000_000
@@ -234,8 +234,15 @@ def test_carried_rows_stay_when_no_training_row_looks_them_up(days: Days) -> Non
     of_base = 2 + base["ids"]["item"]
     assert np.array_equal(after[:of_base], before[:of_base])
     assert not np.array_equal(after[of_base:], before[of_base:])
-    UnmovedRows(data, batches, unknown_rate=0.0).fill(model, 0)  # planted: as in a cold start
+    fill_unmoved(model, data, carried)
+    assert np.array_equal(model.item_embedding.items.numpy()[1], before[1])
+
+    planted = {path: each.copy() for path, each in carried.items()}
+    planted[model.item_embedding.items.path][1] = False  # the base's unknown row taken for one of noise
+    fill_unmoved(model, data, planted)
     assert not np.array_equal(model.item_embedding.items.numpy()[1], before[1])
+    UnmovedRows(data, batches, unknown_rate=0.0).fill(model, 0)  # planted: as in a cold start
+    assert not np.array_equal(model.item_embedding.items.numpy()[2:of_base], before[2:of_base])
 
 
 def test_models_and_optimisers_that_do_not_fit(days: Days) -> None:
