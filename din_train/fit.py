@@ -19,6 +19,7 @@ from din_train.dataset.manifest import read_any_manifest
 from din_train.dataset.prepare import prepare
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
+from din_train.earlier_run import check_warm_start, open_earlier_model
 from din_train.environment import recorded_environment
 from din_train.errors import ConfigError, DataError, Interrupted
 from din_train.evaluation.calibration import fit_calibration, read_calibration, write_calibration
@@ -144,7 +145,9 @@ def check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume:
             f"data.prepared: {prepared} and the run directory {run.path} overlap: one is, or lies inside, the other; "
             "choose another path"
         )
-    if resume and run.config_file.exists() and not (run.is_finished or run.has_state or run.is_barely_begun):
+    if not (resume and run.config_file.exists()):
+        check_warm_start(config)
+    elif not (run.is_finished or run.has_state or run.is_barely_begun):
         raise ConfigError(_describe_no_state(run))
 
 
@@ -220,6 +223,8 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
             f"{without:,} positives have no item left that their user has not chosen, use a log with more items or "
             "negatives.exclude=history"
             if without
+            else "no target is after the base's last event, use a later log or set data.since_base to false"
+            if config.data.since_base
             else "every user has too few events, use a longer log"
         )
         raise DataError(f"{config.data.prepared}: protocol '{config.data.protocol}' leaves no training sample; {why}")
@@ -418,10 +423,15 @@ def _train_once(
     from din_train.training.regularization import build_regularizer
     from din_train.training.trainer import fit_model
     from din_train.training.unmoved_rows import UnmovedRows
+    from din_train.training.warm_start import find_carried_rows
 
     model = build_configured_model(config, data)
     if config.model.embedding_initializer == "spectral" and state is None:
         initialize_spectral(model.item_embedding, data, samples)
+    warm_start = config.training.warm_start
+    earlier = open_earlier_model(config, model, data) if state is None else None
+    if earlier is not None and warm_start is not None:
+        earlier.carry_weights(model, data, warm_start.new_rows)
     unknown_rate = config.vocabulary.unknown_rate
     fit_model(
         model,
@@ -444,10 +454,12 @@ def _train_once(
             unknown_rate=unknown_rate,
             # DIEN's auxiliary loss learns from all histories
             compared_only=config.training.loss.is_of_lists and config.model.name != "dien",
+            carried=find_carried_rows(model, data) if warm_start is not None else None,
         ),
         refit=refit,
         state=state,
         workers=workers,
+        earlier=earlier,
     )
     return model
 

@@ -28,6 +28,13 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
 )
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the run directory.")
 @click.option("--resume", is_flag=True, help="Go on where a stopped run saved its state; begin if there is none.")
+@click.option(
+    "--warm-start",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Begin with the weights of an earlier run, carried over by raw id: sets training.warm_start.run, and "
+    "vocabulary.base to the run's data set, whose ids stay.",
+)
 @click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once per seed, in FOLDER-seed<k>.")
 def command(
     config: Path,
@@ -35,6 +42,7 @@ def command(
     run_dir: Path | None,
     overwrite: bool,
     resume: bool,
+    warm_start: Path | None,
     seeds: tuple[int, ...] | None,
 ) -> None:
     """Train a model and score it on the test split once.
@@ -46,6 +54,9 @@ def command(
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other; give one of them")
     from din_train.config import load_config
+    from din_train.earlier_run import set_warm_start
     from din_train.fit import fit
 
+    if warm_start is not None:
+        overrides = (*set_warm_start(warm_start), *overrides)
     fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds)

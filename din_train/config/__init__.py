@@ -24,6 +24,7 @@ from din_train.config.training import (
     RegularizationConfig,
     ScheduleConfig,
     TrainingConfig,
+    WarmStartConfig,
 )
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "TrainingConfig",
     "UserSplitConfig",
     "VocabularyConfig",
+    "WarmStartConfig",
     "dump_config",
     "find_differences",
     "load_config",

@@ -117,7 +117,10 @@ class TimeSplitConfig(Section):
 
 
 class UserSplitConfig(Section):
-    """`data.user_split`: the disjoint users of protocol `user`; below 1 a value is a share of them, else a number."""
+    """`data.user_split`: the disjoint users of protocol `user`; below 1 a value is a share of them, else a number.
+
+    A hash of the raw id decides, so that a user keeps its split when the log grows; of a number, see `assign_users`.
+    """
 
     validation: Annotated[
         float, Field(ge=0, strict=False, description="users to choose the epoch on: a share below 1, or a number")
@@ -281,6 +284,13 @@ class DataConfig(Section):
     ] = "holdout"
     time_split: Annotated[TimeSplitConfig | None, Field(description="where protocol time cuts")] = None
     user_split: Annotated[UserSplitConfig | None, Field(description="how protocol user divides the users")] = None
+    since_base: Annotated[
+        bool,
+        Field(
+            description="train on targets after the last event of vocabulary.base alone; histories, validation and "
+            "test stay as they are"
+        ),
+    ] = False
     min_history: Annotated[
         int,
         Field(ge=0, lt=2**31, description="an event is a sample only if at least this many behaviours come before it"),

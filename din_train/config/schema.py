@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from din_train.config.data import TIME_FIELDS, TIME_GAP, DataConfig, Time, find_disorder, resolve_protocol
+from din_train.config.file_formats import LocalPath
 from din_train.config.model import PAIRWISE, SEVERAL_SEQUENCES, ModelConfig
 from din_train.config.section import Section
 from din_train.config.training import TrainingConfig
@@ -66,6 +67,22 @@ class VocabularyConfig(Section):
             description="fields too large to list (item, category or a declared field), and how many rows they hash to"
         ),
     ] = {}  # noqa: RUF012 - pydantic copies it
+    base: Annotated[
+        LocalPath | None,
+        Field(
+            description="folder of an earlier prepared data set: its items, values and buckets keep their ids, new "
+            "ones come after them; set by `fit --warm-start`"
+        ),
+    ] = None
+    expire_after: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            lt=2**20,
+            description="an item without an event in this many days before the log's last one is 'unknown'; left out: "
+            "items do not expire",
+        ),
+    ] = None
 
 
 class NegativesConfig(Section):
@@ -171,6 +188,7 @@ class Config(Section):
                 f"received '{self.training.calibration}', which is fitted on validation rows, but protocol "
                 f"'{protocol}' has none; use none, or another protocol",
             )
+        yield from _find_base_problems(self)
         yield from _find_sampling_problems(self)
         yield from _find_width_problems(self)
         yield from _find_field_problems(self)
@@ -199,6 +217,24 @@ def _protocol(values: dict[str, Any]) -> str | None:
     """`data.protocol` of an unchecked config; None if it is no text."""
     data = values.get("data")
     return resolve_protocol(data) if isinstance(data, dict) else None
+
+
+def _find_base_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """What counts from an earlier data set needs one, and a log of events whose times are known."""
+    base, given = config.vocabulary.base, config.data.holds_histories
+    if config.data.since_base and base is None:
+        yield "data.since_base", "received true without vocabulary.base; name it, or give `fit --warm-start`"
+    for key, is_set in (
+        ("data.since_base", config.data.since_base),
+        ("vocabulary.expire_after", config.vocabulary.expire_after is not None),
+    ):
+        if is_set and given:
+            yield key, f"not used by source '{config.data.source}', whose rows hold their histories; remove it"
+    if config.training.warm_start is not None and base is None:
+        yield (
+            "vocabulary.base",
+            "missing; training.warm_start needs the data set of that run; give `fit --warm-start`, which sets both",
+        )
 
 
 def _find_field_problems(config: Config) -> Iterator[tuple[str, str]]:

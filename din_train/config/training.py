@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from din_train.config.file_formats import LocalPath
 from din_train.config.section import Section
 
 SelectOn = Literal["validation", "test", "none"]
@@ -138,6 +139,29 @@ class EarlyStoppingConfig(Section):
     patience: Annotated[int, Field(ge=1, description="stop after this many epochs without improvement")] = 1
 
 
+class WarmStartConfig(Section):
+    """`training.warm_start`: begin with the weights of an earlier run, carried over by raw id."""
+
+    run: Annotated[
+        LocalPath,
+        Field(description="run directory; set by `fit --warm-start`, as vocabulary.base is, to the run's data set"),
+    ]
+    optimizer: Annotated[
+        Literal["keep", "reset"],
+        Field(
+            description="keep: go on with the earlier optimiser's moments and step count, and so with the place in the "
+            "learning rate's schedule; reset: a new optimiser"
+        ),
+    ] = "keep"
+    new_rows: Annotated[
+        Literal["unknown", "mean", "random"],
+        Field(
+            description="what the row of a new id begins as: the unknown id's row, the mean of the carried rows (of an "
+            "item: of its category), or random numbers as in a cold start"
+        ),
+    ] = "mean"
+
+
 class TrainingConfig(Section):
     """`training`: epochs, batches, device, optimiser, selection."""
 
@@ -188,6 +212,9 @@ class TrainingConfig(Section):
         Field(ge=1, description="save the whole state after this many steps each, and at each epoch's end"),
     ] = None
     keep_checkpoints: Annotated[int, Field(ge=1, description="how many of the newest states are kept")] = 2
+    warm_start: Annotated[
+        WarmStartConfig | None, Field(description="begin with the weights of an earlier run; left out: with new ones")
+    ] = None
     loss: LossConfig = LossConfig()
     calibration: Annotated[
         CalibrationMethod | None,

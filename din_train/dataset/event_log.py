@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 
 from din_train.config import Config, DataConfig
 from din_train.config.data import TIME_FIELDS, TIME_GAP
+from din_train.dataset.base_vocabulary import (
+    BaseVocabulary,
+    ItemAges,
+    check_expiry,
+    find_expired,
+    pair_ids,
+    read_base,
+)
 from din_train.dataset.database import Database, connect
 from din_train.dataset.events import OrderedLog, describe_items, describe_users, order_log
-from din_train.dataset.fields import Rows, add_hashed_rows, number_coded, number_fields
+from din_train.dataset.fields import Rows, add_counts, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_labels, check_weights, count_repeats
 from din_train.dataset.matching import Account, count_joins, count_odd_ids
@@ -23,7 +31,7 @@ from din_train.dataset.samples import SampleBuilder
 from din_train.dataset.store_writer import StoreParts
 from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, check_cuts
-from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, build_vocabulary, number_codes
+from din_train.dataset.vocabulary import NO_CODE, UNKNOWN_ID, build_vocabulary, find_codes, number_codes
 from din_train.errors import DataError
 from din_train.logs import Progress, RawLog, read_log
 
@@ -56,6 +64,9 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
     log = engine.read_log(data, scratch, progress)
     moments = Moments.of(log)
     account = Account(moments, remarks=[*check_cuts(config, moments), *log.remarks])
+    base = read_base(config, moments)
+    if config.vocabulary.expire_after is not None:
+        check_expiry(moments, config.vocabulary.expire_after)
     if log.labelled and log.click_window is None:
         check_labels(data, log)
     check_weights(data, log)
@@ -88,12 +99,25 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
         account.remarks += count_odd_ids(database.table("coded_users").user, database.table("coded_items").item)
         account.repeated_rows = count_repeats(database, ordered.path)
         builder = engine.make_builder(ordered, config, log)
+        if data.since_base:
+            builder.train_after = base.last_moment
         user_codes = builder.read_user_codes()
         if data.user_split is not None:
+            users = database.fetch(database.table("coded_users").order_by("user_code").select("user"))["user"]
             builder.user_splits = np.zeros(ordered.num_users, np.int8)
-            builder.user_splits[user_codes] = assign_users(user_codes, data.user_split)
+            builder.user_splits[user_codes] = assign_users(users.take(pa.array(user_codes)), data.user_split)
         counts = builder.count()
-        items = number_codes(counts.items, counts.training_items, config.vocabulary.min_count)
+        raw_items: Any = pa.chunked_array([[]], pa.string())
+        if config.vocabulary.base is not None or config.vocabulary.expire_after is not None:
+            raw_items = database.fetch(database.table("coded_items").order_by("item_code").select("item"))["item"]
+        ages = _find_ages(config, moments, base, builder, raw_items, counts.items)
+        base = base if ages is None else ages.base
+        items = number_codes(
+            counts.items if ages is None else np.where(ages.is_expired, 0, counts.items),
+            counts.training_items,
+            config.vocabulary.min_count,
+            find_codes(base.raw_items, raw_items),
+        )
         events = int(counts.items.sum())
         context = {
             name: number_coded(
@@ -102,18 +126,22 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
                 Rows("events", total, counts.training_context[name]),
                 events,
                 config,
+                base,
             )
             for name, total in counts.context.items()
         }
-        item_table, several = describe_items(database, log, _pair_ids("item", items.codes), data.item_fields)
-        user_table = describe_users(database, log, _pair_ids("user", user_codes), data.user_fields)
+        item_table, several = describe_items(database, log, pair_ids("item", items.codes), data.item_fields)
+        user_table = describe_users(database, log, pair_ids("user", user_codes), data.user_fields)
     item_fields = ("category", *data.item_fields)
-    training_events = counts.training_items[items.codes]
-    item_rows = Rows("items", counts.items[items.codes], training_events)
-    item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account)
-    item_table = add_hashed_rows(add_vectors(item_table, data, account), config)
+    of_log = items.codes[items.codes != NO_CODE]  # the others are items of the base alone
+    item_rows = Rows("items", counts.items[of_log], counts.training_items[of_log])
+    item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account, base)
+    item_table = add_vectors(base.add_absent_items(item_table, items), data, account)
+    item_table = add_counts(add_hashed_rows(item_table, config), items.take(counts.training_items), base)
+    if ages is not None:
+        item_table = item_table.append_column("last_event", pa.array(ages.take(items)))
     user_rows = Rows("users", np.ones(user_table.num_rows, np.int64), counts.training_users[user_codes])
-    user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account)
+    user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account, base)
     for name, each in context.items():
         account.add_field(name, each.account, data)
     of_context = {
@@ -124,7 +152,10 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
     context_ids = {name: each.ids for name, each in context.items()}
     event_fields = [name for name in data.behaviour_fields if name != TIME_GAP]
     unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
-    distribution = build_distribution(config.negatives, training_events, unknown_items)
+    distribution = build_distribution(config.negatives, items.take(counts.training_items), unknown_items)
+    vocabularies = {**of_items, **of_users, **of_context}
+    if ages is not None:
+        account.remarks.append(ages.describe())
     return StoreParts(
         event_columns=("user_id", "item_id", "timestamp", "ordinal", *event_fields),
         sample_columns=(
@@ -142,9 +173,9 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
         blocks=builder.build(items, context_ids, distribution),
         write_shards=builder.plan_shards(items, context_ids, distribution),
         tables={
-            "items": item_table.append_column("training_events", pa.array(training_events)),
+            "items": item_table,
             "users": user_table,
-            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context}),
+            "vocabularies": build_vocabulary(vocabularies),
         },
         rejected=log.rejected,
         reports=log.reports,
@@ -153,10 +184,28 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
         unknown_items=unknown_items,
         items_with_several_categories=several,
         count_short_histories=lambda: builder.report.targets_with_too_short_history,
-        count_dropped=lambda: _count_dropped(ordered, builder, unknown_items.items),
+        count_dropped=lambda: _count_dropped(ordered, builder, unknown_items.items, ages),
         describe_histories=lambda: _describe_histories(builder),
         account=account,
+        base=base.describe(vocabularies),
     )
+
+
+def _find_ages(
+    config: Config,
+    moments: Moments,
+    base: BaseVocabulary,
+    builder: SampleBuilder,
+    items: Any,
+    counts: NDArray[np.int64],
+) -> ItemAges | None:
+    """Which items expire; None if none can."""
+    days = config.vocabulary.expire_after
+    if days is None:
+        return None
+    until = config.filters.until
+    now = moments.last if until is None else min(moments.last, until - 1)
+    return find_expired(base, items, builder.find_last_events(), counts > 0, now=now, days=days)
 
 
 def _describe_histories(builder: SampleBuilder) -> dict[str, Any]:
@@ -171,14 +220,14 @@ def _describe_histories(builder: SampleBuilder) -> dict[str, Any]:
     return {"ties": builder.data.ties, "tied_targets": report.tied_targets, "tied_share": share}
 
 
-def _pair_ids(kind: str, codes: NDArray[np.int64]) -> pa.Table:
-    ids = np.arange(FIRST_REAL_ID, FIRST_REAL_ID + len(codes), dtype=np.int32)
-    return pa.table({f"{kind}_code": codes.astype(np.int32), f"{kind}_id": ids})
-
-
-def _count_dropped(ordered: OrderedLog, builder: SampleBuilder, unknown_items: int) -> dict[str, int]:
+def _count_dropped(
+    ordered: OrderedLog, builder: SampleBuilder, unknown_items: int, ages: ItemAges | None
+) -> dict[str, int]:
+    of_log = 0 if ages is None else int(ages.is_expired.sum())
     return {
         **ordered.dropped,
-        "items_of_too_few_training_events": unknown_items,
+        "items_of_too_few_training_events": unknown_items - of_log,
+        **({} if ages is None else {"items_that_expired": ages.expired}),
+        **({"targets_up_to_the_base": builder.report.targets_up_to_base} if builder.data.since_base else {}),
         "positives_without_a_negative": builder.report.positives_without_a_negative,
     }

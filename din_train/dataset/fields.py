@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 
 from din_train.config import Config
 from din_train.config.field_kinds import ListFieldConfig
+from din_train.dataset.base_vocabulary import NO_BASE, BaseVocabulary
 from din_train.dataset.matching import Account, FieldValues
 from din_train.dataset.numbers import NumberStyle, find_style, parse_numbers
 from din_train.dataset.vocabulary import (
     FIRST_REAL_ID,
     PAD_ID,
     UNKNOWN_ID,
+    find_codes,
     hash_values,
     number_buckets,
     number_codes,
     number_values,
+    read_edges,
 )
 from din_train.logs import field_column
 from din_train.logs.expressions import is_list
@@ -112,7 +115,7 @@ class BucketIds:
 
     def __init__(self, buckets: Sequence[str], style: NumberStyle | None = None) -> None:
         self._buckets, self._style = buckets, style
-        self.edges = np.array([float(each[1:].partition(",")[0]) for each in buckets[1:]], np.float64)
+        self.edges = read_edges(buckets)
 
     @property
     def first(self) -> str | None:
@@ -162,12 +165,15 @@ def pad_lists(lengths: NDArray[Any], ids: Ids) -> Ids:
     return padded
 
 
-def number_lists(lists: Any, rows: Rows, *, min_count: int, buckets: int | None) -> tuple[Ids, list[str] | None]:
+def number_lists(
+    lists: Any, rows: Rows, *, min_count: int, buckets: int | None, base: Sequence[str] = ()
+) -> tuple[Ids, list[str] | None]:
     """[n, V] ids of lists of strings, and the values by id from 2: the heaviest first, then the one that comes first.
 
     Args:
         min_count: the least weight in training of a value for an id of its own.
         buckets: how many ids the values are hashed to; None numbers them. Hashed values are not listed.
+        base: the values, by id from 2, of an earlier vocabulary, which keep their ids.
     """
     lengths, values = lists.value_lengths().to_numpy(), lists.flatten()
     if buckets is not None:
@@ -178,12 +184,17 @@ def number_lists(lists: Any, rows: Rows, *, min_count: int, buckets: int | None)
         np.bincount(codes, np.repeat(each, lengths), minlength=len(encoded.dictionary)).astype(np.int64)
         for each in (rows.weights, rows.training)
     )
-    numbering = number_codes(total, training, min_count)
-    return pad_lists(lengths, numbering.ids[codes]), encoded.dictionary.take(pa.array(numbering.codes)).to_pylist()
+    numbering = number_codes(total, training, min_count, find_codes(base, encoded.dictionary))
+    return pad_lists(lengths, numbering.ids[codes]), numbering.take_values(encoded.dictionary, base)
 
 
 def number_fields(
-    table: pa.Table, names: Sequence[str], rows: Rows, config: Config, account: Account
+    table: pa.Table,
+    names: Sequence[str],
+    rows: Rows,
+    config: Config,
+    account: Account,
+    base: BaseVocabulary = NO_BASE,
 ) -> tuple[pa.Table, dict[str, list[str]]]:
     """Replace the columns of fields by what the store has of them: see this module's docstring.
 
@@ -191,6 +202,7 @@ def number_fields(
         table: with a column `category` or `field_column(name)` a name.
         config: says what the fields are.
         account: counts what is missing, and what cannot be read.
+        base: what keeps its ids, buckets and scales.
 
     Returns:
         The table, and each numbered field's values by id from `FIRST_REAL_ID`.
@@ -202,7 +214,7 @@ def number_fields(
     for name in names:
         column = name if name == "category" else field_column(name)
         place = table.column_names.index(column)
-        stored, encoded, values = _encode(name, table[column].combine_chunks(), rows, config)
+        stored, encoded, values = _encode(name, table[column].combine_chunks(), rows, config, base)
         account.add_field(name, values, config.data)
         vocabularies |= {} if encoded is None else {name: encoded}
         table = table.set_column(place, *stored)
@@ -210,33 +222,33 @@ def number_fields(
 
 
 def _encode(
-    name: str, column: Any, rows: Rows, config: Config
+    name: str, column: Any, rows: Rows, config: Config, base: BaseVocabulary
 ) -> tuple[tuple[str, Any], list[str] | None, FieldValues]:
     """A field's stored column with its name, its values by id from 2, and the account of them."""
     data, buckets = config.data, config.vocabulary.hash_buckets.get(name)
-    lists = data.list_fields or {}
+    lists, before = data.list_fields or {}, base.values(name)
     vocabulary: list[str] | None
     if name in lists:
         values, broken = split_values(column, lists[name], data.null_values)
-        ids, vocabulary = number_lists(values, rows, min_count=0, buckets=buckets)
+        ids, vocabulary = number_lists(values, rows, min_count=0, buckets=buckets, base=before)
         empty = values.value_lengths().to_numpy() == 0
         account = _account(rows.kind, column, int((empty & ~broken).sum()), broken)
         return (f"{name}_ids", strip_padding(ids)), vocabulary, account
     if name in data.standardized_fields:
-        numbers, account = _read_numbers(column, rows.kind)
-        mean, deviation = measure_numbers(numbers, rows.training)
+        numbers, account = _read_numbers(column, rows.kind, base.find_style(name))
+        mean, deviation = base.find_scale(name) or measure_numbers(numbers, rows.training)
         scaled = ((numbers - mean) / deviation).astype(np.float32)
         stored = pa.array(scaled, mask=np.isnan(scaled))
         account = replace(account, mean=mean, standard_deviation=deviation)
         return (f"{name}_number", stored), None, account
     account = FieldValues(rows.kind, len(column), column.null_count)
     if name in data.numeric_fields:
-        numbers, account = _read_numbers(column, rows.kind)
-        ids, vocabulary = number_buckets(numbers, data.num_buckets)
+        numbers, account = _read_numbers(column, rows.kind, base.find_style(name))
+        ids, vocabulary = number_buckets(numbers, data.num_buckets, base=before)
     elif buckets is not None:
         ids, vocabulary = hash_values(column, buckets), None
     else:
-        ids, vocabulary = number_values(column, rows.weights)
+        ids, vocabulary = number_values(column, rows.weights, before)
     if vocabulary is not None and len(ids) and ids.max() >= FIRST_REAL_ID + len(vocabulary):
         raise RuntimeError(f"{name}: an id is not in the vocabulary")
     return (f"{name}_id", pa.array(ids, pa.int32())), vocabulary, account
@@ -254,31 +266,34 @@ class CodedField:
     account: FieldValues
 
 
-def number_coded(values: Any, name: str, rows: Rows, size: int, config: Config) -> CodedField:
+def number_coded(
+    values: Any, name: str, rows: Rows, size: int, config: Config, base: BaseVocabulary = NO_BASE
+) -> CodedField:
     """The ids of a field's distinct values.
 
     Args:
         values: [codes] what each code stands for.
         rows: how often each code occurs; a numeric field's buckets hold about equally many in training.
         size: how many samples or behaviours there are, with a value or without.
+        base: what keeps its ids and buckets.
     """
     data, buckets = config.data, config.vocabulary.hash_buckets.get(name)
-    min_count, lists = config.vocabulary.min_count, data.list_fields or {}
+    min_count, lists, before = config.vocabulary.min_count, data.list_fields or {}, base.values(name)
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     missing = size - int(rows.weights.sum())
     account = FieldValues(rows.kind, size, missing)
     if name in lists:
         value_lists, _ = split_values(values, lists[name], data.null_values)
-        return CodedField(*number_lists(value_lists, rows, min_count=min_count, buckets=buckets), account)
+        return CodedField(*number_lists(value_lists, rows, min_count=min_count, buckets=buckets, base=before), account)
     if name in data.numeric_fields:
-        numbers, of_codes = _read_numbers(values, rows.kind)
+        numbers, of_codes = _read_numbers(values, rows.kind, base.find_style(name))
         unread = int(rows.weights[np.isnan(numbers)].sum())
         account = FieldValues(rows.kind, size, missing, unread, of_codes.example, style=of_codes.style)
-        return CodedField(*number_buckets(numbers, data.num_buckets, rows.training), account)
+        return CodedField(*number_buckets(numbers, data.num_buckets, rows.training, before), account)
     if buckets is not None:
         return CodedField(hash_values(values, buckets), None, account)
-    numbering = number_codes(rows.weights, rows.training, min_count)
-    return CodedField(numbering.ids, values.take(pa.array(numbering.codes)).to_pylist(), account)
+    numbering = number_codes(rows.weights, rows.training, min_count, find_codes(before, values))
+    return CodedField(numbering.ids, numbering.take_values(values, before), account)
 
 
 def standardize(texts: Any, mean: float, deviation: float, style: NumberStyle | None = None) -> NDArray[np.float32]:
@@ -298,6 +313,14 @@ def add_hashed_rows(items: pa.Table, config: Config) -> pa.Table:
     if buckets is None:
         return items
     return items.append_column("item_row", pa.array(hash_values(items["item"].combine_chunks(), buckets)))
+
+
+def add_counts(items: pa.Table, training_events: NDArray[np.int64], base: BaseVocabulary) -> pa.Table:
+    """The table of items with each item's training events, and with a base also the most that it had before."""
+    items = items.append_column("training_events", pa.array(training_events))
+    if base.items is None:
+        return items
+    return items.append_column("training_events_before", pa.array(base.count_events(items.num_rows)))
 
 
 def measure_numbers(numbers: NDArray[np.float64], training: NDArray[np.int64]) -> tuple[float, float]:
@@ -351,9 +374,9 @@ def read_vectors(table: pa.Table, name: str, hidden: int) -> NDArray[np.float32]
     return vectors
 
 
-def _read_numbers(column: Any, kind: str) -> tuple[NDArray[np.float64], FieldValues]:
+def _read_numbers(column: Any, kind: str, style: NumberStyle | None = None) -> tuple[NDArray[np.float64], FieldValues]:
     texts = column.to_pylist()
-    style = find_style(texts)
+    style = find_style(texts) if style is None else style
     numbers = parse_numbers(texts, style)
     unread = np.isnan(numbers) & column.is_valid().to_numpy(zero_copy_only=False)
     return numbers, replace(_account(kind, column, column.null_count, unread), style=style)

@@ -88,7 +88,8 @@ class Manifest:
     fields: `item`, `user` and `context` -> names. field_values: field -> counts. dropped: reason -> how many.
     samples, positives_share: split -> rows, and the share of targets among them. history_length: quantile -> length.
     made: None where the file does not say. shards: in the order of their users. files: name -> SHA-256, of every file.
-    fingerprint: equal for equal contents, in however many shards.
+    fingerprint: equal for equal contents, in however many shards. base: of `vocabulary.base` its fingerprint, its last
+    moment, and of `item` and each field how many ids are its own, which come first; None without one.
     """
 
     protocol: str
@@ -116,6 +117,7 @@ class Manifest:
     shards: Sequence[StoredShard] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    base: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from din_train import terminal
 from din_train.config import Config, DataConfig
+from din_train.dataset.base_vocabulary import find_base_fingerprint
 from din_train.dataset.event_log import Engine, build_from_log
 from din_train.dataset.manifest import (
     MANIFEST,
@@ -34,7 +35,7 @@ from din_train.dataset.shard import QUANTILES, Totals
 from din_train.dataset.store_writer import StoreParts, write_store
 from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.vocabulary import UNKNOWN_ID
-from din_train.errors import DataError, DinTrainError
+from din_train.errors import ConfigError, DataError, DinTrainError
 from din_train.files import check_can_be_folder, compute_sha256, follow_links, hold, recover, scratch_folder
 from din_train.logs import FILE_KEYS, FileReport, Progress, find_files, find_missing, input_files
 from din_train.logs.feedback import describe_unused_feedback
@@ -52,6 +53,7 @@ _NOT_IN_RECIPE = {
     "engine",
     "spark",
 }
+_GONE = "gone"  # in place of the fingerprint of a base that is not there
 _LIBRARIES = ("din-train", "duckdb", "ibis-framework", "numpy", "pyarrow")
 _SETTLED_NANOSECONDS = 2_000_000_000  # a file written later than this ago may change again within one tick of its clock
 
@@ -83,6 +85,12 @@ def prepare_data(
     """
     check_can_be_folder(config.data.prepared)
     folder = follow_links(config.data.prepared)
+    base = config.vocabulary.base
+    if base is not None and base.resolve() == folder.resolve():
+        raise ConfigError(
+            f"data.prepared: {config.data.prepared}: is vocabulary.base, too, whose ids are to be kept; give this "
+            "log's data set a folder of its own, such as --set data.prepared=FOLDER"
+        )
     logs = _Logs(config.data)
     if not force:
         manifest = read_any_manifest(folder)
@@ -144,6 +152,8 @@ def _find_reason(folder: Path, manifest: AnyManifest | None, config: Config, log
         return manifest.problem
     recipe = _describe_recipe(config)
     for key in sorted(recipe.keys() | manifest.recipe.keys()):
+        if key == "vocabulary.base" and recipe[key] == _GONE and manifest.recipe.get(key) is not None:
+            continue  # as with a log that is no longer there
         if recipe.get(key) != manifest.recipe.get(key):
             return f"{key} has changed"
     if logs.differ(manifest):
@@ -265,7 +275,9 @@ def _describe_recipe(config: Config) -> dict[str, Any]:
             recipe[f"data.{key}.format"] = None if side.format is None else side.format.model_dump(mode="json")
     if config.data.sequences is not None:  # as a list, since their order counts: the first one is the history
         recipe["data.sequences"] = [[name, each] for name, each in data["sequences"].items()]
-    vocabulary = config.vocabulary.model_dump(mode="json", include={"min_count", "hash_buckets"})
+    vocabulary = config.vocabulary.model_dump(mode="json", include={"min_count", "hash_buckets", "expire_after"})
+    base = config.vocabulary.base
+    vocabulary["base"] = None if base is None else find_base_fingerprint(base) or _GONE
     return recipe | {f"vocabulary.{key}": value for key, value in vocabulary.items()}
 
 
@@ -313,6 +325,7 @@ def _prepare(
                 for split, count in totals.samples.items()
             },
             unknown_rate_in_test=round(totals.unknown_test_targets / tests, 6) if tests else None,
+            base=parts.base,
             history_length={name: totals.compute_length_quantile(q) for name, q in QUANTILES.items()},
             made=Made(
                 seconds=round(time.perf_counter() - started, 2),

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from din_train.config import Config, DataConfig
 from din_train.config.data import TIME_FIELDS, TIME_GAP
+from din_train.dataset.base_vocabulary import BaseVocabulary, pair_ids, read_base
 from din_train.dataset.database import Database, connect, count_rows, load_table
 from din_train.dataset.events import describe_items, describe_users
-from din_train.dataset.fields import CodedField, Rows, add_hashed_rows, number_coded, number_fields
+from din_train.dataset.fields import CodedField, Rows, add_counts, add_hashed_rows, number_coded, number_fields
 from din_train.dataset.given_histories import GivenHistories, find_covered, place_histories
 from din_train.dataset.item_vectors import add_vectors
 from din_train.dataset.log_checks import check_sample_labels, check_weights
@@ -43,7 +44,15 @@ from din_train.dataset.samples import BLOCK_ROWS
 from din_train.dataset.store_writer import StoreParts
 from din_train.dataset.time_fields import VALUES
 from din_train.dataset.time_range import Moments, show_date
-from din_train.dataset.vocabulary import FIRST_REAL_ID, UNKNOWN_ID, Numbering, build_vocabulary, number_codes
+from din_train.dataset.vocabulary import (
+    FIRST_REAL_ID,
+    NO_CODE,
+    UNKNOWN_ID,
+    Numbering,
+    build_vocabulary,
+    find_codes,
+    number_codes,
+)
 from din_train.errors import DataError
 from din_train.logs import ROW_SPLITS, Progress, RawSamples, field_column, read_samples
 
@@ -60,6 +69,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     raw = read_samples(data, scratch, progress)
     log, has_times = raw.log, "timestamp" in pq.read_schema(raw.log.events).names
     account = Account(Moments.of(log) if has_times else None)
+    base = read_base(config, account.moments)
     _check_time_fields(data, raw, has_times)
     check_weights(data, log)
     with connect(data, scratch) as connection:
@@ -82,11 +92,16 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         samples = connection.create_table("samples", split_rows(connection, samples, data))
         counts = _count_items(raw, given, samples)
         order = pc.sort_indices(raw.items).to_numpy()  # rows of several files have no one order to go by
-        by_name = number_codes(np.maximum(counts.total[order], 1), counts.training[order], config.vocabulary.min_count)
+        by_name = number_codes(
+            np.maximum(counts.total[order], 1),
+            counts.training[order],
+            config.vocabulary.min_count,
+            find_codes(base.raw_items, raw.items.take(pa.array(order))),
+        )
         ids = np.empty(len(order), np.int32)
         ids[order] = by_name.ids
-        items = Numbering(ids, order[by_name.codes])
-        context = _number_context(connection, samples, config, account)
+        items = Numbering(ids, np.where(by_name.codes == NO_CODE, NO_CODE, order[by_name.codes]))
+        context = _number_context(connection, samples, config, account, base)
         path = scratch / "samples.parquet"
         _select_samples(samples, context).order_by("split", "ordinal").to_parquet(path)
         account.remarks += count_odd_ids(users.user, connection.table("coded_items").item)
@@ -103,11 +118,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         histories = _describe_histories(connection, samples, given)
         _view_events(connection, raw, rows, given)
         account.joins += count_joins(database, data, log)
-        codes = {"item": items.codes, "user": np.arange(count_rows(users))}
-        item_ids, user_table_ids = (
-            pa.table({f"{kind}_code": each.astype(np.int32), f"{kind}_id": _count_up(len(each))})
-            for kind, each in codes.items()
-        )
+        item_ids, user_table_ids = pair_ids("item", items.codes), pair_ids("user", np.arange(count_rows(users)))
         in_order = replace(log, labelled=False)  # the first row that says something of an item or a user counts
         item_table, several = describe_items(database, in_order, item_ids, data.item_fields)
         user_table = describe_users(database, in_order, user_table_ids, data.user_fields)
@@ -115,12 +126,13 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         training_rows = by_user.order_by("user_id").to_pyarrow()["training"].to_numpy()
         targets = samples.filter(_.label == 1).order_by("user_id").select("user_id", "item_code").to_pyarrow()
     item_fields = ("category", *data.item_fields)
-    training_events = counts.training[items.codes]
-    item_rows = Rows("items", counts.total[items.codes], training_events)
-    item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account)
-    item_table = add_hashed_rows(add_vectors(item_table, data, account), config)
+    training_events, of_log = items.take(counts.training), items.codes[items.codes != NO_CODE]
+    item_rows = Rows("items", counts.total[of_log], counts.training[of_log])
+    item_table, of_items = number_fields(item_table, item_fields, item_rows, config, account, base)
+    item_table = add_vectors(base.add_absent_items(item_table, items), data, account)
+    item_table = add_counts(add_hashed_rows(item_table, config), training_events, base)
     user_rows = Rows("users", np.ones(user_table.num_rows, np.int64), training_rows)
-    user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account)
+    user_table, of_users = number_fields(user_table, data.user_fields, user_rows, config, account, base)
     behaviours = {
         name: number_coded(
             raw.values[name],
@@ -128,6 +140,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
             Rows("behaviours", total, counts.training_fields[name]),
             len(given.events["item"]),
             config,
+            base,
         )
         for name, total in counts.fields.items()
     }
@@ -136,6 +149,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
     of_context = {name: VALUES[name] for name in (*data.context_fields, *data.behaviour_fields) if name in VALUES}
     coded = {name: each.field for name, each in context.items()} | behaviours
     of_context |= {name: each.values for name, each in coded.items() if each.values is not None}
+    vocabularies = {**of_items, **of_users, **of_context}
     unknown_items = UnknownItems.of(ids == UNKNOWN_ID, counts.training)
     negatives = None
     if not log.labelled:
@@ -158,9 +172,9 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         column_types=blocks.column_types,
         blocks=blocks.read_blocks(),
         tables={
-            "items": item_table.append_column("training_events", pa.array(training_events)),
+            "items": item_table,
             "users": user_table,
-            "vocabularies": build_vocabulary({**of_items, **of_users, **of_context}),
+            "vocabularies": build_vocabulary(vocabularies),
         },
         rejected=log.rejected,
         reports=log.reports,
@@ -175,6 +189,7 @@ def build_presampled(config: Config, scratch: Path, progress: Progress) -> Store
         },
         describe_histories=lambda: histories,
         account=account,
+        base=base.describe(vocabularies),
     )
 
 
@@ -185,10 +200,6 @@ def _find_users_of_lines(connection: ibis.BaseBackend, raw: RawSamples, user_ids
     found = lines.inner_join(user_ids, "user").select("history", "user_id").to_pyarrow()
     users_of_lines[found["history"].to_numpy()] = found["user_id"].to_numpy()
     return users_of_lines
-
-
-def _count_up(size: int) -> NDArray[np.int32]:
-    return np.arange(FIRST_REAL_ID, FIRST_REAL_ID + size, dtype=np.int32)
 
 
 def _check_time_fields(data: DataConfig, raw: RawSamples, has_times: bool) -> None:
@@ -276,7 +287,7 @@ class _ContextField:
 
 
 def _number_context(
-    connection: ibis.BaseBackend, samples: Table, config: Config, account: Account
+    connection: ibis.BaseBackend, samples: Table, config: Config, account: Account, base: BaseVocabulary
 ) -> dict[str, _ContextField]:
     """The context fields that are columns of the rows."""
     found = {}
@@ -290,7 +301,7 @@ def _number_context(
         )
         counts = counted.order_by("first").to_pyarrow()
         occurrences = Rows("rows", counts["total"].to_numpy(), counts["training"].to_numpy())
-        coded = number_coded(counts["value"], name, occurrences, size, config)
+        coded = number_coded(counts["value"], name, occurrences, size, config, base)
         table = pa.table({"value": counts["value"], "code": np.arange(len(counts), dtype=np.int32)})
         found[name] = _ContextField(load_table(connection, f"context_{place}", table), coded)
         account.add_field(name, coded.account, config.data)

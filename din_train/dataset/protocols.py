@@ -39,7 +39,7 @@ dropped with all impressions; under `user` with a `data.min_history` of 0 none i
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ from din_train.config import DataConfig, UserSplitConfig
 from din_train.config.rows import RowSplitConfig
 from din_train.dataset.histories import find_history_ends
 from din_train.dataset.negatives import mix
+from din_train.dataset.vocabulary import hash_texts
 
 Ints = NDArray[np.int64]
 
@@ -195,14 +196,23 @@ def _number_users(users: NDArray[np.int32]) -> tuple[Ints, Ints, Ints]:
 
 @dataclass(frozen=True)
 class Targets:
-    """splits: [E] of `Split`. history_length: [E] clicks that the target sees."""
+    """splits: [E] of `Split`. history_length: [E] clicks that the target sees.
+
+    is_old: [E] targets that `data.since_base` takes out of training.
+    """
 
     splits: NDArray[np.int8]
     history_length: Ints
+    is_old: NDArray[np.bool_]
 
 
 def assign_splits(
-    events: UserEvents, data: DataConfig, *, labelled: bool, user_splits: NDArray[np.int8] | None
+    events: UserEvents,
+    data: DataConfig,
+    *,
+    labelled: bool,
+    user_splits: NDArray[np.int8] | None,
+    train_after: int | None = None,
 ) -> Targets:
     """The split and the history of every event as a target.
 
@@ -211,6 +221,7 @@ def assign_splits(
         data: the protocol and its settings.
         labelled: whether the log has impressions.
         user_splits: [users] of `Split`, for `user`.
+        train_after: training targets are those after this moment; None: all.
     """
     in_file_order = not labelled and data.ties == "file_order"
     length = events.positions if in_file_order else events.count_clicks_before(events.moments - data.history_lag)
@@ -234,7 +245,11 @@ def assign_splits(
     else:
         raise ValueError(f"{data.protocol}: not a protocol for events, or its settings are missing")
     splits = np.where((length >= data.min_history) & events.is_sample, splits, Split.HISTORY).astype(np.int8)
-    return Targets(splits, length)
+    is_old = np.zeros(len(splits), np.bool_)
+    if train_after is not None:
+        is_old = (splits == Split.TRAIN) & (events.moments <= train_after)
+        splits[is_old] = Split.HISTORY
+    return Targets(splits, length, is_old)
 
 
 def _share_first_history(events: UserEvents, splits: NDArray[np.int8], length: Ints) -> Ints:
@@ -247,20 +262,28 @@ def _share_first_history(events: UserEvents, splits: NDArray[np.int8], length: I
     return length
 
 
-def assign_users(user_codes: Ints, config: UserSplitConfig | RowSplitConfig) -> NDArray[np.int8]:
-    """[users] of `Split`: at random, but the same for the same seed and log.
+def assign_users(users: Any, config: UserSplitConfig | RowSplitConfig) -> NDArray[np.int8]:
+    """[users] of `Split`, by a hash of raw id and seed, so that a user keeps its split when the log grows.
+
+    A share takes the users below it, the hash being a number from 0 to 1. A number takes that many users with the
+    lowest hashes, which new users may displace: so no user ever leaves training, whatever the log becomes.
 
     Args:
-        user_codes: [users] distinct numbers.
-        config: how many of each; numbers beyond the users there are take all that is left.
+        users: [users] raw ids, each once.
+        config: shares or numbers; numbers beyond the users there are take all that is left. Test users come first.
     """
-    order = np.lexsort((user_codes, mix(mix(np.array([config.seed], np.uint64)) ^ user_codes.astype(np.uint64))))
-    splits = np.full(len(user_codes), Split.TRAIN, np.int8)
-    test, validation = (_count(share, len(user_codes)) for share in (config.test, config.validation))
-    splits[order[:test]] = Split.TEST
-    splits[order[test : test + validation]] = Split.VALIDATION
+    seed = mix(np.array([config.seed], np.uint64))
+    drawn = mix(seed ^ hash_texts(users)).astype(np.float64) / 2.0**64
+    order = np.argsort(drawn, kind="stable")
+    ordered, splits = drawn[order], np.full(len(drawn), Split.TRAIN, np.int8)
+    first, below = 0, 0.0
+    for split, wanted in ((Split.TEST, config.test), (Split.VALIDATION, config.validation)):
+        if wanted < 1:
+            below += wanted
+            last = int(np.searchsorted(ordered, below))
+        else:
+            last = min(len(ordered), first + int(wanted))
+            below = float(ordered[last - 1]) if last else 0.0
+        splits[order[first:last]] = split
+        first = last
     return splits
-
-
-def _count(share: float, users: int) -> int:
-    return min(users, round(share * users) if share < 1 else int(share))

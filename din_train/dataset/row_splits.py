@@ -10,6 +10,7 @@ from din_train.config.rows import RowSplitConfig
 from din_train.dataset.database import load_table
 from din_train.dataset.negatives import mix
 from din_train.dataset.protocols import SPLITS, Split, assign_users
+from din_train.dataset.vocabulary import FIRST_REAL_ID
 from din_train.errors import DataError
 
 _FILES = {"train": Split.TRAIN, "validation": Split.VALIDATION, "test": Split.TEST}
@@ -90,10 +91,11 @@ def _split_by_time(samples: Table, shares: RowSplitConfig) -> Table:
 
 
 def _split_by_user(connection: ibis.BaseBackend, samples: Table, shares: RowSplitConfig) -> Table:
-    users = samples.filter(_.file == "train").select("user_id").distinct().order_by("user_id").to_pyarrow()["user_id"]
-    codes = users.to_numpy()
-    splits = assign_users(codes.astype(np.int64), shares)
-    return _join(samples, load_table(connection, "user_splits", pa.table({"user_id": codes, "assigned": splits})))
+    raw = connection.table("coded_users").mutate(user_id=(_.user_code + FIRST_REAL_ID).cast("int32"))
+    training = samples.filter(_.file == "train").select("user_id").distinct()
+    users = raw.semi_join(training, "user_id").order_by("user_id").select("user_id", "user").to_pyarrow()
+    assigned = pa.table({"user_id": users["user_id"], "assigned": assign_users(users["user"], shares)})
+    return _join(samples, load_table(connection, "user_splits", assigned))
 
 
 def _split_by_request(connection: ibis.BaseBackend, samples: Table, shares: RowSplitConfig) -> Table:

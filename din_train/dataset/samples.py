@@ -73,6 +73,7 @@ class BuildReport:
     targets_with_too_short_history: int = 0
     targets: int = 0
     tied_targets: int = 0  # of clicks: whose history would be shorter if `data.ties` were `apart`
+    targets_up_to_base: int = 0  # no training rows, by `data.since_base`
     requests: int = 0  # of impressions
     requests_at_midnight: int = 0
 
@@ -100,6 +101,7 @@ class SampleBuilder:
         ticks: the log's timestamps a second, None where they are no unix times.
         labelled: whether the log has impressions, so that nothing is drawn.
         user_splits: code -> `Split`, for protocol `user`.
+        train_after: training targets are those after this moment; None: all.
     """
 
     ordered: OrderedLog
@@ -108,6 +110,7 @@ class SampleBuilder:
     ticks: int | None
     labelled: bool
     user_splits: NDArray[np.int8] | None = None
+    train_after: int | None = None
     report: BuildReport = field(default_factory=BuildReport)
 
     def count(self) -> EventCounts:
@@ -142,6 +145,13 @@ class SampleBuilder:
         users = [np.unique(rows["user_code"]) for rows in blocks]
         return np.concatenate(users).astype(np.int64)
 
+    def find_last_events(self) -> Ints:
+        """[items] when each item of the log had its last event, in seconds; 0 if it has none."""
+        last = np.zeros(self.ordered.num_items, np.int64)
+        for rows in read_user_blocks(self.ordered.path, BLOCK_ROWS, ["user_code", "item_code", "timestamp"]):
+            np.maximum.at(last, rows["item_code"], rows["timestamp"] // (self.ticks or 1))
+        return last
+
     def build(
         self,
         items: Numbering,
@@ -171,7 +181,8 @@ class SampleBuilder:
                 **{name: ids[name][clicks] for name in self.data.behaviour_fields if name in ids},
             }
             samples = self._build_samples(events, targets, user_ids, item_ids, rows, ids, distribution, first_event)
-            too_short = events.is_sample & (targets.splits == Split.HISTORY)
+            too_short = events.is_sample & (targets.splits == Split.HISTORY) & ~targets.is_old
+            self.report.targets_up_to_base += int(targets.is_old.sum())
             self.report.targets_with_too_short_history += int(too_short.sum())
             self._count_requests(events, targets)
             yield Block(stored, samples)
@@ -219,7 +230,10 @@ class SampleBuilder:
             else:
                 events = UserEvents.of_clicks(users, times // ticks)
             user_splits = None if self.user_splits is None else self.user_splits[users[events.first_events]]
-            yield rows, events, assign_splits(events, self.data, labelled=self.labelled, user_splits=user_splits)
+            targets = assign_splits(
+                events, self.data, labelled=self.labelled, user_splits=user_splits, train_after=self.train_after
+            )
+            yield rows, events, targets
 
     def _build_samples(
         self,

@@ -10,7 +10,9 @@ samples.<split>.arrow      user_id, target_item_id, history_length, label, event
                            the user's); of ready-made samples also history_start, the history's first row in events; if
                            the log has weights also weight (of a sampled negative its positive's)
 items.parquet              item_id, item (raw id), category_id, title, item fields (see `fields.py`), training_events;
-                           hashed items also item_row, an id by hash; given vectors as <name>_vector
+                           hashed items also item_row, an id by hash; given vectors as <name>_vector; with a base also
+                           training_events_before, the most that an item had in earlier data sets; with
+                           `vocabulary.expire_after` also last_event, when an item was last in a log
 users.parquet              user_id, user (raw id), user fields
 vocabularies.parquet       field (category, ...), id, value; hashed fields and numbers have no rows there
 rejected.jsonl             the log's bad lines: file, line, reason, text
@@ -188,6 +190,7 @@ class PreparedData:
     num_values: field of ids -> how many, the reserved ones included; context and behaviour fields too, and `item` if
         items are hashed.
     training_events: [num_items + 2] int64, an item's training events.
+    training_events_before: likewise, the most in the data sets that this one goes on from; None if it has no base.
     item_vectors: name -> [num_items + 2, D] float32, given vectors.
     item_rows: [num_items + 2] int32, rows by hash; None if items are not hashed.
     event_columns: column of `events` as stored -> [events].
@@ -205,6 +208,7 @@ class PreparedData:
     num_values: Mapping[str, int]
     training_events: NDArray[np.int64]
     user_starts: NDArray[np.int64]
+    training_events_before: NDArray[np.int64] | None = None
     item_vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     item_rows: NDArray[np.int32] | None = None
     event_columns: Mapping[str, Any] = field(default_factory=dict)
@@ -236,6 +240,12 @@ class PreparedData:
         categories = self.item_category_ids[self.event_item_ids].astype(np.int64)
         rows = np.flatnonzero(categories >= FIRST_REAL_ID)
         return np.sort(categories[rows] * len(categories) + rows)
+
+    @property
+    def most_training_events(self) -> NDArray[np.int64]:
+        """[num_items + 2] the most training events that an item ever had: a base's items stay known."""
+        before = self.training_events_before
+        return self.training_events if before is None else np.maximum(self.training_events, before)
 
     @property
     def num_items(self) -> int:
@@ -347,7 +357,10 @@ def open_store(folder: Path, *, checked: Manifest | None = None, temp_folder: Pa
                 *({TIME_GAP} & listed.keys()),
             )
         },
-        training_events=np.concatenate([np.zeros(FIRST_REAL_ID, np.int64), items["training_events"].to_numpy()]),
+        training_events=_reserve(items["training_events"]),
+        training_events_before=(
+            _reserve(items["training_events_before"]) if "training_events_before" in items.column_names else None
+        ),
         user_starts=start_rows(events["user_id"], users.num_rows + FIRST_REAL_ID, PAD_ID),
         item_vectors={
             name: read_vectors(items, name, FIRST_REAL_ID)
@@ -372,6 +385,11 @@ def open_store(folder: Path, *, checked: Manifest | None = None, temp_folder: Pa
         ],
         _samples=samples,
     )
+
+
+def _reserve(counts: Any) -> NDArray[np.int64]:
+    """[items] counts with 0 for the reserved ids before them."""
+    return np.concatenate([np.zeros(FIRST_REAL_ID, np.int64), counts.to_numpy()])
 
 
 def read_tables(folder: Path) -> dict[str, pa.Table]:

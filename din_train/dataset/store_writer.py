@@ -36,6 +36,7 @@ class StoreParts:
     fields: `item`, `user` and `context` -> names.
     negatives: `sampled`, or `in the log`.
     column_types: of columns of samples that are neither int32 nor of a known name.
+    base: see `Manifest`.
     write_shards: writes the blocks as several shards, given the folder and `write_shard` with the data set's columns;
         None of a data set of one shard.
     """
@@ -55,6 +56,7 @@ class StoreParts:
     describe_histories: Callable[[], dict[str, Any]]
     account: Account
     column_types: Mapping[str, Any] = field(default_factory=dict)
+    base: Mapping[str, Any] | None = None
     write_shards: WriteShards | None = None
 
 

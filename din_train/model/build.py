@@ -184,7 +184,7 @@ class _Builder:
     def _share_rows(self) -> dict[str, Any]:
         """Which items share a row: those of one hash, and those with too few training events."""
         hashed, min_count = self._data.item_rows, self._config.min_item_count
-        rows = compute_item_rows(self._data.training_events, min_count) if min_count else None
+        rows = compute_item_rows(self._data.most_training_events, min_count) if min_count else None
         if hashed is None:
             return {"item_row_ids": rows}
         rows = hashed if rows is None else np.where(rows == UNKNOWN_ID, np.int32(UNKNOWN_ID), hashed)

@@ -139,6 +139,11 @@ class SparkBuilder(SampleBuilder):
         codes = self.engine.run(partial(_read_user_codes, self._make_local()), self.paths)
         return np.concatenate(codes).astype(np.int64)
 
+    def find_last_events(self) -> NDArray[np.int64]:
+        found = self.engine.run(partial(_find_last_events, self._make_local()), self.paths)
+        last: NDArray[np.int64] = np.maximum.reduce(found)
+        return last
+
     def count(self) -> EventCounts:
         folder = self.engine.folder / "counts"
         counts = EventCounts.of(self.ordered)
@@ -183,7 +188,8 @@ class SparkBuilder(SampleBuilder):
     def _make_local(self) -> SampleBuilder:
         """What a task needs, without the values of fields."""
         ordered = replace(self.ordered, context=dict.fromkeys(self.ordered.context, pa.table({})))
-        return SampleBuilder(ordered, self.data, self.negatives, self.ticks, self.labelled, self.user_splits)
+        settings = (self.data, self.negatives, self.ticks, self.labelled, self.user_splits, self.train_after)
+        return SampleBuilder(ordered, *settings)
 
 
 def _open_shard(builder: SampleBuilder, path: Path) -> SampleBuilder:
@@ -192,6 +198,10 @@ def _open_shard(builder: SampleBuilder, path: Path) -> SampleBuilder:
 
 def _read_user_codes(builder: SampleBuilder, path: Path) -> NDArray[np.int32]:
     return _open_shard(builder, path).read_user_codes().astype(np.int32)
+
+
+def _find_last_events(builder: SampleBuilder, path: Path) -> NDArray[np.int64]:
+    return _open_shard(builder, path).find_last_events()
 
 
 def _count_shard(builder: SampleBuilder, names: Sequence[str], folder: Path, task: tuple[int, Path]) -> tuple[int, int]:

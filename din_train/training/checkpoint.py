@@ -272,6 +272,23 @@ def read_state(folder: Path, position: Position) -> State:
     return _read_state(folder / f"{position.file_stem}.npz")
 
 
+def read_optimizer(folder: Path, checkpoint: Checkpoint) -> tuple[Position, list[NDArray[Any]]] | None:
+    """The optimiser's variables, saved at the best weights' epoch, or else as soon after it as there is a state.
+
+    Nothing in the folder changes. None if there is no undamaged state of the training that the weights are of.
+    """
+    phase: Phase = "refit" if checkpoint.refit else "selection"
+    for position in _find_positions(folder):
+        path = folder / f"{position.file_stem}.npz"
+        if position.phase != phase or position.epoch < checkpoint.epoch:
+            continue
+        try:
+            return position, _read_state(path, groups=("optimizer",)).arrays["optimizer"]
+        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
+            continue
+    return None
+
+
 def find_newest_position(folder: Path) -> Position | None:
     """The position of the newest saved state, which may be damaged."""
     return next(reversed(_find_positions(folder)), None)
@@ -310,12 +327,12 @@ def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> No
         np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def _read_state(path: Path) -> State:
+def _read_state(path: Path, groups: Sequence[str] = _VARIABLE_GROUPS) -> State:
     if compute_sha256(path) != _read_state_record(path)["sha256"]:
         raise ValueError("its SHA-256 is not the one saved with it")
     with np.load(path, allow_pickle=False) as file:
         record = json.loads(file["record"].tobytes())
-        sizes = {group: sum(name.startswith(f"{group}-") for name in file.files) for group in _VARIABLE_GROUPS}
+        sizes = {group: sum(name.startswith(f"{group}-") for name in file.files) for group in groups}
         arrays = {group: [file[f"{group}-{index}"] for index in range(size)] for group, size in sizes.items()}
     position, best = Position(**record["position"]), record["best"]
     changed = {"position": position, "best": Checkpoint(**best) if best else None, "arrays": arrays}

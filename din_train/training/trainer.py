@@ -31,6 +31,7 @@ from din_train.training.progress import ProgressBar, TensorBoardWriter
 from din_train.training.regularization import TableRegularizer
 from din_train.training.training_batches import TrainingBatches, check_batch_size
 from din_train.training.unmoved_rows import UnmovedRows
+from din_train.training.warm_start import EarlierModel
 from din_train.training.workers import Workers
 
 
@@ -65,6 +66,7 @@ def fit_model(
     refit: Refit | None = None,
     state: State | None = None,
     workers: Workers = Workers(),  # noqa: B008 - immutable
+    earlier: EarlierModel | None = None,
 ) -> None:
     """Train. Afterwards the run's best weights are the chosen epoch's, or the last epoch's if nothing selects.
 
@@ -77,6 +79,7 @@ def fit_model(
         refit: None if this is the first training.
         state: a saved state of this training to go on from; None begins.
         workers: all take the same steps, and the chief alone writes.
+        earlier: whose optimiser's state a warm start takes over; the model has its weights already.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
@@ -103,6 +106,8 @@ def fit_model(
     model.optimizer.build(model.trainable_variables)
     if state is not None:
         restore_variables(state, model)
+    elif earlier is not None:
+        earlier.carry_optimizer(model)
     trainer = _Trainer(
         model,
         batches,

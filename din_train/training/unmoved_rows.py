@@ -28,14 +28,21 @@ class UnmovedRows:
         batches: gives the rows of every epoch.
         unknown_rate: share of item ids that training replaces by the unknown id; above 0 its row is looked up, too.
         compared_only: whether the rows of lists of one class are left out, from which a loss of lists learns nothing.
+        carried: path of a table -> [rows] whether a row comes from an earlier training, in a warm start.
     """
 
     def __init__(
-        self, data: PreparedData, batches: TrainingBatches, *, unknown_rate: float, compared_only: bool = False
+        self,
+        data: PreparedData,
+        batches: TrainingBatches,
+        *,
+        unknown_rate: float,
+        compared_only: bool = False,
+        carried: Mapping[str, Flags] | None = None,
     ) -> None:
         self._data, self._batches, self._unknown_rate = data, batches, unknown_rate
         self._compared_only = compared_only
-        self._moved: dict[str, Flags] = {}  # of all epochs that were counted
+        self._moved: dict[str, Flags] = dict(carried or {})  # in the epochs that were counted, or before
         self._counted = 0
 
     def fill(self, model: RankingModel, epoch: int) -> None:

@@ -238,7 +238,7 @@ def test_rows_by_user_or_request(tmp_path: Path, by: str) -> None:
     )
     assert not training & validation
     assert len(training | validation) == 240 // rows_of_group
-    assert len(validation) == 10 if by == "user" else 15 <= len(validation) <= 45  # of requests 30 are expected
+    assert 5 <= len(validation) <= 15 if by == "user" else 15 <= len(validation) <= 45  # 10 and 30 are expected
 
 
 def test_a_split_without_a_row(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_which_users_is_a_matter_of_the_seed(tmp_path: Path) -> None:
         data, _ = prepare_events(tmp_path, events, data={"protocol": "user", "user_split": split})
         return {row["user"] for row in read_samples(data, Split.TEST)}
 
-    assert len(find_test_users(1)) == len(find_test_users(2)) == 10
+    assert (len(find_test_users(1)), len(find_test_users(2))) == (12, 9)  # each user by itself: about a quarter of 40
     assert find_test_users(1) == find_test_users(1) != find_test_users(2)
 
 

@@ -100,10 +100,10 @@ def test_a_signal_to_another_worker_is_received(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_data_set_is_the_one_that_was_told(data: PreparedData, tmp_path: Path) -> None:
-    assert open_told_data(make_workers(1), data.folder, data.fingerprint).fingerprint == data.fingerprint
+    assert open_told_data(make_workers(1), data.folder, data.fingerprint, None).fingerprint == data.fingerprint
     for folder, fingerprint in ((data.folder, "another"), (tmp_path / "nowhere", data.fingerprint)):
         with pytest.raises(DataError, match=f"{folder}: worker 1 does not find the data set here that worker 0 has"):
-            open_told_data(make_workers(1), folder, fingerprint)
+            open_told_data(make_workers(1), folder, fingerprint, None)
 
 
 def test_a_run_directory_that_is_not_shared_is_refused(tmp_path: Path) -> None:
