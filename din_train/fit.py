@@ -48,6 +48,7 @@ from din_train.scoring import (
 )
 from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
+from din_train.tracking import tracked
 
 if TYPE_CHECKING:
     from din_train.dataset.store import Samples
@@ -65,14 +66,16 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     seeds: Sequence[int] | None = None,
+    score_test: bool = True,
 ) -> list[RunMetrics]:
     """Train and score one run, or one run per seed if seeds are given.
 
     Args:
         resume: go on with what an earlier `fit` with the same config left; a finished run only shows its metrics.
+        score_test: if not, no test row is read, and the run is not finished; a later `resume` scores the test split.
 
     Returns:
-        The test split's metrics of each run.
+        The test split's metrics of each run whose test split is scored.
 
     Raises:
         ConfigError: see `hold_run_directory` and `check_run_directory`.
@@ -89,6 +92,8 @@ def fit(
             held.enter_context(hold_run_directory(run.path))
         for run, each in zip(runs, configs, strict=True):
             _check_request(run, each, overwrite=overwrite, resume=resume)
+            if not score_test and each.training.select_on == "test":
+                raise ConfigError("training.select_on: received 'test', whose rows --no-test leaves unread; drop one")
         finished = [resume and run.is_finished for run in runs]
         data = None if all(finished) else _prepare_and_start(config, runs[0], resume=resume)
         for run, each, is_finished in zip(runs, configs, finished, strict=True):
@@ -98,12 +103,16 @@ def fit(
                 show_metrics(results[-1])
                 continue
             try:
-                with strategy_scope(each.training.strategy):
-                    results.append(_fit_one(run, each, data, overwrite=overwrite, resume=resume))
+                with strategy_scope(each.training.strategy), tracked(run, each) as tracked_run:
+                    metrics = _fit_one(
+                        tracked_run, each, data, overwrite=overwrite, resume=resume, score_test=score_test
+                    )
+                results += [metrics] if metrics else []
             except KeyboardInterrupt:
                 if not run.config_file.exists():
                     raise
-                raise Interrupted(_describe_stop(run, config, folder, seeds), interrupted_exit_code()) from None
+                stopped = _describe_stop(run, config, folder, seeds, score_test=score_test)
+                raise Interrupted(stopped, interrupted_exit_code()) from None
     gaucs = [metrics.gauc for metrics in results if metrics.gauc is not None]
     if len(gaucs) > 1:
         terminal.say(f"{len(gaucs)} seeds: GAUC mean {statistics.mean(gaucs):.6f}, sd {statistics.stdev(gaucs):.6f}")
@@ -141,18 +150,25 @@ def _prepare_and_start(config: Config, run: RunDirectory, *, resume: bool) -> Pr
     return data
 
 
-def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool) -> RunMetrics:
+def _fit_one(
+    run: RunDirectory, config: Config, data: PreparedData, *, overwrite: bool, resume: bool, score_test: bool
+) -> RunMetrics | None:
     """Train in one run directory, score the test split with the weights that were kept, and write the results."""
     from din_train.explain.examples import write_attention
     from din_train.report.report import write_report
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)
+    if score_test:
+        read_split_samples(config, data, Split.TEST)  # refuses an empty one before anything is written
     batches = build_training_batches(config, data, samples)
     _check_lists(config, batches.draw(0))
     state = _open_run(run, config, data, overwrite=overwrite, resume=resume)
     with recorded_environment(run, data.folder):
         model, checkpoint = _train(run, config, data, samples, batches, state)
+        if not score_test:
+            terminal.say(f"run directory: {run.path} (no test row was read)")
+            return None
         calibration = read_calibration(run, config.training.calibration)
         metrics, rows = score_split(model, config, data, Split.TEST, checkpoint, calibration)
         write_scores(run.scores_file("test"), rows)
@@ -165,10 +181,10 @@ def _fit_one(run: RunDirectory, config: Config, data: PreparedData, *, overwrite
 
 
 def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> None:
-    """Refuse splits that cannot be trained on, selected by or scored, before anything is written.
+    """Refuse splits that cannot be trained on or selected by, before anything is written.
 
     Raises:
-        ConfigError: if the watched split or the test split is empty.
+        ConfigError: if the watched split is empty.
         DataError: if there is no training sample, the metric that selects is undefined on the watched split, or the
             calibration has no validation rows of both classes.
     """
@@ -187,7 +203,6 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
         rows = read_split_samples(config, data, watched)
         if config.training.select_on != "none":
             _check_selection(config, data, watched, rows)
-    read_split_samples(config, data, Split.TEST)
 
 
 def _check_lists(config: Config, samples: "Samples") -> None:
@@ -423,7 +438,9 @@ def _describe_no_state(run: RunDirectory) -> str:
     )
 
 
-def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None) -> str:
+def _describe_stop(
+    run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None, *, score_test: bool
+) -> str:
     """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
     from din_train.training.checkpoint import find_newest_position
 
@@ -432,4 +449,5 @@ def _describe_stop(run: RunDirectory, config: Config, folder: Path, seeds: Seque
     command = ["din-train", "fit", "--config", str(run.config_file)]
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
+    command += [] if score_test else ["--no-test"]
     return f"training stopped by {name_signal()}: {kept}; go on with `{shlex.join(command)} --resume`"

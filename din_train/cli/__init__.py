@@ -27,6 +27,8 @@ COMMANDS = {
     "prepare": "din_train.cli.prepare",
     "fit": "din_train.cli.fit",
     "eval": "din_train.cli.evaluate",
+    "tune": "din_train.cli.tune",
+    "sweep": "din_train.cli.sweep",
     "compare": "din_train.cli.compare",
     "report": "din_train.cli.report",
     "explain": "din_train.cli.explain",

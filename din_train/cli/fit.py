@@ -29,6 +29,7 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the run directory.")
 @click.option("--resume", is_flag=True, help="Go on where a stopped run saved its state; begin if there is none.")
 @click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once per seed, in FOLDER-seed<k>.")
+@click.option("--no-test", is_flag=True, help="Read no test row; a later --resume without it scores the test split.")
 def command(
     config: Path,
     overrides: tuple[str, ...],
@@ -36,6 +37,7 @@ def command(
     overwrite: bool,
     resume: bool,
     seeds: tuple[int, ...] | None,
+    no_test: bool,
 ) -> None:
     """Train a model and score it on the test split once.
 
@@ -48,4 +50,5 @@ def command(
     from din_train.config import load_config
     from din_train.fit import fit
 
-    fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds)
+    settings = load_config(config, overrides)
+    fit(settings, run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds, score_test=not no_test)

@@ -3,7 +3,7 @@
 import hashlib
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -113,14 +113,19 @@ def _find_reason(folder: Path, manifest: AnyManifest | None, config: Config, log
         return "there was none"
     if isinstance(manifest, UnusableManifest):
         return manifest.problem
-    recipe = _describe_recipe(config)
-    for key in sorted(recipe.keys() | manifest.recipe.keys()):
-        if recipe.get(key) != manifest.recipe.get(key):
-            return f"{key} has changed"
+    key = find_changed_key(manifest.recipe, config)
+    if key is not None:
+        return f"{key} has changed"
     if logs.differ(manifest):
         return "the logs have changed"
     damaged = find_damage(folder, manifest)
     return f"{damaged} was damaged" if damaged else None
+
+
+def find_changed_key(before: Mapping[str, Any], config: Config) -> str | None:
+    """The first key by which the config would give another data set than a recipe; None if there is none."""
+    recipe = describe_recipe(config)
+    return next((key for key in sorted(recipe.keys() | before.keys()) if recipe.get(key) != before.get(key)), None)
 
 
 class _Logs:
@@ -220,7 +225,7 @@ def _read_known(manifest: AnyManifest | None) -> dict[tuple[str, str], str]:
         return {}
 
 
-def _describe_recipe(config: Config) -> dict[str, Any]:
+def describe_recipe(config: Config) -> dict[str, Any]:
     """The config keys that decide the data set's contents."""
     data = config.data.model_dump(mode="json", exclude=_NOT_IN_RECIPE)
     negatives = config.negatives.model_dump(mode="json", exclude={"resample"})
@@ -251,7 +256,7 @@ def _prepare(
     started = time.perf_counter()
     inputs = logs.describe(before)
     parts = (build_presampled if config.data.holds_histories else build_from_log)(config, scratch, progress)
-    recipe = _describe_recipe(config)
+    recipe = describe_recipe(config)
 
     def describe(totals: Totals) -> Manifest:
         _check_totals(config, totals, parts)
