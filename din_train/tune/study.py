@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import orjson
@@ -32,6 +32,7 @@ from din_train.tune.space import Space
 
 PROTECTED_EPOCHS = 2  # no trial is pruned before the end of this epoch
 UNPRUNED_TRIALS = 5  # nor before so many trials have ended
+_BEST_TRIALS = 5  # that importance is about, at least
 _NAME = "study"
 
 
@@ -42,7 +43,7 @@ class Objective:
     metric: str
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Literal["minimize", "maximize"]:
         return "minimize" if self.metric == "logloss" else "maximize"
 
     def read_values(self, cell: Cell) -> dict[int, float]:
@@ -156,11 +157,13 @@ class Search:
         return max(complete, key=lambda each: sign * (each.value or 0.0), default=None)
 
     def compute_importance(self) -> dict[str, float]:
-        """Of each key its share in which trials are the best, by PED-ANOVA; nothing for few trials."""
+        """Of each key its share in which trials are the best tenth, or the best five, by PED-ANOVA; empty for few."""
         complete = [each for each in self.trials if each.state == TrialState.COMPLETE]
-        if len(complete) < UNPRUNED_TRIALS or len({each.value for each in complete}) == 1:
+        if len(complete) < 2 * _BEST_TRIALS or len({each.value for each in complete}) == 1:
             return {}
-        return optuna.importance.get_param_importances(self.study)
+        share = max(0.1, _BEST_TRIALS / len(complete))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
+        return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
 
     def describe_trial(self, trial: FrozenTrial) -> dict[str, Any]:
         """Its part of `study.json`."""
@@ -205,7 +208,7 @@ class Search:
                 while len(running) < workers and (begun := self._begin(trials, running)):
                     running += [begun]
                 elsewhere = sum(each.state == TrialState.RUNNING for each in self.trials) - len(running)
-                if not running and not elsewhere and len(self.trials) >= trials:
+                if not running and not elsewhere and self._count_begun() >= trials:
                     return
                 if not running and elsewhere and not has_said:
                     say(f"{self.out}: waiting for {elsewhere} trials that other processes are running")
@@ -226,9 +229,8 @@ class Search:
     def _begin(self, trials: int, running: Sequence[_RunningTrial]) -> _RunningTrial | None:
         """Go on with a trial that nobody runs, or ask for a new one; None if there is none to run."""
         with self._alone(), ExitStack() as lock:
-            known = self.trials
             ours = {each.trial.number for each in running}
-            left = [each.number for each in known if each.state == TrialState.RUNNING and each.number not in ours]
+            left = [each.number for each in self.trials if each.state == TrialState.RUNNING and each.number not in ours]
             for number in left:
                 try:
                     descriptor = lock.enter_context(hold(self._lock_file(number)))
@@ -239,13 +241,18 @@ class Search:
                 say(f"trial {number}: going on with it")
                 break
             else:
-                if len(known) >= trials:
+                begun = self._count_begun()
+                if begun >= trials:
                     return None
-                self._check_unscored(trials - len(known))
+                self._check_unscored(trials - begun)
                 trial = self.study.ask()
                 descriptor = lock.enter_context(hold(self._lock_file(trial.number)))
             self._suggest(trial)
             return self._start(trial, descriptor, lock.pop_all())
+
+    def _count_begun(self) -> int:
+        """Without those that only wait: others may have put them into Optuna's queue."""
+        return sum(each.state != TrialState.WAITING for each in self.trials)
 
     def _check_unscored(self, more: int) -> None:
         scored = sorted((self.out / "runs").glob("winner-*/metrics.json"))

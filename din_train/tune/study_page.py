@@ -145,9 +145,7 @@ def _draw_keys(study: Mapping[str, Any], importance: Mapping[str, float]) -> lis
     pictures = []
     if importance:
         values = "; ".join(f"{key} {value:.0%}" for key, value in importance.items())
-        caption = (
-            "How much each key decides which trials are the best (PED-ANOVA). With few trials this is rough."
-        )
+        caption = "How much each key decides which trials are the best (PED-ANOVA). With few trials this is rough."
         pictures.append(Picture("importance", plot_importance(importance), caption, f"Importance: {values}"))
     parallel = plot_parallel(study)
     if parallel is not None:

@@ -116,9 +116,9 @@ def _score_winner(search: "Search", command: str) -> None:
         why = f"; the last failure: {failures[-1]}" if failures else ""
         raise RunError(f"{search.out}: none of {len(search.trials)} trials is complete, so there is no winner{why}")
     with hold(search.out / "winner", wait=say) as lock:
-        failures = run_cells([cell], {cell.name: 1.0}, lock, called="study", how_to_go_on=command, changed=lambda: None)
-    if failures:
-        raise RunError(f"{cell.name}: {failures[cell.name]} (see {cell.file('log')}); go on with `{command}`")
+        failed = run_cells([cell], {cell.name: 1.0}, lock, called="study", how_to_go_on=command, changed=lambda: None)
+    if failed:
+        raise RunError(f"{cell.name}: {failed[cell.name]} (see {cell.file('log')}); go on with `{command}`")
 
 
 def _find_winner(search: "Search") -> Cell | None:
@@ -129,7 +129,7 @@ def _find_winner(search: "Search") -> Cell | None:
 def describe_study(search: "Search", config: Config) -> dict[str, Any]:
     """What `study.json` holds."""
     winner, best = _find_winner(search), search.best
-    metrics = winner.run.read_metrics() if winner and winner.run.is_finished else None
+    scored = winner.run if winner and winner.run.is_finished else None
     return {
         "name": config.name,
         "metric": search.objective.metric,
@@ -139,8 +139,8 @@ def describe_study(search: "Search", config: Config) -> dict[str, Any]:
         "data_fingerprint": search.study.user_attrs["data set"]["fingerprint"],
         "trials": [search.describe_trial(each) for each in search.trials],
         "winner": None if best is None else search.describe_trial(best),
-        "winner_run": None if metrics is None else str(winner.run.path),
-        "test": None if metrics is None else asdict(metrics),
+        "winner_run": None if scored is None else str(scored.path),
+        "test": None if scored is None else asdict(scored.read_metrics()),
     }
 
 
