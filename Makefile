@@ -94,11 +94,12 @@ $(MLFLOW)/.installed: tests/trackers/requirements.txt
 	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(MLFLOW); else \
 	  $(PYTHON) -m venv --without-pip $(MLFLOW) && $(PYTHON) -m pip --python $(MLFLOW)/bin/python install pip; fi
 	$(MLFLOW)/bin/python -m pip --disable-pip-version-check install -r tests/trackers/requirements.txt
+	$(MLFLOW)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
 test-mlflow: ## Send a run to a real MLflow server on this machine, in .venv-mlflow
 	@if $(MAKE) --no-print-directory setup-mlflow; then \
-	  PYTHONPATH=. $(MLFLOW)/bin/python -m pytest --noconftest -W default -m slow tests/trackers; else \
+	  $(MLFLOW)/bin/python -m pytest --noconftest -W default -m slow tests/trackers; else \
 	  echo 'warning: MLflow CANNOT BE INSTALLED, so the tracker was NOT TESTED against a server' >&2; fi
 
 # Each server has packages of its own. If they cannot be installed, its tests are skipped, with a line that says so.

@@ -128,10 +128,10 @@ def parse_grid(grid: Sequence[str]) -> Axes:
             values = None
         if not equals or not key or not isinstance(values, list) or not values:
             raise ConfigError(f"--grid {axis}: expected key=value,value, such as model.name=din,base")
-        if key in _REFUSED or key in dict(axes):
-            raise ConfigError(
-                f"--grid {axis}: '{key}' {'is given twice' if key in dict(axes) else 'is set by the sweep'}"
-            )
+        if key in dict(axes):
+            raise ConfigError(f"--grid {axis}: the key is given twice; give all its values at once")
+        if key in _REFUSED:
+            raise ConfigError(f"--grid {axis}: the sweep sets this key itself; leave it out (seeds go into --seeds)")
         axes.append((key, [orjson.dumps(each).decode() for each in values]))
     return axes
 

@@ -1,7 +1,7 @@
 """Stands in for `din-train fit` in the tests of searches and sweeps: the same options and files, and no TensorFlow.
 
 Its validation GAUC is 0.9 at learning rate 0.01, less elsewhere, and rises over four epochs. A learning rate above 0.5
-fails. The run directory's `starts` has one line for each start: its options.
+fails, and one of 0.2 waits after its second epoch. The run directory's `starts` has one line for each start: its options.
 """
 
 import json
@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> None:
         temporary = run / "temporary"
         temporary.write_text(before)
         temporary.rename(history)
+        if epoch == 2 and rate == 0.2:
+            time.sleep(600)  # until it is pruned
     if "--no-test" not in arguments:
         finish(run, Path(options["--config"]))
 

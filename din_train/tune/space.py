@@ -118,7 +118,7 @@ def check_space(space: Space, config_file: Path, overrides: Sequence[str], confi
         is_fraction = isinstance(dict(list_values(tried)).get(key), float)
         if isinstance(values, Range) and values.is_whole and values.step is None and is_fraction:
             problems[
-                f"{key}: takes fractions, but its range is of whole numbers; write low: {values.low}.0, or step: 1"
+                f"{key}: takes fractions, but its range is of whole numbers; write low: {values.low}.0, or give a step"
             ] = None
         fixed = [name for name, *_ in find_differences(config, tried) if name.startswith(FIXED)]
         changed = find_changed_key(recipe, tried)

@@ -44,13 +44,13 @@ def test_trials_run_without_their_test_split_and_the_best_complete_one_wins(tmp_
 
 
 def test_a_bad_trial_is_pruned_by_sigterm_and_a_failed_one_says_why(tmp_path: Path) -> None:
-    search = open_search(tmp_path, Space({RATE: ("0.01", "0.2", "0.9")}), pause=0.1)
+    search = open_search(tmp_path, Space({RATE: ("0.01", "0.2", "0.9")}))
     for rate in ("0.01",) * 5 + ("0.2", "0.9"):
         search.study.enqueue_trial({RATE: rate})
     run(search, 7)
     assert list_states(search) == ["COMPLETE"] * 5 + ["PRUNED", "FAIL"]
     pruned, failed = search.trials[5:]
-    assert max(pruned.intermediate_values) in (2, 3)  # not at the first epoch, and before the last
+    assert sorted(pruned.intermediate_values) == [1, 2]
     assert failed.user_attrs["failure"] == "<b>training</b>: the loss is nan"
     assert search.describe_trial(pruned)["value"] is None
 
@@ -68,7 +68,7 @@ def test_a_pruned_trial_never_wins(tmp_path: Path) -> None:
 
 
 def test_a_study_killed_outright_goes_on_with_its_trials(tmp_path: Path) -> None:
-    """The search's process is killed, then one of the two trials'; the other is waited for."""
+    """The search's process is killed; its trials, which go on without it, are waited for and then taken over."""
     code = (
         "import sys; from pathlib import Path; import fake_fit, search_factory; from din_train import sweep\n"
         "sweep.FIT = (sys.executable, fake_fit.__file__)\n"
