@@ -1,4 +1,4 @@
-"""`din-train tune`, with trials that only pretend to train: what it asks of them, and what it leaves."""
+"""`din-train tune` and `sweep`, with trials that only pretend to train: what it asks of them, and what it leaves."""
 
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from page_reader import PageReader
 from record_factory import METRICS
 from search_factory import RATE, list_starts
 
+from din_train import sweep_plan
 from din_train.cli import cli
 from din_train.config import load_config
+from din_train.sweep_plan import Probe
 
 EVENTS = [(f"u{n % 20}", f"i{(n * 7 + n // 20) % 41}", f"c{n % 3}", n) for n in range(200)]
 CONFIG = """
@@ -97,3 +99,18 @@ def test_a_study_without_a_complete_trial_has_no_winner(folder: Path) -> None:
     assert result.exit_code == 1
     assert "none of 2 trials is complete, so there is no winner; the last failure: <b>training</b>" in result.stderr
     assert "&lt;b&gt;training&lt;/b&gt;: the loss is nan" in (folder / "runs/found/study.html").read_text()
+
+
+def test_a_sweep_trains_every_point_with_every_seed_and_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_plan, "run_probe", lambda _: Probe(100.0, 1_000, 10**9))
+    command = ["sweep", "--config", "small.yaml", "--grid", f"{RATE}=0.01,0.9", "--seeds", "1,2"]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 1  # of 0.9, whose trainings fail
+    assert "0.9-seed1: <b>training</b>: the loss is nan (see runs/found/cells/0.9-seed1.log)" in result.stderr
+    assert "2 of 2" in result.stdout
+    assert "0 of 2" in result.stdout
+    results = orjson.loads((folder / "runs/found/sweep.json").read_bytes())
+    assert results["points"][0]["metrics"]["gauc"]["by_seed"] == {"1": METRICS.gauc, "2": METRICS.gauc}
+    assert CliRunner().invoke(cli, command).exit_code == 1
+    starts = {name: len(each) for name, each in list_starts(folder / "runs/found").items()}
+    assert starts == {"0.01-seed1": 1, "0.01-seed2": 1, "0.9-seed1": 2, "0.9-seed2": 2}
