@@ -8,9 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DIN_TRAIN := $(BIN)/din-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-serving setup-spark quickstart data-electronics reproduce-paper bench gpu-check test test-slow test-browser \
-  setup-triton test-server test-serving test-spark images images-check check docs docs-check docs-site format lock \
-  lock-serving lock-spark ci clean
+.PHONY: help setup setup-serving setup-spark quickstart data-electronics reproduce-paper bench gpu-check test test-slow \
+  test-browser setup-triton setup-mlflow test-mlflow test-server test-serving test-spark images images-check check docs \
+  docs-check docs-site format lock lock-serving lock-spark ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,22 @@ $(TRITON)/.installed: tests/servers/triton-requirements.txt
 	  $(PYTHON) -m venv --without-pip $(TRITON) && $(PYTHON) -m pip --python $(TRITON)/bin/python install pip; fi
 	$(TRITON)/bin/python -m pip --disable-pip-version-check install --no-deps -r tests/servers/triton-requirements.txt
 	@touch $@
+
+# MLflow's server has many packages of its own; the tracker needs neither them nor TensorFlow.
+MLFLOW := .venv-mlflow
+setup-mlflow: $(MLFLOW)/.installed ## Create .venv-mlflow with an MLflow server, for test-mlflow
+
+$(MLFLOW)/.installed: tests/trackers/requirements.txt
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(MLFLOW); else \
+	  $(PYTHON) -m venv --without-pip $(MLFLOW) && $(PYTHON) -m pip --python $(MLFLOW)/bin/python install pip; fi
+	$(MLFLOW)/bin/python -m pip --disable-pip-version-check install -r tests/trackers/requirements.txt
+	$(MLFLOW)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
+	@touch $@
+
+test-mlflow: ## Send a run to a real MLflow server on this machine, in .venv-mlflow
+	@if $(MAKE) --no-print-directory setup-mlflow; then \
+	  $(MLFLOW)/bin/python -m pytest --noconftest -W default -m slow tests/trackers; else \
+	  echo 'warning: MLflow CANNOT BE INSTALLED, so the tracker was NOT TESTED against a server' >&2; fi
 
 # Each server has packages of its own. If they cannot be installed, its tests are skipped, with a line that says so.
 test-server: ## Test din-train serve with KServe on a small model, in .venv-serving

@@ -51,6 +51,7 @@ from din_train.scoring import (
 )
 from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
+from din_train.tracking import tracked
 from din_train.training.chief import load_same_weights, open_told_data, open_told_state, tell
 from din_train.training.workers import Workers, find_workers
 
@@ -70,6 +71,7 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     seeds: Sequence[int] | None = None,
+    score_test: bool = True,
 ) -> list[RunMetrics]:
     """Train and score one run, or one run per seed if seeds are given.
 
@@ -77,9 +79,10 @@ def fit(
 
     Args:
         resume: go on with what an earlier `fit` with the same config left; a finished run only shows its metrics.
+        score_test: if not, no test row is read, and the run is not finished; a later `resume` scores the test split.
 
     Returns:
-        The test split's metrics of each run; of several workers only the chief has them.
+        The test split's metrics of each run whose test split is scored; of several workers only the chief has them.
 
     Raises:
         ConfigError: see `hold_run_directory`, `check_run_directory` and `find_workers`.
@@ -98,6 +101,10 @@ def fit(
                 held.enter_context(hold_run_directory(run.path))
             for run, each in zip(runs, configs, strict=True):
                 check_request(run, each, overwrite=overwrite, resume=resume)
+                if not score_test and each.training.select_on == "test":
+                    raise ConfigError(
+                        "training.select_on: received 'test', whose rows --no-test leaves unread; drop one"
+                    )
         else:
             terminal.mute()
         if workers.count > 1:
@@ -115,15 +122,18 @@ def fit(
             try:
                 # A worker alone has nobody to meet, but it may have several GPUs.
                 alone = workers.count == 1 and each.training.strategy == "multi_worker"
-                with strategy_scope("mirrored" if alone else each.training.strategy):
-                    metrics = _fit_one(run, each, data, workers, overwrite=overwrite, resume=resume)
+                told = tracked(run, each) if workers.is_chief else nullcontext(run)
+                with strategy_scope("mirrored" if alone else each.training.strategy), told as tracked_run:
+                    metrics = _fit_one(
+                        tracked_run, each, data, workers, overwrite=overwrite, resume=resume, score_test=score_test
+                    )
                 results += [] if metrics is None else [metrics]
             except KeyboardInterrupt:
                 if not workers.is_chief:
                     raise Interrupted([], interrupted_exit_code()) from None  # the chief says what is saved
                 if not run.config_file.exists():
                     raise
-                stop = _describe_stop(run, config, folder, seeds, workers)
+                stop = _describe_stop(run, config, folder, seeds, workers, score_test=score_test)
                 raise Interrupted(stop, interrupted_exit_code()) from None
     gaucs = [metrics.gauc for metrics in results if metrics.gauc is not None]
     if len(gaucs) > 1:
@@ -177,23 +187,35 @@ def _prepare_and_start(config: Config, run: RunDirectory, workers: Workers, *, r
 
 
 def _fit_one(
-    run: RunDirectory, config: Config, data: PreparedData, workers: Workers, *, overwrite: bool, resume: bool
+    run: RunDirectory,
+    config: Config,
+    data: PreparedData,
+    workers: Workers,
+    *,
+    overwrite: bool,
+    resume: bool,
+    score_test: bool,
 ) -> RunMetrics | None:
     """Train in one run directory, score the test split with the weights that were kept, and write the results.
 
     Returns:
-        The metrics; None if this is not the chief.
+        The metrics; None if this is not the chief, or the test split is not scored.
     """
     from din_train.explain.examples import write_attention
     from din_train.report.report import write_report
 
     samples = read_training_samples(config, data, refit=False)
     _check_samples(config, data, samples)
+    if score_test:
+        read_split_samples(config, data, Split.TEST)  # refuses an empty one before anything is written
     batches = build_training_batches(config, data, samples)
     _check_lists(config, batches.draw(0))
     state = _open_told_run(run, config, data, workers, overwrite=overwrite, resume=resume)
     with recorded_environment(run, data.folder, workers.count) if workers.is_chief else nullcontext():
         model, checkpoint = _train(run, config, data, samples, batches, state, workers)
+        if not score_test:
+            terminal.say(f"run directory: {run.path} (no test row was read)")
+            return tell(workers, lambda: None)
         logits = score_samples(model, config, data, read_split_samples(config, data, Split.TEST), workers)
         if not workers.is_chief:
             return tell(workers, lambda: None)  # when the chief has written all
@@ -210,10 +232,10 @@ def _fit_one(
 
 
 def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> None:
-    """Refuse splits that cannot be trained on, selected by or scored, before anything is written.
+    """Refuse splits that cannot be trained on or selected by, before anything is written.
 
     Raises:
-        ConfigError: if the watched split or the test split is empty.
+        ConfigError: if the watched split is empty.
         DataError: if there is no training sample, the metric that selects is undefined on the watched split, or the
             calibration has no validation rows of both classes.
     """
@@ -234,7 +256,6 @@ def _check_samples(config: Config, data: PreparedData, samples: "Samples") -> No
         rows = read_split_samples(config, data, watched)
         if config.training.select_on != "none":
             _check_selection(config, data, watched, rows)
-    read_split_samples(config, data, Split.TEST)
 
 
 def _check_lists(config: Config, samples: "Samples") -> None:
@@ -504,7 +525,13 @@ def _describe_no_state(run: RunDirectory) -> str:
 
 
 def _describe_stop(
-    run: RunDirectory, config: Config, folder: Path, seeds: Sequence[int] | None, workers: Workers
+    run: RunDirectory,
+    config: Config,
+    folder: Path,
+    seeds: Sequence[int] | None,
+    workers: Workers,
+    *,
+    score_test: bool,
 ) -> str:
     """Where the training stopped, and the command that goes on; folder and seeds as the user gave them."""
     from din_train.training.checkpoint import find_newest_position
@@ -516,4 +543,5 @@ def _describe_stop(
     command = ["din-train", "fit", "--config", str(run.config_file)]
     command += [] if folder == RUNS / config.name else ["--run-dir", str(folder)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
+    command += [] if score_test else ["--no-test"]
     return f"training stopped by {name_signal()}: {kept}; go on with `{shlex.join(command)} --resume`"

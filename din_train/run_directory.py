@@ -10,6 +10,7 @@ runs/<name>/
     report.html       all of it with plots, on one page; plots/ has each plot by itself
     environment.json  versions, machine and command, and where run and prepared data stood
     audit.json        what `audit` found
+    mlflow.json       the run's id in MLflow, if `tracking.mlflow` is set
     checksums.json    SHA-256 of these files, and the config as it was: what is read is checked by it
     checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256); state-*: for `fit --resume`
     tensorboard/      the history as TensorBoard reads it
@@ -49,10 +50,12 @@ LATEST = RUNS / "latest"
 
 _NAMES = {
     "config.yaml", "history.jsonl", "attention.json", "report.html", "environment.json", "audit.json",
-    "calibration.json", "plots", "checkpoints", "tensorboard",
+    "calibration.json", "mlflow.json", "plots", "checkpoints", "tensorboard",
 }  # fmt: skip
 
-_NAMES_IN_FIRST_EPOCH = {"config.yaml", "environment.json", "history.jsonl", "checkpoints", "tensorboard"}
+_NAMES_IN_FIRST_EPOCH = {
+    "config.yaml", "environment.json", "history.jsonl", "mlflow.json", "checkpoints", "tensorboard",
+}  # fmt: skip
 
 # What may differ from the training's config when a run is opened again: where the data are, how scores become numbers,
 # how many rows of new data may be bad.

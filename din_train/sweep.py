@@ -40,7 +40,8 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 _NAME = re.compile(r"(?P<place>.+)-seed(?P<seed>[1-9]\d*)")
 _MAY_DIFFER = {"name", "seed", "data.prepared", *(f"data.{key}" for key in FILE_KEYS)}  # between the seeds of a place
-_POLL_SECONDS = 0.5
+FIT = (sys.executable, "-m", "din_train", "fit")
+POLL_SECONDS = 0.5  # between two looks at a cell's process
 
 
 @dataclass(frozen=True)
@@ -214,51 +215,85 @@ def _find_disagreement(cell: Cell) -> str | None:
 
 
 def _run_cell(cell: Cell, lock: int, clock: "_Clock", if_stopped: str) -> str | None:
-    """`fit --resume`; the last line that it printed if it failed."""
-    command = [sys.executable, "-m", "din_train", "fit", "--config", str(cell.file("yaml"))]
-    command += ["--run-dir", str(cell.run.path), "--resume"]
-    with cell.file("log").open("ab") as log:
-        child = subprocess.Popen(  # noqa: S603 - our own command
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # so that Ctrl-C reaches it once, from this process
-            pass_fds=[lock],  # the lock holds as long as the cell runs, even if this process is killed
-        )
-    started = time.monotonic()
+    """The last line that the cell's process printed if it failed."""
+    process = CellProcess(cell, lock)
     try:
-        peak_bytes = _wait(child, lambda: clock.show(cell))
-        cell.add_cost(Cost(time.monotonic() - started, peak_bytes))
+        while not process.has_ended():
+            clock.show(cell)
+            time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        _stop(child)
-        cell.add_cost(Cost(time.monotonic() - started, 0))
+        stop_cells([process])
         raise Interrupted(if_stopped, interrupted_exit_code()) from None
-    if child.returncode == 0:
-        return None
-    return _read_last_line(cell.file("log")) or f"ended with exit code {child.returncode}"
+    return process.describe_failure()
 
 
-def _wait(child: "subprocess.Popen[bytes]", show: Callable[[], None]) -> int:
-    """Until it ends, calling `show` now and then; bytes of its largest resident set."""
-    while True:
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+class CellProcess:
+    """`din-train fit --resume` of a cell, in a process of its own; what it takes is added to the cell's cost.
+
+    Args:
+        lock: a file descriptor; its lock holds as long as the cell runs, even if this process is killed.
+        options: further options of `fit`.
+    """
+
+    def __init__(self, cell: Cell, lock: int, *options: str) -> None:
+        self.cell = cell
+        files = ["--config", str(cell.file("yaml")), "--run-dir", str(cell.run.path)]
+        with cell.file("log").open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603 - our own command
+                [*FIT, *files, "--resume", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # so that Ctrl-C reaches it once, from this process
+                pass_fds=[lock],
+            )
+        self._started = time.monotonic()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Minus the signal's number if a signal killed it; None while it runs."""
+        return self._child.returncode
+
+    def has_ended(self) -> bool:
+        return self._wait(os.WNOHANG)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child.pid, number)
+
+    def wait(self) -> None:
+        self._wait(0)
+
+    def describe_failure(self) -> str | None:
+        """The last line that it printed if it failed."""
+        if self.exit_code == 0:
+            return None
+        return _read_last_line(self.cell.file("log")) or f"ended with exit code {self.exit_code}"
+
+    def _wait(self, options: int) -> bool:
+        if self.exit_code is not None:
+            return True
+        pid, status, usage = os.wait4(self._child.pid, options)
         if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)
-            return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        show()
-        time.sleep(_POLL_SECONDS)
+            self._child.returncode = os.waitstatus_to_exitcode(status)
+            peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            self.cell.add_cost(Cost(time.monotonic() - self._started, peak_bytes))
+        return bool(pid)
 
 
-def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """Let it save its state; a second signal to this process kills it."""
-    with contextlib.suppress(ProcessLookupError):
-        child.send_signal(received_signal() or signal.SIGINT)
+def stop_cells(processes: Sequence[CellProcess]) -> None:
+    """Let them save their states, and wait for it; a second signal to this process kills them."""
     try:
-        child.wait()
+        for each in processes:
+            each.send_signal(received_signal() or signal.SIGINT)
+        for each in processes:
+            each.wait()
     except KeyboardInterrupt:
-        child.kill()
-        child.wait()
+        for each in processes:
+            each.send_signal(signal.SIGKILL)
+        for each in processes:
+            each.wait()
 
 
 def _read_last_line(path: Path) -> str:

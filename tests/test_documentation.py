@@ -67,8 +67,9 @@ def test_every_din_train_command_of_the_readme_runs_in_its_order(
     (tmp_path / "data/candidates.csv").write_text("user_id,item_id,timestamp\nu7,i49,600\nu7,i50,600\nnobody,i1,600\n")
     assert {command[1] for command in commands} == set(COMMAND_NAMES) - {"reproduce"}  # that has a make target
     for command in commands:
-        # One serves until it is stopped: tests/servers. The other is two processes: tests/cli/test_several_workers.py
-        if command[1] in ("serve", "launch"):
+        # `serve` serves until it is stopped (tests/servers), `launch` is two processes (test_several_workers.py), and
+        # the others start many trainings (tests/tune)
+        if command[1] in ("serve", "launch", "tune", "sweep"):
             continue
         result = CliRunner().invoke(cli, command[1:])
         assert result.exit_code == 0, (command, result.output)

@@ -29,6 +29,8 @@ COMMANDS = {
     "fit": "din_train.cli.fit",
     "launch": "din_train.cli.launch",
     "eval": "din_train.cli.evaluate",
+    "tune": "din_train.cli.tune",
+    "sweep": "din_train.cli.sweep",
     "compare": "din_train.cli.compare",
     "report": "din_train.cli.report",
     "explain": "din_train.cli.explain",

@@ -36,6 +36,7 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
     "vocabulary.base to the run's data set, whose ids stay.",
 )
 @click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once per seed, in FOLDER-seed<k>.")
+@click.option("--no-test", is_flag=True, help="Read no test row; a later --resume without it scores the test split.")
 def command(
     config: Path,
     overrides: tuple[str, ...],
@@ -44,6 +45,7 @@ def command(
     resume: bool,
     warm_start: Path | None,
     seeds: tuple[int, ...] | None,
+    no_test: bool,
 ) -> None:
     """Train a model and score it on the test split once.
 
@@ -59,4 +61,5 @@ def command(
 
     if warm_start is not None:
         overrides = (*set_warm_start(warm_start), *overrides)
-    fit(load_config(config, overrides), run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds)
+    settings = load_config(config, overrides)
+    fit(settings, run_dir=run_dir, overwrite=overwrite, resume=resume, seeds=seeds, score_test=not no_test)

@@ -4,7 +4,7 @@ from din_train.config.column_roles import ColumnsConfig, EventTypesConfig
 from din_train.config.data import DataConfig, TimeSplitConfig, UserSplitConfig
 from din_train.config.field_kinds import ItemVectorsConfig, ListFieldConfig
 from din_train.config.file_formats import FormatConfig, SideTableConfig
-from din_train.config.load import dump_config, find_differences, load_config
+from din_train.config.load import dump_config, find_differences, list_values, load_config, read_yaml
 from din_train.config.model import InterestConfig, LocalActivationUnitConfig, MlpConfig, ModelConfig, SearchConfig
 from din_train.config.rows import RowSplitConfig, SequenceConfig
 from din_train.config.schema import (
@@ -13,6 +13,7 @@ from din_train.config.schema import (
     GaucWeighting,
     MetricsConfig,
     NegativesConfig,
+    TrackingConfig,
     VocabularyConfig,
 )
 from din_train.config.training import (
@@ -55,11 +56,14 @@ __all__ = [
     "SequenceConfig",
     "SideTableConfig",
     "TimeSplitConfig",
+    "TrackingConfig",
     "TrainingConfig",
     "UserSplitConfig",
     "VocabularyConfig",
     "WarmStartConfig",
     "dump_config",
     "find_differences",
+    "list_values",
     "load_config",
+    "read_yaml",
 ]

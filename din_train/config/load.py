@@ -25,7 +25,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: with one line per problem, each naming the dotted key, what was received and what is allowed.
     """
-    values = _read_yaml(path)
+    values = read_yaml(path)
     problems: list[str] = []
     for override in overrides:
         try:
@@ -100,29 +100,40 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, what: str | None = None) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Args:
+        what: what the file was expected to be; None: a config.
+
+    Raises:
+        ConfigError: if it cannot be read, or is no mapping.
+    """
+    expected = what or "a YAML config"
     try:
         with path.open(encoding="utf-8") as file:
             values = parse_yaml(file.read(MAX_CHARACTERS + 1))
     except FileNotFoundError:
+        if what:
+            raise ConfigError(f"{path}: no such file; expected {what}") from None
         raise ConfigError(f"{path}: no such config file; `din-train init {path}` writes one to start from") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read as a config file ({error.strerror})") from None
+        raise ConfigError(f"{path}: cannot be read as {what or 'a config file'} ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: not UTF-8 text (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
-            "expected a YAML config"
+            f"expected {expected}"
         ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
-        what = shorten(getattr(error, "problem", None) or " ".join(str(error).split()), 200)
-        raise ConfigError(f"{path}{where}: not valid YAML: {what}") from None
-    if not isinstance(values, dict):
+        problem = shorten(getattr(error, "problem", None) or " ".join(str(error).split()), 200)
+        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from None
+    if not isinstance(values, dict) or (what and not all(isinstance(key, str) for key in values)):
         received = "nothing" if values is None else "a list" if isinstance(values, list) else "a single value"
-        raise ConfigError(
-            f"{path}: received {received}, expected a mapping with the keys {', '.join(Config.model_fields)}"
-        )
+        received = "a key that is no text" if isinstance(values, dict) else received
+        keys = what or f"a mapping with the keys {', '.join(Config.model_fields)}"
+        raise ConfigError(f"{path}: received {received}, expected {keys}")
     return values
 
 
@@ -151,13 +162,17 @@ def _with_value(values: dict[str, Any], keys: list[str], value: Any, override: s
     return {**values, first: _with_value(section or {}, rest, value, override)}
 
 
+def list_values(config: Config) -> list[tuple[str, Any]]:
+    """Dotted key and value of each key that has one, in the order of the schema; without the preset."""
+    return list(_flatten(config.model_dump(mode="json", exclude_none=True, exclude={"preset"}), ""))
+
+
 def find_differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
     """Dotted key, its value in `one` and in `other`, in the order of the schema; `nothing` if the key has no value.
 
     The preset is left out: its keys are among the others, and a resolved config (`dump_config`) no longer names it.
     """
-    dumped = (each.model_dump(mode="json", exclude_none=True, exclude={"preset"}) for each in (one, other))
-    left, right = (dict(_flatten(each, "")) for each in dumped)
+    left, right = (dict(list_values(each)) for each in (one, other))
     keys = [*left, *(key for key in right if key not in left)]
     return [
         (key, str(left.get(key, "nothing")), str(right.get(key, "nothing")))

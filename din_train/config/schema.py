@@ -10,6 +10,7 @@ from din_train.config.file_formats import LocalPath
 from din_train.config.model import PAIRWISE, SEVERAL_SEQUENCES, ModelConfig
 from din_train.config.section import Section
 from din_train.config.training import TrainingConfig
+from din_train.remote_path import describe_credentials
 
 GaucWeighting = Literal["impressions", "positives", "uniform"]
 
@@ -133,6 +134,27 @@ class MetricsConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1, description="share of resamples inside an interval")] = 0.95
 
 
+class TrackingConfig(Section):
+    """`tracking`: a server that is told of the run. If it fails, the training goes on."""
+
+    mlflow: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="MLflow's tracking URI, such as http://localhost:5000; needs the extra `din-train[mlflow]`",
+        ),
+    ]
+    experiment: Annotated[
+        str | None,
+        Field(min_length=1, description="MLflow's experiment; default: din-train, or the study's or the sweep's name"),
+    ] = None
+
+    def find_problems(self) -> Iterator[tuple[str, str]]:
+        """The config is copied into the run directory, so it holds no password."""
+        if describe_credentials(self.mlflow):
+            yield "mlflow", "holds a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+
+
 # What `training.select_on` may be under each protocol; the first is the default.
 SELECT_ON = {
     "holdout": ("validation", "none"),
@@ -171,6 +193,7 @@ class Config(Section):
     model: ModelConfig
     training: TrainingConfig
     metrics: MetricsConfig = MetricsConfig()
+    tracking: TrackingConfig | None = None
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """`training.select_on` must suit the protocol, and `name` must not hide the pointer to the newest run."""

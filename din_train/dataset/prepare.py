@@ -3,7 +3,7 @@
 import hashlib
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -150,16 +150,21 @@ def _find_reason(folder: Path, manifest: AnyManifest | None, config: Config, log
         return "there was none"
     if isinstance(manifest, UnusableManifest):
         return manifest.problem
-    recipe = _describe_recipe(config)
-    for key in sorted(recipe.keys() | manifest.recipe.keys()):
-        if key == "vocabulary.base" and recipe[key] == _GONE and manifest.recipe.get(key) is not None:
-            continue  # as with a log that is no longer there
-        if recipe.get(key) != manifest.recipe.get(key):
-            return f"{key} has changed"
+    key = find_changed_key(manifest.recipe, config)
+    if key is not None:
+        return f"{key} has changed"
     if logs.differ(manifest):
         return "the logs have changed"
     damaged = find_damage(folder, manifest)
     return f"{damaged} was damaged" if damaged else None
+
+
+def find_changed_key(before: Mapping[str, Any], config: Config) -> str | None:
+    """The first key by which the config would give another data set than a recipe; None if there is none."""
+    recipe = describe_recipe(config)
+    if recipe.get("vocabulary.base") == _GONE and before.get("vocabulary.base") is not None:
+        recipe["vocabulary.base"] = before["vocabulary.base"]  # as with a log that is no longer there
+    return next((key for key in sorted(recipe.keys() | before.keys()) if recipe.get(key) != before.get(key)), None)
 
 
 class _Logs:
@@ -259,7 +264,7 @@ def _read_known(manifest: AnyManifest | None) -> dict[tuple[str, str], str]:
         return {}
 
 
-def _describe_recipe(config: Config) -> dict[str, Any]:
+def describe_recipe(config: Config) -> dict[str, Any]:
     """The config keys that decide the data set's contents."""
     data = config.data.model_dump(mode="json", exclude=_NOT_IN_RECIPE)
     negatives = config.negatives.model_dump(mode="json", exclude={"resample"})
@@ -296,7 +301,7 @@ def _prepare(
         parts = build_presampled(config, scratch, progress)
     else:
         parts = build_from_log(config, scratch, progress, engine)
-    recipe = _describe_recipe(config)
+    recipe = describe_recipe(config)
 
     def describe(totals: Totals) -> Manifest:
         _check_totals(config, totals, parts)

@@ -46,6 +46,8 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "plan",
         "fit",
         "eval",
+        "tune",
+        "sweep",
         "compare",
         "report",
         "explain",

@@ -1,0 +1,1 @@
+"""`din-train tune`: search for better settings on the validation split, and score the winner on the test split once."""
