@@ -32,6 +32,7 @@ from benchmark import Figures, run_benchmark
 from comparison import full_float32
 from model_checks import check_model, check_widths
 from rich.console import Console
+from run_check import check_run
 from scope import FULL, QUICK
 from tables import show_benchmarks, show_checks
 from unit_checks import check_units
@@ -78,7 +79,9 @@ def parse_batch_sizes(_context: click.Context, _parameter: click.Parameter, text
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
 @click.option("--device", type=click.Choice(["auto", "gpu", "cpu"]), default="auto", help="gpu: having none is exit 2.")
-@click.option("--batch-size", "batch_sizes", default="1024,8192", callback=parse_batch_sizes, help="Samples a step.")
+@click.option(
+    "--batch-size", "batch_sizes", default="1024,8192,65536", callback=parse_batch_sizes, help="Samples a step."
+)
 @click.option("--steps", type=click.IntRange(min=0), default=50, help="Steps that are timed; 0: checks only.")
 @click.option("--quick", is_flag=True, help="One preset, one kind of batch, two blocks and Adam only.")
 def main(json_path: Path | None, device: str, batch_sizes: list[int], steps: int, quick: bool) -> None:
@@ -99,6 +102,9 @@ def main(json_path: Path | None, device: str, batch_sizes: list[int], steps: int
     report = describe_machine(gpu=gpu)
     with progress.status("starting") as status, full_float32():
         checks = [*check_units(scope, status.update), *check_model(scope, status.update), *check_widths(config)]
+    if not quick:
+        with progress.status("starting") as status:
+            checks += check_run("gpu" if gpu else "cpu", status.update)
     console.print(f"{report['device']}, TensorFlow {report['tensorflow']}, CUDA {report['cuda']}")
     show_checks(console, checks)
     rows: list[Figures] = []

@@ -41,7 +41,7 @@ def script() -> ModuleType:
 def checks(script: ModuleType) -> SimpleNamespace:
     """The modules beside the script, which can be imported once it is."""
     del script
-    names = ("comparison", "model_checks", "scope", "synthetic_data", "unit_checks")
+    names = ("comparison", "model_checks", "run_check", "scope", "synthetic_data", "unit_checks")
     return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
@@ -184,3 +184,23 @@ def test_every_preset_is_checked(checks: SimpleNamespace) -> None:
     presets = REPOSITORY / "din_train" / "config" / "presets"
     assert checks.scope.FULL.presets == tuple(sorted(path.stem for path in presets.iterdir()))
     assert set(checks.scope.FULL.lengths) == set(checks.unit_checks.build_lengths())
+
+
+def test_a_run_that_fails_is_a_failed_check_with_its_line(checks: SimpleNamespace) -> None:
+    (check,) = checks.run_check.check_run("cpu", print, "training.epochs=none")
+    assert not check.passed
+    assert "training.epochs" in check.problem
+
+
+@pytest.mark.slow
+def test_a_run_on_the_device_is_compared_with_one_on_the_cpu(
+    checks: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (same,) = checks.run_check.check_run("cpu", print, "training.epochs=1")
+    assert (same.passed, same.max_error) == (True, 0)
+    train = checks.run_check.train
+    worse = iter(([], ["training.optimizer.learning_rate=1e-9"]))  # the second one learns nothing
+    monkeypatch.setattr(checks.run_check, "train", lambda run, *settings: train(run, *settings, *next(worse)))
+    (other,) = checks.run_check.check_run("cpu", print, "training.epochs=2")
+    assert not other.passed
+    assert other.max_error > other.tolerance
