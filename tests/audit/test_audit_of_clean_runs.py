@@ -34,9 +34,11 @@ def test_a_trained_run_of_din_under_holdout(trained_run: Path) -> None:
 def test_lr_under_user(tmp_path: Path) -> None:
     checks = audit(score(tmp_path, "user", "lr"))
     assert checks["test rows: users"].measured == {
-        "users": 45, "train": 0, "validation": 0, "train and validation": 0
+        "users": 48, "train": 0, "validation": 0, "train and validation": 0
     }  # fmt: skip
-    assert checks["test rows: unseen"].measured["test_events"] == 45 * EVENTS_A_USER
+    assert (
+        checks["test rows: unseen"].measured["test_events"] == 48 * EVENTS_A_USER
+    )  # of 300 users about 15 %, by their hashes
 
 
 def test_base_under_paper(tmp_path: Path) -> None:

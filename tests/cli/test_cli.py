@@ -45,6 +45,7 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "prepare",
         "plan",
         "fit",
+        "launch",
         "eval",
         "tune",
         "sweep",
