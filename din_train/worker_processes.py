@@ -159,8 +159,11 @@ def _watch(processes: Sequence[Process]) -> tuple[int, int] | None:
             ends = [(index, code) for index, process in enumerate(processes) if (code := process.poll()) is not None]
             first = first or min((end for end in ends if end[1] != 0), key=lambda end: end[1], default=None)
             is_killed = first is not None and first[1] < 0 and not passed_on
-            if is_killed or len(ends) == len(processes) or time.monotonic() > deadline:
+            if is_killed or len(ends) == len(processes):
                 return first
+            if time.monotonic() > deadline:
+                late = next(index for index in range(len(processes)) if index not in dict(ends))
+                return first or (late, -signal.SIGKILL)  # which it gets now
             if first or passed_on:
                 seconds = _SECONDS_AFTER_SIGNAL if passed_on else _SECONDS_AFTER_FAILURE
                 deadline = min(deadline, time.monotonic() + seconds)

@@ -253,8 +253,9 @@ def test_workers_end_with_a_killed_launch() -> None:
     wait_until(lambda: not any(map(is_running, workers)))
 
 
-def test_stopped_workers_have_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One has stopped as asked, the other hangs."""
+@pytest.mark.parametrize("exit_code", [143, 0])
+def test_stopped_workers_have_a_limited_time(monkeypatch: pytest.MonkeyPatch, exit_code: int) -> None:
+    """One has stopped as asked, or was about to end; the other hangs."""
     monkeypatch.setattr(worker_processes, "_SECONDS_AFTER_SIGNAL", 0.3)
     monkeypatch.setattr(worker_processes, "received_signal", lambda: signal.SIGTERM if Path("ready").exists() else None)
     monkeypatch.setattr(worker_processes, "name_signal", lambda: "SIGTERM")
@@ -262,13 +263,13 @@ def test_stopped_workers_have_a_limited_time(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Interrupted) as stopped:
         run(
             """
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143) if index else None)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CODE) if index else None)
             pathlib.Path(f"pid-{index}").write_text(str(os.getpid()))
             wait_for("pid-0"); wait_for("pid-1")
             pathlib.Path("ready").touch()
             while True:
                 time.sleep(1)
-            """
+            """.replace("EXIT_CODE", str(exit_code))
         )
     assert stopped.value.exit_code == 143
     assert not is_running(int(Path("pid-0").read_text()))
@@ -310,12 +311,20 @@ def launch_command(*options: str) -> Result:
 
 
 TAIL = ["--set", "training.strategy=multi_worker"]
+ON_TEST = ["--set", "data.protocol=paper", "--set", "training.select_on=test"]
 
 
 def test_restarts_resume(fits: list[Sequence[str]]) -> None:
     result = launch_command("fit", "--config", "small.yaml", "--set", "seed=3")
     assert result.exit_code == 0, result.output
     head = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--set", "seed=3"]
+    assert fits == [[*head, *TAIL], [*head, "--resume", *TAIL], [*head, "--resume", *TAIL]]
+
+
+def test_a_restart_leaves_the_test_split_unread_too(fits: list[Sequence[str]]) -> None:
+    result = launch_command("fit", "--config", "small.yaml", "--no-test")
+    assert result.exit_code == 0, result.output
+    head = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--no-test"]
     assert fits == [[*head, *TAIL], [*head, "--resume", *TAIL], [*head, "--resume", *TAIL]]
 
 
@@ -336,6 +345,8 @@ def test_a_restart_overwrites_what_was_not_replaced_yet(fits: list[Sequence[str]
         (("fit", "--config", "small.yaml", "--overwrite", "--resume"), 2, "exclude each other"),
         (("fit", "--config", "small.yaml", "--overwrite", "--seeds", "1,2"), 2, "--overwrite and several --seeds"),
         (("fit", "--config", "small.yaml", "--set", "training.epochs=none"), 2, "training.epochs"),
+        (("fit", "--config", "small.yaml", "--no-test", *ON_TEST), 2, "rows --no-test leaves unread"),
+        (("fit", "--config", "small.yaml", "--warm-start", "runs/none"), 2, "runs/none"),
     ],
 )
 def test_a_wrong_request_starts_nothing(

@@ -29,7 +29,10 @@ def command(workers: int, restarts: int, arguments: tuple[str, ...]) -> None:
     if given["overwrite"] and given["resume"]:
         raise click.UsageError("--overwrite and --resume exclude each other; give one of them")
     from din_train.config import load_config
+    from din_train.earlier_run import set_warm_start
     from din_train.launch import launch_fit
 
-    config = load_config(given.pop("config"), [*given.pop("overrides"), "training.strategy=multi_worker"])
-    launch_fit(options, config, **given, workers=workers, restarts=restarts)
+    warm_start, no_test = given.pop("warm_start"), given.pop("no_test")
+    overrides = [*(set_warm_start(warm_start) if warm_start else ()), *given.pop("overrides")]
+    config = load_config(given.pop("config"), [*overrides, "training.strategy=multi_worker"])
+    launch_fit(options, config, **given, score_test=not no_test, workers=workers, restarts=restarts)

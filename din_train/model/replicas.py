@@ -10,6 +10,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+# The bits of 1.0 as a float. With it added, whole numbers below 2**30 have the bits of floats from 1 on. Without it
+# they have those of floats next to 0 (denormals), which are 0 to whatever computes with them on TensorFlow's threads.
+_BITS_OF_ONE = 0x3F800000
+
 
 def sum_counts(*counts: tf.Tensor) -> list[tf.Tensor]:
     """The sum over all replicas of each of some float32 numbers []; one collective."""
@@ -36,18 +40,18 @@ def gather_rows(gradients: Sequence[tf.IndexedSlices]) -> list[tf.IndexedSlices]
     summed = [sum_rows_by_id(each) for each in gradients]
     ids = [tf.cast(each.indices, tf.int32) for each in summed]
     whole = tf.concat([tf.stack([tf.size(each) for each in ids]), *ids], axis=0)
-    sent = tf.concat([tf.bitcast(whole, tf.float32), *(tf.reshape(each.values, [-1]) for each in summed)], axis=0)
+    sent = tf.concat([_to_floats(whole), *(tf.reshape(each.values, [-1]) for each in summed)], axis=0)
     context = tf.distribute.get_replica_context()
     received = context.all_gather(sent, axis=0)
 
     parts: list[list[tuple[tf.Tensor, tf.Tensor]]] = [[] for _ in gradients]
     start = tf.constant(0)
     for _ in range(context.num_replicas_in_sync):
-        sizes = tf.unstack(tf.bitcast(received[start : start + len(gradients)], tf.int32), len(gradients))
+        sizes = tf.unstack(_to_whole(received[start : start + len(gradients)]), len(gradients))
         start += len(gradients)
         ids_of_replica = []
         for size in sizes:
-            ids_of_replica.append(tf.bitcast(received[start : start + size], tf.int32))
+            ids_of_replica.append(_to_whole(received[start : start + size]))
             start += size
         for table, (size, indices) in enumerate(zip(sizes, ids_of_replica, strict=True)):
             row_shape = gradients[table].values.shape[1:]
@@ -62,6 +66,16 @@ def gather_rows(gradients: Sequence[tf.IndexedSlices]) -> list[tf.IndexedSlices]
         )
         for of_table, gradient in zip(parts, gradients, strict=True)
     ]
+
+
+def _to_floats(whole: tf.Tensor) -> tf.Tensor:
+    """[n] int32 -> [n] float32 that hold them in their bits, none of them near 0."""
+    return tf.bitcast(whole + _BITS_OF_ONE, tf.float32)
+
+
+def _to_whole(floats: tf.Tensor) -> tf.Tensor:
+    """[n] float32 of `_to_floats` -> [n] int32."""
+    return tf.bitcast(floats, tf.int32) - _BITS_OF_ONE
 
 
 def sum_rows_by_id(gradient: tf.IndexedSlices) -> tf.IndexedSlices:

@@ -233,11 +233,17 @@ def _parse_cluster(text: str) -> tuple[tuple[str, ...], int]:
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"TF_CONFIG: received {text!r}{expected}") from error
     addresses = tuple(each for job in _JOBS for each in jobs[job])
-    if any(not each.rpartition(":")[2].isdigit() for each in addresses):
+    if not all(map(_is_address, addresses)):
         raise ConfigError(f"TF_CONFIG: received the addresses {', '.join(addresses)}{expected}")
     if addresses and (job not in jobs or not 0 <= index < len(jobs[job])):
         raise ConfigError(f"TF_CONFIG: received task {job} {index}, which its cluster does not name{expected}")
     return addresses, index + (len(jobs["chief"]) if job == "worker" else 0)
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is host:port."""
+    host, _, port = text.rpartition(":")
+    return host != "" and port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65_536
 
 
 def _configure_heartbeats(workers: Workers) -> None:

@@ -168,6 +168,8 @@ def test_the_cluster_is_that_of_tf_config() -> None:
         ),
         ("multi_worker", "[", "TF_CONFIG: received '\\['; expected"),
         ("multi_worker", '{"cluster": {"worker": ["a", "b"]}}', "TF_CONFIG: received the addresses a, b; expected"),
+        ("multi_worker", '{"cluster": {"worker": ["a:65536"]}}', "TF_CONFIG: received the addresses a:65536; expected"),
+        ("multi_worker", '{"cluster": {"worker": {"0": "a:1"}}}', "TF_CONFIG: received the addresses 0; expected"),
         ("multi_worker", name_cluster(2, [1, 2]), "TF_CONFIG: received task worker 2, which its cluster does not name"),
         (
             "none",
