@@ -86,7 +86,7 @@ def open_earlier_model(config: Config, model: "RankingModel", data: PreparedData
     if warm_start is None or base is None:
         return None
     run, earlier_config = open_run_directory(warm_start.run)
-    earlier_data = open_store(base)
+    earlier_data = open_store(base, temp_folder=config.data.temp_folder)
     earlier = build_configured_model(earlier_config, earlier_data)
     checkpoint = load_weights(run.checkpoints, earlier)
     said = data.manifest.base or {}

@@ -50,7 +50,7 @@ class _PieceOfText:
         self._disk, self._end = disk, piece.end
         disk.seek(max(piece.start - 1, 0))
         if piece.start:
-            disk.readline()  # of the piece before
+            disk.readline(MAX_LINE_BYTES + 2)  # of the piece before, which refuses a longer one
 
     def read1(self, size: int) -> bytes:
         place = self._disk.tell()

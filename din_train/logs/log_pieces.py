@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from din_train.errors import DataError
 from din_train.files import published
+from din_train.logs.delta import measure_input
 from din_train.logs.event_types import EventTypes
 from din_train.logs.event_writer import PIECE, EventWriter, measure_events
 from din_train.logs.lines import Piece
@@ -69,7 +70,7 @@ def read_on_cluster(
     A task does not know what the pieces before its own tell. It takes what the first rows of the log tell; a piece of
     which that was wrong is read again.
     """
-    total = sum(each.report.path.stat().st_size for each in rejects)
+    total = sum(measure_input(each.report.path) for each in rejects)
     files = [reader.open(each.report) for each in rejects]
     cuts = [file.rows.cut(cluster.choose_piece_bytes(total)) for file in files]
     guess = reader.read_beginning(files[0])

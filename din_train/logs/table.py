@@ -6,7 +6,7 @@ their columns, units and types.
 
 import copy
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from din_train.config import ColumnsConfig, DataConfig
 from din_train.config.column_roles import FILE_ORDER
 from din_train.config.data import TIME_FIELDS, TIME_GAP
 from din_train.config.file_formats import Column, FormatConfig
-from din_train.errors import DataError
+from din_train.errors import ConfigError, DataError
 from din_train.logs.bad_rows import CHUNK_ROWS, BadRows
 from din_train.logs.columns import check_roles_differ, check_types, note_doubtful_header, resolve_columns
 from din_train.logs.equal_files import check_contents_differ
@@ -93,9 +93,14 @@ def read_table(
 
     Raises:
         DataError: if a file cannot be read, lacks a column or has too many bad lines, or there is no event.
+        ConfigError: if the names of two fields are one to DuckDB.
     """
     of_sides = choose_side_fields(data, columns, paths[0])
     source = TableSource(columns, data.format, _name_fields(data, columns, of_sides))
+    if cluster is None:
+        of_events = [str(column) for name, (_, column) in source.fields.items() if name == field_column(str(column))]
+        for names in (of_events, data.item_fields, data.user_fields):
+            _check_more_than_case_differs(names)
     log = read_events(data, source, paths, folder, progress, cluster)
     with log.rejected.open("ab") as rejected:
         for key, side in (("item", data.items), ("user", data.users)):
@@ -128,6 +133,25 @@ def _name_fields(
     for key, names in declared.items():
         fields |= {field_column(name): (f"data.{key}.{name}", name) for name in names}
     return fields
+
+
+def _check_more_than_case_differs(names: Iterable[str]) -> None:
+    """DuckDB takes columns of a table for one if their names differ only in small and large ASCII letters.
+
+    Args:
+        names: of fields in one table.
+
+    Raises:
+        ConfigError: if two of them are one to DuckDB.
+    """
+    seen: dict[bytes, str] = {}
+    for name in names:
+        other = seen.setdefault(name.encode().lower(), name)
+        if other != name:
+            raise ConfigError(
+                f"data: the fields '{other}' and '{name}' differ only in small and large letters, so DuckDB takes them "
+                "for one; rename one of the columns, or set data.engine to spark"
+            )
 
 
 def read_events(

@@ -76,13 +76,14 @@ def plan_data(config: Config, folder: Path) -> PlannedData:
 
 
 def _prepare_part(config: Config, folder: Path, most_bytes: int) -> tuple[PreparedData, float, int, float]:
-    """A part of the log, prepared: the data set, the share of the log, the most bytes on disk, and seconds."""
+    """A part of the log, prepared here: the data set, the share of the log, the most bytes on disk, and seconds."""
     folder.mkdir()
     sample: LogSample = write_log_sample(config.data, folder / "log", most_bytes)
     work = folder / "work"
     work.mkdir()
     prepared = work / "prepared"
-    data = sample.data.model_copy(update={"prepared": prepared, "temp_folder": None})
+    here = {"prepared": prepared, "temp_folder": None, "engine": "duckdb", "spark": None}
+    data = sample.data.model_copy(update=here)
     with _watched_size(work) as read_most:
         try:
             made = prepare_data(config.model_copy(update={"data": data}), force=False, progress=lambda _: None).manifest

@@ -43,7 +43,7 @@ def open_spark(data: DataConfig) -> Iterator["SparkEngine"]:
     """The engine, on the session there is or one of its own.
 
     Raises:
-        RunError: see `open_session`.
+        RunError: see `open_session`; also if `data.spark.folder` is a URL where files cannot be written or read.
     """
     config = data.spark or SparkConfig(settings={})
     with open_session(config) as session:
@@ -52,6 +52,13 @@ def open_spark(data: DataConfig) -> Iterator["SparkEngine"]:
         engine = SparkEngine(session, shards, folder)
         try:
             yield engine
+        except OSError as error:
+            if not is_remote(folder) or error.filename is not None:  # of a file on this machine
+                raise
+            raise RunError(
+                f"data.spark.folder: {folder}: {error.strerror or error}; check the URL, and the credentials in the "
+                "environment"
+            ) from error
         finally:
             if engine.is_elsewhere:
                 with suppress(OSError):  # the result is whole; what stays has a name of its own
@@ -111,6 +118,11 @@ class SparkEngine(Engine):
         counts = self._session.read.parquet(to_pattern(folder))
         return counts.groupBy("counter", "code").sum("count").withColumnRenamed("sum(count)", "count").toArrow()
 
+    def find_latest(self, folder: Path) -> pa.Table:
+        """The rows of `_write_last_events` of all shards, of those of one code the latest."""
+        moments = self._session.read.parquet(to_pattern(folder))
+        return moments.groupBy("code").max("last").withColumnRenamed("max(last)", "last").toArrow()
+
 
 @dataclass(frozen=True)
 class _ShardTask:
@@ -140,8 +152,12 @@ class SparkBuilder(SampleBuilder):
         return np.concatenate(codes).astype(np.int64)
 
     def find_last_events(self) -> NDArray[np.int64]:
-        found = self.engine.run(partial(_find_last_events, self._make_local()), self.paths)
-        last: NDArray[np.int64] = np.maximum.reduce(found)
+        folder = self.engine.folder / "last"
+        write = partial(_write_last_events, self._make_local(), folder)
+        self.engine.run(write, list(enumerate(self.paths)))
+        latest = self.engine.find_latest(folder)
+        last = np.zeros(self.ordered.num_items, np.int64)
+        last[latest["code"].to_numpy()] = latest["last"].to_numpy()
         return last
 
     def count(self) -> EventCounts:
@@ -200,8 +216,13 @@ def _read_user_codes(builder: SampleBuilder, path: Path) -> NDArray[np.int32]:
     return _open_shard(builder, path).read_user_codes().astype(np.int32)
 
 
-def _find_last_events(builder: SampleBuilder, path: Path) -> NDArray[np.int64]:
-    return _open_shard(builder, path).find_last_events()
+def _write_last_events(builder: SampleBuilder, folder: Path, task: tuple[int, Path]) -> None:
+    """Write when each item of a shard had its last event there; the driver has no room for all items of each shard."""
+    number, path = task
+    last = _open_shard(builder, path).find_last_events()
+    codes = np.flatnonzero(last)
+    with published(folder / f"{number:05}.parquet") as local:
+        pq.write_table(pa.table({"code": codes.astype(np.int32), "last": last[codes]}), local)
 
 
 def _count_shard(builder: SampleBuilder, names: Sequence[str], folder: Path, task: tuple[int, Path]) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import pytest
 from log_runner import COLUMNS, Runner
 
 from din_train.config import ColumnsConfig
-from din_train.errors import DataError
+from din_train.errors import ConfigError, DataError
 from din_train.logs import lines as lines_module
 
 TSV = b"user\titem\ttime\tcategory\n"
@@ -163,6 +163,22 @@ def test_a_column_given_twice(runner: Runner) -> None:
     with pytest.raises(DataError, match=r"the header has the column 'item' 2 times; expected it once, rename the"):
         runner.table(b"user,item,item,time,category\nu,i,i,5,A\n")
     assert runner.table(b"user,x,item,x,time,category\nu,,i,,5,A\n").events == [("u", "i", 5, "A", 0)]
+
+
+def test_fields_that_differ_in_case_alone(runner: Runner) -> None:
+    """To DuckDB a table has one column of such names; a field and a column with a role do not meet in one table."""
+    text = b"user,item,time,Device,device,Category,\xc3\x89,\xc3\xa9\nu,i,5,a,b,C,x,y\n"
+    columns = {"user": "user", "item": "item", "timestamp": "time", "category": "Category"}
+    problem = "the fields 'Device' and 'device' differ only in small and large letters, so DuckDB takes them for one"
+    for fields in (
+        {"context_fields": ["Device", "device"]},
+        {"item_fields": ["Device"], "behaviour_fields": ["device"]},
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            runner.source("table", events=text, columns=columns, **fields)
+    fields = {"user_fields": ["\u00e9"], "context_fields": ["device", "\u00c9"]}
+    got = runner.source("table", events=text, columns=columns, **fields)
+    assert got.events == [("u", "i", 5, "C", "y", "b", "x", 0)]
 
 
 def test_what_a_first_line_is_taken_for_is_noted_if_no_name_tells(runner: Runner) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -194,6 +195,7 @@ def test_clicks_as_rows_of_their_own_and_users_apart(tmp_path: Path) -> None:
         )
         for _ in range(500)
     ]
+    rows += [(f"u{user}", "old", kind, T - 3 * 86_400, "") for user in range(4) for kind in ("view", "buy")]
     write_table(tmp_path / "log.tsv", ["user", "item", "type", "time", "request"], rows)
     types = {"column": "type", "click": ["buy"], "impression": ["view"], "click_window": 600}
     preparation = check_same(
@@ -205,7 +207,9 @@ def test_clicks_as_rows_of_their_own_and_users_apart(tmp_path: Path) -> None:
             "user_split": {"validation": 2, "test": 2},
             "min_history": 0,
         },
+        vocabulary={"expire_after": 2},
     )
+    assert preparation.manifest.dropped["items_that_expired"] == 1
     assert any("have no impression of their user" in remark for remark in preparation.manifest.remarks)
     assert 3 < len(preparation.manifest.shards) <= 12
 
@@ -326,3 +330,7 @@ def test_a_failure_of_spark_is_one_line(session: SparkSession, tmp_path: Path, m
         prepare(tmp_path, "prepared", {"data": write_taobao(tmp_path)}, **spark)
     assert {name: session.conf.get(name, None) for name in settings} == settings
     assert not [view for view in session.catalog.listTables() if view.name.startswith("din_train")]
+    monkeypatch.setattr(engine.SparkEngine, "read_log", Mock(side_effect=OSError("Access Denied")))
+    url = f"local://{tmp_path}/tables"
+    with pytest.raises(RunError, match=rf"^data\.spark\.folder: {url}: Access Denied; check the URL, and"):
+        prepare(tmp_path, "prepared", {"data": write_taobao(tmp_path)}, engine="spark", spark={"folder": url})
