@@ -184,8 +184,7 @@ lock-spark: setup ## Pin every package in requirements-spark.lock again
 	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-spark.lock requirements-spark.in
 
 ci: setup check docs-site images-check test ## What CI runs
-	@$(MAKE) --no-print-directory test-server SETUP_LIMIT='timeout 240'
-	@$(MAKE) --no-print-directory test-spark SETUP_LIMIT='timeout 240'
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-server test-spark SETUP_LIMIT='timeout 240'
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
