@@ -100,11 +100,7 @@ def fit(
             for run in runs:
                 held.enter_context(hold_run_directory(run.path))
             for run, each in zip(runs, configs, strict=True):
-                check_request(run, each, overwrite=overwrite, resume=resume)
-                if not score_test and each.training.select_on == "test":
-                    raise ConfigError(
-                        "training.select_on: received 'test', whose rows --no-test leaves unread; drop one"
-                    )
+                check_request(run, each, overwrite=overwrite, resume=resume, score_test=score_test)
         else:
             terminal.mute()
         if workers.count > 1:
@@ -141,12 +137,14 @@ def fit(
     return results
 
 
-def check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume: bool) -> None:
+def check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume: bool, score_test: bool = True) -> None:
     """Refuse what cannot be done in this run directory, before any work is done.
 
     Damaged states are found later, when they are read.
     """
     check_run_directory(run.path, config, overwrite=overwrite, resume=resume)
+    if not score_test and config.training.select_on == "test":
+        raise ConfigError("training.select_on: received 'test', whose rows --no-test leaves unread; drop one")
     prepared = config.data.prepared
     check_can_be_folder(prepared)
     one, other = run.path.resolve(), prepared.resolve()

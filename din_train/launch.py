@@ -21,6 +21,7 @@ def launch_fit(
     overwrite: bool,
     resume: bool,
     seeds: Sequence[int] | None,
+    score_test: bool = True,
     workers: int,
     restarts: int,
 ) -> None:
@@ -29,7 +30,7 @@ def launch_fit(
     A restart resumes. With `--overwrite` it does so once the run has taken the place of what stood there.
 
     Args:
-        options: those that `config` and all up to `seeds` were read from.
+        options: those that `config` and all up to `score_test` were read from.
 
     Raises:
         ConfigError: if several runs are to be overwritten, which a restart would have to tell apart; see also
@@ -43,7 +44,8 @@ def launch_fit(
             "name (--set name=..., --run-dir)"
         )
     for run, seed in zip(runs, seeds or [config.seed], strict=True):
-        check_request(run, config.model_copy(update={"seed": seed}), overwrite=overwrite, resume=resume)
+        one = config.model_copy(update={"seed": seed})
+        check_request(run, one, overwrite=overwrite, resume=resume, score_test=score_test)
     others = [each for each in options if each not in ("--overwrite", "--resume")]
     before = _identify(runs[0]) if overwrite else None
 

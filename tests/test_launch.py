@@ -310,6 +310,7 @@ def launch_command(*options: str) -> Result:
 
 
 TAIL = ["--set", "training.strategy=multi_worker"]
+SELECT_ON_TEST = ("--set", "training.select_on=test")
 
 
 def test_restarts_resume(fits: list[Sequence[str]]) -> None:
@@ -317,6 +318,12 @@ def test_restarts_resume(fits: list[Sequence[str]]) -> None:
     assert result.exit_code == 0, result.output
     head = [sys.executable, "-m", "din_train", "fit", "--config", "small.yaml", "--set", "seed=3"]
     assert fits == [[*head, *TAIL], [*head, "--resume", *TAIL], [*head, "--resume", *TAIL]]
+
+
+def test_options_of_fit_reach_the_workers(fits: list[Sequence[str]]) -> None:
+    result = launch_command("fit", "--config", "small.yaml", "--no-test")
+    assert result.exit_code == 0, result.output
+    assert all("--no-test" in command for command in fits)
 
 
 def test_a_restart_overwrites_what_was_not_replaced_yet(fits: list[Sequence[str]], tmp_path: Path) -> None:
@@ -336,6 +343,12 @@ def test_a_restart_overwrites_what_was_not_replaced_yet(fits: list[Sequence[str]
         (("fit", "--config", "small.yaml", "--overwrite", "--resume"), 2, "exclude each other"),
         (("fit", "--config", "small.yaml", "--overwrite", "--seeds", "1,2"), 2, "--overwrite and several --seeds"),
         (("fit", "--config", "small.yaml", "--set", "training.epochs=none"), 2, "training.epochs"),
+        (("fit", "--config", "small.yaml", "--warm-start", "runs/none"), 2, "runs/none: not a run directory"),
+        (
+            ("fit", "--config", "small.yaml", "--no-test", "--set", "data.protocol=paper", *SELECT_ON_TEST),
+            2,
+            "training.select_on: received 'test', whose rows --no-test leaves unread",
+        ),
     ],
 )
 def test_a_wrong_request_starts_nothing(

@@ -29,7 +29,19 @@ def command(workers: int, restarts: int, arguments: tuple[str, ...]) -> None:
     if given["overwrite"] and given["resume"]:
         raise click.UsageError("--overwrite and --resume exclude each other; give one of them")
     from din_train.config import load_config
+    from din_train.earlier_run import set_warm_start
     from din_train.launch import launch_fit
 
-    config = load_config(given.pop("config"), [*given.pop("overrides"), "training.strategy=multi_worker"])
-    launch_fit(options, config, **given, workers=workers, restarts=restarts)
+    begun = [] if given["warm_start"] is None else set_warm_start(given["warm_start"])
+    config = load_config(given["config"], [*begun, *given["overrides"], "training.strategy=multi_worker"])
+    launch_fit(
+        options,
+        config,
+        run_dir=given["run_dir"],
+        overwrite=given["overwrite"],
+        resume=given["resume"],
+        seeds=given["seeds"],
+        score_test=not given["no_test"],
+        workers=workers,
+        restarts=restarts,
+    )
