@@ -154,7 +154,7 @@ def check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume:
             "choose another path"
         )
     if not (resume and run.config_file.exists()):
-        check_warm_start(config)
+        check_warm_start(config, run.path)
     elif not (run.is_finished or run.has_state or run.is_barely_begun):
         raise ConfigError(_describe_no_state(run))
 
