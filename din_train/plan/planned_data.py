@@ -82,7 +82,8 @@ def _prepare_part(config: Config, folder: Path, most_bytes: int) -> tuple[Prepar
     work = folder / "work"
     work.mkdir()
     prepared = work / "prepared"
-    data = sample.data.model_copy(update={"prepared": prepared, "temp_folder": None})
+    here = {"prepared": prepared, "temp_folder": None, "engine": "duckdb", "spark": None}  # which make the same rows
+    data = sample.data.model_copy(update=here)
     with _watched_size(work) as read_most:
         try:
             made = prepare_data(config.model_copy(update={"data": data}), force=False, progress=lambda _: None).manifest

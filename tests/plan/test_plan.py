@@ -143,7 +143,7 @@ def test_a_part_of_a_log_gives_its_rows_users_and_items(tmp_path: Path, monkeypa
 
 
 def test_a_small_log_is_prepared_whole_and_exact(tmp_path: Path) -> None:
-    config = make_config(tmp_path)
+    config = make_config(tmp_path, data={"engine": "spark", "spark": {}})  # which a part of a log does not need
     write_log(tmp_path / "log.tsv", EVENTS[:80])
     made = build_plan(config, tmp_path, probed=False)
     assert made.planned.is_exact
