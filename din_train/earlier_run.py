@@ -28,7 +28,7 @@ _HARMLESS = ("model.embedding_initializer", ".dropout", ".path", ".auxiliary_wei
 
 
 def set_warm_start(run_dir: Path) -> list[str]:
-    """The overrides that `fit --warm-start` stands for.
+    """The overrides that `fit --warm-start` stands for; the run by its own name, if the path is a link such as latest.
 
     Raises:
         ConfigError: if there is no run.
@@ -37,20 +37,29 @@ def set_warm_start(run_dir: Path) -> list[str]:
     """
     run, config = open_run_directory(run_dir)
     prepared, _ = find_prepared(run, config, run.read_metrics().data_fingerprint)
-    values = {"training.warm_start.run": run_dir, "vocabulary.base": prepared}
+    values = {"training.warm_start.run": run.path, "vocabulary.base": prepared}
     return [f"{key}={json.dumps(str(path))}" for key, path in values.items()]
 
 
-def check_warm_start(config: Config) -> None:
+def check_warm_start(config: Config, run_dir: Path) -> None:
     """Refuse, before any work, a run whose weights do not fit the configured model.
 
+    Args:
+        run_dir: of the new run, which may take the place of what is there.
+
     Raises:
-        ConfigError: if they do not, or `vocabulary.base` is not the data set that it was trained on.
+        ConfigError: if they do not, `vocabulary.base` is not the data set that it was trained on, or the new run would
+            take its place.
         RunError: if it has not finished.
     """
     warm_start = config.training.warm_start
     if warm_start is None:
         return
+    if warm_start.run.resolve() == run_dir.resolve():
+        raise ConfigError(
+            f"training.warm_start.run: {warm_start.run} is this run's own directory, so its weights would be gone "
+            "before they are read; choose another name (--set name=..., --run-dir)"
+        )
     run, earlier = open_run_directory(warm_start.run)
     keys = (*_OF_WEIGHTS, *(("training.optimizer.name",) if warm_start.optimizer == "keep" else ()))
     differences = [

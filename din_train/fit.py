@@ -154,7 +154,7 @@ def check_request(run: RunDirectory, config: Config, *, overwrite: bool, resume:
     if not score_test and config.training.select_on == "test":
         raise ConfigError("training.select_on: received 'test', whose rows --no-test leaves unread; drop one")
     if not (resume and run.config_file.exists()):
-        check_warm_start(config)
+        check_warm_start(config, run.path)
     elif not (run.is_finished or run.has_state or run.is_barely_begun):
         raise ConfigError(_describe_no_state(run))
 

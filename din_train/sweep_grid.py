@@ -132,7 +132,10 @@ def parse_grid(grid: Sequence[str]) -> Axes:
             raise ConfigError(f"--grid {axis}: the key is given twice; give all its values at once")
         if key in _REFUSED:
             raise ConfigError(f"--grid {axis}: the sweep sets this key itself; leave it out (seeds go into --seeds)")
-        axes.append((key, [orjson.dumps(each).decode() for each in values]))
+        texts = [orjson.dumps(each).decode() for each in values]
+        if len(set(texts)) < len(texts):
+            raise ConfigError(f"--grid {axis}: a value stands there twice; remove one")
+        axes.append((key, texts))
     return axes
 
 

@@ -69,6 +69,8 @@ def test_what_is_no_grid_is_refused(tmp_path: Path, grid: str, problem: str) -> 
     assert problem in caught.value.problems[0]
     with pytest.raises(ConfigError, match="the key is given twice"):
         parse_grid(["model.name=din", "model.name=base"])
+    with pytest.raises(ConfigError, match="a value stands there twice"):
+        parse_grid(["model.name=din,base,din"])
 
 
 def finish(cell: Cell, right: int, rows_sha256: str = "abc") -> float:

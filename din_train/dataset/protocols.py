@@ -266,7 +266,8 @@ def assign_users(users: Any, config: UserSplitConfig | RowSplitConfig) -> NDArra
     """[users] of `Split`, by a hash of raw id and seed, so that a user keeps its split when the log grows.
 
     A share takes the users below it, the hash being a number from 0 to 1. A number takes that many users with the
-    lowest hashes, which new users may displace: so no user ever leaves training, whatever the log becomes.
+    lowest hashes, which new users may displace: no user leaves training while the log only grows. If users leave the
+    log, others leave training for their places.
 
     Args:
         users: [users] raw ids, each once.
@@ -280,7 +281,8 @@ def assign_users(users: Any, config: UserSplitConfig | RowSplitConfig) -> NDArra
     for split, wanted in ((Split.TEST, config.test), (Split.VALIDATION, config.validation)):
         if wanted < 1:
             below += wanted
-            last = int(np.searchsorted(ordered, below))
+            last = max(int(np.searchsorted(ordered, below)), first + (round(wanted * len(ordered)) >= 1))
+            last = min(last, len(ordered))
         else:
             last = min(len(ordered), first + int(wanted))
             below = float(ordered[last - 1]) if last else 0.0

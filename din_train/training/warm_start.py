@@ -114,16 +114,20 @@ class EarlierModel:
 
         Args:
             data: says of which category a new item is.
-            new_rows: what the rows of new ids begin as.
+            new_rows: what the rows of new ids begin as; vectors that are trained further begin as today's given ones.
         """
         places = _number_weights(model)
-        of_items = {places[id(each.weight)] for each in _list_tables(model) if each.field in (ITEM_ROW, ITEM)}
+        of_items, given = (
+            {places[id(each.weight)] for each in _list_tables(model) if each.field == field}
+            for field in (ITEM_ROW, ITEM)
+        )
         for place, (weight, value) in enumerate(zip(model.weights, self.weights, strict=True)):
             source = self.sources.get(place)
             if source is not None:
                 rows = carry_rows(keras.ops.convert_to_numpy(weight), value, source)
                 groups = data.item_category_ids if place in of_items else np.zeros(len(source), np.int32)
-                fill_new_rows(rows, value[UNKNOWN_ID], source == NO_CODE, groups.astype(np.int64), new_rows)
+                begin = "random" if place in given else new_rows  # a new item has its given vector already
+                fill_new_rows(rows, value[UNKNOWN_ID], source == NO_CODE, groups.astype(np.int64), begin)
                 weight.assign(rows)
             elif place not in self.fixed:
                 weight.assign(value)
@@ -157,7 +161,8 @@ class EarlierModel:
             slot.assign(value if source is None else carry_rows(keras.ops.convert_to_numpy(slot), value, source))
         optimizer.iterations.assign(earlier.variables[0])
         if first == 2 and isinstance(optimizer._learning_rate, keras.Variable):
-            optimizer.learning_rate = float(optimizer.learning_rate) * float(earlier.variables[1]) / earlier.rate
+            cut = float(earlier.variables[1]) / float(np.float32(earlier.rate))  # 1 if no schedule has cut it
+            optimizer.learning_rate = float(optimizer.learning_rate) * cut
 
 
 def match_ids(earlier: PreparedData, data: PreparedData) -> dict[str, Ints]:

@@ -115,8 +115,10 @@ def check_space(space: Space, config_file: Path, overrides: Sequence[str], confi
             continue
         key = override.partition("=")[0]
         values = space.keys[key]
-        is_fraction = isinstance(dict(list_values(tried)).get(key), float)
-        if isinstance(values, Range) and values.is_whole and values.step is None and is_fraction:
+        taken = dict(list_values(tried)).get(key)
+        if isinstance(values, Range) and not values.is_whole and isinstance(taken, int):
+            problems[f"{key}: takes whole numbers, but its range has fractions; give a whole step, or none"] = None
+        if isinstance(values, Range) and values.is_whole and values.step is None and isinstance(taken, float):
             problems[
                 f"{key}: takes fractions, but its range is of whole numbers; write low: {values.low}.0, or give a step"
             ] = None

@@ -6,8 +6,10 @@ Faults are planted in what carries rows, slots and the unknown row; each must sh
 from contextlib import chdir
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -26,6 +28,7 @@ from din_train.dataset.vocabulary import PAD_ID, RawIds
 from din_train.errors import RunError
 from din_train.fit import fit
 from din_train.model.build import build_model
+from din_train.model.embedding import GivenVectors
 from din_train.model.losses import build_loss
 from din_train.model.ranking_model import RankingModel
 from din_train.scoring import open_run
@@ -215,6 +218,16 @@ def test_what_new_rows_begin_as(days: Days) -> None:
             np.testing.assert_allclose(table[place], expected, rtol=1e-6)
             # an expired item's row is nobody's, whoever has its id now
             assert not (np.abs(gone - table[place]) < 1e-6).all(axis=1).any()
+
+
+def test_a_new_items_trained_vector_begins_as_given() -> None:
+    layer = GivenVectors(shape=(4, 2), units=1, trained=True, vectors=np.full((4, 2), 7.0, np.float32))
+    model: Any = keras.Sequential([layer])
+    was = [np.arange(6, dtype=np.float32).reshape(3, 2), np.ones((2, 1), np.float32)]
+    earlier = EarlierModel("runs/old", was, {0: np.array([0, 1, 2, -1])}, frozenset(), None)
+    data: Any = SimpleNamespace(item_category_ids=np.zeros(4, np.int32))
+    earlier.carry_weights(model, data, "mean")
+    assert layer.vectors.numpy().tolist() == [[0, 1], [2, 3], [4, 5], [7, 7]]
 
 
 def test_carried_rows_stay_when_no_training_row_looks_them_up(days: Days) -> None:

@@ -86,6 +86,8 @@ def test_keys_and_values_are_checked_against_the_schema(tmp_path: Path) -> None:
     assert "model.mlp.dropout: received 1" in large
     what = "takes fractions, but its range is of whole numbers; write low: 0.0, or give a step"
     assert fractions == f"--space: model.mlp.dropout: {what}"
+    (whole,) = find_problems(tmp_path, "model.item_embedding_size: {low: 16, high: 32, step: 0.5}")
+    assert "model.item_embedding_size: takes whole numbers, but its range has fractions" in whole
 
 
 @pytest.mark.parametrize(
