@@ -226,3 +226,14 @@ def test_a_user_keeps_its_split_when_the_log_grows() -> None:
     assert [list(each.values()).count(Split.VALIDATION) for each in (one, two)] == [30, 30]
     assert all(two[name] == Split.TRAIN for name in users if one[name] == Split.TRAIN)
     assert any(two[name] != one[name] for name in users)
+
+
+def test_a_share_of_a_few_users_has_a_user_at_least() -> None:
+    for count in range(1, 60):
+        names = [f"u{n}" for n in range(count)]
+        splits = assign_users(pa.array(names), UserSplitConfig(test=0.1, validation=0.1))
+        found = [int((splits == split).sum()) for split in (Split.TEST, Split.VALIDATION)]
+        assert all(found) == (round(0.1 * count) >= 1) or min(found) > 0, (count, found)
+        if round(0.1 * (count - 1)) >= 1:  # of fewer users no data set is made; who trained yesterday trains today
+            fewer = assign_users(pa.array(names[:-1]), UserSplitConfig(test=0.1, validation=0.1))
+            assert (splits[:-1][fewer == Split.TRAIN] == Split.TRAIN).all()
