@@ -76,8 +76,9 @@ def test_before_the_first_epoch_ends(workplace: Workplace) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    first, last = errors.splitlines()
+    first, *plan, last = errors.splitlines()
     assert first == "prepared/small: prepared, because there was none"
+    assert len(plan) == 2
     assert re.fullmatch(
         r"interrupted; training stopped by Ctrl-C: state saved in runs/small after epoch 1, step \d+; "
         "go on with `din-train fit --config runs/small/config.yaml --resume`",

@@ -86,14 +86,14 @@ def test_a_run_that_comes_while_the_data_are_prepared_is_not_replaced(
     finished: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (finished.folder / RUN).rename(finished.folder / "runs/away")
-    describe = prepare._describe_recipe
+    describe = prepare.describe_recipe
 
     def bring_back(config: Any) -> Any:
         if (finished.folder / "runs/away").exists():
             (finished.folder / "runs/away").rename(finished.folder / RUN)
         return describe(config)
 
-    monkeypatch.setattr(prepare, "_describe_recipe", bring_back)
+    monkeypatch.setattr(prepare, "describe_recipe", bring_back)
     before = read_all(finished.folder / "runs/away")
     result = finished.fit()
     assert result.exit_code == 2
