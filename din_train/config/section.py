@@ -68,6 +68,9 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> str:
     location = details["loc"]
     key = shorten(".".join(str(part) for part in location), 200)
     received = _show(details["input"])
+    if location[-1:] == ("[key]",):  # of a mapping, whose keys are the user's
+        parent = location[:-2]
+        return f"{'.'.join(map(str, parent))}: received the key {received}, expected {_meaning(schema, parent)}"
     match details["type"]:
         case type_ if type_ == CROSS_FIELD:
             return f"{key}: {details['msg']}"

@@ -10,7 +10,7 @@ from din_train.errors import ConfigError
 
 Problems = Callable[..., list[str]]
 
-TOP_KEYS = "name, preset, seed, data, filters, vocabulary, negatives, model, training, metrics"
+TOP_KEYS = "name, preset, seed, data, filters, vocabulary, negatives, model, training, metrics, tracking"
 MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normalization"
 
 
@@ -72,7 +72,8 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         ("model.mlp.hidden_units=[a]", "model.mlp.hidden_units.0: received 'a', expected a whole number"),
         (
             "vocabulary=null",
-            "vocabulary: received null, expected a section with keys among unknown_rate, min_count, hash_buckets",
+            "vocabulary: received null, expected a section with keys among unknown_rate, min_count, hash_buckets, base, "
+            "expire_after",
         ),
         ("model.mlp=relu", f"model.mlp: received 'relu', expected a section with keys among {MLP_KEYS}"),
         (
@@ -91,7 +92,8 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         (
             "vocabulary.epochs=1",
             "vocabulary.epochs: unknown key, did you mean 'training.epochs' or "
-            "'training.optimizer.schedule.epochs'? expected one of unknown_rate, min_count, hash_buckets",
+            "'training.optimizer.schedule.epochs'? expected one of unknown_rate, min_count, hash_buckets, base, "
+            "expire_after",
         ),
         ("zzz.b.c=1", f"zzz: unknown key; expected one of {TOP_KEYS}"),
         ("a.b", "--set a.b: expected dotted.key=value, for example training.epochs=3"),

@@ -86,8 +86,9 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
         (
             f"{TABLE}, spark: {{shards: 0, settings: {{executor.memory: 8g}}}}",
             [
-                "data.spark.shards: received 0, expected at least 1",
-                "x",
+                "data.spark.shards: received 0, expected greater than or equal to 1",
+                "data.spark.settings: received the key 'executor.memory', expected settings of Spark by their full "
+                "names, such as spark.executor.memory: 8g",
             ],
         ),
         ("source: x1, train: t.csv", ["data.test: missing; source 'x1' needs it"]),
