@@ -72,8 +72,8 @@ MLP_KEYS = "hidden_units, activation, dropout, input_normalization, batch_normal
         ("model.mlp.hidden_units=[a]", "model.mlp.hidden_units.0: received 'a', expected a whole number"),
         (
             "vocabulary=null",
-            "vocabulary: received null, expected a section with keys among unknown_rate, min_count, hash_buckets, base, "
-            "expire_after",
+            "vocabulary: received null, expected a section with keys among unknown_rate, min_count, hash_buckets, "
+            "base, expire_after",
         ),
         ("model.mlp=relu", f"model.mlp: received 'relu', expected a section with keys among {MLP_KEYS}"),
         (
