@@ -96,7 +96,7 @@ def test_every_key_that_decides_the_contents_is_in_the_recipe(tmp_path: Path) ->
     }
     where_and_how |= {"memory_limit", "max_history_length", "engine", "spark"}
     left_out = {f"data.{key}" for key in where_and_how} | {"negatives.resample"}
-    of_vocabulary = {"vocabulary.min_count", "vocabulary.hash_buckets"}
+    of_vocabulary = {f"vocabulary.{key}" for key in ("min_count", "hash_buckets", "base", "expire_after")}
     assert preparation.manifest.recipe.keys() == (every - left_out) | of_vocabulary
 
 
