@@ -39,7 +39,7 @@ def test_every_combination_is_a_point_in_the_order_of_the_axes(tmp_path: Path) -
     assert cell.config.seed == 3
     assert {cell.config.data.prepared for point in points for cell in point.cells} == {Path("prepared")}
     names = [point.name for point in build(tmp_path, "training.optimizer.learning_rate=0.1,0.20,1e-3")]
-    assert names == ["0.1", "0.1-2", "0.001"]
+    assert names == ["0.1", "0.2", "0.001"]
 
 
 def test_points_of_other_data_have_data_sets_of_their_own(tmp_path: Path) -> None:
