@@ -69,8 +69,8 @@ def _describe(schema: type[BaseModel], details: ErrorDetails) -> str:
     key = shorten(".".join(str(part) for part in location), 200)
     received = _show(details["input"])
     if location[-1:] == ("[key]",):  # of a mapping, whose keys are the user's
-        parent = location[:-2]
-        return f"{'.'.join(map(str, parent))}: received the key {received}, expected {_meaning(schema, parent)}"
+        mapping = ".".join(str(part) for part in location[:-2])
+        return f"{mapping}: received the key {received}, expected {_meaning(schema, location[:-2])}"
     match details["type"]:
         case type_ if type_ == CROSS_FIELD:
             return f"{key}: {details['msg']}"
