@@ -52,7 +52,7 @@ from din_train.scoring import (
 from din_train.signals import interrupted_exit_code, name_signal
 from din_train.tensorflow_setup import start_tensorflow, strategy_scope, uses_xla
 from din_train.tracking import tracked
-from din_train.training.chief import load_same_weights, open_told_data, open_told_state, tell
+from din_train.training.chief import call_aside, load_same_weights, open_told_data, open_told_state, tell
 from din_train.training.workers import Workers, find_workers
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, workers: Workers, *, r
     data = open_store(prepared, checked=manifest, temp_folder=config.data.temp_folder)
     if workers.count == 1:
         _start(config, workers)
-    for line in summarize(config, data, run.path):
+    for line in call_aside(lambda: summarize(config, data, run.path)):
         terminal.say(line)
     tell(workers, lambda: (str(prepared), data.fingerprint))
     return data

@@ -41,13 +41,17 @@ def tell(workers: Workers, find: Callable[[], T]) -> T:
     if workers.count == 1:
         return find()
     text = json.dumps(find()).encode() if workers.is_chief else b""
-    parts = _call_aside(lambda: workers.gather(np.frombuffer(text, np.uint8)))
+    parts = call_aside(lambda: workers.gather(np.frombuffer(text, np.uint8)))
     told: T = json.loads(parts[0].tobytes())
     return told
 
 
-def _call_aside(call: Callable[[], T]) -> T:
-    """Call it in another thread, so that signals reach this one while TensorFlow waits for other workers."""
+def call_aside(call: Callable[[], T]) -> T:
+    """Call it in another thread.
+
+    So signals reach this one while TensorFlow waits for other workers; and what Keras counts for each thread (names,
+    the generator of seeds) stays equal on all workers, though only one of them makes the call.
+    """
     result: Future[T] = Future()
 
     def run() -> None:

@@ -312,7 +312,7 @@ def served(folder: Path) -> Iterator[Process]:
     with serving(folder, "--max-body-mb", "1", "--max-rows", "500") as process:
         yield process
         os.kill(process.process.pid, signal.SIGINT)
-        assert process.process.wait(20) == 130
+        assert process.process.wait(60) == 130
 
 
 def build_message(**changes: Any) -> messages.ModelInferRequest:
@@ -492,5 +492,5 @@ def test_requests_in_flight_are_answered_when_it_ends(folder: Path) -> None:
             httpx.get(f"{served.url}/v2/health/ready")
         asking.join()
         assert answers == [200]
-        assert served.process.wait(20) == 143
+        assert served.process.wait(60) == 143
         assert served.errors.read() == "interrupted; requests in flight were answered\n"
