@@ -115,7 +115,6 @@ def check_close(workplace: Workplace) -> None:
     assert metrics["best_epoch"] == read_metrics()["best_epoch"]
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_the_run_is_finished(workplace: Workplace) -> None:
     killer = when("state-0-2", partial(kill, 1))
     result = launch(workplace, 2)

@@ -101,6 +101,7 @@ def compare(one: dict[str, dict[str, np.ndarray]], workers: list[dict[str, dict[
             assert 1 <= found["collectives"] <= 6, case
 
 
+@pytest.mark.slow
 def test_two_workers_take_the_steps_of_one_process(tmp_path: Path) -> None:
     """The slow test has the other models and optimisers, three workers, losses of lists, searches and fresh rows."""
     with small_groups():
