@@ -18,12 +18,14 @@ help: ## List the targets
 setup: $(INSTALLED) ## Create .venv and install din-train with the locked packages
 
 # Some systems ship Python's venv without ensurepip; there, PYTHON's own pip puts one into the new environment.
+make_environment = if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(1); else \
+  $(PYTHON) -m venv --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install pip; fi
+
 $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: din-train needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Name another interpreter, for example: make setup PYTHON=python3.11" >&2; exit 1; }
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); else \
-	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; fi
+	@$(call make_environment,$(VENV))
 	$(PIP) install -r requirements.lock
 	$(PIP) install --no-deps -e .
 	@touch $@
@@ -34,8 +36,7 @@ SERVING := .venv-serving
 setup-serving: $(SERVING)/.installed ## Create .venv-serving, where `din-train serve` runs
 
 $(SERVING)/.installed: requirements-serving.lock
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(SERVING); else \
-	  $(PYTHON) -m venv --without-pip $(SERVING) && $(PYTHON) -m pip --python $(SERVING)/bin/python install pip; fi
+	@$(call make_environment,$(SERVING))
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-serving.lock
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
@@ -49,8 +50,7 @@ SPARK := .venv-spark
 setup-spark: $(SPARK)/.installed ## Create .venv-spark, where `din-train prepare` runs on Spark (with Java 17)
 
 $(SPARK)/.installed: requirements-spark.lock
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(SPARK); else \
-	  $(PYTHON) -m venv --without-pip $(SPARK) && $(PYTHON) -m pip --python $(SPARK)/bin/python install pip; fi
+	@$(call make_environment,$(SPARK))
 	$(SPARK)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-spark.lock
 	$(SPARK)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
@@ -96,8 +96,7 @@ TRITON := .venv-triton
 setup-triton: $(TRITON)/.installed ## Create .venv-triton with the tritonserver binary, for test-serving
 
 $(TRITON)/.installed: tests/servers/triton-requirements.txt
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(TRITON); else \
-	  $(PYTHON) -m venv --without-pip $(TRITON) && $(PYTHON) -m pip --python $(TRITON)/bin/python install pip; fi
+	@$(call make_environment,$(TRITON))
 	$(TRITON)/bin/python -m pip --disable-pip-version-check install --no-deps -r tests/servers/triton-requirements.txt
 	@touch $@
 
@@ -106,8 +105,7 @@ MLFLOW := .venv-mlflow
 setup-mlflow: $(MLFLOW)/.installed ## Create .venv-mlflow with an MLflow server, for test-mlflow
 
 $(MLFLOW)/.installed: tests/trackers/requirements.txt
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(MLFLOW); else \
-	  $(PYTHON) -m venv --without-pip $(MLFLOW) && $(PYTHON) -m pip --python $(MLFLOW)/bin/python install pip; fi
+	@$(call make_environment,$(MLFLOW))
 	$(MLFLOW)/bin/python -m pip --disable-pip-version-check install -r tests/trackers/requirements.txt
 	$(MLFLOW)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
