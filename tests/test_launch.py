@@ -1,6 +1,6 @@
 """Launched workers are told of each other, watched, started again, and never outlive the launch.
 
-The workers here are small programs; `tests/training/test_launched_training.py` has real ones.
+The workers here are small programs; `tests/cli/test_several_workers.py` has real ones.
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-import yaml
 from click.testing import CliRunner, Result
 from log_factory import write_log
+from workplace import Workplace
 
 from din_train import launch, worker_processes
 from din_train.cli import cli
@@ -291,18 +291,8 @@ def fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Sequence[str]]
 
     monkeypatch.setattr(launch, "run_workers", record)
     write_log(tmp_path / "log.tsv", [("u1", "i1", "c1", 1)])
-    values = {
-        "name": "small",
-        "data": {
-            "source": "table",
-            "events": "log.tsv",
-            "columns": {"user": "user", "item": "item", "category": "category", "timestamp": "time"},
-            "prepared": "prepared/small",
-        },
-        "model": {"name": "lr", "item_embedding_size": 4, "category_embedding_size": 4},
-        "training": {"epochs": 1, "batch_size": 64},
-    }
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(values))
+    model = {"name": "lr", "item_embedding_size": 4, "category_embedding_size": 4}
+    Workplace(tmp_path).write_config(model=model, training={"epochs": 1})
     return commands
 
 
