@@ -1,4 +1,4 @@
-"""The scores of an earlier run on another data set, such as that of a later day: what a model says that is not refreshed.
+"""The scores of an earlier run on another data set, such as that of a later day.
 
 Nothing is trained. Ids are matched by raw id or value, as in a warm start (see `training/warm_start.py`):
 
