@@ -56,6 +56,7 @@ def backtest(
     *,
     begin: str,
     every: str,
+    of_warm: Sequence[str],
     num_steps: int,
     seeds: Sequence[int] | None,
     modes: Sequence[str],
@@ -66,8 +67,9 @@ def backtest(
     """Prepare, train and score every day, and show the days side by side.
 
     Args:
-        begin: the first moment of the first day, as in a config. every: a period, such as `1d`. modes: of cold, warm
-            and stale, in this order. out: the folder of the backtest; None: runs/<name>.
+        begin: the first moment of the first day, as in a config. every: a period, such as `1d`. of_warm: overrides
+            for warm models alone. modes: of cold, warm and stale, in this order. out: the folder of the backtest; None:
+            runs/<name>.
 
     Raises:
         ConfigError: if the config does not suit, or the folder has another backtest.
@@ -76,7 +78,7 @@ def backtest(
     """
     period, first = parse_period(every), _parse_begin(begin)
     steps = [Step(number, first + number * period, first + (number + 1) * period) for number in range(num_steps)]
-    configs = StepConfigs.of(config_file, overrides, first, period, out)
+    configs = StepConfigs.of(config_file, overrides, of_warm, first, period, out)
     config, out = configs.build_training(steps[0], None), configs.out
     check_can_be_folder(out)
     if (out / "config.yaml").exists():
@@ -84,7 +86,8 @@ def backtest(
     command = ["din-train", "backtest", "--config", str(config_file), "--from", begin, "--every", every]
     command += ["--steps", str(num_steps), "--modes", ",".join(modes)]
     command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
-    command += [word for each in overrides for word in ("--set", each)]
+    given = [("--set", each) for each in overrides] + [("--warm-set", each) for each in of_warm]
+    command += [word for pair in given for word in pair]
     go_on = shlex.join([*command, "--out", str(out)])
     seeds = tuple(seeds) if seeds else (config.seed,)
     with only_one_at_a_time(out, "backtest") as lock:

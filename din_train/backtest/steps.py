@@ -33,6 +33,7 @@ _OWN = (
     *("filters.until", "vocabulary.base", "training.warm_start.run"),
 )
 _OF_WARM = "training.warm_start."
+_DECIDE_ROWS = ("training.select_on", "training.calibration", "training.warm_start.run")
 
 
 def parse_period(text: str) -> int:
@@ -92,8 +93,19 @@ class StepConfigs:
     since_base: bool
 
     @classmethod
-    def of(cls, file: Path, overrides: Sequence[str], begin: int, period: int, out: Path | None) -> "StepConfigs":
+    def of(
+        cls,
+        file: Path,
+        overrides: Sequence[str],
+        of_warm: Sequence[str],
+        begin: int,
+        period: int,
+        out: Path | None,
+    ) -> "StepConfigs":
         """From a config file and its overrides; `out` is runs/<name> if it is left out.
+
+        Args:
+            of_warm: further overrides for warm models alone, of `training`: they are trained on the same data set.
 
         Raises:
             ConfigError: if this config cannot be trained day by day.
@@ -110,10 +122,19 @@ class StepConfigs:
                 "them; a backtest needs a log of events"
             )
         others = tuple(each for each in overrides if not each.startswith(_OF_WARM))
-        of_warm = tuple(each for each in overrides if each.startswith(_OF_WARM))
+        for each in of_warm:
+            if not each.startswith("training.") or each.startswith(_DECIDE_ROWS):
+                raise ConfigError(
+                    f"--warm-set {each}: expected a key of `training` that leaves the rows as they are, such as "
+                    "training.epochs=1; other keys hold for all models: give them with --set"
+                )
+        of_warm = (*(each for each in overrides if each.startswith(_OF_WARM)), *of_warm)
         cut = f"data.time_split={{validation_from: {begin}, test_from: {begin}}}"
         place = ["data.protocol=time", "data.user_split=null", cut, _base_key(RUNS)]  # whatever base since_base needs
         config = load_config(file, [*others, *place])
+        load_config(
+            file, [*others, *place, f"training.warm_start.run={_quote(RUNS)}", *of_warm]
+        )  # refuses wrong values
         if config.tracking is not None and config.tracking.experiment is None:
             others = (*others, f"tracking.experiment={config.name}")
         for key, value in (

@@ -25,6 +25,13 @@ def _parse_modes(ctx: click.Context, param: click.Parameter, text: str) -> tuple
     "--from", "begin", required=True, metavar="DATE", help="The first day that is scored: a date (UTC) or unix seconds."
 )
 @click.option("--every", default="1d", show_default=True, metavar="PERIOD", help="How long a day is: 1d, 6h, 2w.")
+@click.option(
+    "--warm-set",
+    "of_warm",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of `training` for warm models alone, such as training.epochs=1.",
+)
 @click.option("--steps", "num_steps", required=True, metavar="N", type=click.IntRange(1, 1000), help="How many days.")
 @click.option(
     "--seeds", metavar="1,2,...", callback=parse_seeds, help="Train every model once per seed. [default: `seed`]"
@@ -47,6 +54,7 @@ def command(
     overrides: tuple[str, ...],
     begin: str,
     every: str,
+    of_warm: tuple[str, ...],
     num_steps: int,
     seeds: tuple[int, ...] | None,
     modes: tuple[str, ...],
@@ -67,6 +75,7 @@ def command(
         overrides,
         begin=begin,
         every=every,
+        of_warm=of_warm,
         num_steps=num_steps,
         seeds=seeds,
         modes=modes,
