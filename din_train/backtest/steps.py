@@ -29,7 +29,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 # Keys that the command sets itself.
 _OWN = (
-    *("name", "seed", "data.prepared", "data.protocol", "data.time_split", "data.user_split"),
+    *("data.prepared", "data.protocol", "data.time_split", "data.user_split"),
     *("filters.until", "vocabulary.base", "training.warm_start.run"),
 )
 _OF_WARM = "training.warm_start."
