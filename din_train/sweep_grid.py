@@ -224,12 +224,12 @@ def _compare(base: GridPoint, point: GridPoint, warnings: list[str]) -> dict[str
     found: dict[str, dict[int, dict[str, float]]] = {"gauc": {}, "auc": {}}
     for first, second in pairs:
         runs = {cell.name: cell.run for cell in (first, second)}
-        metrics = {name: run.read_metrics() for name, run in runs.items()}
-        rows = {name: read_scores(run.scores_file("test")) for name, run in runs.items()}
         try:
+            metrics = {name: run.read_metrics() for name, run in runs.items()}
+            rows = {name: read_scores(run.scores_file("test")) for name, run in runs.items()}
             comparison = compare_runs(metrics, rows, first.config.metrics)
-        except ConfigError as error:
-            warnings += [line.partition("; ")[0] for line in error.problems if point.name not in " ".join(warnings)]
+        except (ConfigError, RunError) as error:
+            warnings += [line.partition("; ")[0] for line in error.problems]
             return {}
         for each in comparison.differences:
             found[each.metric][second.seed] = {"value": each.value, "low": each.low, "high": each.high}
