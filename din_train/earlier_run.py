@@ -37,7 +37,7 @@ def set_warm_start(run_dir: Path) -> list[str]:
         DataError: if its prepared data set is gone, whose ids are to be kept.
         RunError: if it has not finished.
     """
-    run, config = open_run_directory(run_dir)
+    run, config = open_run_directory(run_dir, otherwise="name another run with --warm-start")
     prepared, _ = find_prepared(run, config, _read_data_fingerprint(run))
     values = {"training.warm_start.run": run.path, "vocabulary.base": prepared}
     return [f"{key}={json.dumps(str(path))}" for key, path in values.items()]
@@ -62,7 +62,7 @@ def check_warm_start(config: Config, run_dir: Path) -> None:
             f"training.warm_start.run: {warm_start.run} is this run's own directory, so its weights would be gone "
             "before they are read; choose another name (--set name=..., --run-dir)"
         )
-    run, earlier = open_run_directory(warm_start.run)
+    run, earlier = open_run_directory(warm_start.run, otherwise="name another run in training.warm_start.run")
     keys = (*_OF_WEIGHTS, *(("training.optimizer.name",) if warm_start.optimizer == "keep" else ()))
     differences = [
         each

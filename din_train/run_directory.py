@@ -296,8 +296,13 @@ def check_run_directory(path: Path, config: Config, *, overwrite: bool, resume: 
             _check_config(RunDirectory(path), config)
 
 
+def find_training_differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
+    """`find_differences`, without those of the tracker, which changes no training."""
+    return [each for each in find_differences(one, other) if not each[0].startswith("tracking.")]
+
+
 def _check_config(run: RunDirectory, config: Config) -> None:
-    differences = find_differences(run.read_config(), config)
+    differences = find_training_differences(run.read_config(), config)
     if differences:
         shown = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differences[:3])
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
@@ -370,11 +375,14 @@ def reopen_run_directory(path: Path) -> RunDirectory:
     return run
 
 
-def open_run_directory(path: Path, overrides: Sequence[str] = ()) -> tuple[RunDirectory, Config]:
+def open_run_directory(
+    path: Path, overrides: Sequence[str] = (), *, otherwise: str = "give --run-dir"
+) -> tuple[RunDirectory, Config]:
     """A run directory, by its own name if the path is a link, and the config it was trained with, but for overrides.
 
     Args:
         overrides: `key=value` of `CHANGEABLE` keys.
+        otherwise: what to do if there is no run and none is to be trained.
 
     Raises:
         ConfigError: if there is none, or another key is to change.
@@ -389,7 +397,7 @@ def open_run_directory(path: Path, overrides: Sequence[str] = ()) -> tuple[RunDi
     run = RunDirectory(follow_links(path))
     if not run.config_file.is_file():
         what = "no run yet" if path == LATEST else "not a run directory (no config.yaml)"
-        raise ConfigError(f"{path}: {what}; train one with `din-train fit --config ...`, or give --run-dir")
+        raise ConfigError(f"{path}: {what}; train one with `din-train fit --config ...`, or {otherwise}")
     config = run.read_config()
     return run, load_config(run.config_file, overrides) if overrides else config
 

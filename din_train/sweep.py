@@ -32,7 +32,7 @@ from din_train.config import Config, dump_config, find_differences, load_config
 from din_train.errors import ConfigError, Interrupted, RunError
 from din_train.files import hold, make_folder, write_text
 from din_train.logs import FILE_KEYS
-from din_train.run_directory import RunDirectory
+from din_train.run_directory import RunDirectory, find_training_differences
 from din_train.signals import interrupted_exit_code, received_signal
 from din_train.terminal import format_seconds, say
 
@@ -204,7 +204,7 @@ def run_cells(
 def _find_disagreement(cell: Cell) -> str | None:
     """Why a finished run's numbers are not those of the cell: another config, or a damaged file."""
     try:
-        differences = find_differences(cell.run.read_config(), cell.config)
+        differences = find_training_differences(cell.run.read_config(), cell.config)
         cell.run.read_metrics()
     except RunError as error:
         return error.problems[0]

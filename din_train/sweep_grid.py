@@ -34,7 +34,7 @@ from din_train.printable import dump_printable_json
 from din_train.run_directory import RUNS
 from din_train.scoring import place_data
 from din_train.sweep import Cell, build_cell, only_one_at_a_time, run_cells
-from din_train.sweep_plan import SweepPlan, build_sweep_plan, build_sweep_table
+from din_train.sweep_plan import SweepPlan, build_sweep_plan, build_sweep_table, by_cost
 from din_train.terminal import say, show_json, show_table
 
 Axes = list[tuple[str, list[str]]]  # key, and its values as JSON texts
@@ -178,7 +178,7 @@ def _plan(points: Sequence[GridPoint]) -> SweepPlan:
     for cell in cells:
         if cell.config.data.prepared not in manifests:
             manifests[cell.config.data.prepared] = prepare(cell.config)
-    plan = build_sweep_plan(cells, manifests)
+    plan = build_sweep_plan(cells, manifests, by_cost)
     show_table(build_sweep_table(plan, ("point",)))
     say(str(plan))
     return plan
@@ -224,12 +224,12 @@ def _compare(base: GridPoint, point: GridPoint, warnings: list[str]) -> dict[str
     found: dict[str, dict[int, dict[str, float]]] = {"gauc": {}, "auc": {}}
     for first, second in pairs:
         runs = {cell.name: cell.run for cell in (first, second)}
-        metrics = {name: run.read_metrics() for name, run in runs.items()}
-        rows = {name: read_scores(run.scores_file("test")) for name, run in runs.items()}
         try:
+            metrics = {name: run.read_metrics() for name, run in runs.items()}
+            rows = {name: read_scores(run.scores_file("test")) for name, run in runs.items()}
             comparison = compare_runs(metrics, rows, first.config.metrics)
-        except ConfigError as error:
-            warnings += [line.partition("; ")[0] for line in error.problems if point.name not in " ".join(warnings)]
+        except (ConfigError, RunError) as error:
+            warnings += [line.partition("; ")[0] for line in error.problems]
             return {}
         for each in comparison.differences:
             found[each.metric][second.seed] = {"value": each.value, "low": each.low, "high": each.high}

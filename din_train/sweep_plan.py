@@ -1,7 +1,12 @@
-"""What a sweep takes: time, memory and disk of its cells, from a few seconds of training on each of its data sets."""
+"""What a sweep takes: time, memory and disk of its cells, from a few seconds of training of some of them.
+
+OUT/cells/probes/<model>-<hash>.json    what such a training measured; the hash is `by_cost`
+OUT/cells/probes/<cell>.yaml            the config of that training
+"""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +14,13 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
-from din_train.config import dump_config
+from din_train.config import dump_config, list_values
 from din_train.dataset.manifest import Manifest
+from din_train.errors import RunError
 from din_train.files import write_text
 from din_train.plan.probe import START_SECONDS, Probe, count_work, run_probe
 from din_train.sweep import Cell
-from din_train.terminal import format_seconds
+from din_train.terminal import format_seconds, say
 
 # Time of a training row against DIN's, by `model.name`; measured on two cores at the sizes of preset `din`. DIEN's and
 # BST's grow with the histories, which had a median length of 7 there, and a largest one of 84.
@@ -31,26 +37,28 @@ RELATIVE_COST = {
 }
 NUMBERS_PER_PARAMETER = 7  # on disk, at most: the best weights, and the three of Adam in each of two saved states
 
-
-@dataclass(frozen=True)
-class _KnownProbe:
-    """What an earlier start measured, and the fingerprint of the data set that it measured on."""
-
-    fingerprint: str
-    probe: Probe
+# Keys that change neither the time of a training row nor the memory and the parameters of a model, and `model.name`,
+# for which there are the factors above. `count_work` reckons with those that say how many rows there are.
+_SAME_COST = (
+    "name", "seed", "model.name", "data.prepared", "metrics.", "tracking.", "training.epochs", "training.select_on",
+    "training.refit", "training.calibration", "training.early_stopping.", "training.evaluation_batch_size",
+    "training.keep_checkpoints", "training.optimizer.learning_rate", "training.optimizer.weight_decay",
+    "training.optimizer.schedule.", "training.regularization.strength", "training.warm_start.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SweepPlan:
     """The cells in the order they are run, and the most that they take.
 
-    seconds: of each cell. finished: names of the cells that are done. memory_bytes: of the largest process.
-    disk_bytes: of all cells, while they run.
+    seconds: of each cell. finished: names of the cells that are done. unknown: of those whose probe failed, which
+    count as nothing. memory_bytes: of the largest process. disk_bytes: of all cells, while they run.
     """
 
     cells: Sequence[Cell]
     seconds: Mapping[str, float]
     finished: frozenset[str]
+    unknown: frozenset[str]
     memory_bytes: int
     disk_bytes: int
     prepared_bytes: int
@@ -65,30 +73,63 @@ class SweepPlan:
             f"{format_seconds(self.seconds_left)} by a short probe on this machine (less where early stopping ends "
             f"one), about {self.memory_bytes / 1e9:.1f} GB of memory, and {self.disk_bytes / 1e9:.1f} GB "
             f"of disk for runs beside {self.prepared_bytes / 1e9:.2f} GB of prepared data"
+            + (f"; not counted: {len(self.unknown)} cells whose probe failed" if self.unknown else "")
         )
 
 
-def build_sweep_plan(cells: Sequence[Cell], manifests: Mapping[Path, Manifest]) -> SweepPlan:
-    """Estimate every cell from a short probe of one cell (DIN, if there is one) of those that differ in the last axis.
+def by_last_axis(cell: Cell, manifest: Manifest) -> Hashable:
+    """Cells that differ in the last axis of the grid share a probe."""
+    del manifest
+    return cell.place[:-1]
+
+
+def by_cost(cell: Cell, manifest: Manifest) -> str:
+    """Cells share a probe if they differ in `_SAME_COST` alone: a hash of all other keys and of the data set."""
+    keys = {key: value for key, value in list_values(cell.config) if not key.startswith(_SAME_COST)}
+    return hashlib.sha256(orjson.dumps([manifest.fingerprint, keys], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def build_sweep_plan(
+    cells: Sequence[Cell],
+    manifests: Mapping[Path, Manifest],
+    share: Callable[[Cell, Manifest], Hashable] = by_last_axis,
+) -> SweepPlan:
+    """Estimate every cell from a short probe of one cell (DIN, if there is one) of those that share it.
 
     Args:
-        manifests: of the prepared data sets, by `data.prepared`.
+        manifests: of the prepared data sets, by `data.prepared`. share: cells of which it says the same share a
+            probe.
+
+    Raises:
+        RunError: if all probes failed.
     """
-    probes: dict[tuple[str, ...], tuple[Cell, Probe]] = {}
+    shared: dict[Hashable, list[Cell]] = {}
     for cell in sorted(cells, key=lambda each: each.config.model.name != "din"):
-        if cell.place[:-1] not in probes:
-            probes[cell.place[:-1]] = cell, _probe(cell, manifests[cell.config.data.prepared])
-    seconds = {}
-    for cell in cells:
-        probed, probe = probes[cell.place[:-1]]
-        manifest = manifests[cell.config.data.prepared]
-        seconds[cell.name] = estimate_seconds(cell, manifest, probed.config.model.name, probe)
+        shared.setdefault(share(cell, manifests[cell.config.data.prepared]), []).append(cell)
+    seconds: dict[str, float] = {}
+    probes: dict[str, Probe] = {}
+    failures: list[str] = []
+    for probed, *others in shared.values():
+        try:
+            probe = _probe(probed, manifests[probed.config.data.prepared])
+        except RunError as error:
+            failures += error.problems
+            continue
+        for cell in (probed, *others):
+            manifest = manifests[cell.config.data.prepared]
+            seconds[cell.name] = estimate_seconds(cell, manifest, probed.config.model.name, probe)
+            probes[cell.name] = probe
+    if failures and not probes:
+        raise RunError(failures)
+    for line in failures:
+        say(f"warning: {line}")
     return SweepPlan(
         cells,
-        seconds,
+        {cell.name: seconds.get(cell.name, 0.0) for cell in cells},
         finished=frozenset(cell.name for cell in cells if cell.run.is_finished),
-        memory_bytes=max((probe.peak_bytes for _, probe in probes.values()), default=0),
-        disk_bytes=sum(4 * NUMBERS_PER_PARAMETER * probes[cell.place[:-1]][1].parameters for cell in cells),
+        unknown=frozenset(cell.name for cell in cells if cell.name not in probes),
+        memory_bytes=max((probe.peak_bytes for probe in probes.values()), default=0),
+        disk_bytes=sum(4 * NUMBERS_PER_PARAMETER * probe.parameters for probe in probes.values()),
         prepared_bytes=sum(manifest.bytes for manifest in manifests.values()),
     )
 
@@ -117,19 +158,21 @@ def build_sweep_table(plan: SweepPlan, axes: Sequence[str]) -> Table:
         places.setdefault(cell.place, []).append(cell)
     for place, cells in places.items():
         done = sum(cell.name in plan.finished for cell in cells)
-        table.add_row(*place, str(len(cells)), str(done), format_seconds(plan.seconds[cells[0].name]))
+        name = cells[0].name
+        most = "unknown" if name in plan.unknown else format_seconds(plan.seconds[name])
+        table.add_row(*place, str(len(cells)), str(done), most)
     return table
 
 
 def _probe(cell: Cell, manifest: Manifest) -> Probe:
-    """The cell's model measured, or what an earlier start measured on the same data."""
-    file = cell.out / "cells" / f"{'-'.join(cell.place)}.probe.json"
+    """What the cell's training takes: measured now, or what an earlier start measured of an equal one."""
+    folder = cell.out / "cells" / "probes"
+    file = folder / f"{cell.config.model.name}-{by_cost(cell, manifest)[:16]}.json"
     with contextlib.suppress(FileNotFoundError, ValidationError):
-        known = TypeAdapter(_KnownProbe).validate_json(file.read_bytes())
-        if known.fingerprint == manifest.fingerprint:
-            return known.probe
-    config_file = file.parent / "probes" / f"{cell.name}.yaml"  # another sweep may be using the cell's own file
+        return TypeAdapter(Probe).validate_json(file.read_bytes())
+    say(f"{cell.name}: a short probe of its training")
+    config_file = folder / f"{cell.name}.yaml"  # another sweep may be using the cell's own file
     write_text(config_file, dump_config(cell.config))
     probe = run_probe(config_file)
-    write_text(file, orjson.dumps(_KnownProbe(manifest.fingerprint, probe)).decode())
+    write_text(file, orjson.dumps(probe).decode())
     return probe

@@ -3,6 +3,9 @@
 MLflow's run begins with the first epoch, has the config's keys as parameters, the metrics of each epoch, those of the
 test split, and the small files of the run. `mlflow.json` keeps its id, so that a resumed training goes on in it. If
 anything fails there, one line warns, and the training goes on without it.
+
+MLflow has no status for a training that ended well and can go on. After `fit --no-test` its run is FINISHED, as any
+other, and the tag `din_train.test_split` says `not scored` until the test split is scored.
 """
 
 import os
@@ -156,4 +159,6 @@ class _Tracker:
         for name in _FILES:
             if (self._run.path / name).exists():
                 self._client.log_artifact(self._id, str(self._run.path / name))
+        is_scored = self._run.is_finished
+        self._client.set_tag(self._id, "din_train.test_split", "scored" if is_scored else "not scored")
         self._client.set_terminated(self._id, status)

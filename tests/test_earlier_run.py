@@ -25,6 +25,16 @@ def test_the_newest_run_is_kept_by_its_own_name(tmp_path: Path, monkeypatch: pyt
     ]
 
 
+def test_a_folder_that_is_no_run_is_named_with_the_option_that_named_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere: not a run directory .* or name another run with --warm-start$"):
+        set_warm_start(tmp_path / "nowhere")
+    config = make_config(
+        tmp_path, vocabulary={"base": str(tmp_path)}, training={"warm_start": {"run": str(tmp_path / "nowhere")}}
+    )
+    with pytest.raises(ConfigError, match=r"or name another run in training\.warm_start\.run$"):
+        check_warm_start(config, tmp_path / "run")
+
+
 def test_a_run_does_not_take_the_place_of_the_one_it_begins_from(tmp_path: Path) -> None:
     run = {"run": str(tmp_path / "runs/monday")}
     config = make_config(tmp_path, vocabulary={"base": str(tmp_path)}, training={"warm_start": run})

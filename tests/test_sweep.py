@@ -11,10 +11,11 @@ from record_factory import METRICS
 from din_train import sweep_plan
 from din_train.config import load_config
 from din_train.config.model import ModelName
+from din_train.errors import RunError
 from din_train.plan.probe import Probe
 from din_train.run_directory import RunDirectory
 from din_train.sweep import Cell, Cost, build_cell, find_cells, only_one_at_a_time, run_cells
-from din_train.sweep_plan import build_sweep_plan, estimate_seconds
+from din_train.sweep_plan import build_sweep_plan, build_sweep_table, by_cost, estimate_seconds
 from din_train.terminal import format_seconds
 
 CONFIG = """
@@ -148,15 +149,64 @@ def test_totals_leave_out_what_is_done(tmp_path: Path, monkeypatch: pytest.Monke
     assert str(plan).startswith("4 cells, 1 of them done; the others take at most 8 min by a short probe")
 
 
+def count_probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the cells that are probed from now on; one fails whose name has `huge`."""
+    probed: list[str] = []
+
+    def run(path: Path) -> Probe:
+        probed.append(path.stem)
+        if "huge" in path.stem:
+            raise RunError(f"{path.stem}: no memory")
+        rows_per_second = 100.0 * load_config(path).training.batch_size / 1024
+        return replace(PROBE, samples_per_second=rows_per_second, parameters=1_000 * len(probed))
+
+    monkeypatch.setattr(sweep_plan, "run_probe", run)
+    return probed
+
+
 def test_a_probe_of_din_is_kept_until_the_data_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    probed: list[Path] = []
-    monkeypatch.setattr(sweep_plan, "run_probe", lambda path: probed.append(path) or PROBE)
-    cells = [build(tmp_path, f"{log}-{name}", f"model.name={name}") for log in ("a", "b") for name in ("base", "din")]
+    probed = count_probes(monkeypatch)
+    cells = [
+        build(tmp_path, f"{log}-{name}", f"model.name={name}", f"data.prepared={log}")
+        for log in ("a", "b")
+        for name in ("base", "din")
+    ]
+    manifests = {Path(log): replace(MANIFEST, fingerprint=log) for log in ("a", "b")}
     for _ in range(2):
-        build_sweep_plan(cells, {Path("prepared"): MANIFEST})
-    assert [path.name for path in probed] == ["a-din-seed1.yaml", "b-din-seed1.yaml"]
-    build_sweep_plan(cells, {Path("prepared"): replace(MANIFEST, fingerprint="another")})
-    assert len(probed) == 4
+        build_sweep_plan(cells, manifests)
+    assert probed == ["a-din-seed1", "b-din-seed1"]
+    build_sweep_plan(cells, {**manifests, Path("b"): replace(MANIFEST, fingerprint="another")})
+    assert probed[2:] == ["b-din-seed1"]
+    build_sweep_plan([build(tmp_path, "a-din", "model.mlp.hidden_units=[8]", "data.prepared=a")], manifests)
+    assert probed[3:] == ["a-din-seed1"]  # the same name, another model
+
+
+def test_points_of_another_cost_have_probes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probed = count_probes(monkeypatch)
+    points = {
+        "one": ("model.name=base",),
+        "two": (),
+        "three": ("training.optimizer.learning_rate=0.5", "training.epochs=4"),
+        "half": ("training.batch_size=512",),
+        "wide": ("model.item_embedding_size=32",),
+        "huge": ("training.batch_size=2048",),
+    }
+    cells = [build(tmp_path, name, *keys, seed=seed) for seed in (1, 2) for name, keys in points.items()]
+    plan = build_sweep_plan(cells, {Path("prepared"): MANIFEST}, by_cost)
+    assert probed == ["two-seed1", "half-seed1", "wide-seed1", "huge-seed1"]
+    seconds = {name: plan.seconds[f"{name}-seed2"] - 12 for name in points}
+    assert seconds == pytest.approx(
+        {"one": 172 * 0.6, "two": 172, "three": (4 * 2_140 + 80) / 100, "half": 2 * 172, "wide": 172, "huge": -12}
+    )
+    assert plan.disk_bytes == 2 * 28 * (3 * 1_000 + 2_000 + 3_000)
+    assert plan.unknown == {"huge-seed1", "huge-seed2"}
+    assert str(plan).endswith("; not counted: 2 cells whose probe failed")
+    assert "warning: huge-seed1: no memory" in capsys.readouterr().err
+    assert list(build_sweep_table(plan, ("point",)).columns[3].cells)[-2:] == ["3 min", "unknown"]
+    with pytest.raises(RunError, match="huge-seed1: no memory"):
+        build_sweep_plan([cells[5]], {Path("prepared"): MANIFEST}, by_cost)
 
 
 def test_times_are_readable() -> None:

@@ -122,6 +122,18 @@ def test_points_with_other_test_rows_have_no_difference_and_say_why(tmp_path: Pa
     assert results["warnings"] == ["base-seed1: hash of the scored rows is 'other', but 'abc' in din-seed1"]
 
 
+def test_each_point_says_why_it_has_no_difference(tmp_path: Path) -> None:
+    points = build(tmp_path, "model.item_embedding_size=8,64,6", seeds=(1, 2))
+    for cell in (cell for point in points for cell in point.cells):
+        finish(cell, 30, rows_sha256="abc" if cell.place == ("8",) else "other")
+    points[1].cells[0].run.scores_file("test").unlink()
+    results = describe_points("grid", points)
+    assert [each["differences"] for each in results["points"]] == [{}, {}, {}]
+    first, second = results["warnings"]
+    assert first.startswith(f"{tmp_path}/runs/64-seed1/scores.test.parquet: no such file")
+    assert second == "6-seed1: hash of the scored rows is 'other', but 'abc' in 8-seed1"
+
+
 def test_a_run_has_no_place_for_a_sweep(tmp_path: Path) -> None:
     from din_train.sweep_grid import sweep
 

@@ -58,6 +58,9 @@ class FakeClient:
     def log_artifact(self, run_id: str, path: str) -> None:
         self.record("log_artifact", (run_id, Path(path).name))
 
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        self.record("set_tag", (run_id, (key, value)))
+
     def set_terminated(self, run_id: str, status: str) -> None:
         self.record("set_terminated", (run_id, status))
 
@@ -114,7 +117,10 @@ def test_mlflow_is_told_the_config_the_epochs_the_test_metrics_and_the_files(
         ("r1", "history.jsonl"),
         ("r1", "metrics.json"),
     ]
-    assert client.calls[-1] == ("set_terminated", ("r1", "FINISHED"))
+    assert client.calls[-2:] == [
+        ("set_tag", ("r1", ("din_train.test_split", "scored"))),
+        ("set_terminated", ("r1", "FINISHED")),
+    ]
     assert len(run.read_history()) == 3  # as without a tracker
 
 
@@ -129,6 +135,21 @@ def test_a_resumed_training_goes_on_in_its_mlflow_run(tmp_path: Path, client: ty
     client.calls.clear()
     train(run, read(tmp_path, "tracking.experiment=other"), 3)
     assert ("create_experiment", "other") in client.calls
+
+
+def test_mlflow_is_told_that_a_test_split_is_not_scored_yet(tmp_path: Path, client: type[FakeClient]) -> None:
+    run, config = RunDirectory(tmp_path), read(tmp_path)
+    with tracked(run, config) as each:
+        each.append_history({"epoch": 1, "loss": 1.0})
+    with tracked(run, config) as each:
+        each.write_metrics(METRICS)
+    ends = [what for name, what in client.calls if name in ("set_tag", "set_terminated")]
+    assert ends == [
+        ("r1", ("din_train.test_split", "not scored")),
+        ("r1", "FINISHED"),
+        ("r1", ("din_train.test_split", "scored")),
+        ("r1", "FINISHED"),
+    ]
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")])
@@ -148,7 +169,7 @@ def test_mlflow_is_told_how_a_training_ended(
 
 
 @pytest.mark.parametrize(
-    "method", ["client", "create_run", "log_params", "log_metrics", "log_artifact", "set_terminated"]
+    "method", ["client", "create_run", "log_params", "log_metrics", "log_artifact", "set_tag", "set_terminated"]
 )
 def test_a_tracker_that_fails_warns_once_and_is_left_alone(
     tmp_path: Path, client: type[FakeClient], capsys: pytest.CaptureFixture[str], method: str

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import config_option, set_option
+from din_train.cli.options import config_option, set_option, warm_start_option
 
 
 def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -28,13 +28,7 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, text: str | None) ->
 )
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run left in the run directory.")
 @click.option("--resume", is_flag=True, help="Go on where a stopped run saved its state; begin if there is none.")
-@click.option(
-    "--warm-start",
-    metavar="RUN",
-    type=click.Path(path_type=Path),
-    help="Begin with the weights of an earlier run, carried over by raw id: sets training.warm_start.run, and "
-    "vocabulary.base to the run's data set, whose ids stay.",
-)
+@warm_start_option
 @click.option("--seeds", metavar="1,2,...", callback=parse_seeds, help="Train once per seed, in FOLDER-seed<k>.")
 @click.option("--no-test", is_flag=True, help="Read no test row; a later --resume without it scores the test split.")
 def command(

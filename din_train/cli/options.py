@@ -47,6 +47,13 @@ run_dir_option = click.option(
     show_default=True,
     help="The run, as `fit` left it.",
 )
+warm_start_option = click.option(
+    "--warm-start",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Begin with the weights of an earlier run, carried over by raw id: sets training.warm_start.run, and "
+    "vocabulary.base to the run's data set, whose ids stay.",
+)
 positive_share_option = click.option(
     "--positive-share",
     metavar="SHARE",

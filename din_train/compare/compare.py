@@ -99,7 +99,7 @@ def compare(
     """
     if report is not None:
         check_can_be_file(report, "--report")
-    runs = [open_run_directory(path, overrides) for path in run_dirs]
+    runs = [open_run_directory(path, overrides, otherwise="name another run") for path in run_dirs]
     if len({run.path.resolve() for run, _ in runs}) < len(runs):
         raise ConfigError("compare: received a run twice; name different ones")
     opened = {str(run.path): (run, config) for run, config in runs}

@@ -24,6 +24,7 @@ PARTS = {
     "table_copy": "a copy of the largest table",
     "rows": "rows",
     "first_model": "the first training's model, beside the refit's",
+    "earlier_model": "the earlier model of a warm start",
     "step": "batches and a step",
 }
 

@@ -10,7 +10,8 @@ from rich.table import Table as ShownTable
 
 from din_train import terminal
 from din_train.config import Config, dump_config
-from din_train.dataset.store import PreparedData
+from din_train.dataset.store import PreparedData, open_store
+from din_train.earlier_run import check_warm_start
 from din_train.errors import ConfigError
 from din_train.files import write_text
 from din_train.plan.machine import find_disk, find_gpu_memory, find_memory
@@ -26,7 +27,7 @@ from din_train.plan.needs import (
 )
 from din_train.plan.planned_data import PlannedData, plan_data
 from din_train.plan.probe import START_SECONDS, Probe, count_work, run_probe
-from din_train.run_directory import RUNS
+from din_train.run_directory import RUNS, open_run_directory
 from din_train.tensorflow_setup import start_tensorflow
 
 # Parts that are in a GPU's memory if one trains.
@@ -62,9 +63,10 @@ def plan(config: Config, *, workers: int, probed: bool, as_json: bool) -> None:
         probed: whether a few seconds of training are run, from which time and a step's memory are told.
 
     Raises:
-        ConfigError: if it cannot fit, with the keys to change.
+        ConfigError: if it cannot fit, with the keys to change, or a warm start cannot be made.
         DataError: see `plan_data`.
     """
+    check_warm_start(config, RUNS / config.name)
     start_tensorflow(config.training.device, deterministic=config.training.deterministic)
     with tempfile.TemporaryDirectory(prefix="din-train-plan-") as folder:
         made = build_plan(config, Path(folder), workers=workers, probed=probed)
@@ -85,7 +87,7 @@ def build_plan(config: Config, folder: Path, *, workers: int = 1, probed: bool =
     planned = plan_data(config, folder)
     size, manifest = measure_model(config, planned.data), planned.manifest
     memory_limit, on_gpu = find_memory(), _uses_gpu()
-    memory = compute_memory(config, size, manifest, batch_bytes=None)
+    memory = compute_memory(config, size, manifest, batch_bytes=None) | _measure_earlier(config)
     if on_gpu:
         memory |= _ON_GPU
     gpu_memory = (size.bytes, has) if on_gpu and (has := find_gpu_memory()) is not None else None
@@ -107,6 +109,15 @@ def build_plan(config: Config, folder: Path, *, workers: int = 1, probed: bool =
         of_one = count_work(config, manifest) / probe.samples_per_second
         seconds = {count: START_SECONDS + of_one / count for count in sorted({1, workers})}
     return Plan(planned, size, memory, memory_limit, gpu_memory, disk, probe, seconds, problems)
+
+
+def _measure_earlier(config: Config) -> dict[str, int]:
+    """What a warm start holds beside its own model as long as it trains: weights, and slots if they are kept."""
+    warm_start, base = config.training.warm_start, config.vocabulary.base
+    if warm_start is None or base is None:
+        return {}
+    size = measure_model(open_run_directory(warm_start.run)[1], open_store(base, temp_folder=config.data.temp_folder))
+    return {"earlier_model": size.bytes if warm_start.optimizer == "keep" else size.weight_bytes}
 
 
 def _uses_gpu() -> bool:
@@ -136,6 +147,7 @@ def _tell_step_bytes(config: Config, planned: PlannedData, size: ModelSize, prob
     """What the probe's process had beside the parts that are known of it."""
     of_probe = size if planned.is_exact else measure_model(config, planned.probed)
     known = compute_memory(config, of_probe, planned.probed.manifest, batch_bytes=None)
+    known.pop("first_model", None)  # since a probe has no refit
     if on_gpu:
         known |= _ON_GPU
     return max(0, probe.peak_bytes - sum(known.values()))

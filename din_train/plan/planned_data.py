@@ -126,11 +126,15 @@ def estimate_data(
     """A data set of the lengths that the whole log may have; its arrays but the part's events take no memory.
 
     Rows may grow faster than the log, as users do whose first events make no row, but there are at most as many as
-    events and their negatives.
+    events and their negatives. The ids of `vocabulary.base` are all there from the beginning, and do not grow.
     """
 
     def grow(before: int, now: int, steepest: float = 1.0) -> int:
         return extrapolate(before, now, half_share, share, steepest)
+
+    def grow_ids(name: str, before: int, now: int) -> int:
+        of_base, of_base_now = (0 if each.base is None else each.base["ids"].get(name, 0) for each in (old, new))
+        return int(of_base_now + grow(before - of_base, now - of_base_now))
 
     old, new = half.manifest, part.manifest
     events = grow(old.counts["events"], new.counts["events"])
@@ -145,6 +149,7 @@ def estimate_data(
     }
     samples = {split: min(grow(old.samples[split], count, 1.5), most[split]) for split, count in new.samples.items()}
     counts = {name: grow(old.counts.get(name, 0), count) for name, count in new.counts.items()} | {"events": events}
+    counts["items"] = grow_ids("item", old.counts["items"], new.counts["items"])
     manifest = replace(
         new,
         samples=samples,
@@ -158,7 +163,7 @@ def estimate_data(
         manifest=manifest,
         item_fields={name: _lengthen(values, items) for name, values in part.item_fields.items()},
         user_fields={name: _lengthen(values, users) for name, values in part.user_fields.items()},
-        num_values={name: grow(half.num_values[name], count) for name, count in part.num_values.items()},
+        num_values={name: grow_ids(name, half.num_values[name], count) for name, count in part.num_values.items()},
         training_events=_lengthen(part.training_events, items),
         user_starts=_lengthen(part.user_starts, users),
         item_vectors={name: _lengthen(values, items) for name, values in part.item_vectors.items()},

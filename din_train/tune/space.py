@@ -9,6 +9,7 @@ A key is as `--set` takes it. Every choice and both ends of a range must give a 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,15 @@ class Range(Section):
             yield "low", f"received {self.low} with log: true, expected a positive number"
         if self.log and self.step is not None:
             yield "step", "not used with log: true; remove one of them"
+        elif self.step is not None and self.low < self.high:
+            low, high, step = (Decimal(str(each)) for each in (self.low, self.high, self.step))
+            last = low + (high - low) // step * step
+            if last != high:
+                ends = " or ".join(str(each) for each in (last, last + step) if each > low)
+                yield (
+                    "high",
+                    f"received {high}, which no number of steps of {step} from low, {low}, reaches; use {ends}",
+                )
 
     @property
     def is_whole(self) -> bool:

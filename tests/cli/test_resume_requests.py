@@ -44,7 +44,7 @@ def test_another_config_is_refused_with_the_keys_that_differ(fitted: Workplace) 
 def test_a_finished_run_shows_its_metrics_and_is_left_alone(fitted: Workplace) -> None:
     (fitted.folder / "log.tsv").unlink()  # nothing is read, prepared or trained
     before = {path: (fitted.folder / path).read_bytes() for path in fitted.list_files()}
-    result = fitted.fit("--resume")
+    result = fitted.fit("--resume", "--set", "tracking.mlflow=http://localhost:1")  # which is not of the training
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines() == ["runs/small: finished before, so there is nothing to resume; its metrics:"]
     assert f"{fitted.read_json('runs/small/metrics.json')['gauc']:.6f}" in result.stdout

@@ -1,6 +1,7 @@
 """A plan's figures against the real data set, model and run; what it refuses, and that its advice fits."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from din_train.plan.model_size import ModelSize, measure_model
 from din_train.plan.needs import compute_memory, find_disk_problems, find_memory_problem, list_disk_needs
 from din_train.plan.plan import build_plan, summarize
 from din_train.plan.planned_data import estimate_data, extrapolate
+from din_train.plan.probe import Probe
 from din_train.tensorflow_setup import start_tensorflow
 
 # Users in order, each with 8 events; all 300 items and 7 categories are met by the first 100 users.
@@ -121,6 +123,22 @@ def test_a_prepared_data_set_is_planned_exactly_and_its_run_takes_no_more_disk(
     assert 2 * made.size.bytes < used
     assert used < at_most + 100_000
 
+    run = {"run": str(tmp_path / "run")}
+    warm = change(config, training={"warm_start": run}, vocabulary={"base": str(data.folder)})
+    (tmp_path / "work").mkdir()
+    assert build_plan(warm, tmp_path / "work", probed=False).memory == made.memory | {"earlier_model": made.size.bytes}
+    reset = change(warm, training={"warm_start": {**run, "optimizer": "reset"}})
+    assert module._measure_earlier(reset) == {"earlier_model": made.size.weight_bytes}
+
+
+def test_a_step_takes_what_a_probe_had_beside_the_parts_that_are_known(
+    small: tuple[Config, PreparedData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run_probe", lambda _: Probe(100.0, 10, 3_000_000_000))
+    made = build_plan(change(small[0], model={"name": "lr"}, training={"refit": True}), tmp_path)
+    assert made.memory["first_model"] == made.size.bytes  # which a probe, without a refit, has not
+    assert sum(made.memory.values()) == 3_000_000_000 + made.size.bytes
+
 
 def test_a_part_of_a_log_gives_its_rows_users_and_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config(tmp_path, model={**SMALL, **UNIT})
@@ -169,6 +187,20 @@ def test_counts_grow_as_they_did_from_the_half_to_the_part() -> None:
     assert extrapolate(10, 80, 0.1, 0.2) == 400  # never faster than the log
     assert extrapolate(10, 80, 0.1, 0.2, 1.5) == round(80 * 5**1.5)
     assert extrapolate(0, 7, 0.1, 0.2) == 7  # nothing in the half
+
+
+def test_the_ids_of_a_base_do_not_grow_with_the_log(small: tuple[Config, PreparedData]) -> None:
+    config, data = small
+
+    def have(items: int, categories: int) -> PreparedData:
+        base = {"ids": {"item": 200, "category": 5}}
+        manifest = replace(data.manifest, counts={**data.manifest.counts, "items": items}, base=base)
+        return replace(data, manifest=manifest, num_values={"category": 2 + categories})
+
+    large = estimate_data(config, have(220, 6), have(240, 7), 0.1, 0.2)
+    assert large.manifest.counts["items"] == 200 + 40 * 5  # 20 new ones, then 40, grow with the log
+    assert len(large.training_events) == 2 + 400
+    assert large.num_values["category"] == 5 + round(4 * 5**0.41504)  # log2(4 / 3) = 0.41504
 
 
 def test_what_a_refusal_says_would_fit_does_fit(small: tuple[Config, PreparedData]) -> None:

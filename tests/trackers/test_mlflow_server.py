@@ -76,6 +76,7 @@ def test_params_metrics_by_epoch_and_files_arrive(mlflow: ModuleType, server: st
     experiment = client.get_experiment_by_name("<b>study</b>")
     [found] = client.search_runs([experiment.experiment_id])
     assert (found.info.run_name, found.info.status) == ("small", "FINISHED")
+    assert found.data.tags["din_train.test_split"] == "not scored"
     assert (found.data.params["model.name"], found.data.params["training.epochs"]) == ("lr", "4")
     history = client.get_metric_history(found.info.run_id, "validation_gauc")
     assert [(each.step, each.value) for each in history] == [(1, 0.61), (2, 0.62), (3, 0.63)]

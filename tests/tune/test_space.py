@@ -59,6 +59,18 @@ def test_choices_and_ranges_are_read(tmp_path: Path) -> None:
         ("a: {low: 5, high: 5}", "a.high: received 5, expected more than low, 5"),
         ("a: {low: 0, high: 5, log: true}", "a.low: received 0 with log: true, expected a positive number"),
         ("a: {low: 1, high: 5, step: 2, log: true}", "a.step: not used with log: true; remove one of them"),
+        (
+            "a: {low: 1, high: 10, step: 4}",
+            "a.high: received 10, which no number of steps of 4 from low, 1, reaches; use 9 or 13",
+        ),
+        (
+            "a: {low: 0.1, high: 0.5, step: 0.15}",
+            "a.high: received 0.5, which no number of steps of 0.15 from low, 0.1, reaches; use 0.40 or 0.55",
+        ),
+        (
+            "a: {low: 1, high: 5, step: 16}",
+            "a.high: received 5, which no number of steps of 16 from low, 1, reaches; use 17",
+        ),
         ("a: {low: 1}", "a.high: missing, expected the largest number"),
         (
             "a: {low: 1, hihg: 5, high: 5}",

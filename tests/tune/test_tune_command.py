@@ -111,6 +111,8 @@ def test_a_sweep_trains_every_point_with_every_seed_and_goes_on(folder: Path, mo
     assert "0 of 2" in result.stdout
     results = orjson.loads((folder / "runs/found/sweep.json").read_bytes())
     assert results["points"][0]["metrics"]["gauc"]["by_seed"] == {"1": METRICS.gauc, "2": METRICS.gauc}
-    assert CliRunner().invoke(cli, command).exit_code == 1
+    again = CliRunner().invoke(cli, [*command, "--set", "tracking.mlflow=http://localhost:1"])
+    assert again.exit_code == 1
+    assert "finished with another config" not in again.stderr
     starts = {name: len(each) for name, each in list_starts(folder / "runs/found").items()}
     assert starts == {"0.01-seed1": 1, "0.01-seed2": 1, "0.9-seed1": 2, "0.9-seed2": 2}
