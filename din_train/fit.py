@@ -119,7 +119,8 @@ def fit(
                 # A worker alone has nobody to meet, but it may have several GPUs.
                 alone = workers.count == 1 and each.training.strategy == "multi_worker"
                 told = tracked(run, each) if workers.is_chief else nullcontext(run)
-                with strategy_scope("mirrored" if alone else each.training.strategy), told as tracked_run:
+                strategy = "mirrored" if alone else each.training.strategy
+                with strategy_scope(strategy), told as tracked_run, workers.leaving():
                     metrics = _fit_one(
                         tracked_run, each, data, workers, overwrite=overwrite, resume=resume, score_test=score_test
                     )
@@ -178,7 +179,7 @@ def _prepare_and_start(config: Config, run: RunDirectory, workers: Workers, *, r
     data = open_store(prepared, checked=manifest, temp_folder=config.data.temp_folder)
     if workers.count == 1:
         _start(config, workers)
-    for line in call_aside(lambda: summarize(config, data, run.path)):
+    for line in call_aside(lambda: summarize(config, data, run.path, workers=workers.count_here)):
         terminal.say(line)
     tell(workers, lambda: (str(prepared), data.fingerprint))
     return data

@@ -20,14 +20,14 @@ LEAST_ADDRESS_SPACE = 3_000_000_000
 
 
 def start_tensorflow(
-    device: str = "auto", *, deterministic: bool = False, connect: Callable[[], object] | None = None
+    device: str = "auto", *, deterministic: bool = False, connect: Callable[[int], object] | None = None
 ) -> None:
     """Import TensorFlow quietly and restrict it to the device.
 
     Args:
         device: `training.device`: auto (a GPU if there is one), cpu or gpu.
         deterministic: `training.deterministic`: every operation gives the same bits each time.
-        connect: called before TensorFlow computes anything: see `Workers.connect`.
+        connect: called before TensorFlow computes anything, with a descriptor of stderr: see `Workers.connect`.
 
     Raises:
         ConfigError: if `gpu` is asked for and TensorFlow sees none.
@@ -41,7 +41,7 @@ def start_tensorflow(
         )
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if connect is None else "3")  # our line says that a worker ended
-    with _silenced_stderr():
+    with _silenced_stderr() as stderr:
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -65,7 +65,7 @@ def start_tensorflow(
         except RuntimeError:
             pass  # started before in this process: devices are fixed by then
         if connect is not None:
-            connect()
+            connect(stderr)
         tf.constant(0) + 1  # starts the runtime, which has chatter of its own
 
 
@@ -135,14 +135,17 @@ def _choose_threads(threading: Any) -> None:
 
 
 @contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Keep file descriptor 2 in a temporary file (TensorFlow writes below Python); show it only if the body fails."""
+def _silenced_stderr() -> Iterator[int]:
+    """Keep file descriptor 2 in a temporary file (TensorFlow writes below Python); show it only if the body fails.
+
+    The body gets a descriptor of what is shown at once.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            yield
+            yield saved
         except (DinTrainError, KeyboardInterrupt):
             raise
         except BaseException:

@@ -7,7 +7,7 @@ a time. Keras's BatchNormalization does not know a batch without a valid row.
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -36,52 +36,37 @@ class MovingStatistics(keras.layers.Layer):
         self.moving_variance = self.add_weight(name="moving_variance", shape=self.units, initializer="ones", **options)
         self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", **options)
 
-    @property
-    def num_units(self) -> int:
-        """U."""
-        return int(self.units[0] or 0)
-
     def update_averages(self, rows: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Move the averages towards the statistics of some rows; by nothing if there are none.
 
-        Inside `recording_statistics` nothing moves.
+        Inside `still_averages` nothing moves.
         """
-        recorded = getattr(_recording, "list", None)
-        if recorded is not None:
-            recorded.append(RecordedStatistics(self, rows, mean, variance))
+        if getattr(_still, "on", False):
             return
         some = tf.cast(rows > 0, mean.dtype)
         self.updates.assign_add(some)
         share = some * tf.maximum(
             tf.cast(1.0 - self.momentum, mean.dtype), tf.math.divide_no_nan(1.0, self.updates.value)
         )
-        self.moving_mean.assign_add(share * (mean - self.moving_mean.value))
-        self.moving_variance.assign_add(share * (variance - self.moving_variance.value))
+        for average, of_rows in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moved = average.value + share * (of_rows - average.value)
+            average.assign(tf.where(share < 1.0, moved, of_rows))  # the first has nothing of what was there before
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}
 
 
-class RecordedStatistics(NamedTuple):
-    """What a layer's averages are to be moved towards: how many rows [], and their [U] mean and variance."""
-
-    layer: MovingStatistics
-    rows: tf.Tensor
-    mean: tf.Tensor
-    variance: tf.Tensor
-
-
-_recording = threading.local()  # replicas are traced in threads of their own
+_still = threading.local()  # replicas are traced in threads of their own
 
 
 @contextmanager
-def recording_statistics() -> Iterator[list[RecordedStatistics]]:
-    """Inside, layers leave their averages alone, and the list gets what these are to be moved towards."""
-    _recording.list = []
+def still_averages() -> Iterator[None]:
+    """Inside, layers leave their averages alone."""
+    _still.on = True
     try:
-        yield _recording.list
+        yield
     finally:
-        _recording.list = None
+        _still.on = False
 
 
 def compute_statistics(inputs: tf.Tensor, weights: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -22,7 +22,7 @@ from din_train.dataset.fields import NewItems
 from din_train.model.dense_positions import DenseSharing, SpreadRows
 from din_train.model.embedding import ItemEmbedding, find_tables
 from din_train.model.losses import RankingLoss
-from din_train.model.normalization import MovingStatistics, RecordedStatistics, recording_statistics
+from din_train.model.normalization import MovingStatistics, still_averages
 from din_train.model.positions import (
     FlatPositions,
     PairedBehaviours,
@@ -101,7 +101,7 @@ class RankingModel(keras.Model):
     last group has what is left; padded blocks are cut at rows. In data-parallel training a replica has whole groups of
     the global batch. So the groups depend on the batch alone, not on threads or replicas. Groups go forward and
     backward side by side, which keeps cores busier than the operations of a whole batch do; the gradient is that of the
-    mean loss of all rows, on all replicas. The moving statistics are updated by one group of the batch after another.
+    mean loss of all rows, on all replicas. Steps leave the moving statistics alone, see `measure_statistics`.
 
     `score` is `call` in inference mode, traced once, and once more for many candidates of one history, which are matrix
     products: the one way to a score.
@@ -314,7 +314,7 @@ class RankingModel(keras.Model):
         if not seeds:
             return ()
         row = {name: tf.ones([1 for _ in spec.shape], spec.dtype) for name, spec in self._signature.items()}
-        with keras.StatelessScope() as scope, recording_statistics():
+        with keras.StatelessScope() as scope, still_averages():
             self({**row, "history_row": tf.zeros([1], tf.int32)}, training=True)
         after = [scope.get_current_value(seed) for seed in seeds]
         return tuple(
@@ -364,7 +364,7 @@ class RankingModel(keras.Model):
         self, inputs: Inputs, labels: tf.Tensor, weights: tf.Tensor | None, terms: tf.Tensor
     ) -> tuple[tf.Tensor, list[Gradient]]:
         """The mean loss of so many terms, and its gradients: each group traced by itself, as XLA wants it."""
-        with tf.GradientTape() as tape:
+        with still_averages(), tf.GradientTape() as tape:
             results = [self(group, training=True, with_auxiliary=True) for group in self._cut_into_groups(inputs)]
             logits = tf.concat([logits for logits, _ in results], axis=0)
             total = self._loss.sum_terms(labels, logits, _number_lists(inputs), weights)
@@ -390,29 +390,25 @@ class RankingModel(keras.Model):
         num_groups = tf.shape(row_ends)[0] - 1
         seeds = list(zip(self._find_seeds(), self._num_draws, strict=True))
         tables = {id(table) for table in find_tables(self)}
-        moved: list[MovingStatistics] = []  # whose statistics a group has, one after another
 
-        def add_group(
-            group: tf.Tensor, loss: tf.Tensor, sums: list[Any], statistics: tf.TensorArray
-        ) -> tuple[Any, ...]:
+        def add_group(group: tf.Tensor, loss: tf.Tensor, sums: list[Any]) -> tuple[Any, ...]:
             cut = slice(row_ends[group], row_ends[group + 1])
             of_group = self._take_group(inputs, slice(list_ends[group], list_ends[group + 1]), cut)
             of_rows = labels[cut]
             states = [(seed, _advance(seed, (first_group + group) * draws)) for seed, draws in seeds]
-            with keras.StatelessScope(states), recording_statistics() as recorded, tf.GradientTape() as tape:
+            with keras.StatelessScope(states), still_averages(), tf.GradientTape() as tape:
                 logits, auxiliary = self(of_group, training=True, with_auxiliary=True)
                 of_weights = None if weights is None else weights[cut]
                 of_loss = self._loss.sum_terms(of_rows, logits, _number_lists(of_group), of_weights)
                 of_loss = of_loss / tf.maximum(terms, 1.0) + auxiliary / rows
-            moved[:] = [each.layer for each in recorded]
             gradients = tape.gradient(of_loss, self.trainable_weights)
             sums = [
                 before.write(group, gradient) if isinstance(before, _RowGradients) else before + gradient
                 for before, gradient in zip(sums, gradients, strict=True)
             ]
-            return group + 1, loss + of_loss, sums, statistics.write(group, _join(recorded))
+            return group + 1, loss + of_loss, sums
 
-        _, loss, sums, statistics = tf.while_loop(
+        _, loss, sums = tf.while_loop(
             lambda group, *_: group < num_groups,
             add_group,
             (
@@ -422,7 +418,6 @@ class RankingModel(keras.Model):
                     _RowGradients.start(weight, num_groups) if id(weight) in tables else tf.zeros(weight.shape)
                     for weight in self.trainable_weights
                 ],
-                tf.TensorArray(tf.float32, num_groups, infer_shape=False, element_shape=[None]),
             ),
             parallel_iterations=tf.config.threading.get_inter_op_parallelism_threads() or 10,
         )
@@ -430,47 +425,20 @@ class RankingModel(keras.Model):
             each.concat(weight) if isinstance(each, _RowGradients) else each
             for each, weight in zip(sums, self.trainable_weights, strict=True)
         ]
-        size = sum(1 + 2 * layer.num_units for layer in moved)  # of a group's statistics
-        of_groups = statistics.concat()  # [groups * size]
         if share is None:
             groups_of_batch = num_groups
         else:
-            after = self._num_groups - first_group - num_groups
-            of_groups = tf.ensure_shape(
-                tf.pad(of_groups, [[first_group * size, after * size]]), [self._num_groups * size]
-            )
-            loss, of_groups, gradients = self._join_shares(loss, of_groups, gradients)
-        if moved:
-            self._move_averages(moved, tf.reshape(of_groups, [-1, size]))
+            loss, gradients = self._join_shares(loss, gradients)
         for seed, draws in seeds:
             seed.assign(_advance(seed, groups_of_batch * draws))
         return loss, gradients
 
-    def _join_shares(
-        self, loss: tf.Tensor, statistics: tf.Tensor, gradients: list[Gradient]
-    ) -> tuple[tf.Tensor, tf.Tensor, list[Gradient]]:
-        """Loss, statistics and gradients of a share -> those of the batch."""
+    def _join_shares(self, loss: tf.Tensor, gradients: list[Gradient]) -> tuple[tf.Tensor, list[Gradient]]:
+        """Loss and gradients of a share -> those of the batch."""
         dense = [each for each in gradients if not isinstance(each, tf.IndexedSlices)]
-        loss, statistics, *dense = sum_over_replicas([loss, statistics, *dense])
+        loss, *dense = sum_over_replicas([loss, *dense])
         rows = gather_rows([each for each in gradients if isinstance(each, tf.IndexedSlices)])
-        return loss, statistics, [(rows if isinstance(each, tf.IndexedSlices) else dense).pop(0) for each in gradients]
-
-    def _move_averages(self, layers: Sequence[MovingStatistics], groups: tf.Tensor) -> None:
-        """Move the layers' averages by the statistics [G, size] of one group after another, see `_join`."""
-        states = list({id(state): state for layer in layers for state in layer.non_trainable_weights}.values())
-        sizes = [size for layer in layers for size in (1, layer.num_units, layer.num_units)]
-
-        def move(group: tf.Tensor, *values: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            parts = iter(tf.split(groups[group], sizes))
-            with keras.StatelessScope(zip(states, values, strict=True)) as scope:
-                for layer in layers:
-                    layer.update_averages(next(parts)[0], next(parts), next(parts))
-            return group + 1, *(scope.get_current_value(state) for state in states)
-
-        first = (0, *(tf.convert_to_tensor(state.value) for state in states))
-        _, *values = tf.while_loop(lambda group, *_: group < tf.shape(groups)[0], move, first)
-        for state, value in zip(states, values, strict=True):
-            state.assign(value)
+        return loss, [(rows if isinstance(each, tf.IndexedSlices) else dense).pop(0) for each in gradients]
 
     def _find_group_ends(self, inputs: Inputs, earlier_rows: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """[1 + groups] where each group begins among this replica's histories, and among its rows; and their ends."""
@@ -552,12 +520,6 @@ def _number_lists(inputs: Inputs) -> tf.Tensor:
 def _advance(seed: keras.Variable, draws: tf.Tensor) -> tf.Tensor:
     """The state [2] of random numbers so many draws later."""
     return seed.value + tf.cast(tf.stack([0, draws]), seed.value.dtype)
-
-
-def _join(recorded: Sequence[RecordedStatistics]) -> tf.Tensor:
-    """[size] what a group's calls of layers have recorded: rows, mean and variance of each."""
-    parts = [part for _, rows, mean, variance in recorded for part in (rows[None], mean, variance)]
-    return tf.concat([tf.zeros([0]), *(tf.cast(each, tf.float32) for each in parts)], axis=0)
 
 
 class _MeanOfAll(keras.metrics.Mean):

@@ -88,13 +88,15 @@ def list_disk_needs(
     return [need for need in needs if need.bytes]
 
 
-def find_memory_problem(config: Config, parts: Mapping[str, int], size: ModelSize, has: int, where: str) -> str | None:
+def find_memory_problem(
+    config: Config, parts: Mapping[str, int], size: ModelSize, has: int, where: str, *, workers: int = 1
+) -> str | None:
     """One line if the parts need more memory than there is, with the keys to change and the numbers that would fit.
 
     Args:
-        where: `this machine` or `its GPU`.
+        parts: of one worker. has: all of them have together. where: `this machine` or `its GPU`.
     """
-    needed = sum(parts.values())
+    needed, has = sum(parts.values()), has // workers
     if needed <= has:
         return None
     largest = sorted(parts.items(), key=lambda part: -part[1])[:2]
@@ -104,7 +106,10 @@ def find_memory_problem(config: Config, parts: Mapping[str, int], size: ModelSiz
         share = 1 - (needed - has) / parts["step"]
         advice = [f"training.batch_size to at most {int(config.training.batch_size * share):,}"]
     do = f"set {' or '.join(advice)}" if advice else "use a larger machine"
-    return f"memory: a worker needs {show_bytes(needed)} ({of}), and {where} has {show_bytes(has)}; {do}"
+    of_each, fewer = (f" for each of {workers} workers", ", or fewer workers") if workers > 1 else ("", "")
+    return (
+        f"memory: a worker needs {show_bytes(needed)} ({of}), and {where} has {show_bytes(has)}{of_each}; {do}{fewer}"
+    )
 
 
 def _advise(config: Config, size: ModelSize, excess: int, *, is_copied: bool) -> Iterator[str]:

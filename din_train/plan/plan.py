@@ -73,7 +73,7 @@ def plan(config: Config, *, workers: int, probed: bool, as_json: bool) -> None:
     if as_json:
         terminal.show_json(describe_plan(made))
     else:
-        _show_plan(made)
+        _show_plan(made, workers)
     if made.problems:
         raise ConfigError(made.problems)
 
@@ -178,7 +178,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _show_plan(plan: Plan) -> None:
+def _show_plan(plan: Plan, workers: int) -> None:
     planned, size, manifest = plan.planned, plan.size, plan.planned.manifest
     shown = ShownTable("what", "how much", show_header=False, title="the plan")
     shown.columns[1].justify = "right"
@@ -195,7 +195,11 @@ def _show_plan(plan: Plan) -> None:
     shown.add_section()
     for name, count in plan.memory.items():
         shown.add_row(f"memory: {PARTS[name]}", show_bytes(count))
-    shown.add_row("memory of a worker", f"{show_bytes(sum(plan.memory.values()))} of {show_bytes(plan.memory_limit)}")
+    of_worker, limit = sum(plan.memory.values()), show_bytes(plan.memory_limit)
+    shown.add_row("memory of a worker", f"{show_bytes(of_worker)} of {limit}")
+    if workers > 1:
+        what = f"memory of {workers} workers, if all are on this machine"
+        shown.add_row(what, f"{show_bytes(workers * of_worker)} of {limit}")
     if plan.gpu_memory is not None:
         needed, has = plan.gpu_memory
         shown.add_row("memory of its GPU: weights and slots", f"{show_bytes(needed)} of {show_bytes(has)}")
@@ -207,24 +211,29 @@ def _show_plan(plan: Plan) -> None:
     shown.add_section()
     if planned.preparation_seconds:
         shown.add_row("time of preparation", terminal.format_seconds(planned.preparation_seconds))
-    for workers, seconds in plan.training_seconds.items():
-        on = "this machine" if workers == 1 else f"{workers} workers like it, if they exchanged nothing"
+    for count, seconds in plan.training_seconds.items():
+        on = "this machine" if count == 1 else f"{count} workers like it, if they exchanged nothing"
         shown.add_row(f"time of all epochs on {on}", terminal.format_seconds(seconds))
     if plan.probe is not None:
         shown.add_row("training rows per second, in a short probe", f"{plan.probe.samples_per_second:,.0f}")
     terminal.show_table(shown)
 
 
-def summarize(config: Config, data: PreparedData, run: Path) -> tuple[str, str]:
+def summarize(config: Config, data: PreparedData, run: Path, *, workers: int = 1) -> tuple[str, str]:
     """Two lines that `fit` prints before it trains: what is certain of memory and disk, once TensorFlow has started.
+
+    Args:
+        workers: how many share this machine's memory; each has a GPU of its own, if there are any.
 
     Raises:
         ConfigError: if weights and slots alone have more bytes than the memory that holds them.
     """
     size = measure_model(config, data, tables_only=True)
-    where, has = ("its GPU", find_gpu_memory()) if _uses_gpu() else ("this machine", find_memory())
+    on_gpu = _uses_gpu()
+    where, has = ("its GPU", find_gpu_memory()) if on_gpu else ("this machine", find_memory())
+    sharing = 1 if on_gpu else workers
     parts = {"weights": size.weight_bytes, "slots": size.slot_bytes}
-    problem = has and find_memory_problem(config, parts, size, has, where)
+    problem = has and find_memory_problem(config, parts, size, has, where, workers=sharing)
     if problem:
         raise ConfigError(problem)
     samples = data.manifest.samples
@@ -234,6 +243,7 @@ def summarize(config: Config, data: PreparedData, run: Path) -> tuple[str, str]:
     return (
         f"plan: {samples['train']:,} training rows, {data.num_items:,} items; weights and slots "
         f"{show_bytes(size.bytes)} (table of {largest.field} {show_bytes(largest.bytes)})"
+        + (f" in each of {sharing} workers," if sharing > 1 else "")
         + (f" of {show_bytes(has)} that {where} has" if has else ""),
         f"plan: {run} takes at most {show_bytes(in_run)} of {show_bytes(find_disk(run)[1])} free on its disk; "
         "`din-train plan` estimates the time",

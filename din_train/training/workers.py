@@ -17,12 +17,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from din_train.config import TrainingConfig
-from din_train.errors import ConfigError, RunError
+from din_train.errors import ConfigError, DinTrainError, RunError
 from din_train.tensorflow_setup import build_strategy
 
 # A peer whose port refuses two connections, so many seconds apart, has ended.
@@ -39,6 +40,8 @@ _WATCH_SECONDS = 4.0
 _HEARTBEAT_SECONDS = 15
 _CONNECT_SECONDS = 2.0
 _JOBS = ("chief", "worker")
+# A program: write a line if nobody closes its input within so many seconds.
+_SAY_IF_LATE = "import select, sys; select.select([0], [], [], float(sys.argv[1]))[0] or sys.stderr.write(sys.argv[2])"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Workers:
     addresses: tuple[str, ...] = ()
     index: int = 0
     start_timeout: int = 300
+    _left: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     @property
     def count(self) -> int:
@@ -67,8 +71,17 @@ class Workers:
         """Whether this worker writes, and says what happens."""
         return self.index == 0
 
-    def connect(self) -> None:
+    @property
+    def count_here(self) -> int:
+        """How many of them have this one's host, and so its memory."""
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts.count(hosts[self.index]) if hosts else 1
+
+    def connect(self, stderr: int = 2) -> None:
         """Meet the others. TensorFlow has to be imported, and must not have computed anything.
+
+        Args:
+            stderr: a descriptor for the line that says that TensorFlow did not come back.
 
         Raises:
             RunError: if one of them does not come in time.
@@ -77,19 +90,31 @@ class Workers:
             return
         self._await_others()
         _configure_heartbeats(self)
-        # From here on TensorFlow waits by itself, for ever, and holds Python's lock meanwhile.
-        faulthandler.dump_traceback_later(self.start_timeout + _HEARTBEAT_SECONDS, exit=True)
         try:
-            build_strategy("multi_worker")
+            with self._ending_if_late(stderr):
+                build_strategy("multi_worker")
         except Exception as error:
-            raise RunError(
-                f"worker {self.index} at {self.addresses[self.index]} could not join the others: {error}"
-            ) from error
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+            raise RunError(f"{self._name([self.index])} could not join the others: {error}") from error
         for number in (signal.SIGINT, signal.SIGTERM):  # TensorFlow has put its own handler over Python's
             if threading.current_thread() is threading.main_thread():
                 signal.signal(number, signal.getsignal(number))
+
+    @contextmanager
+    def _ending_if_late(self, stderr: int) -> Iterator[None]:
+        """Inside, TensorFlow may wait for ever and hold Python's lock: then another process writes the line."""
+        seconds = self.start_timeout + _HEARTBEAT_SECONDS
+        line = (
+            f"error: {self._name([self.index])}: TensorFlow did not join the others within {seconds} s; check that "
+            "each worker can reach the others' ports, and start all workers again\n"
+        )
+        command = [sys.executable, "-I", "-S", "-c", _SAY_IF_LATE, str(seconds), line]
+        speaker = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr)  # noqa: S603 - our own command
+        faulthandler.dump_traceback_later(seconds + _CONNECT_SECONDS, exit=True)  # needs no lock
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            speaker.communicate()
 
     def _await_others(self) -> None:
         """Listen at this worker's address, as TensorFlow will, until each of the others has taken a connection."""
@@ -151,7 +176,7 @@ class Workers:
             return
         import tensorflow as tf
 
-        done = threading.Event()
+        done = self._left
         watch = threading.Thread(target=self._watch, args=[done], name="peers", daemon=True)
         watch.start()
         try:
@@ -164,6 +189,18 @@ class Workers:
         finally:
             done.set()
             watch.join()
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Inside `ending_together`: an error of ours, or a signal, that leaves the body ends this worker by itself.
+
+        What it still does needs no other worker, and may take longer than the others live.
+        """
+        try:
+            yield
+        except (DinTrainError, KeyboardInterrupt):
+            self._left.set()
+            raise
 
     def find_missing(self, patience: float = 0.0) -> list[int]:
         """The workers that take no connection, now or at a second look after `patience` seconds."""

@@ -253,7 +253,7 @@ def test_dense_histories_with_padding_anywhere_change_no_score(model: RankingMod
 def test_groups_in_a_loop_and_shared_histories_change_no_step(
     config: Config, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Loss, gradients, moving statistics and dropout's states: the loop's are those of three groups, one by one.
+    """Loss, gradients and dropout's states: the loop's are those of three groups, one by one.
 
     So are those of the same rows if each has a history of its own: lists have two rows, groups ten. But for DIEN, whose
     auxiliary loss looks at other behaviours then.

@@ -261,6 +261,21 @@ def test_fit_says_two_lines_and_refuses_tables_that_cannot_be_in_memory(
     assert not (tmp_path / "run").exists()
 
 
+def test_workers_that_share_a_machine_share_its_memory(
+    small: tuple[Config, PreparedData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, data = small
+    of_one = measure_model(config, data, tables_only=True).bytes
+    monkeypatch.setattr(module, "find_memory", lambda: 3 * of_one)
+    first, _ = summarize(config, data, tmp_path / "run", workers=3)
+    assert re.search(r"\) in each of 3 workers, of \d+ kB that this machine has$", first)
+    monkeypatch.setattr(module, "find_memory", lambda: 3 * of_one - 3)
+    summarize(config, data, tmp_path / "run", workers=2)
+    problem = r"this machine has \d+ kB for each of 3 workers; set .*, or fewer workers"
+    with pytest.raises(ConfigError, match=problem):
+        summarize(config, data, tmp_path / "run", workers=3)
+
+
 def test_the_command_prints_json_and_leaves_nothing(small: tuple[Config, PreparedData], tmp_path: Path) -> None:
     config, data = small
     (tmp_path / "c.yaml").write_text(dump_config(config))
@@ -278,7 +293,8 @@ def test_what_does_not_fit_ends_the_command_with_2(
 ) -> None:
     (tmp_path / "c.yaml").write_text(dump_config(small[0]))
     monkeypatch.setattr(module, "find_memory", lambda: 10_000)
-    done = CliRunner().invoke(cli, ["plan", "--config", str(tmp_path / "c.yaml")])
+    done = CliRunner().invoke(cli, ["plan", "--config", str(tmp_path / "c.yaml"), "--workers", "3"])
     assert done.exit_code == 2
-    assert "memory of a worker" in done.stdout
+    assert re.search(r"memory of a worker +│ +1\.0 GB of 10 kB", done.stdout)
+    assert re.search(r"memory of 3 workers, if all are on this machine +│ +3\.0 GB of 10 kB", done.stdout)
     assert "error: memory: a worker needs 1.0 GB" in done.stderr

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tensorflow.core.protobuf import rewriter_config_pb2
 from tensorflow.python.eager import context
 
-from din_train.cli import main
+from din_train.cli import cli
 from din_train.tensorflow_setup import start_tensorflow
 
 
@@ -28,4 +29,6 @@ def test_a_model_with_a_million_rows_trains(tmp_path: Path) -> None:
         "data.prepared": tmp_path / "prepared",
     }
     given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    assert not main(["fit", "--config", "configs/sample.yaml", "--run-dir", str(tmp_path / "run"), *given])
+    command = ["fit", "--config", "configs/sample.yaml", "--run-dir", str(tmp_path / "run"), *given]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output

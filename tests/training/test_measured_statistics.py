@@ -9,6 +9,7 @@ from log_factory import make_config, prepare_events
 from din_train.dataset.protocols import Split
 from din_train.model.build import build_model
 from din_train.model.dice import Dice
+from din_train.model.normalization import MovingStatistics
 from din_train.model.ranking_model import RankingModel
 from din_train.run_directory import RunDirectory
 from din_train.training.checkpoint import load_weights
@@ -69,6 +70,7 @@ def test_scores_are_those_of_the_mean_statistics_of_groups(tmp_path: Path, padde
 
 
 def test_an_epoch_ends_with_measured_statistics(tmp_path: Path) -> None:
+    """Whatever the averages were before."""
     data, _ = prepare_events(tmp_path, EVENTS)
     config = make_config(
         tmp_path, model={"name": "din", **SIZES}, training={"batch_size": 8, "select_on": "none", "epochs": 2}
@@ -80,6 +82,11 @@ def test_an_epoch_ends_with_measured_statistics(tmp_path: Path) -> None:
     run.checkpoints.mkdir(parents=True)
     fit_model(model, batches, config, run, watched=None, data_fingerprint="x")
     found = [weight.numpy() for weight in model.non_trainable_weights]
+    moving = [each for each in model._flatten_layers() if isinstance(each, MovingStatistics)]
+    assert [float(each.updates.numpy()) for each in moving] == [len(list(batches.read_groups(100)))] * len(moving)
+    for each in moving:
+        each.moving_mean.assign(np.full(each.moving_mean.shape, 1e6))
+        each.moving_variance.assign(np.full(each.moving_variance.shape, 1e6))
     model.measure_statistics(batches.read_groups(100))
     for one, other in zip(found, model.non_trainable_weights, strict=True):
         np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-8)

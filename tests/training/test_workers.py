@@ -6,7 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,11 @@ from din_train.errors import ConfigError, RunError
 from din_train.training.workers import Workers, find_workers
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
-MODELS = ("din", "base", "lr", "wide_deep", "pnn", "deepfm", "dien", "bst", "tin")
-OTHERS = ("sgd", "adagrad", "adamw", "weights", "negatives")
+CASES = {
+    "baselines": ("base", "lr", "wide_deep", "pnn", "deepfm"),
+    "sequences": ("din", "dien", "bst", "tin"),
+    "options": ("sgd", "adagrad", "adamw", "weights", "negatives"),
+}
 # A dense layer's bias before a batch norm changes no output, nor does the last bias if rows of a list are compared: the
 # gradient is rounding, of which Adam makes steps. The mean of what a batch norm is given has the bias in it.
 WITHOUT_EFFECT = {"din": ("mlp/dense/bias", "batch_norm/moving_mean"), "pnn": ("logit/bias",)}
@@ -109,11 +115,19 @@ def test_two_workers_take_the_steps_of_one_process(tmp_path: Path) -> None:
     compare({"small": one}, train(tmp_path / "two", 2, ("small",), 900))
 
 
+@pytest.fixture(scope="module")
+def train_alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, dict[str, np.ndarray]]]:
+    """What one process makes of some cases; they are trained once."""
+    return cache(lambda cases: train(tmp_path_factory.mktemp("one"), 1, cases, 3600)[0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
-def test_every_model_and_optimizer(tmp_path: Path, count: int) -> None:
-    (one,) = train(tmp_path / "one", 1, (*MODELS, *OTHERS), 3600)
-    compare(one, train(tmp_path / "several", count, (*MODELS, *OTHERS), 3600))
+@pytest.mark.parametrize("cases", CASES.values(), ids=CASES)
+def test_every_model_and_optimizer(
+    tmp_path: Path, train_alone: Callable[..., dict[str, dict[str, np.ndarray]]], cases: tuple[str, ...], count: int
+) -> None:
+    compare(train_alone(cases), train(tmp_path, count, cases, 3600))
 
 
 @pytest.mark.slow
@@ -190,6 +204,59 @@ def test_a_worker_that_never_comes_is_named() -> None:
     with pytest.raises(RunError, match=f"worker 1 at 127.0.0.1:{ports[1]} did not come within 1 s"):
         workers.connect()
     assert workers.find_missing() == [1]
+
+
+def test_workers_of_one_host_share_its_memory() -> None:
+    assert Workers().count_here == 1
+    assert [Workers(("a:1", "b:1", "a:2"), each).count_here for each in range(3)] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RunError, OSError])
+def test_a_worker_that_stops_may_take_longer_than_the_others_live(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """As a tracker may; but what another worker's end may have caused ends at once, if it does not end by itself."""
+    ended = threading.Event()
+    monkeypatch.setattr("din_train.training.workers._WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("din_train.training.workers.os._exit", lambda _: ended.set())
+    workers = Workers(tuple(f"127.0.0.1:{port}" for port in find_ports(2)))
+
+    is_ended = []
+
+    def stop() -> None:
+        with workers.ending_together():
+            try:
+                with workers.leaving():
+                    raise error("stop")
+            finally:  # the tracker
+                is_ended.append(ended.wait(1))
+
+    with pytest.raises(error):
+        stop()
+    assert is_ended == [error is OSError]
+
+
+def test_a_start_of_tensorflow_that_does_not_come_back_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """While nothing is shown of what TensorFlow writes, and Python's lock is held; here the process goes on."""
+    from din_train import tensorflow_setup
+    from din_train.training import workers as module
+
+    dumped, seconds = [], [0.8, 0.0]
+    monkeypatch.setattr(module, "_HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(module.faulthandler, "dump_traceback_later", lambda *given, **how: dumped.append((given, how)))
+    monkeypatch.setattr(Workers, "_await_others", lambda _: None)
+    monkeypatch.setattr(module, "_configure_heartbeats", lambda _: None)
+    monkeypatch.setattr(module, "build_strategy", lambda _: time.sleep(seconds.pop()))
+    workers = Workers(("127.0.0.1:7", "127.0.0.1:8"), 1, start_timeout=0)
+    for lines in (0, 1):
+        with tensorflow_setup._silenced_stderr() as stderr:
+            workers.connect(stderr)
+        said = capfd.readouterr().err
+        assert said.count("worker 1 at 127.0.0.1:8: TensorFlow did not join the others within 0.1 s; check") == lines
+        assert said.count("\n") == lines
+    assert dumped == [((pytest.approx(2.1),), {"exit": True})] * 2
 
 
 def test_a_port_in_use_is_named() -> None:

@@ -83,7 +83,6 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
     from log_factory import make_config, prepare_events
 
     from din_train.dataset.protocols import Split
-    from din_train.model.ranking_model import RankingModel
     from din_train.model.replicas import count_collectives
     from din_train.run_directory import RunDirectory
     from din_train.scoring import build_configured_model, build_training_batches
@@ -117,8 +116,6 @@ def train(folder: Path, case: str, strategy: str) -> dict[str, Any]:
     run.checkpoints.mkdir(parents=True)
     with ExitStack() as stack:
         stack.enter_context(strategy_scope(strategy))
-        if case == "small":  # else an epoch's end replaces the averages that the steps have moved
-            stack.enter_context(mock.patch.object(RankingModel, "measure_statistics"))
         model = build_configured_model(config, data)
         batches = build_training_batches(config, data, samples)
         regularizer = build_regularizer(
