@@ -33,7 +33,6 @@ from din_train.tune.space import Space
 PROTECTED_EPOCHS = 2  # no trial is pruned before the end of this epoch
 UNPRUNED_TRIALS = 5  # nor before so many trials have ended
 _BEST_TRIALS = 5  # that importance is about, at least
-_NAME = "study"
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,9 @@ class Search:
         with self._alone():
             journal.touch()
             self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))
+            begun = optuna.get_all_study_names(self._storage)  # goes on under its name, also if the config has another
             self.study = optuna.create_study(
-                study_name=_NAME,
+                study_name=begun[0] if begun else base.name,
                 storage=self._storage,
                 direction=objective.direction,
                 pruner=optuna.pruners.MedianPruner(UNPRUNED_TRIALS, n_warmup_steps=PROTECTED_EPOCHS),
@@ -142,7 +142,7 @@ class Search:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """No other process asks for a trial meanwhile."""
-        with hold(self.out / _NAME, wait=lambda _: None):
+        with hold(self.out / "study", wait=lambda _: None):
             yield
 
     @property
@@ -236,7 +236,7 @@ class Search:
                     descriptor = lock.enter_context(hold(self._lock_file(number)))
                 except ConfigError:  # it is at work
                     continue
-                study_id = self._storage.get_study_id_from_name(_NAME)
+                study_id = self._storage.get_study_id_from_name(self.study.study_name)
                 trial = Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
                 say(f"trial {number}: going on with it")
                 break

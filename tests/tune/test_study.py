@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import search_factory
 from optuna.trial import TrialState
 from search_factory import RATE, list_starts, open_search
 
@@ -172,6 +173,12 @@ def test_a_study_is_not_mixed_with_another_space_or_config(tmp_path: Path) -> No
         open_search(tmp_path, Space({RATE: Range(low=0.001, high=0.1, log=True)}))
     with pytest.raises(ConfigError, match=r"another facts \(seen: first there, second here\)"):
         open_search(tmp_path, seen="second")
+
+
+def test_a_study_has_the_configs_name_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_search(tmp_path).study.study_name == "found"
+    monkeypatch.setattr(search_factory, "CONFIG", search_factory.CONFIG.replace("name: found", "name: other"))
+    assert open_search(tmp_path).study.study_name == "found"
 
 
 def test_no_trial_begins_after_a_winner_is_scored(tmp_path: Path) -> None:
