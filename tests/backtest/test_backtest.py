@@ -20,7 +20,8 @@ from din_train.dataset.names import hash_rows
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData
 from din_train.evaluation.evaluate import compute_metrics
-from din_train.evaluation.scores import ScoredRows
+from din_train.evaluation.metrics import compute_gauc
+from din_train.evaluation.scores import ScoredRows, read_scores
 from din_train.run_directory import RunDirectory, create_run_directory
 from din_train.run_metrics import RunMetrics
 from din_train.sweep import Cell, Cost
@@ -96,20 +97,12 @@ def list_runs(day: dict[str, Any], mode: str) -> Sequence[dict[str, Any]]:
 
 def test_every_day_is_scored_once_by_each(write_config: Callable[..., Path], stage: Stage) -> None:
     file = write_config()
-    exit_code, output = run(file, "--steps", "3")
+    exit_code, output = run(file, "--steps", "2")
     assert exit_code == 0, output
-    names = ["step0-cold-seed1", "step1-cold-seed1", "step1-warm-seed1", "step2-cold-seed1", "step2-warm-seed1"]
+    names = ["step0-cold-seed1", "step1-cold-seed1", "step1-warm-seed1"]
     assert stage.trained == names
-    assert stage.scored == [
-        *((name, f"day{name[4]}") for name in names),
-        ("step0-cold-seed1", "day1"),
-        ("step0-cold-seed1", "day2"),
-    ]
-    warm = RunDirectory(file.parent / "out/runs/step2-warm-seed1").read_config()
-    assert warm.training.warm_start is not None
-    assert warm.training.warm_start.run == file.parent / "out/runs/step1-warm-seed1"
-    results = read(file)
-    first, second, _ = results["days"]
+    assert stage.scored == [*((name, f"day{name[4]}") for name in names), ("step0-cold-seed1", "day1")]
+    first, second = read(file)["days"]
     assert [each["mode"] for each in first["runs"]] == ["cold"]
     cold, warm_run, stale = (list_runs(second, mode)[0] for mode in ("cold", "warm", "stale"))
     assert cold["gauc"] > warm_run["gauc"] > stale["gauc"]
@@ -127,19 +120,22 @@ def test_every_day_is_scored_once_by_each(write_config: Callable[..., Path], sta
     shares = [np.mean([item not in each for _, item, _, _ in events[5]]) for each in known]
     assert shares[0] > shares[1]
     assert (stale["new_items"], cold["new_items"]) == (pytest.approx(shares[0]), pytest.approx(shares[1]))
-    assert "mean of 2" in output
+    assert "mean of 1" in output
     assert (file.parent / "out/backtest.html").exists()
 
     # again, with one day more: what is finished is neither trained nor scored again
     del stage.trained[:], stage.scored[:]
-    exit_code, output = run(file, "--steps", "4")
+    exit_code, output = run(file, "--steps", "3")
     assert exit_code == 0, output
-    assert stage.trained == ["step3-cold-seed1", "step3-warm-seed1"]
-    assert [day for _, day in stage.scored] == ["day3"] * 3
-    exit_code, output = run(file, "--steps", "4", "--set", "training.epochs=3")
+    assert stage.trained == ["step2-cold-seed1", "step2-warm-seed1"]
+    assert [day for _, day in stage.scored] == ["day2"] * 3
+    warm = RunDirectory(file.parent / "out/runs/step2-warm-seed1").read_config()
+    assert warm.training.warm_start is not None
+    assert warm.training.warm_start.run == file.parent / "out/runs/step1-warm-seed1"
+    exit_code, output = run(file, "--steps", "3", "--set", "training.epochs=3")
     assert exit_code == 2
     assert "holds a backtest of another config (training.epochs: 2 there, 3 here)" in output
-    exit_code, output = run(file, "--steps", "4", "--every", "2d")
+    exit_code, output = run(file, "--steps", "3", "--every", "2d")
     assert exit_code == 2
     assert "holds a backtest of another config (--every: 86400 there, 172800 here)" in output
 
@@ -191,3 +187,28 @@ def test_wrong_options(write_config: Callable[..., Path], options: list[str], pr
     exit_code, output = run(write_config(range(1)), "--steps", "1", *options)
     assert exit_code == 2
     assert problem in " ".join(output.split())
+
+
+@pytest.mark.slow
+def test_a_real_backtest(write_config: Callable[..., Path], tmp_path: Path) -> None:
+    file = write_config()
+    given = ["--steps", "2", "--set", "model.name=lr", "--set", "training.batch_size=64"]
+    exit_code, output = run(file, *given)
+    assert exit_code == 0, output
+    log = (tmp_path / "out/cells/step1-warm-seed1.log").read_text()
+    assert f"warm start from {tmp_path}/out/runs/step0-cold-seed1, epoch 2: 14 of 16 items are known" in log
+    results = read(file)
+    second = results["days"][1]
+    assert [each["mode"] for each in second["runs"]] == ["cold", "warm", "stale"]
+    for each in second["runs"]:
+        rows = read_scores(RunDirectory(Path(each["run"])).scores_file("test"))
+        assert compute_gauc(rows.user_id, rows.label, rows.logit).value == each["gauc"]
+    names = [each["run"] for each in second["runs"][:2]]
+    compared = CliRunner().invoke(cli, ["compare", *names, "--json"])
+    assert compared.exit_code == 0, compared.output
+    difference = next(each for each in json.loads(compared.stdout)["differences"] if each["metric"] == "gauc")
+    mine = second["differences"][0]["gauc"]
+    assert (difference["value"], [difference["low"], difference["high"]]) == (mine["value"], mine["interval"])
+    exit_code, output = run(file, *given)
+    assert "3 trainings, 3 of them done" in output
+    assert read(file) == results

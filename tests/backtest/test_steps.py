@@ -1,24 +1,25 @@
 """Which rows a step is trained and scored on, and that nothing of a day is in what its models are trained on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from backtest.conftest import CONFIG, DAY, START, list_events
+from backtest.conftest import CONFIG, DAY, START, list_events, make_steps
 from log_factory import write_log
+from record_factory import MANIFEST
 
+from din_train.backtest import steps
 from din_train.backtest.steps import Step, StepConfigs, parse_period, prepare_steps
 from din_train.config import Config
+from din_train.dataset.manifest import Manifest
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
-from din_train.errors import ConfigError, DataError
+from din_train.dataset.time_range import Moments
+from din_train.errors import ConfigError, DataError, EmptySplitError
 
 Write = Callable[..., Path]
-
-
-def make_steps(first: int, number: int) -> list[Step]:
-    return [Step(each, START + (first + each) * DAY, START + (first + each + 1) * DAY) for each in range(number)]
 
 
 def build(file: Path, *overrides: str, first: int = 4) -> StepConfigs:
@@ -104,16 +105,20 @@ def test_nothing_of_the_day_is_in_what_its_models_are_trained_on(
     assert leaky.training.fingerprint != step.training.fingerprint
 
 
-def test_a_day_without_rows_is_left_out(write_config: Write, tmp_path: Path) -> None:
-    file = write_config()
-    write_log(tmp_path / "log.tsv", [event for day in (0, 1, 2, 3, 4, 6) for event in list_events(day)])
-    prepared, left_out = prepare_steps(build(file), make_steps(4, 4))
+def test_a_day_without_rows_is_left_out(write_config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"no step has rows: data\.time_split\.test_from: .* from then on"):
+        prepare_steps(build(write_config(), first=20), make_steps(20, 1))
+
+    def prepare(config: Config) -> Manifest:
+        if config.data.prepared.name == "day1":
+            raise EmptySplitError("no row")
+        return replace(MANIFEST, time=Moments(START, START + DAY, is_unix=True))
+
+    monkeypatch.setattr(steps, "_prepare", prepare)
+    prepared, left_out = prepare_steps(build(write_config()), make_steps(4, 3))
     assert [each.step.number for each in prepared] == [0, 2]
     assert prepared[1].before == prepared[0]
-    assert "leaves the test split without a sample" in left_out[1]
-    assert "has no event from then on" in left_out[3]
-    with pytest.raises(DataError, match=r"no step has rows: data\.time_split"):
-        prepare_steps(build(file, first=20), make_steps(20, 2))
+    assert left_out == {1: "no row"}
 
 
 @pytest.mark.parametrize(
