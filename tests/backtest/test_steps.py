@@ -59,11 +59,15 @@ def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
     assert describe(since.build_training(second.step, first, of_warm_chain=True)) == ("warm-step1", "step0", 5, 5, 5)
     assert describe(since.build_training(third.step, second, of_warm_chain=True))[:2] == ("warm-step2", "warm-step1")
     assert describe(since.build_training(third.step, second))[:2] == ("step2", "step1")
-    warm = build(file, "training.warm_start.new_rows=mean").build_training(
-        third.step, second, warm_start=Path("runs/a")
-    )
+    own = StepConfigs.of(file, ["training.warm_start.new_rows=mean"], ["training.epochs=1"], START, DAY, file.parent)
+    cold = own.build_training(third.step, second)
+    warm = own.build_training(third.step, second, warm_start=Path("runs/a"))
+    assert (cold.training.epochs, cold.training.warm_start, warm.training.epochs) == (2, None, 1)
     assert warm.training.warm_start is not None
     assert (warm.training.warm_start.run, warm.training.warm_start.new_rows) == (Path("runs/a"), "mean")
+    for wrong in ("model.name=lr", "training.select_on=none", "training.warm_start.run=runs/b"):
+        with pytest.raises(ConfigError, match="expected a key of `training` that leaves the rows as they are"):
+            StepConfigs.of(file, [], [wrong], START, DAY, file.parent)
 
     # rows by hand: 24 events a day, of which each user's first two have no history before them, but for the second
     assert [each.training.samples["train"] for each in (first, second)] == [2 * (24 * 4 - 12), 2 * (24 * 5 - 12)]
