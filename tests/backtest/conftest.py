@@ -46,10 +46,10 @@ def write(folder: Path, days: range, text: str) -> Path:
 
 @pytest.fixture(scope="package")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data sets of three steps, the first of which is day 4."""
+    """The data sets of two steps, the first of which is day 4."""
     folder = tmp_path_factory.mktemp("past")
     file = write(folder, range(9), CONFIG)
-    prepare_steps(StepConfigs.of(file, [], [], START + 4 * DAY, DAY, folder), make_steps(4, 3))
+    prepare_steps(StepConfigs.of(file, [], [], START + 4 * DAY, DAY, folder), make_steps(4, 2))
     return folder / "prepared"
 
 

@@ -48,7 +48,8 @@ def describe(config: Config) -> tuple[str, str | None, int, int, int]:
 def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
     file = write_config()
     configs = build(file)
-    first, second, third = prepare_steps(configs, make_steps(4, 3))[0]
+    first, second = prepare_steps(configs, make_steps(4, 2))[0]
+    third = replace(second, step=make_steps(4, 3)[2], before=second)
     assert describe(configs.build_training(first.step, None)) == ("step0", None, 4, 4, 4)  # no validation split
     assert describe(configs.build_training(second.step, first)) == ("step1", "step0", 5, 5, 5)
     assert describe(configs.build_day(second.step)) == ("day1", "step1", 5, 5, 6)
@@ -78,9 +79,9 @@ def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
 
 
 def test_warm_models_are_trained_on_the_new_day_alone(write_config: Write) -> None:
-    first, second, third = prepare_steps(build(write_config(), "data.since_base=true"), make_steps(4, 3))[0]
+    first, second = prepare_steps(build(write_config(), "data.since_base=true"), make_steps(4, 2))[0]
     assert first.warm_training == first.training
-    assert [each.warm_training.samples["train"] for each in (second, third)] == [48, 48]
+    assert second.warm_training.samples["train"] == 48
     assert second.training.samples["train"] == 2 * (24 * 5 - 12)
 
 
