@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from log_factory import make_config, write_table
 
+from din_train import earlier_scores
 from din_train.batches import build_batch
 from din_train.config import Config
 from din_train.dataset.names import build_id_finder, read_names
@@ -20,7 +21,7 @@ from din_train.earlier_scores import score_on
 from din_train.errors import DataError
 from din_train.evaluation.scores import read_scores
 from din_train.run_directory import RunDirectory, create_run_directory
-from din_train.scoring import build_configured_model, evaluate, open_run, score_samples
+from din_train.scoring import OpenedRun, build_configured_model, evaluate, open_run, score_samples
 from din_train.training import warm_start
 from din_train.training.checkpoint import write_checkpoint
 
@@ -64,9 +65,8 @@ def prepare(config: Config) -> PreparedData:
     return open_store(config.data.prepared)
 
 
-def score_by_raw_id(run: Path, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+def score_by_raw_id(opened: OpenedRun, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
     """The run's own model on rows whose ids are looked up in the run's data set; which rows it knows all ids of."""
-    opened = open_run(run)
     there, here = read_names(opened.data), read_names(data)
     samples = data.samples(Split.TEST, 9)
     inputs, _ = build_batch(data, samples, np.arange(len(samples)), 9)
@@ -96,7 +96,7 @@ def write_run(run: RunDirectory, config: Config, data: PreparedData) -> None:
     write_checkpoint(run.checkpoints, model, epoch=1, data_fingerprint=data.fingerprint)
 
 
-def test_an_earlier_run_on_another_data_set(tmp_path: Path) -> None:
+def test_an_earlier_run_on_another_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_table(tmp_path / "old.tsv", HEADER, list_rows(range(10)))
     write_table(tmp_path / "new.tsv", HEADER, list_rows(range(14)))
     run, old = RunDirectory(tmp_path / "runs/old"), configure(tmp_path, "old")
@@ -107,6 +107,9 @@ def test_an_earlier_run_on_another_data_set(tmp_path: Path) -> None:
     metrics, rows = score_on(run.path, open_store(old.data.prepared), Split.TEST)
     assert metrics == expected
     assert rows.logit.tobytes() == read_scores(run.scores_file("test")).logit.tobytes()
+
+    opened = open_run(run.path)
+    monkeypatch.setattr(earlier_scores, "open_run", lambda *_: opened)  # once is enough
 
     # on a later one: a warm start's before its first step
     new = configure(tmp_path, "new", base=str(tmp_path / "old"))
@@ -124,7 +127,7 @@ def test_an_earlier_run_on_another_data_set(tmp_path: Path) -> None:
     assert metrics.data_fingerprint == later.fingerprint != expected.data_fingerprint
 
     # and of rows without new ids: those of the run's model, with the run's ids
-    logits, known = score_by_raw_id(run.path, later)
+    logits, known = score_by_raw_id(opened, later)
     assert 0 < known.sum() < len(known)
     np.testing.assert_allclose(rows.logit[known], logits[known], rtol=1e-6)
     assert np.ptp(rows.logit[known]) > 0.1
