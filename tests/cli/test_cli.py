@@ -56,6 +56,7 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "export",
         "serve",
         "audit",
+        "drift",
         "reproduce",
     ]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
