@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from din_train import terminal
+from din_train.checksums import read_indexed
 from din_train.config import Config, find_differences
 from din_train.dataset.base_vocabulary import find_base_fingerprint
 from din_train.dataset.store import PreparedData, open_store
 from din_train.errors import ConfigError, RunError
-from din_train.run_directory import open_run_directory
+from din_train.run_directory import RunDirectory, open_run_directory
 from din_train.scoring import build_configured_model, find_prepared
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def set_warm_start(run_dir: Path) -> list[str]:
         RunError: if it has not finished.
     """
     run, config = open_run_directory(run_dir)
-    prepared, _ = find_prepared(run, config, run.read_metrics().data_fingerprint)
+    prepared, _ = find_prepared(run, config, _read_data_fingerprint(run))
     values = {"training.warm_start.run": run.path, "vocabulary.base": prepared}
     return [f"{key}={json.dumps(str(path))}" for key, path in values.items()]
 
@@ -75,11 +77,24 @@ def check_warm_start(config: Config, run_dir: Path) -> None:
             f"training.warm_start.run: {warm_start.run} does not fit: {shown}{more}; a warm start needs the same "
             f"model: bring the keys back{reset}, or train without a warm start"
         )
-    if find_base_fingerprint(config.vocabulary.base) != run.read_metrics().data_fingerprint:
+    if find_base_fingerprint(config.vocabulary.base) != _read_data_fingerprint(run):
         raise ConfigError(
             f"vocabulary.base: {config.vocabulary.base}: not the data set that {warm_start.run} was trained on, whose "
             "rows are carried over; give `fit --warm-start`, which sets both keys"
         )
+
+
+def _read_data_fingerprint(run: RunDirectory) -> str:
+    """Of the data set that a finished run was trained on; a day of a backtest is scored on another one.
+
+    Raises:
+        RunError: if it has not finished.
+    """
+    scored = run.read_metrics().data_fingerprint
+    try:
+        return str(orjson.loads(read_indexed(run.checkpoints / "best.json", run.again, run.path))["data_fingerprint"])
+    except FileNotFoundError:  # which is said when the weights are read
+        return scored
 
 
 def open_earlier_model(config: Config, model: "RankingModel", data: PreparedData) -> "EarlierModel | None":

@@ -1,4 +1,4 @@
-"""The scores of an earlier run on another data set, such as that of a later day: what a model says that is not refreshed.
+"""The scores of an earlier run on another data set, such as that of a later day.
 
 Nothing is trained. Ids are matched by raw id or value, as in a warm start (see `training/warm_start.py`):
 
@@ -51,9 +51,9 @@ def score_on(
         DataError: if the data set has other fields, buckets or scales, or has not kept the run's ids.
         ConfigError: if the split has no row.
     """
+    opened = open_run(run_dir, overrides)  # starts TensorFlow
     from din_train.training.warm_start import EarlierModel, match_ids
 
-    opened = open_run(run_dir, overrides)
     problem = _find_difference(opened.data, data)
     if problem is not None:
         raise DataError(

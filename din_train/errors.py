@@ -31,6 +31,10 @@ class DataError(DinTrainError):
     """The data cannot be used: missing, cut short, of another format, or empty."""
 
 
+class EmptySplitError(DataError):
+    """A split that the config asks for has no row."""
+
+
 class RunError(DinTrainError):
     """The work failed: a run directory that cannot be read, a path that cannot be written."""
 

@@ -111,8 +111,8 @@ def test_an_earlier_run_on_another_data_set(tmp_path: Path) -> None:
     # on a later one: a warm start's before its first step
     new = configure(tmp_path, "new", base=str(tmp_path / "old"))
     begin = {"run": str(run.path), "new_rows": "unknown", "optimizer": "reset"}
-    warm = Config.model_validate({**new.model_dump(exclude_none=True, exclude={"training", "preset"}),
-                                  "training": {**SETTINGS["training"], "warm_start": begin}})  # fmt: skip
+    values = new.model_dump(mode="json", exclude_none=True, exclude={"preset"})
+    warm = Config.model_validate({**values, "training": {**values["training"], "warm_start": begin}})
     later = prepare(new)
     metrics, rows = score_on(run.path, later, Split.TEST)
     model = build_configured_model(warm, later)

@@ -31,6 +31,7 @@ COMMANDS = {
     "eval": "din_train.cli.evaluate",
     "tune": "din_train.cli.tune",
     "sweep": "din_train.cli.sweep",
+    "backtest": "din_train.cli.backtest",
     "compare": "din_train.cli.compare",
     "report": "din_train.cli.report",
     "explain": "din_train.cli.explain",

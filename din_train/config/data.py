@@ -94,11 +94,14 @@ def parse_moment(value: object) -> object:
     return value
 
 
-def find_disorder(section: Section, earlier: str, later: str) -> Iterator[tuple[str, str]]:
+def find_disorder(
+    section: Section, earlier: str, later: str, *, may_be_equal: bool = False
+) -> Iterator[tuple[str, str]]:
     """Find the problem of two times of a section that are not in order."""
     first, second = getattr(section, earlier), getattr(section, later)
-    if first is not None and second is not None and first >= second:
-        yield later, f"received {second}, expected a time after {earlier} ({first})"
+    if first is None or second is None or first < second or (may_be_equal and first == second):
+        return
+    yield later, f"received {second}, expected a time after {earlier} ({first})"
 
 
 Time = Annotated[int, BeforeValidator(parse_moment), Field(ge=0, lt=2**40)]
@@ -108,12 +111,19 @@ Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=
 class TimeSplitConfig(Section):
     """`data.time_split`: where protocol `time` cuts; unix seconds, or a date such as 2014-05-01 (UTC)."""
 
-    validation_from: Annotated[Time, Field(description="the first moment of the validation split")]
+    validation_from: Annotated[
+        Time, Field(description="the first moment of the validation split; equal to test_from: there is no such split")
+    ]
     test_from: Annotated[Time, Field(description="the first moment of the test split")]
 
     def find_problems(self) -> Iterator[tuple[str, str]]:
         """The cuts must be in order."""
-        yield from find_disorder(self, "validation_from", "test_from")
+        yield from find_disorder(self, "validation_from", "test_from", may_be_equal=True)
+
+    def has_split(self, split: str, until: int | None) -> bool:
+        """Whether the cuts leave time for `validation` or `test` in a log that ends before `until`."""
+        ends = [each for each in (self.test_from if split == "validation" else None, until) if each is not None]
+        return not ends or getattr(self, f"{split}_from") < min(ends)
 
 
 class UserSplitConfig(Section):

@@ -35,7 +35,7 @@ from din_train.dataset.shard import QUANTILES, Totals
 from din_train.dataset.store_writer import StoreParts, write_store
 from din_train.dataset.summary import build_preparation_table
 from din_train.dataset.vocabulary import UNKNOWN_ID
-from din_train.errors import ConfigError, DataError, DinTrainError
+from din_train.errors import ConfigError, DataError, DinTrainError, EmptySplitError
 from din_train.files import check_can_be_folder, compute_sha256, follow_links, hold, recover, scratch_folder
 from din_train.logs import FILE_KEYS, FileReport, Progress, find_files, find_missing, input_files
 from din_train.logs.feedback import describe_unused_feedback
@@ -349,7 +349,8 @@ def _check_totals(config: Config, totals: Totals, parts: StoreParts) -> None:
     for split in (Split.VALIDATION, Split.TEST):
         name = split.name.lower()
         share = 0.0 if data.user_split is None else getattr(data.user_split, name)
-        if totals.samples[split] or not (data.time_split or share):
+        is_cut = data.time_split is not None and data.time_split.has_split(name, config.filters.until)
+        if totals.samples[split] or not (is_cut or share):
             continue
         if without := parts.count_dropped().get("positives_without_a_negative"):
             raise DataError(
@@ -357,7 +358,7 @@ def _check_totals(config: Config, totals: Totals, parts: StoreParts) -> None:
                 "their user has not chosen; use a log with more items, or negatives.exclude=history"
             )
         if data.time_split is not None and moments is not None:
-            raise DataError(
+            raise EmptySplitError(
                 f"data.time_split.{name}_from: {moments.show(getattr(data.time_split, f'{name}_from'))} leaves the "
                 f"{name} split without a sample: the log's times go {moments}, and a sample needs {data.min_history} "
                 "clicks (data.min_history) before its split's cut; choose another moment"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from din_train.config import Config
-from din_train.errors import DataError
+from din_train.errors import DataError, EmptySplitError
 from din_train.logs import RawLog
 from din_train.logs.time_unit import guess_unit
 
@@ -66,18 +66,19 @@ def check_cuts(config: Config, moments: Moments) -> list[str]:
         if until > moments.last:
             remarks.append(f"filters.until: {moments.show(until)} leaves out nothing: the log goes {moments}")
     if split is not None:
-        cuts = {"data.time_split.validation_from": split.validation_from, "data.time_split.test_from": split.test_from}
-        _check_kind(cuts, moments)
+        cuts = {"validation": split.validation_from, "test": split.test_from}
+        _check_kind({f"data.time_split.{part}_from": cut for part, cut in cuts.items()}, moments)
         first = moments.first if since is None else max(moments.first, since)
         last = moments.last if until is None else min(moments.last, until - 1)
-        for key, cut in cuts.items():
-            if cut <= first or cut > last:
-                side, part = ("before", "train") if cut <= first else ("from then on", key.split(".")[-1].split("_")[0])
+        for part, cut in cuts.items():
+            if cut <= first or (cut > last and split.has_split(part, until)):
+                side, without = ("before", "train") if cut <= first else ("from then on", part)
                 raise _leaves_nothing(
-                    key,
+                    f"data.time_split.{part}_from",
                     cut,
-                    f"has no event {side}, so the {part} split has no sample",
+                    f"has no event {side}, so the {without} split has no sample",
                     Moments(first, last, moments.is_unix),
+                    DataError if cut <= first else EmptySplitError,
                 )
     return remarks
 
@@ -91,5 +92,5 @@ def _check_kind(cuts: Mapping[str, int | None], moments: Moments) -> None:
             )
 
 
-def _leaves_nothing(key: str, cut: int, what: str, moments: Moments) -> DataError:
-    return DataError(f"{key}: {moments.show(cut)} {what}: the log's times go {moments}; choose a moment between them")
+def _leaves_nothing(key: str, cut: int, what: str, moments: Moments, kind: type[DataError] = DataError) -> DataError:
+    return kind(f"{key}: {moments.show(cut)} {what}: the log's times go {moments}; choose a moment between them")

@@ -181,8 +181,8 @@ def test_what_each_source_needs_is_enough(config_file: Path, data: str) -> None:
             ["data.time_split.test_from: missing, expected the first moment of the test split"],
         ),
         (
-            f"{TABLE}, protocol: time, time_split: {{validation_from: 5, test_from: 5}}",
-            ["data.time_split.test_from: received 5, expected a time after validation_from (5)"],
+            f"{TABLE}, protocol: time, time_split: {{validation_from: 6, test_from: 5}}",
+            ["data.time_split.test_from: received 5, expected a time after validation_from (6)"],
         ),
         (
             f"{TABLE}, user_split: {{test: 5}}",
