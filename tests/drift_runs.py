@@ -57,7 +57,7 @@ def score_by_number(config: Config, data: PreparedData, split: Split) -> tuple[R
 def make_run(folder: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = HEADER, **changes: Any) -> Config:
     """`folder/run` on a log of these rows, which is prepared and scored."""
     write_table(folder / "log.tsv", header, rows)
-    changes["data"] = {"max_history_length": 5, **changes.get("data", {})}
+    changes["data"] = {"max_history_length": 3, **changes.get("data", {})}
     config = make_config(folder, **{"metrics": {"resamples": 0}, **changes})
     prepare_data(config, force=False, progress=lambda _: None)
     run = RunDirectory(folder / "run")

@@ -82,6 +82,8 @@ class NewLog:
             )
         if self.is_frozen:
             lines.append("Histories end at the run's last event, as those of its test rows end at their cut.")
+        if dropped := self.data.manifest.dropped.get("positives_without_a_negative"):
+            lines.append(f"{dropped:,} clicks of the log are left out, since their user has chosen all other items.")
         return [*lines, *self.changed]
 
 

@@ -11,7 +11,7 @@ from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
 from din_train.drift.new_log import check_source, choose_scored, open_new_log
-from din_train.errors import ConfigError
+from din_train.errors import ConfigError, DataError
 
 DAY = 86_400
 START = 1_600_000_000 // DAY * DAY
@@ -64,6 +64,18 @@ def test_under_protocol_time_histories_end_at_the_last_known_event(tmp_path: Pat
         assert [length for length, _ in read_targets(log.data)] == [0, 1, 0]
 
 
+def test_times_of_another_kind_are_refused(tmp_path: Path) -> None:
+    config, run_data = prepare(tmp_path)
+    log_file = write_log(
+        tmp_path / "new.tsv", [(user, item, category, time - START) for user, item, category, time in NEW]
+    )
+    with (
+        pytest.raises(DataError, match="one of the two has no unix times, so what is new cannot be told"),
+        open_new_log(config, run_data, {"input": log_file}),
+    ):
+        pass
+
+
 def test_negatives_by_popularity_are_drawn_as_in_the_run(tmp_path: Path) -> None:
     negatives = {"distribution": "popularity", "exclude": "history", "evaluation_per_positive": 3}
     others = [("x", f"j{day % 4}", "c", START + day * 9_000) for day in range(20)]
@@ -85,12 +97,10 @@ def test_what_the_filters_of_the_training_would_leave_out_is_measured(tmp_path: 
         assert "filters.k_core" in log.describe()[-1]
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"columns": {"user": "user", "item": "item", "timestamp": "file-order"}}, "has no times"),
-    ],
-)
-def test_runs_of_which_nothing_can_be_new(tmp_path: Path, data: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        check_source(make_config(tmp_path, data=data))
+def test_runs_of_which_nothing_can_be_new(tmp_path: Path) -> None:
+    columns = {"user": "user", "item": "item", "timestamp": "file-order"}
+    with pytest.raises(ConfigError, match="has no times"):
+        check_source(make_config(tmp_path, data={"columns": columns}))
+    files = {"train": "a.txt", "test": "b.txt", "events": None, "columns": None}
+    with pytest.raises(ConfigError, match="whose rows come with their histories"):
+        check_source(make_config(tmp_path, data={"source": "x1", **files}))
