@@ -68,8 +68,8 @@ def test_every_din_train_command_of_the_readme_runs_in_its_order(
     assert {command[1] for command in commands} == set(COMMAND_NAMES) - {"reproduce"}  # that has a make target
     for command in commands:
         # `serve` serves until it is stopped (tests/servers), `launch` is two processes (test_several_workers.py), and
-        # the others start many trainings (tests/tune)
-        if command[1] in ("serve", "launch", "tune", "sweep"):
+        # the others start many trainings (tests/tune, tests/backtest)
+        if command[1] in ("serve", "launch", "tune", "sweep", "backtest"):
             continue
         result = CliRunner().invoke(cli, command[1:])
         assert result.exit_code == 0, (command, result.output)

@@ -10,6 +10,7 @@ A training is `din-train fit --no-test` in a process of its own. Then its weight
 metrics the run is finished. The same command, started again, skips what is finished and goes on.
 """
 
+import gc
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from din_train.dataset.store import open_store
 from din_train.dataset.time_range import show_date
 from din_train.earlier_scores import score_on
 from din_train.errors import ConfigError, DinTrainError, Interrupted, RunError
+from din_train.evaluation.display import format_metric
 from din_train.evaluation.scores import write_scores
 from din_train.files import check_can_be_folder, make_folder, write_text
 from din_train.printable import dump_printable_json
@@ -91,12 +93,14 @@ def backtest(
     go_on = shlex.join([*command, "--out", str(out)])
     seeds = tuple(seeds) if seeds else (config.seed,)
     with only_one_at_a_time(out, "backtest") as lock:
-        _check_settings(out, config, configs.of_warm, first, period)
+        settings = {"--from": first, "--every": period, "warm": configs.of_warm, **_list_fixed(config)}
+        _check_settings(out, settings)
         prepared, left_out = prepare_steps(configs, steps)
         trainings = plan_trainings(configs, prepared, seeds, modes)
         say(f"{len(trainings)} trainings, {sum(each.cell.run.is_finished for each in trainings)} of them done")
         if plan_only:
             return
+        write_text(out / "settings.json", dump_printable_json(settings) + "\n")
         failures = _run_all(configs, trainings, lock, go_on)
         stale = _score_stale(configs, trainings, prepared[1:], seeds) if "stale" in modes else {}
         failures |= {name: line for name, line in stale.items() if line is not None}
@@ -129,24 +133,24 @@ def _parse_begin(text: str) -> int:
     return moment
 
 
-def _check_settings(out: Path, config: Config, of_warm: Sequence[str], begin: int, period: int) -> None:
-    """Refuse a folder with a backtest of another config or other cuts; keep this one's."""
-    values = {key: value for key, value in list_values(config) if not key.startswith(_FREE)}
-    settings: dict[str, Any] = {"--from": begin, "--every": period, "warm": list(of_warm), **values}
-    file = out / "settings.json"
+def _list_fixed(config: Config) -> dict[str, Any]:
+    """The keys that stay when a backtest goes on."""
+    return {key: value for key, value in list_values(config) if not key.startswith(_FREE)}
+
+
+def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder with models of another config, or of other cuts."""
     try:
-        before = orjson.loads(file.read_bytes())
+        before = orjson.loads((out / "settings.json").read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
-        before = None
+        return
     here = orjson.loads(orjson.dumps(settings))
-    for key in {} if before is None else {**before, **here}:
+    for key in {**before, **here}:
         if before.get(key) != here.get(key):
             raise ConfigError(
                 f"{out}: holds a backtest of another config ({key}: {before.get(key)} there, {here.get(key)} here); "
                 "choose another folder (--out), or remove this one"
             )
-    make_folder(out)
-    write_text(file, dump_printable_json(settings) + "\n")
 
 
 def plan_trainings(
@@ -193,7 +197,7 @@ def _run_all(configs: StepConfigs, trainings: Sequence[Training], lock: int, go_
         elif training in left:
             done = left.index(training) + 1
             about = (time.monotonic() - begun) / done * (len(left) - done)
-            say(f"{cell.name}: GAUC {cell.run.read_metrics().gauc}; about {format_seconds(about)} left")
+            say(f"{cell.name}: GAUC {format_metric(cell.run.read_metrics().gauc)}; about {format_seconds(about)} left")
     return failures
 
 
@@ -236,6 +240,7 @@ def _score(model: RunDirectory, run: RunDirectory, day: Path, fingerprint: str) 
     try:
         if not run.is_finished:
             metrics, rows = score_on(model.path, open_store(day), Split.TEST)
+            gc.collect()  # models refer to themselves
             make_folder(run.path)
             write_scores(run.scores_file("test"), rows)
             run.write_metrics(metrics)  # last: this file says that the run is finished

@@ -49,7 +49,7 @@ def list_days(results: Result) -> list[list[str]]:
     for day in results["days"]:
         differences = [_show_difference(day, mode) for mode in modes[1:] if modes[0] == "cold"]
         seconds = [_show_seconds(_mean_of(day, mode, "training_seconds")) for mode in modes if mode != "stale"]
-        share = _mean_of(day, modes[0], "new_items") if modes[0] != "stale" else _mean_of(day, "cold", "new_items")
+        share = _mean_of(day, modes[0], "new_items")
         gaucs = [_show_gauc(_mean_of(day, mode, "gauc")) for mode in modes]
         rows.append([day["from"], f"{day['rows']:,}", _show_share(share), *gaucs, *differences, *seconds])
     means = summary["modes"]
@@ -79,7 +79,8 @@ def _show_difference(day: Result, mode: str) -> str:
     found = [each["gauc"] for each in day["differences"] if each["mode"] == mode and "gauc" in each]
     if not found:
         return ""
-    is_clear = all(each["low"] > 0 for each in found) or all(each["high"] < 0 for each in found)
+    bounds = [each["interval"] for each in found]
+    is_clear = all(each and each[0] > 0 for each in bounds) or all(each and each[1] < 0 for each in bounds)
     return _show_signed(statistics.mean(each["value"] for each in found)) + ("*" if is_clear else "")
 
 
@@ -184,7 +185,7 @@ def list_runs(results: Result) -> list[list[str]]:
                     str(each["best_epoch"]),
                     _show_share(each["new_items"]),
                     "" if difference is None else f"{difference['value']:+.4f}",
-                    "" if difference is None else f"{difference['low']:+.4f} to {difference['high']:+.4f}",
+                    "" if difference is None else format_interval(difference["interval"]),
                     *(_show_seconds(each[key]) for key in ("training_seconds", "process_seconds")),
                 ]
             )

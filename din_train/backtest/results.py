@@ -5,7 +5,6 @@ Means are over the days and seeds that every mode has, without the first day: th
 
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,8 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
 from din_train.dataset.time_range import show_date
 from din_train.dataset.vocabulary import FIRST_REAL_ID
-from din_train.errors import ConfigError
 from din_train.evaluation.scores import ScoredRows, read_scores
 from din_train.run_directory import RunDirectory
-
-MODES = ("cold", "warm", "stale")
 
 _METRICS = ("gauc", "auc", "logloss", "pcoc")
 _SECONDS = ("training_seconds", "process_seconds")
@@ -117,18 +113,22 @@ def _find_new_users(day: Path) -> float:
 def _describe_differences(
     runs: Sequence[DayRun], rows: Mapping[tuple[str, int], ScoredRows], config: MetricsConfig
 ) -> list[dict[str, Any]]:
-    by_key = {(each.mode, each.seed): each for each in runs}
+    """Of the other modes from the cold run of the same seed, with `compare`'s intervals."""
     found: list[dict[str, Any]] = []
-    for (mode, seed), run in by_key.items():
-        cold = by_key.get(("cold", seed))
-        if mode == "cold" or cold is None:
+    cold = {each.seed: each.run.read_metrics() for each in runs if each.mode == "cold"}
+    for each in runs:
+        if each.mode == "cold" or each.seed not in cold:
             continue
-        metrics = {name: each.run.read_metrics() for name, each in (("cold", cold), (mode, run))}
-        scored = {"cold": rows["cold", seed], mode: rows[mode, seed]}
-        with suppress(ConfigError):  # never of one data set's rows
-            differences = compare_runs(metrics, scored, config).differences
-            values = {each.metric: {"value": each.value, "low": each.low, "high": each.high} for each in differences}
-            found.append({"mode": mode, "minus": "cold", "seed": seed, **values})
+        metrics = {"cold": cold[each.seed], each.mode: each.run.read_metrics()}
+        scored = {mode: rows[mode, each.seed] for mode in metrics}
+        intervals = {one.metric: [one.low, one.high] for one in compare_runs(metrics, scored, config).differences}
+        values = {key: [getattr(metrics[mode], key) for mode in (each.mode, "cold")] for key in ("gauc", "auc")}
+        defined = {
+            key: {"value": one - other, "interval": intervals.get(key)}
+            for key, (one, other) in values.items()
+            if one is not None and other is not None
+        }
+        found.append({"mode": each.mode, "minus": "cold", "seed": each.seed, **defined})
     return found
 
 
@@ -169,12 +169,13 @@ def _summarize_differences(differences: Sequence[Result]) -> dict[str, Any]:
     """Of GAUC: mean and standard deviation, and of how many the interval lies above or below zero."""
     gauc = [each["gauc"] for each in differences if "gauc" in each]
     values = [each["value"] for each in gauc]
+    intervals = [each["interval"] for each in gauc if each["interval"]]
     return {
         "mean": _mean(values),
         "sd": statistics.stdev(values) if len(values) > 1 else None,
         "number": len(values),
-        "above_zero": sum(each["low"] > 0 for each in gauc),
-        "below_zero": sum(each["high"] < 0 for each in gauc),
+        "above_zero": sum(bounds[0] > 0 for bounds in intervals),
+        "below_zero": sum(bounds[1] < 0 for bounds in intervals),
     }
 
 

@@ -49,6 +49,7 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "eval",
         "tune",
         "sweep",
+        "backtest",
         "compare",
         "report",
         "explain",
