@@ -27,6 +27,7 @@ from din_train.dataset.store import PreparedData, Samples, open_store
 from din_train.dataset.time_fields import compute_time_field
 from din_train.dataset.time_range import Moments
 from din_train.errors import ConfigError, DataError
+from din_train.files import make_folder
 from din_train.logs import find_missing, input_files
 
 _ALL_USERS = 1e15
@@ -125,6 +126,8 @@ def open_new_log(config: Config, run_data: PreparedData, places: Mapping[str, Pa
     if base.time is None:
         raise ConfigError(f"{run_data.folder}: does not say when its events were; prepare it and train the run again")
     last = base.time.last if until is None else min(base.time.last, int(until) - 1)
+    if config.data.temp_folder is not None:
+        make_folder(config.data.temp_folder)
     with tempfile.TemporaryDirectory(prefix="din-train-drift-", dir=config.data.temp_folder) as folder:
         new_config = _build_config(config, run_data.folder, places, Path(folder) / "prepared")
         missing = find_missing(new_config.data)

@@ -109,6 +109,8 @@ def test_version() -> None:
         ["predict", "--input", "a.csv"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--positive-share", "1"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--chunk-rows", "0"],
+        ["drift"],
+        ["drift", "--input", "a.csv", "--max-unknown", "1.5"],
         ["explain"],
         ["explain", "--user", "u"],
         ["config", "validate"],
