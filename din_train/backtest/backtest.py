@@ -104,9 +104,12 @@ def backtest(
         failures = _run_all(configs, trainings, lock, go_on)
         stale = _score_stale(configs, trainings, prepared[1:], seeds) if "stale" in modes else {}
         failures |= {name: line for name, line in stale.items() if line is not None}
-        days = [describe_day(each, configs.build_day(each.step).data.prepared,
-                             _find_runs(configs, each, trainings, seeds, modes), config.metrics)
-                for each in prepared]  # fmt: skip
+        days = [
+            describe_day(
+                each, configs.day_folder(each.step), _find_runs(configs, each, trainings, seeds, modes), config.metrics
+            )
+            for each in prepared
+        ]
         results = {
             "name": config.name,
             "modes": list(modes),
@@ -188,7 +191,7 @@ def _run_all(configs: StepConfigs, trainings: Sequence[Training], lock: int, go_
     for training in trainings:
         cell = training.cell
         stopped = f"backtest stopped in {cell.name}; go on with `{go_on}`"
-        day = configs.build_day(training.step.step).data.prepared
+        day = configs.day_folder(training.step.step)
         line = _train(training, lock, stopped) or _score(cell.run, cell.run, day, training.step.day.fingerprint)
         cell.record_failure(line)
         if line is not None:
@@ -263,7 +266,7 @@ def _score_stale(
             if first.read_failure() is not None or not first.run.is_finished:
                 failures[run.path.name] = f"scores with the weights of {first.name}, which has failed"
             else:
-                day = configs.build_day(each.step).data.prepared
+                day = configs.day_folder(each.step)
                 failures[run.path.name] = _score(first.run, run, day, each.day.fingerprint)
     return failures
 

@@ -107,7 +107,7 @@ def describe_summary(results: Result) -> list[str]:
         if each["mean"] is None:
             continue
         lines.append(
-            f"{mode} minus cold: GAUC {each['mean']:+.6f} on average over {summary['days']} days"
+            f"{mode} minus cold: GAUC {each['mean']:+.6f} on average over {_count_days(summary['days'])}"
             f"{'' if each['sd'] is None else ' (sd {:.6f})'.format(each['sd'])}; of {each['number']} differences "
             f"{each['above_zero']} lie clearly above 0, {each['below_zero']} clearly below"
         )
@@ -119,6 +119,10 @@ def describe_summary(results: Result) -> list[str]:
         )
     lines += [f"{each['from']}: left out: {each['reason']}" for each in results["left_out"]]
     return lines
+
+
+def _count_days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days:,} days"
 
 
 def plot_days(results: Result) -> Figure:

@@ -155,6 +155,10 @@ class StepConfigs:
     def folder(self, name: str) -> Path:
         return self.out / "prepared" / name
 
+    def day_folder(self, step: Step) -> Path:
+        """The data set that the day's models are scored on."""
+        return self.folder(f"day{step.number}")
+
     def build_training(
         self, step: Step, before: PreparedStep | None, *, warm_start: Path | None = None, of_warm_chain: bool = False
     ) -> Config:
@@ -177,9 +181,11 @@ class StepConfigs:
         return self._load(name, begin, step.begin, values)
 
     def build_day(self, step: Step) -> Config:
-        """The config of the data set that the day's models are scored on."""
+        """The config of `day_folder`."""
         values = ["data.since_base=false", "vocabulary.expire_after=null", f"filters.until={step.end}"]
-        return self._load(f"day{step.number}", step.begin, step.begin, [*values, _base_key(self.folder(step.name))])
+        return self._load(
+            self.day_folder(step).name, step.begin, step.begin, [*values, _base_key(self.folder(step.name))]
+        )
 
     def _load(self, name: str, validation_from: int, test_from: int, values: Sequence[str]) -> Config:
         cuts = f"data.time_split={{validation_from: {validation_from}, test_from: {test_from}}}"

@@ -1,24 +1,25 @@
 """Which rows a step is trained and scored on, and that nothing of a day is in what its models are trained on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from backtest.conftest import CONFIG, DAY, START, list_events
+from backtest.conftest import CONFIG, DAY, START, list_events, make_steps
 from log_factory import write_log
+from record_factory import MANIFEST
 
+from din_train.backtest import steps
 from din_train.backtest.steps import Step, StepConfigs, parse_period, prepare_steps
 from din_train.config import Config
+from din_train.dataset.manifest import Manifest
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
-from din_train.errors import ConfigError, DataError
+from din_train.dataset.time_range import Moments
+from din_train.errors import ConfigError, DataError, EmptySplitError
 
 Write = Callable[..., Path]
-
-
-def make_steps(first: int, number: int) -> list[Step]:
-    return [Step(each, START + (first + each) * DAY, START + (first + each + 1) * DAY) for each in range(number)]
 
 
 def build(file: Path, *overrides: str, first: int = 4) -> StepConfigs:
@@ -47,7 +48,8 @@ def describe(config: Config) -> tuple[str, str | None, int, int, int]:
 def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
     file = write_config()
     configs = build(file)
-    first, second, third = prepare_steps(configs, make_steps(4, 3))[0]
+    first, second = prepare_steps(configs, make_steps(4, 2))[0]
+    third = replace(second, step=make_steps(4, 3)[2], before=second)
     assert describe(configs.build_training(first.step, None)) == ("step0", None, 4, 4, 4)  # no validation split
     assert describe(configs.build_training(second.step, first)) == ("step1", "step0", 5, 5, 5)
     assert describe(configs.build_day(second.step)) == ("day1", "step1", 5, 5, 6)
@@ -58,11 +60,15 @@ def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
     assert describe(since.build_training(second.step, first, of_warm_chain=True)) == ("warm-step1", "step0", 5, 5, 5)
     assert describe(since.build_training(third.step, second, of_warm_chain=True))[:2] == ("warm-step2", "warm-step1")
     assert describe(since.build_training(third.step, second))[:2] == ("step2", "step1")
-    warm = build(file, "training.warm_start.new_rows=mean").build_training(
-        third.step, second, warm_start=Path("runs/a")
-    )
+    own = StepConfigs.of(file, ["training.warm_start.new_rows=mean"], ["training.epochs=1"], START, DAY, file.parent)
+    cold = own.build_training(third.step, second)
+    warm = own.build_training(third.step, second, warm_start=Path("runs/a"))
+    assert (cold.training.epochs, cold.training.warm_start, warm.training.epochs) == (2, None, 1)
     assert warm.training.warm_start is not None
     assert (warm.training.warm_start.run, warm.training.warm_start.new_rows) == (Path("runs/a"), "mean")
+    for wrong in ("model.name=lr", "training.select_on=none", "training.warm_start.run=runs/b"):
+        with pytest.raises(ConfigError, match="expected a key of `training` that leaves the rows as they are"):
+            StepConfigs.of(file, [], [wrong], START, DAY, file.parent)
 
     # rows by hand: 24 events a day, of which each user's first two have no history before them, but for the second
     assert [each.training.samples["train"] for each in (first, second)] == [2 * (24 * 4 - 12), 2 * (24 * 5 - 12)]
@@ -73,9 +79,9 @@ def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
 
 
 def test_warm_models_are_trained_on_the_new_day_alone(write_config: Write) -> None:
-    first, second, third = prepare_steps(build(write_config(), "data.since_base=true"), make_steps(4, 3))[0]
+    first, second = prepare_steps(build(write_config(), "data.since_base=true"), make_steps(4, 2))[0]
     assert first.warm_training == first.training
-    assert [each.warm_training.samples["train"] for each in (second, third)] == [48, 48]
+    assert second.warm_training.samples["train"] == 48
     assert second.training.samples["train"] == 2 * (24 * 5 - 12)
 
 
@@ -104,16 +110,20 @@ def test_nothing_of_the_day_is_in_what_its_models_are_trained_on(
     assert leaky.training.fingerprint != step.training.fingerprint
 
 
-def test_a_day_without_rows_is_left_out(write_config: Write, tmp_path: Path) -> None:
-    file = write_config()
-    write_log(tmp_path / "log.tsv", [event for day in (0, 1, 2, 3, 4, 6) for event in list_events(day)])
-    prepared, left_out = prepare_steps(build(file), make_steps(4, 4))
+def test_a_day_without_rows_is_left_out(write_config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"no step has rows: data\.time_split\.test_from: .* from then on"):
+        prepare_steps(build(write_config(), first=20), make_steps(20, 1))
+
+    def prepare(config: Config) -> Manifest:
+        if config.data.prepared.name == "day1":
+            raise EmptySplitError("no row")
+        return replace(MANIFEST, time=Moments(START, START + DAY, is_unix=True))
+
+    monkeypatch.setattr(steps, "_prepare", prepare)
+    prepared, left_out = prepare_steps(build(write_config()), make_steps(4, 3))
     assert [each.step.number for each in prepared] == [0, 2]
     assert prepared[1].before == prepared[0]
-    assert "leaves the test split without a sample" in left_out[1]
-    assert "has no event from then on" in left_out[3]
-    with pytest.raises(DataError, match=r"no step has rows: data\.time_split"):
-        prepare_steps(build(file, first=20), make_steps(20, 2))
+    assert left_out == {1: "no row"}
 
 
 @pytest.mark.parametrize(
