@@ -10,6 +10,7 @@ runs/<name>/
     report.html       all of it with plots, on one page; plots/ has each plot by itself
     environment.json  versions, machine and command, and where run and prepared data stood
     audit.json        what `audit` found
+    drift.json        what `drift` measured on the newest log; drift.html is its page
     mlflow.json       the run's id in MLflow, if `tracking.mlflow` is set
     checksums.json    SHA-256 of these files, and the config as it was: what is read is checked by it
     checkpoints/      best.weights.h5 and best.json (epoch, data fingerprint, SHA-256); state-*: for `fit --resume`
@@ -50,6 +51,7 @@ LATEST = RUNS / "latest"
 
 _NAMES = {
     "config.yaml", "history.jsonl", "attention.json", "report.html", "environment.json", "audit.json",
+    "drift.json", "drift.html",
     "calibration.json", "mlflow.json", "plots", "checkpoints", "tensorboard",
 }  # fmt: skip
 
@@ -120,6 +122,14 @@ class RunDirectory:
     @property
     def audit_file(self) -> Path:
         return self.path / "audit.json"
+
+    @property
+    def drift_file(self) -> Path:
+        return self.path / "drift.json"
+
+    @property
+    def drift_page(self) -> Path:
+        return self.path / "drift.html"
 
     @property
     def plots(self) -> Path:

@@ -62,6 +62,10 @@ def test_every_din_train_command_of_the_readme_runs_in_its_order(
     (tmp_path / "data").mkdir()
     rows = [f"u{n % 40},i{(n * 7 + n // 40) % 97},c{n % 5},{n}" for n in range(600)]
     (tmp_path / "data/events.csv").write_text("user_id,item_id,category,timestamp\n" + "\n".join(rows) + "\n")
+    later = [f"u{n % 50},i{n % 110},c1,{n}" for n in range(600, 700)]
+    (tmp_path / "data/tomorrow.csv").write_text(
+        "user_id,item_id,category,timestamp\n" + "\n".join([*rows, *later]) + "\n"
+    )
     monkeypatch.setattr(plan, "run_probe", lambda _: Probe(10_000.0, 1, 10**9))
     commands = [shlex.split(line) for line in COMMANDS if line.startswith("din-train ")]
     (tmp_path / "data/candidates.csv").write_text("user_id,item_id,timestamp\nu7,i49,600\nu7,i50,600\nnobody,i1,600\n")

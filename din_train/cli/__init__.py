@@ -39,6 +39,7 @@ COMMANDS = {
     "export": "din_train.cli.export",
     "serve": "din_train.cli.serve",
     "audit": "din_train.cli.audit",
+    "drift": "din_train.cli.drift",
     "reproduce": "din_train.cli.reproduce",
 }
 

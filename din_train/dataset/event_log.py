@@ -152,7 +152,10 @@ def build_from_log(config: Config, scratch: Path, progress: Progress, engine: En
     context_ids = {name: each.ids for name, each in context.items()}
     event_fields = [name for name in data.behaviour_fields if name != TIME_GAP]
     unknown_items = UnknownItems.of((counts.items > 0) & (items.ids == UNKNOWN_ID), counts.training_items)
-    distribution = build_distribution(config.negatives, items.take(counts.training_items), unknown_items)
+    popularity = items.take(counts.training_items)
+    if not popularity.any():  # no row of this log is for training
+        popularity = base.count_events(len(popularity))
+    distribution = build_distribution(config.negatives, popularity, unknown_items)
     vocabularies = {**of_items, **of_users, **of_context}
     if ages is not None:
         account.remarks.append(ages.describe())

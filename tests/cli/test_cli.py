@@ -57,6 +57,7 @@ def test_the_commands_in_the_order_a_user_meets_them() -> None:
         "export",
         "serve",
         "audit",
+        "drift",
         "reproduce",
     ]
     shown = run("--help").output.partition("Commands:\n")[2].split("\n")
@@ -108,6 +109,8 @@ def test_version() -> None:
         ["predict", "--input", "a.csv"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--positive-share", "1"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--chunk-rows", "0"],
+        ["drift"],
+        ["drift", "--input", "a.csv", "--max-unknown", "1.5"],
         ["explain"],
         ["explain", "--user", "u"],
         ["config", "validate"],
