@@ -96,6 +96,19 @@ def uses_xla(training: TrainingConfig) -> bool:
     return training.jit_compile == "on"
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Without TensorFloat-32, in which a GPU multiplies float32 matrices by default: it keeps 10 bits of a factor."""
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
 def strategy_scope(strategy: str) -> AbstractContextManager[object]:
     """What models are built and fitted in, for `training.strategy`."""
     if strategy == "none":
