@@ -84,15 +84,7 @@ def _leave_sums_alone() -> None:
 
 
 def uses_xla(training: TrainingConfig) -> bool:
-    """What `training.jit_compile` comes to, once TensorFlow has started.
-
-    `auto` is on where there is a GPU, and nothing else asked for excludes XLA.
-    """
-    import tensorflow as tf
-
-    if training.jit_compile == "auto":
-        without = training.deterministic or training.strategy != "none"
-        return not without and bool(tf.config.get_visible_devices("GPU"))
+    """What `training.jit_compile` comes to. `auto` is off, on a GPU too: compiling took too long on the one tried."""
     return training.jit_compile == "on"
 
 

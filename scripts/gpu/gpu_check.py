@@ -1,6 +1,6 @@
 """Check the product's kernels against the textbook's on this machine's GPU, and time training steps of DIN.
 
-    python scripts/gpu/gpu_check.py                                  on the GPU that TensorFlow sees, some minutes
+    python scripts/gpu/gpu_check.py                                  on the GPU that TensorFlow sees; XLA compiles long
     python scripts/gpu/gpu_check.py --json gpu.json --steps 200      writes the figures too
     python scripts/gpu/gpu_check.py --device cpu --quick             the same code on the CPU, in half a minute
 
