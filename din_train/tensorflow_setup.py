@@ -84,16 +84,21 @@ def _leave_sums_alone() -> None:
 
 
 def uses_xla(training: TrainingConfig) -> bool:
-    """What `training.jit_compile` comes to, once TensorFlow has started.
+    """What `training.jit_compile` comes to. `auto` is off, on a GPU too: compiling took too long on the one tried."""
+    return training.jit_compile == "on"
 
-    `auto` is on where there is a GPU, and nothing else asked for excludes XLA.
-    """
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Without TensorFloat-32, in which a GPU multiplies float32 matrices by default: it keeps 10 bits of a factor."""
     import tensorflow as tf
 
-    if training.jit_compile == "auto":
-        without = training.deterministic or training.strategy != "none"
-        return not without and bool(tf.config.get_visible_devices("GPU"))
-    return training.jit_compile == "on"
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def strategy_scope(strategy: str) -> AbstractContextManager[object]:

@@ -175,7 +175,7 @@ class TrainingConfig(Section):
     jit_compile: Annotated[
         Literal["auto", "on", "off"],
         BeforeValidator(_name_switch),
-        Field(description="XLA, with histories padded in blocks; auto: on a GPU"),
+        Field(description="XLA, with histories padded in blocks; auto: off"),
     ] = "auto"
     strategy: Annotated[
         Literal["none", "mirrored", "multi_worker"],

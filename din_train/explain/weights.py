@@ -26,6 +26,7 @@ from din_train.model.bst import BST
 from din_train.model.dien import DIEN
 from din_train.model.din import DIN
 from din_train.model.tin import TIN
+from din_train.tensorflow_setup import full_float32
 
 WeighingModel = DIN | DIEN | BST | TIN
 Floats = NDArray[np.float64]
@@ -82,10 +83,11 @@ class Explanation:
         return len(self.weights) - 1 - int(np.argmax(np.abs(self.weights)[::-1]))
 
 
+@full_float32()
 def explain_score(
     model: WeighingModel, inputs: Inputs, place: int = 0, calibration: Calibration = UNCALIBRATED
 ) -> Explanation:
-    """The activation weights of a batch of one row; DIN's are checked.
+    """The activation weights of a batch of one row; DIN's are checked, in float32 that a GPU does not cut short.
 
     Args:
         place: of the sequence that is explained: 0 is the history, 1 the first of `model.sequences`.

@@ -12,6 +12,16 @@ from numpy.typing import NDArray
 from din_train.dataset.fields import NewItems
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
+# What ids are stored as. TensorFlow keeps a variable of int32 in the CPU's memory, even if there is a GPU: each look-up
+# would wait for the CPU, and XLA refuses such a variable.
+_STORED_IDS = "uint32"
+
+
+def _gather(table: Any, keys: tf.Tensor) -> tf.Tensor:
+    """`table[keys]`; stored ids as int32."""
+    found = tf.gather(table, keys)
+    return tf.cast(found, tf.int32) if found.dtype == tf.as_dtype(_STORED_IDS) else found
+
 
 class _LookUp:
     """What keys have, and what keys have that were added after training (one at least).
@@ -27,7 +37,7 @@ class _LookUp:
     def add(self, values: NDArray[Any]) -> None:
         """Take the [K, ...] values of the keys after the known ones, in place of those that were added before."""
         width = tuple(self._known.shape)[1:]
-        if width and self._known.dtype == "int32":
+        if width and self._known.dtype == _STORED_IDS:
             fitted = np.zeros((len(values), *width), np.int32)
             fitted[:, : values.shape[1]] = values[:, : width[0]]
             values = fitted
@@ -49,10 +59,10 @@ class _LookUp:
     def find(self, keys: tf.Tensor) -> tf.Tensor:
         """[n] keys -> [n, ...]."""
         if self._new is None:
-            return tf.gather(self._known.value, keys)
+            return _gather(self._known.value, keys)
         count = self._known.shape[0]
-        known = tf.gather(self._known.value, tf.minimum(keys, count - 1))
-        new = tf.gather(self._new, tf.maximum(keys - count, 0))
+        known = _gather(self._known.value, tf.minimum(keys, count - 1))
+        new = _gather(self._new, tf.maximum(keys - count, 0))
         is_known = keys < count
         return tf.where(is_known if known.shape.rank == 1 else is_known[:, None], known, new)
 
@@ -117,7 +127,7 @@ class FieldEmbedding(keras.layers.Layer):
             self.add_weight(
                 name=f"ids_{place}",
                 shape=tuple(shape[:-1]),
-                dtype=shape[-1],
+                dtype=_STORED_IDS if shape[-1] == "int32" else shape[-1],
                 initializer="zeros",
                 trainable=False,
                 autocast=False,
@@ -287,13 +297,13 @@ class ItemEmbedding(keras.layers.Layer):
             name="categories", shape=(num_categories, category_size), initializer=initializer, autocast=False
         )
         self.item_category_ids = self.add_weight(
-            name="item_category_ids", shape=(num_items,), dtype="int32", initializer="zeros", trainable=False
+            name="item_category_ids", shape=(num_items,), dtype=_STORED_IDS, initializer="zeros", trainable=False
         )
         if item_category_ids is not None:
             self.item_category_ids.assign(item_category_ids)
         self.item_row_ids = (
             self.add_weight(
-                name="item_row_ids", shape=(num_items,), dtype="int32", initializer="zeros", trainable=False
+                name="item_row_ids", shape=(num_items,), dtype=_STORED_IDS, initializer="zeros", trainable=False
             )
             if self._config["shares_rows"]
             else None
@@ -343,10 +353,10 @@ class ItemEmbedding(keras.layers.Layer):
         """Item ids -> the rows that they have in a table of items."""
         item_ids = tf.where(item_ids < 0, UNKNOWN_ID, item_ids)
         if self._new_rows is None:
-            return item_ids if self.item_row_ids is None else tf.gather(self.item_row_ids.value, item_ids)
+            return item_ids if self.item_row_ids is None else _gather(self.item_row_ids.value, item_ids)
         count = self.item_category_ids.shape[0]
         known = tf.minimum(item_ids, count - 1)
-        known = known if self.item_row_ids is None else tf.gather(self.item_row_ids.value, known)
+        known = known if self.item_row_ids is None else _gather(self.item_row_ids.value, known)
         return tf.where(item_ids < count, known, tf.gather(self._new_rows, tf.maximum(item_ids - count, 0)))
 
     def find_categories(self, item_ids: tf.Tensor) -> tf.Tensor:

@@ -224,7 +224,7 @@ def _list_given(model: RankingModel) -> Iterator[keras.Variable]:
 
 
 def _read_row_ids(items: ItemEmbedding) -> NDArray[Any] | None:
-    return None if items.item_row_ids is None else items.item_row_ids.numpy()
+    return None if items.item_row_ids is None else items.item_row_ids.numpy().astype(np.int32)
 
 
 def _number_weights(model: keras.Model) -> dict[int, int]:

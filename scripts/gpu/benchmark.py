@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -83,6 +84,7 @@ def measure_seconds(step: Any, batches: Sequence[Any]) -> float:
     return time.perf_counter() - started
 
 
+@cache
 def count_shapes(batch_size: int) -> int:
     """Distinct shape tuples, each an XLA program, among many padded batches of random lengths."""
     from din_train.training.training_batches import cut_into_blocks

@@ -1,7 +1,6 @@
 """A check: what was compared, how far apart it was, and whether that passes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +38,10 @@ def compare(what: str, subject: str, form: str, dtype: str, tolerance: float, me
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300]
+    """What an error says, in one line: of a function's, the one after the places in the program."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    said = [line for line in lines if not line.startswith((" ", "Graph execution error", "Detected at node"))]
+    return f"{type(error).__name__}: {(said or lines)[0]}"[:300]
 
 
 def compute_error(values: Tensors, expected: Tensors, *, floor: float = 1.0) -> float:
@@ -50,16 +51,3 @@ def compute_error(values: Tensors, expected: Tensors, *, floor: float = 1.0) -> 
         difference = np.abs(values[name].astype(np.float64) - other).max(initial=0)
         errors.append(difference / max(floor, np.abs(other).max(initial=0)))
     return float(np.max(errors))
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Without TensorFloat-32, which keeps 10 bits of a factor."""
-    from tensorflow import config
-
-    before = config.experimental.tensor_float_32_execution_enabled()
-    config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        config.experimental.enable_tensor_float_32_execution(before)

@@ -1,6 +1,6 @@
 """Check the product's kernels against the textbook's on this machine's GPU, and time training steps of DIN.
 
-    python scripts/gpu/gpu_check.py                                  on the GPU that TensorFlow sees, some minutes
+    python scripts/gpu/gpu_check.py                                  on the GPU that TensorFlow sees; XLA compiles long
     python scripts/gpu/gpu_check.py --json gpu.json --steps 200      writes the figures too
     python scripts/gpu/gpu_check.py --device cpu --quick             the same code on the CPU, in half a minute
 
@@ -29,7 +29,6 @@ from pathlib import Path
 
 import click
 from benchmark import Figures, run_benchmark
-from comparison import full_float32
 from model_checks import check_model, check_widths
 from rich.console import Console
 from run_check import check_run
@@ -40,7 +39,7 @@ from unit_checks import check_units
 from din_train.config import load_config
 from din_train.errors import DinTrainError
 from din_train.files import atomic_file, make_folder
-from din_train.tensorflow_setup import start_tensorflow
+from din_train.tensorflow_setup import full_float32, start_tensorflow
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # textbook.py
 CONFIG = Path(__file__).parents[2] / "configs" / "bench_electronics.yaml"

@@ -260,6 +260,18 @@ def test_bfloat16_is_checked_as_far_as_it_goes(data: PreparedData) -> None:
     assert explanation.predicted_without == pytest.approx(explanation.logits_without, abs=0.2)
 
 
+def test_scores_are_in_whole_float32(data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's TensorFloat-32 alone would put predicted and scored logits further apart than is allowed."""
+    model, inputs = make_model(data, {}), find_row(data, 12)
+    is_short = tf.config.experimental.tensor_float_32_execution_enabled
+    seen = []
+    score = model.score
+    monkeypatch.setattr(model, "score", lambda batch: (seen.append(is_short()), score(batch))[1])
+    explain(model, inputs)
+    assert set(seen) == {False}
+    assert is_short()
+
+
 @pytest.mark.parametrize(
     ("weights", "top"), [([0.2, 0.5, 0.3], 1), ([-0.9, 0.5], 0), ([0.4, 0.4, 0.2], 1), ([0.0, 0.0], 1)]
 )

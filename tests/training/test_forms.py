@@ -91,7 +91,6 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["din", "wide_deep"])  # with the products below, every layer of the baselines
 def test_bfloat16_trains_under_xla(tmp_path: Path, name: str) -> None:
-    """What `jit_compile: auto` comes to on a GPU."""
     (flat, _), (padded, _) = (
         train(tmp_path, form, model={"name": name}, jit_compile=form, precision="bfloat16") for form in ("off", "on")
     )

@@ -155,6 +155,8 @@ def test_what_tensorflow_refuses_is_a_failed_check(checks: SimpleNamespace) -> N
     check = checks.comparison.compare("unit", "din, mixed", "padded", "float32", 1.0, refuse)
     assert (check.passed, check.max_error) == (False, None)
     assert check.problem == "ResourceExhaustedError: no memory"
+    of_function = 'Graph execution error:\n\nDetected at node Step\n  File "a.py", line 1\n\nno kernel\n\t [[Step]]'
+    assert checks.comparison.first_line(tf.errors.NotFoundError(None, None, of_function)) == "NotFoundError: no kernel"
     assert not checks.comparison.compare("unit", "din, mixed", "padded", "float32", 1.0, lambda: float("nan")).passed
 
 
