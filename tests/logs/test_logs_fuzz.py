@@ -39,6 +39,7 @@ ALPHABET = [bytes([byte]) for byte in b"\t,\"'\\{}[]:\n\r\0 0159.-+eEnNaAui<&;|^
     b"1400000000000",
 ]
 NULLS = set(NULL_VALUES)
+DELIMITERS = [pytest.param("\t", id="tsv"), pytest.param(",", id="csv", marks=pytest.mark.slow)]
 LOGS, LINES = 10, 1_120  # the same 10,000 lines and more for each reader in fewer logs, which cost more than lines
 
 
@@ -228,7 +229,7 @@ def load_literal_pairs(line: bytes) -> list[tuple[Any, Any]] | None:
 TABLE_ROWS = (b"u\ti\t5\tA", b"v\tj\t1400000000.0\t", b'"w"\t"k"\t"6"\t"B"', b"x\tl\t007\t")
 
 
-@pytest.mark.parametrize("delimiter", ["\t", ","], ids=["tsv", "csv"])
+@pytest.mark.parametrize("delimiter", DELIMITERS)
 def test_text_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch, delimiter: str) -> None:
     first = b"user\titem\ttime\tcategory\nu\ti\t1400000000\tA\n"
     good = [row.replace(b"\t", delimiter.encode()) for row in TABLE_ROWS]
@@ -404,7 +405,7 @@ def split_latin_1(line: bytes, delimiter: str, width: int) -> list[str] | None:
     return fields if len(fields) == width and "\0" not in text else None
 
 
-@pytest.mark.parametrize("delimiter", ["\t", ","], ids=["tsv", "csv"])
+@pytest.mark.parametrize("delimiter", DELIMITERS)
 def test_side_tables(runner: Runner, monkeypatch: pytest.MonkeyPatch, delimiter: str) -> None:
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", 200)
     good = [row.replace(b"\t", delimiter.encode()) for row in (b"i\tA\t5", b"007\t\t", b'"k"\t"B"\t6', b"i\tB\t7")]

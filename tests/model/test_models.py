@@ -56,6 +56,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "base": {"name": "base"},
     "base-mean": {"name": "base", "pooling": "mean", "mlp": {"hidden_units": [8], "activation": "prelu"}},
 }
+# The others pool their history as these do: what costs most is checked for them by the slow tests.
+QUICK = {"din", "din-everything", "wide_deep", "dien", "bst", "tin"}
+most_models_slowly = pytest.mark.parametrize(
+    "config",
+    [pytest.param(model, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, model in MODELS.items()],
+    indirect=True,
+)
 EVENTS = [(f"u{n % 9}", f"i{(n * n) % 31}", f"c{n % 5}", n) for n in range(200)]
 
 
@@ -167,6 +174,7 @@ def test_din_equals_a_plain_reference(tmp_path: Path, data: PreparedData) -> Non
     assert model.score(inputs).numpy() == pytest.approx(expected, abs=1e-5)
 
 
+@most_models_slowly
 def test_kept_padding_changes_no_step(config: Config, data: PreparedData) -> None:
     """Logits, gradients and moving statistics of a training step, flat, padded, and in blocks; dropout left out."""
     without_dropout = config.model.model_copy(
@@ -250,6 +258,7 @@ def test_dense_histories_with_padding_anywhere_change_no_score(model: RankingMod
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+@most_models_slowly
 def test_groups_in_a_loop_and_shared_histories_change_no_step(
     config: Config, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +342,7 @@ def test_the_item_bias_is_added_to_the_logit(tmp_path: Path, data: PreparedData)
     assert model.score(inputs).numpy() - before == pytest.approx([0, 2], abs=1e-6)
 
 
+@most_models_slowly
 def test_bfloat16_is_close_and_keeps_weights_and_logits_in_float32(config: Config, data: PreparedData) -> None:
     inputs = batch(data, np.arange(20))
     exact, rough = (build_model(config.model, data, seed=3, precision=name) for name in ("float32", "bfloat16"))

@@ -89,6 +89,7 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
     assert {each.dtype.name for each in weights} == {"float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["din", "wide_deep"])  # with the products below, every layer of the baselines
 def test_bfloat16_trains_under_xla(tmp_path: Path, name: str) -> None:
     (flat, _), (padded, _) = (
