@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyspark
 import pytest
+
+pytest.importorskip("pyspark", reason="NO PYSPARK: the loss of an executor was not tested")
+
+import pyspark
 from pyspark import cloudpickle
-from test_spark_engine import check_same, write_taobao  # which skips where there is no Spark
+from test_spark_engine import check_same, write_taobao  # which skips if there is no Java
 
 from din_train.config.data import SparkConfig
 from din_train.spark import engine
