@@ -184,7 +184,7 @@ def run_cells(
         changed()
         for cell in cells:
             if cell.name in finished:
-                line = _find_disagreement(cell)
+                line = find_disagreement(cell)
                 cell.record_failure(line)
                 if line is None:
                     continue
@@ -201,7 +201,7 @@ def run_cells(
     return failures
 
 
-def _find_disagreement(cell: Cell) -> str | None:
+def find_disagreement(cell: Cell) -> str | None:
     """Why a finished run's numbers are not those of the cell: another config, or a damaged file."""
     try:
         differences = find_training_differences(cell.run.read_config(), cell.config)

@@ -22,7 +22,7 @@ import orjson
 
 from din_train.backtest.results import DayRun, describe_day, sum_seconds, summarize_days
 from din_train.backtest.steps import PreparedStep, Step, StepConfigs, parse_period, prepare_steps
-from din_train.config import Config, find_differences, list_values
+from din_train.config import Config, list_values
 from din_train.config.data import parse_moment
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
@@ -35,11 +35,19 @@ from din_train.files import check_can_be_folder, make_folder, write_text
 from din_train.printable import dump_printable_json
 from din_train.run_directory import RunDirectory
 from din_train.signals import interrupted_exit_code
-from din_train.sweep import POLL_SECONDS, Cell, CellProcess, build_cell, only_one_at_a_time, stop_cells
+from din_train.sweep import (
+    POLL_SECONDS,
+    Cell,
+    CellProcess,
+    build_cell,
+    find_disagreement,
+    only_one_at_a_time,
+    stop_cells,
+)
 from din_train.terminal import format_seconds, say, show_json, show_line, show_table
 
 # Keys that may differ when a backtest goes on.
-_FREE = ("name", "seed", "data.prepared", "training.device", "tracking.")
+_FREE = ("name", "seed", "data.prepared", "tracking.")
 
 
 @dataclass(frozen=True)
@@ -208,7 +216,7 @@ def _train(training: Training, lock: int, stopped: str) -> str | None:
     """Train it unless it is finished; why it failed."""
     cell, start = training.cell, training.start
     if cell.run.is_finished:
-        return _find_disagreement(cell)
+        return find_disagreement(cell)
     if start is not None and (not start.run.is_finished or start.read_failure() is not None):
         return f"begins with the weights of {start.name}, which has failed"
     cell.write_config()
@@ -221,17 +229,6 @@ def _train(training: Training, lock: int, stopped: str) -> str | None:
         raise Interrupted(stopped, interrupted_exit_code()) from None
     line = process.describe_failure()
     return None if line is None else f"{line} (see {cell.file('log')})"
-
-
-def _find_disagreement(cell: Cell) -> str | None:
-    try:
-        differences = find_differences(cell.run.read_config(), cell.config)
-    except RunError as error:
-        return error.problems[0]
-    if not differences:
-        return None
-    key, there, here = differences[0]
-    return f"{cell.run.path}: finished with another config ({key}: {there} there, {here} here); remove it to run anew"
 
 
 def _score(model: RunDirectory, run: RunDirectory, day: Path, fingerprint: str) -> str | None:
