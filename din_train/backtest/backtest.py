@@ -47,7 +47,7 @@ from din_train.sweep import (
 from din_train.terminal import format_seconds, say, show_json, show_line, show_table
 
 # Keys that may differ when a backtest goes on.
-_FREE = ("name", "seed", "data.prepared", "training.device", "tracking.")
+_FREE = ("name", "seed", "data.prepared", "tracking.")
 
 
 @dataclass(frozen=True)

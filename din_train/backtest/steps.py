@@ -33,7 +33,8 @@ _OWN = (
     *("filters.until", "vocabulary.base", "training.warm_start.run"),
 )
 _OF_WARM = "training.warm_start."
-_DECIDE_ROWS = ("training.select_on", "training.calibration", "training.warm_start.run")
+# Keys that decide which rows there are, or with which weights a warm model begins.
+_NOT_OF_WARM = ("training.select_on", "training.calibration", "training.warm_start", "training.warm_start.run")
 
 
 def parse_period(text: str) -> int:
@@ -123,10 +124,11 @@ class StepConfigs:
             )
         others = tuple(each for each in overrides if not each.startswith(_OF_WARM))
         for each in of_warm:
-            if not each.startswith("training.") or each.startswith(_DECIDE_ROWS):
+            key = each.partition("=")[0].strip()
+            if not key.startswith("training.") or key in _NOT_OF_WARM:
                 raise ConfigError(
-                    f"--warm-set {each}: expected a key of `training` that leaves the rows as they are, such as "
-                    "training.epochs=1; other keys hold for all models: give them with --set"
+                    f"--warm-set {each}: expected a key of `training` that leaves the rows and the warm start as they "
+                    "are, such as training.epochs=1; other keys hold for all models: give them with --set"
                 )
         of_warm = (*(each for each in overrides if each.startswith(_OF_WARM)), *of_warm)
         cut = f"data.time_split={{validation_from: {begin}, test_from: {begin}}}"

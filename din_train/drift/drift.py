@@ -25,6 +25,7 @@ from din_train.drift.drift_tables import (
 )
 from din_train.drift.measured_drift import Drift, DriftLimits, describe_drift, find_exceeded, measure_drift
 from din_train.drift.new_log import check_source, open_new_log
+from din_train.earlier_run import read_training_fingerprint
 from din_train.errors import ConfigError, RunError
 from din_train.files import check_can_be_file, hold, write_text
 from din_train.printable import dump_printable_json
@@ -61,6 +62,11 @@ def drift(
     run, config = open_run_directory(run_dir, overrides)
     check_source(config)
     before, identity = run.read_metrics(), run.compute_identity()
+    if read_training_fingerprint(run) != before.data_fingerprint:
+        raise ConfigError(
+            f"{run.path}: scored on another data set than it was trained on, as a day of a backtest is, so it has no "
+            "test split to compare a new log with; name a run that `din-train fit` has finished"
+        )
     prepared, _ = find_prepared(run, config, before.data_fingerprint, overrides)
     run_data = open_store(prepared, temp_folder=config.data.temp_folder)
     with open_new_log(config, run_data, places) as log:

@@ -16,6 +16,7 @@ from din_train import terminal
 from din_train.config import Config, dump_config
 from din_train.config.model import WEIGHING
 from din_train.dataset.manifest import Manifest, read_any_manifest
+from din_train.earlier_run import read_training_fingerprint
 from din_train.errors import DamagedError, DataError, RunError
 from din_train.evaluation import display
 from din_train.evaluation.display import format_metric, show_metrics
@@ -116,6 +117,8 @@ def _read_data(run: RunDirectory, config: Config, metrics: RunMetrics, overrides
     try:
         return find_prepared(run, config, metrics.data_fingerprint, overrides)[1]
     except DataError:
+        if read_training_fingerprint(run) != metrics.data_fingerprint:
+            raise RunError("This run scored another data set than it was trained on, as a day of a backtest") from None
         prepared = config.data.prepared
         what = "no longer the data set that this run was trained on"
         if read_any_manifest(prepared) is None:

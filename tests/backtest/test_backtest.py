@@ -129,6 +129,10 @@ def test_every_day_is_scored_once_by_each(write_config: Callable[..., Path], sta
     assert "mean of 1" in output
     assert (file.parent / "out/backtest.html").exists()
 
+    # another tracker changes no training; what does is refused at once
+    exit_code, output = run(file, "--steps", "2", "--set", "tracking.mlflow=http://localhost:5000")
+    assert exit_code == 0, output
+    assert "3 trainings, 3 of them done" in output
     exit_code, output = run(file, "--steps", "2", "--set", "training.epochs=3")
     assert exit_code == 2
     assert "holds a backtest of another config (training.epochs: 2 there, 3 here)" in output

@@ -66,8 +66,13 @@ def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
     assert (cold.training.epochs, cold.training.warm_start, warm.training.epochs) == (2, None, 1)
     assert warm.training.warm_start is not None
     assert (warm.training.warm_start.run, warm.training.warm_start.new_rows) == (Path("runs/a"), "mean")
-    for wrong in ("model.name=lr", "training.select_on=none", "training.warm_start.run=runs/b"):
-        with pytest.raises(ConfigError, match="expected a key of `training` that leaves the rows as they are"):
+    for wrong in (
+        "model.name=lr",
+        "training.select_on=none",
+        "training.warm_start.run=runs/b",
+        "training.warm_start=null",
+    ):
+        with pytest.raises(ConfigError, match="expected a key of `training` that leaves the rows and the warm start"):
             StepConfigs.of(file, [], [wrong], START, DAY, file.parent)
 
     # rows by hand: 24 events a day, of which each user's first two have no history before them, but for the second

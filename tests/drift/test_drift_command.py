@@ -1,6 +1,8 @@
 """`din-train drift` on logs with a planted change, each of which the right figure notices, and on one without."""
 
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ from click.testing import CliRunner, Result
 from drift_runs import ALL_DAYS, DAY, FIRST_DAY, HEADER, KNOWN_DAYS, Row, draw_rows, make_run
 from log_factory import write_table
 
+from din_train.checksums import indexed_file
 from din_train.cli import cli
 from din_train.config import Config
+from din_train.report.report import report
+from din_train.run_directory import RunDirectory
 
 USERS = range(80)
 LABELLED = {"columns": {"user": "user", "item": "item", "category": "category", "timestamp": "time", "label": "label"}}
@@ -160,3 +165,18 @@ def test_only_new_events_and_a_page_elsewhere(measure: Measure, folder: Path) ->
 def test_a_page_has_the_name_of_one(measure: Measure) -> None:
     result, _ = measure(ROWS[:1], "--out", "today.txt")
     assert (result.exit_code, "ends in .html" in result.stderr) == (2, True)
+
+
+def test_a_day_of_a_backtest_has_no_test_split_of_its_own(folder: Path, config: Config, tmp_path: Path) -> None:
+    assert config.data.prepared.exists()
+    run = RunDirectory(Path(shutil.copytree(folder / "run", tmp_path / "step1-cold-seed1")))
+    run.checkpoints.mkdir()
+    with indexed_file(run.checkpoints / "best.json", run.path) as temporary:
+        temporary.write_text('{"data_fingerprint": "of step1"}')
+    log = str(folder / "log.tsv")
+    result = CliRunner().invoke(cli, ["drift", "--run-dir", str(run.path), "--input", log])
+    assert result.exit_code == 2
+    assert "scored on another data set than it was trained on, as a day of a backtest is" in result.output
+    run.write_metrics(replace(run.read_metrics(), data_fingerprint="of day1"))
+    report(run.path)
+    assert "This run scored another data set than it was trained on" in run.report_file.read_text()
