@@ -38,7 +38,7 @@ def set_warm_start(run_dir: Path) -> list[str]:
         RunError: if it has not finished.
     """
     run, config = open_run_directory(run_dir, otherwise="name another run with --warm-start")
-    prepared, _ = find_prepared(run, config, _read_data_fingerprint(run))
+    prepared, _ = find_prepared(run, config, read_data_fingerprint(run))
     values = {"training.warm_start.run": run.path, "vocabulary.base": prepared}
     return [f"{key}={json.dumps(str(path))}" for key, path in values.items()]
 
@@ -77,14 +77,14 @@ def check_warm_start(config: Config, run_dir: Path) -> None:
             f"training.warm_start.run: {warm_start.run} does not fit: {shown}{more}; a warm start needs the same "
             f"model: bring the keys back{reset}, or train without a warm start"
         )
-    if find_base_fingerprint(config.vocabulary.base) != _read_data_fingerprint(run):
+    if find_base_fingerprint(config.vocabulary.base) != read_data_fingerprint(run):
         raise ConfigError(
             f"vocabulary.base: {config.vocabulary.base}: not the data set that {warm_start.run} was trained on, whose "
             "rows are carried over; give `fit --warm-start`, which sets both keys"
         )
 
 
-def _read_data_fingerprint(run: RunDirectory) -> str:
+def read_data_fingerprint(run: RunDirectory) -> str:
     """Of the data set that a finished run was trained on; a day of a backtest is scored on another one.
 
     Raises:

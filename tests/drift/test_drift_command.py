@@ -1,6 +1,7 @@
 """`din-train drift` on logs with a planted change, each of which the right figure notices, and on one without."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from click.testing import CliRunner, Result
 from drift_runs import ALL_DAYS, DAY, FIRST_DAY, HEADER, KNOWN_DAYS, Row, draw_rows, make_run
 from log_factory import write_table
 
+from din_train.checksums import indexed_file
 from din_train.cli import cli
 from din_train.config import Config
+from din_train.run_directory import RunDirectory
 
 USERS = range(80)
 LABELLED = {"columns": {"user": "user", "item": "item", "category": "category", "timestamp": "time", "label": "label"}}
@@ -155,6 +158,19 @@ def test_only_new_events_and_a_page_elsewhere(measure: Measure, folder: Path) ->
     assert "no earlier events" in find(written, "distributions", "history length")["not_compared"]
     assert (folder / "out/today.html").exists()
     assert {path: path.read_bytes() for path in (folder / "run").iterdir()} == before
+
+
+def test_a_day_of_a_backtest_is_compared_with_what_it_was_trained_on(measure: Measure, folder: Path) -> None:
+    """It was scored on another data set, of which its metrics are."""
+    run = RunDirectory(folder / "run")
+    metrics = run.read_metrics()
+    run.checkpoints.mkdir()
+    with indexed_file(run.checkpoints / "best.json", run.path) as temporary:
+        temporary.write_bytes(orjson.dumps({"data_fingerprint": metrics.data_fingerprint}))
+    run.write_metrics(replace(metrics, data_fingerprint="of the day"))
+    result, written = measure(ROWS)
+    run.write_metrics(metrics)
+    assert (result.exit_code, written["targets"]) == (0, 2 * 3 * len(USERS))
 
 
 def test_a_page_has_the_name_of_one(measure: Measure) -> None:
