@@ -92,16 +92,18 @@ def open_run(run_dir: Path, overrides: Sequence[str] = ()) -> OpenedRun:
 
 
 @contextmanager
-def keep_in_run(opened: OpenedRun, what: str) -> Iterator[None]:
-    """The body writes `what` into the opened run, which no other process may use or have changed meanwhile.
+def keep_in_run(run: RunDirectory, identity: str, what: str) -> Iterator[None]:
+    """The body writes `what` into a run that was opened, which no other process may use or have changed meanwhile.
+
+    Args:
+        identity: of the run as it was opened.
 
     Raises:
         RunError: if it could not be kept, with the reason.
     """
-    run = opened.run
     try:
         with hold(run.path):
-            if run.compute_identity() != opened.identity:
+            if run.compute_identity() != identity:
                 raise RunError(f"{run.path}: another training has replaced it, or gone on with it, meanwhile")
             yield
     except (OSError, DinTrainError) as error:
@@ -318,7 +320,7 @@ def evaluate(run_dir: Path, *, split: str, as_json: bool, overrides: Sequence[st
         show_metrics(metrics)
     scores_file = opened.run.scores_file(split)
     names = f"{opened.run.metrics_file(split).name} and {scores_file.name}"
-    with keep_in_run(opened, names):
+    with keep_in_run(opened.run, opened.identity, names):
         write_scores(scores_file, rows)
         opened.run.write_metrics(metrics, split)
     if not as_json:

@@ -68,7 +68,7 @@ def audit(run_dir: Path, *, most_rows: int, seed: int, as_json: bool, overrides:
             terminal.show_line(line)
     problems = [f"{opened.run.path}: audit: {check.name}: {check.finding}" for check in failed]
     try:
-        with keep_in_run(opened, opened.run.audit_file.name):
+        with keep_in_run(opened.run, opened.identity, opened.run.audit_file.name):
             write_indexed_json(opened.run.audit_file, written)
     except RunError as error:
         problems += error.problems

@@ -27,10 +27,10 @@ from din_train.drift.measured_drift import Drift, DriftLimits, describe_drift, f
 from din_train.drift.new_log import check_source, open_new_log
 from din_train.earlier_run import read_training_fingerprint
 from din_train.errors import ConfigError, RunError
-from din_train.files import check_can_be_file, hold, write_text
+from din_train.files import check_can_be_file, follow_links, write_text
 from din_train.printable import dump_printable_json
 from din_train.run_directory import RunDirectory, open_run_directory
-from din_train.scoring import find_prepared
+from din_train.scoring import find_prepared, keep_in_run
 
 
 def drift(
@@ -59,9 +59,10 @@ def drift(
         check_can_be_file(out, "--out")
         if out.suffix != ".html":
             raise ConfigError(f"--out {out}: expected the name of a page, which ends in .html")
+    identity = RunDirectory(follow_links(run_dir)).compute_identity()  # before anything of it is read
     run, config = open_run_directory(run_dir, overrides)
     check_source(config)
-    before, identity = run.read_metrics(), run.compute_identity()
+    before = run.read_metrics()
     if read_training_fingerprint(run) != before.data_fingerprint:
         raise ConfigError(
             f"{run.path}: scored on another data set than it was trained on, as a day of a backtest is, so it has no "
@@ -117,15 +118,8 @@ def write_drift(run: RunDirectory, identity: str, out: Path | None, page: str, s
         write_text(out, page)
         write_text(out.with_suffix(".json"), dump_printable_json(said) + "\n")
         return out
-    try:
-        with hold(run.path):
-            if run.compute_identity() != identity:
-                raise RunError(f"{run.path}: another training has replaced it meanwhile, so drift.json is not kept")
-            write_indexed_json(run.drift_file, said)
-            with indexed_file(run.drift_page) as temporary:
-                temporary.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{run.path}: drift.json could not be kept ({error.strerror}); give --out") from error
-    except ConfigError as error:
-        raise RunError(error.problems) from error
+    with keep_in_run(run, identity, "drift.json (--out FILE.html takes another place)"):
+        write_indexed_json(run.drift_file, said)
+        with indexed_file(run.drift_page) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     return run.drift_page

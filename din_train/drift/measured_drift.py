@@ -15,7 +15,7 @@ from din_train.dataset.time_range import Moments
 from din_train.drift.distributions import compare_distributions, compare_scores
 from din_train.drift.new_log import NewLog, choose_scored, drop_negatives
 from din_train.drift.stability import Stability
-from din_train.drift.unknown_values import UnknownShare, measure_unknown
+from din_train.drift.unknown_values import UnknownShare, is_known, measure_unknown
 from din_train.earlier_scores import score_on
 from din_train.errors import DamagedError, RunError
 from din_train.evaluation.display import describe_negatives, describe_probability_metrics
@@ -85,8 +85,10 @@ class Drift:
 
     @property
     def gauc_drop(self) -> float | None:
-        """The run's test GAUC minus that of the new rows; None if one of them is undefined."""
+        """The run's test GAUC minus that of the new rows; None if one is undefined, or they are defined otherwise."""
         if self.now is None or self.now.gauc is None or self.before.gauc is None:
+            return None
+        if self.now.metric_definition != self.before.metric_definition:
             return None
         return self.before.gauc - self.now.gauc
 
@@ -136,8 +138,7 @@ def measure_drift(
             f"No new row has the {config.data.min_history} behaviours in its history that a sample needs "
             "(data.min_history), so nothing is scored."
         )
-    is_known = np.append(run_data.most_training_events > 0, np.False_)
-    known = is_known[np.minimum(all_targets.target_item_ids, len(is_known) - 1)]
+    known = is_known(run_data.most_training_events > 0, all_targets.target_item_ids)
     moments = log.moments[log.data.sample_columns(Split.TEST)["label"] == 1] if sampled else log.moments
     return Drift(
         run=run.path.resolve().name,
@@ -205,6 +206,17 @@ def describe_metrics(before: RunMetrics, now: RunMetrics, *, sampled: bool) -> l
     ]
     if said := describe_probability_metrics(before):
         lines.append(said)
+    if before.metric_definition != now.metric_definition:
+        lines.append(
+            "The metrics are defined otherwise than those of the run's test split (--set metrics, or weights of rows), "
+            "so GAUC does not compare: score the run again with `din-train eval` and the same --set."
+        )
+    if before.protocol in ("paper", "holdout"):
+        alike = "" if now.gauc_by_history is None else f"; among rows of one history it is {now.gauc_by_history:.4f}"
+        lines.append(
+            f"Under protocol {before.protocol} all test rows of a user have one history. Each new row has its own, and "
+            f"GAUC ranks all of a user's{alike}."
+        )
     return lines
 
 
@@ -255,16 +267,7 @@ def describe_drift(measured: Drift, limits: DriftLimits, exceeded: Sequence[Exce
         "gauc_drop": measured.gauc_drop,
         "test": _describe_metrics(measured.before),
         "new": _describe_metrics(measured.now),
-        "periods": [
-            {
-                "name": each.name,
-                "targets": each.targets,
-                "unknown_items": each.unknown_items,
-                "mean_score": each.mean_score,
-                "metrics": None if each.metrics is None else asdict(each.metrics),
-            }
-            for each in measured.periods
-        ],
+        "periods": [asdict(each) for each in measured.periods],
     }
 
 

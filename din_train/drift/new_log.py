@@ -38,12 +38,14 @@ _SINCE_LAST = "days_since_last"
 class NewLog:
     """The prepared log.
 
-    data: of which the test split holds the new rows. moments: [S] of these, in seconds. last: of the run's data set.
-    times: of the whole log. is_frozen: whether histories end at `last`. changed: what is not as in the run's config.
+    data: of which the test split holds the new rows. moments: [S] of these, in seconds. first, last: of the run's data
+    set. times: of the whole log. is_frozen: whether histories end at `last`. changed: what is not as in the run's
+    config.
     """
 
     data: PreparedData
     moments: NDArray[np.int64]
+    first: int
     last: int
     times: Moments
     is_frozen: bool
@@ -71,15 +73,20 @@ class NewLog:
 
     def describe(self) -> list[str]:
         """Sentences on how its rows were made."""
-        show, first = self.times.show, int(self.moments.min())
+        show = self.times.show
         lines = [
-            f"The run's data set ends at {show(self.last)}; the new rows go from {show(first)} to "
+            f"The run's data set ends at {show(self.last)}; the new rows go from {show(int(self.moments.min()))} to "
             f"{show(int(self.moments.max()))}."
         ]
         if not self.has_history:
             lines.append(
                 "The input has no event up to the run's last one, so histories hold only what is in the input: a new "
                 "row may have a shorter history than its user has. Give a log that also holds earlier events."
+            )
+        elif self.times.first > self.first:
+            lines.append(
+                f"The input begins at {show(self.times.first)}, and the run's data set at {show(self.first)}. So a new "
+                "row may have a shorter history than its user has."
             )
         if self.is_frozen:
             lines.append("Histories end at the run's last event, as those of its test rows end at their cut.")
@@ -112,15 +119,14 @@ def open_new_log(config: Config, run_data: PreparedData, places: Mapping[str, Pa
     """Prepare a log in a temporary folder, which is removed at the end.
 
     Args:
-        config: the run's.
+        config: the run's, see `check_source`.
         run_data: the data set that the run was trained on.
         places: `input` and, if they are not as the run has them, `items` and `users`.
 
     Raises:
-        ConfigError: see `check_source`; also if the log has no new event.
+        ConfigError: if the log has no new event, or the run's data set does not say when its own were.
         DataError: if the log cannot be read, or its times are of another kind than the run's.
     """
-    check_source(config)
     base = run_data.manifest
     until = base.recipe.get("filters.until")
     if base.time is None:
@@ -141,7 +147,7 @@ def open_new_log(config: Config, run_data: PreparedData, places: Mapping[str, Pa
                 "the two has no unix times, so what is new cannot be told; write times as in the run's log"
             )
         data = open_store(new_config.data.prepared, checked=manifest, temp_folder=config.data.temp_folder)
-        log = NewLog(data, _find_moments(data), last, times, False, tuple(_describe_changes(config)))
+        log = NewLog(data, _find_moments(data), base.time.first, last, times, False, tuple(_describe_changes(config)))
         log = log.take(log.moments > last)
         if not len(log.moments):
             raise ConfigError(

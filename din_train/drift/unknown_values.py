@@ -104,10 +104,9 @@ def read_field_values(data: PreparedData, samples: Samples) -> Iterator[tuple[st
 
 
 def _count_items(run_data: PreparedData, tested: Samples, targets: Samples) -> UnknownShare:
-    is_known = run_data.most_training_events > 0
-    ids = np.unique(targets.target_item_ids)
-    counts = [int((~_is_known(is_known, each)).sum()) for each in (targets.target_item_ids, ids)]
-    before = ~_is_known(is_known, tested.target_item_ids)
+    known, ids = run_data.most_training_events > 0, np.unique(targets.target_item_ids)
+    counts = [int((~is_known(known, each)).sum()) for each in (targets.target_item_ids, ids)]
+    before = ~is_known(known, tested.target_item_ids)
     return UnknownShare(
         "item",
         rows=len(targets),
@@ -119,21 +118,22 @@ def _count_items(run_data: PreparedData, tested: Samples, targets: Samples) -> U
     )
 
 
-def _is_known(known: NDArray[np.bool_], ids: Ids) -> NDArray[np.bool_]:
+def is_known(known: NDArray[np.bool_], ids: Ids) -> NDArray[np.bool_]:
+    """`known[ids]`; ids beyond are not known."""
     return np.append(known, False)[np.minimum(ids, len(known))]
 
 
 def _count_users(run_data: PreparedData, new_data: PreparedData, targets: Samples) -> UnknownShare:
     before = read_names(run_data).users[FIRST_REAL_ID:]
-    is_known = pc.is_in(read_names(new_data).users, value_set=pa.array(before)).to_numpy(zero_copy_only=False)
+    has_id = pc.is_in(read_names(new_data).users, value_set=pa.array(before)).to_numpy(zero_copy_only=False)
     ids = np.unique(targets.user_ids)
     return UnknownShare(
         "user",
         rows=len(targets),
-        unknown=int((~is_known[targets.user_ids]).sum()),
+        unknown=int((~has_id[targets.user_ids]).sum()),
         missing=0,
         distinct=len(ids),
-        distinct_unknown=int((~is_known[ids]).sum()),
+        distinct_unknown=int((~has_id[ids]).sum()),
     )
 
 

@@ -13,8 +13,9 @@ from din_train.dataset.fields import NewItems
 from din_train.dataset.vocabulary import PAD_ID, UNKNOWN_ID
 
 # What ids are stored as. TensorFlow keeps a variable of int32 in the CPU's memory, even if there is a GPU: each look-up
-# would wait for the CPU, and XLA refuses such a variable.
-_STORED_IDS = "uint32"
+# would wait for the CPU, and XLA refuses such a variable. Of uint32 it has no look-up on a GPU (GatherV2), and workers
+# cannot share such a variable (CollectiveBcastSend).
+_STORED_IDS = "int64"
 
 
 def _gather(table: Any, keys: tf.Tensor) -> tf.Tensor:

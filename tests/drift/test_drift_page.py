@@ -11,7 +11,15 @@ from din_train.config import MetricsConfig
 from din_train.dataset.time_range import Moments
 from din_train.drift.drift_page import build_drift_page
 from din_train.drift.drift_tables import describe_gauc, list_metrics, list_unknown
-from din_train.drift.measured_drift import Drift, DriftLimits, Exceeded, Period, find_exceeded, list_periods
+from din_train.drift.measured_drift import (
+    Drift,
+    DriftLimits,
+    Exceeded,
+    Period,
+    describe_metrics,
+    find_exceeded,
+    list_periods,
+)
 from din_train.drift.stability import Stability
 from din_train.drift.unknown_values import UnknownShare
 
@@ -60,6 +68,18 @@ def test_a_limit_that_cannot_be_measured_is_no_pass() -> None:
         assert list_lines(DriftLimits(max_gauc_drop=0.5), replace(DRIFT, now=now)) == [
             "drop of GAUC from the run's test split: cannot be measured, --max-gauc-drop is 0.5"
         ]
+
+
+def test_metrics_of_another_definition_do_not_compare() -> None:
+    other = replace(NOW, metric_definition="by request")
+    assert replace(DRIFT, now=other).gauc_drop is None
+    assert any("defined otherwise" in line for line in describe_metrics(METRICS, other, sampled=False))
+
+
+def test_gauc_among_rows_of_one_history_is_said_if_the_test_rows_have_one() -> None:
+    now = replace(NOW, gauc_by_history=0.72)
+    assert "rows of one history it is 0.7200." in describe_metrics(METRICS, now, sampled=True)[-1]
+    assert len(describe_metrics(replace(METRICS, protocol="time"), now, sampled=True)) == 1
 
 
 def test_tables() -> None:

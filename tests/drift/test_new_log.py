@@ -49,9 +49,13 @@ def test_new_rows_have_the_history_before_them(tmp_path: Path) -> None:
         assert read_targets(log.data) == [(6, 3), (7, 3), (0, 1)]
         assert read_targets(choose_scored(log, config).data) == [(6, 3), (7, 3)]
         assert log.data.num_items == run_data.num_items + 1
+        assert not any("shorter history" in line for line in log.describe())
         folder = log.data.folder
         assert folder.exists()
     assert not folder.exists()
+    with open_new_log(config, run_data, {"input": write_log(tmp_path / "new.tsv", OLD[4:6] + NEW)}) as log:
+        assert [length for length, _ in read_targets(log.data)] == [2, 3, 0]
+        assert f"begins at {log.times.show(OLD[4][3])}, and the run's data set at 2020-09-13" in log.describe()[1]
 
 
 def test_under_protocol_time_histories_end_at_the_last_known_event(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def test_a_row_is_the_items_beside_its_categorys() -> None:
     assert layer(tf.constant([3, 5, 1])).numpy().tolist() == [[6, 7, 102], [10, 11, 101], [2, 3, 101]]
 
 
-def test_no_weight_is_of_a_type_that_tensorflow_keeps_off_a_gpu() -> None:
-    """It keeps int32 variables in the CPU's memory, and XLA refuses a step that reads one."""
+def test_stored_ids_have_a_type_that_gpus_and_workers_take() -> None:
+    """TensorFlow keeps int32 in the CPU's memory, looks up no uint32 on a GPU, and broadcasts none to workers."""
     layer = ItemEmbedding(
         num_items=4,
         num_categories=3,
@@ -31,7 +31,7 @@ def test_no_weight_is_of_a_type_that_tensorflow_keeps_off_a_gpu() -> None:
         item_row_ids=np.array([0, 1, 3, 2]),
         other_fields=make_lookup(),
     )
-    assert "int32" not in {weight.dtype for weight in layer.weights}
+    assert {weight.dtype for weight in layer.weights} == {"float32", "int64"}
     found = layer.find_categories(tf.constant([3, 1])), layer.find_rows(tf.constant([3, 1]))
     assert [(each.dtype.name, each.numpy().tolist()) for each in found] == [("int32", [2, 1]), ("int32", [2, 1])]
 
