@@ -28,6 +28,7 @@ TRAINING, TESTED, BEHAVIOURS, LATEST = "training rows", "test rows", "behaviours
 
 _OF_HISTORY = "days_since_last"
 _NO_HISTORY = "the input has no earlier events, so its histories begin in it"
+_FROZEN = "histories end at the run's last event, so that it grows by the day"
 # Field -> the least span of new rows in which all of its values may occur, and the reason otherwise.
 _LEAST_SPAN = {
     "hour": (SECONDS_A_DAY - 3600, "the new rows span less than a day"),
@@ -73,7 +74,7 @@ def compare_distributions(
             numbers = [np.where(each[:, 1] > 0, np.nan, each[:, 0]) for each in (earlier, new)]
             compared.append(compare_numbers(name, against, *numbers, has_missing=True))
             continue
-        reason = no_history if name == _OF_HISTORY else _find_reason(name, log)
+        reason = no_history or (_FROZEN if log.is_frozen else None) if name == _OF_HISTORY else _find_reason(name, log)
         compared.append(
             compare_values(
                 name,

@@ -10,6 +10,7 @@ from log_factory import Event, make_config, write_log
 from din_train.dataset.prepare import prepare_data
 from din_train.dataset.protocols import Split
 from din_train.dataset.store import PreparedData, open_store
+from din_train.drift.distributions import compare_distributions
 from din_train.drift.new_log import check_source, choose_scored, open_new_log
 from din_train.errors import ConfigError, DataError
 
@@ -63,6 +64,11 @@ def test_under_protocol_time_histories_end_at_the_last_known_event(tmp_path: Pat
     with open_new_log(config, run_data, {"input": write_log(tmp_path / "new.tsv", OLD + NEW)}) as log:
         assert log.is_frozen
         assert read_targets(log.data) == [(6, 3), (6, 4), (0, 1)]  # 2 to 3 days since the last are id 4
+        train, test = (run_data.samples(split, 100) for split in (Split.TRAIN, Split.TEST))
+        rows = log.data.samples(Split.TEST, 100)
+        compared = compare_distributions(config.data, run_data, log, training=train, tested=test, targets=rows)
+        (gap,) = [each for each in compared if each.name == "days_since_last"]
+        assert (gap.psi, (gap.not_compared or "").startswith("histories end at the run's last event")) == (None, True)
     with open_new_log(config, run_data, {"input": write_log(tmp_path / "new.tsv", NEW)}) as log:
         assert not log.is_frozen
         assert [length for length, _ in read_targets(log.data)] == [0, 1, 0]
