@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from din_train.cli.options import InputPath, json_option, run_dir_option, set_option
+from din_train.cli.options import InputPath, NumberRange, json_option, run_dir_option, set_option
 
 
 @click.command("drift")
@@ -22,19 +22,19 @@ from din_train.cli.options import InputPath, json_option, run_dir_option, set_op
 @click.option(
     "--max-unknown",
     metavar="SHARE",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     help="Exit with 1 if more of the new rows have an unknown item or user, or a field an unknown value.",
 )
 @click.option(
     "--max-psi",
     metavar="PSI",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="Exit with 1 if a distribution's population stability index is above this; 0.25 is often taken.",
 )
 @click.option(
     "--max-gauc-drop",
     metavar="DROP",
-    type=click.FloatRange(-1, 1),
+    type=NumberRange(-1, 1),
     help="Exit with 1 if GAUC is lower by more than this than in the run's test split.",
 )
 @click.option(

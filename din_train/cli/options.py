@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ class InputPath(click.Path):
             return make_input_path(value)
         except ValueError as error:
             raise ConfigError(f"{make_printable(value)}: {error}") from None
+
+
+class NumberRange(click.FloatRange):
+    """A number in a range; `nan` lies in each of click's, since it is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 config_option = click.option(
@@ -57,6 +68,6 @@ warm_start_option = click.option(
 positive_share_option = click.option(
     "--positive-share",
     metavar="SHARE",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     help="The share of clicks among the rows to be scored: corrects the probabilities for sampled negatives.",
 )

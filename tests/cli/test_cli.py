@@ -108,6 +108,8 @@ def test_version() -> None:
         ["compare"],
         ["predict", "--input", "a.csv"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--positive-share", "1"],
+        ["predict", "--input", "a.csv", "--output", "b.parquet", "--positive-share", "nan"],
+        ["drift", "--run-dir", "a", "--input", "b.csv", "--max-psi", "nan"],
         ["predict", "--input", "a.csv", "--output", "b.parquet", "--chunk-rows", "0"],
         ["drift"],
         ["drift", "--input", "a.csv", "--max-unknown", "1.5"],
