@@ -162,19 +162,6 @@ def test_only_new_events_and_a_page_elsewhere(measure: Measure, folder: Path) ->
     assert {path: path.read_bytes() for path in (folder / "run").iterdir()} == before
 
 
-def test_a_day_of_a_backtest_is_compared_with_what_it_was_trained_on(measure: Measure, folder: Path) -> None:
-    """It was scored on another data set, of which its metrics are."""
-    run = RunDirectory(folder / "run")
-    metrics = run.read_metrics()
-    run.checkpoints.mkdir()
-    with indexed_file(run.checkpoints / "best.json", run.path) as temporary:
-        temporary.write_bytes(orjson.dumps({"data_fingerprint": metrics.data_fingerprint}))
-    run.write_metrics(replace(metrics, data_fingerprint="of the day"))
-    result, written = measure(ROWS)
-    run.write_metrics(metrics)
-    assert (result.exit_code, written["targets"]) == (0, 2 * 3 * len(USERS))
-
-
 def test_a_page_has_the_name_of_one(measure: Measure) -> None:
     result, _ = measure(ROWS[:1], "--out", "today.txt")
     assert (result.exit_code, "ends in .html" in result.stderr) == (2, True)

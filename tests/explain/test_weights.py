@@ -264,6 +264,7 @@ def test_scores_are_in_whole_float32(data: PreparedData, monkeypatch: pytest.Mon
     """A GPU's TensorFloat-32 alone would put predicted and scored logits further apart than is allowed."""
     model, inputs = make_model(data, {}), find_row(data, 12)
     is_short = tf.config.experimental.tensor_float_32_execution_enabled
+    tf.config.experimental.enable_tensor_float_32_execution(True)  # whatever a test before has left
     seen = []
     score = model.score
     monkeypatch.setattr(model, "score", lambda batch: (seen.append(is_short()), score(batch))[1])
