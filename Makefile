@@ -35,9 +35,12 @@ $(INSTALLED): pyproject.toml requirements.lock
 SERVING := .venv-serving
 setup-serving: $(SERVING)/.installed ## Create .venv-serving, where `din-train serve` runs
 
-$(SERVING)/.installed: requirements-serving.lock
+$(SERVING)/.packages: requirements-serving.lock
 	@$(call make_environment,$(SERVING))
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-serving.lock
+	@touch $@
+
+$(SERVING)/.installed: $(SERVING)/.packages
 	$(SERVING)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
@@ -47,11 +50,15 @@ $(SERVING)/.installed-tests: $(SERVING)/.installed requirements-serving-test.loc
 
 # PySpark takes no pandas 3, and what prepares a log on Spark needs no TensorFlow: an environment of its own.
 SPARK := .venv-spark
+HAS_JAVA := java -version >/dev/null 2>&1 || [ -n "$$JAVA_HOME" ]
 setup-spark: $(SPARK)/.installed ## Create .venv-spark, where `din-train prepare` runs on Spark (with Java 17)
 
-$(SPARK)/.installed: requirements-spark.lock
+$(SPARK)/.packages: requirements-spark.lock
 	@$(call make_environment,$(SPARK))
 	$(SPARK)/bin/python -m pip --disable-pip-version-check install --no-deps --no-compile -r requirements-spark.lock
+	@touch $@
+
+$(SPARK)/.installed: $(SPARK)/.packages
 	$(SPARK)/bin/python -m pip --disable-pip-version-check install --no-deps -e .
 	@touch $@
 
@@ -122,7 +129,7 @@ test-server: ## Test din-train serve with KServe on a small model, in .venv-serv
 	  echo 'warning: KServe CANNOT BE INSTALLED, so the server of din-train serve was NOT TESTED' >&2; fi
 
 test-spark: ## Test preparation on Spark against DuckDB's, in .venv-spark, if there is Java 17
-	@if ! java -version >/dev/null 2>&1 && [ -z "$$JAVA_HOME" ]; then \
+	@if ! { $(HAS_JAVA); }; then \
 	  echo 'warning: THERE IS NO JAVA, so preparation on Spark was NOT TESTED' >&2; \
 	elif $(SETUP_LIMIT) $(MAKE) --no-print-directory setup-spark; then \
 	  $(SPARK)/bin/python -m pytest --noconftest tests/spark; else \
@@ -181,10 +188,18 @@ lock-spark: setup ## Pin every package in requirements-spark.lock again
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host $(LOCK_OPTIONS) --output-file requirements-spark.lock requirements-spark.in
 
-ci: setup ## What CI runs
+# One core installs and checks while the other does. Packages of servers that cannot be installed are no error here: the tests
+# that need them say so.
+ci: ## What CI runs
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target setup packages-of-servers
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check docs-site images-check
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-server test-spark SETUP_LIMIT='timeout 240'
+
+.PHONY: packages-of-servers
+packages-of-servers:
+	-@timeout 240 $(MAKE) --no-print-directory $(SERVING)/.packages
+	-@if $(HAS_JAVA); then timeout 240 $(MAKE) --no-print-directory $(SPARK)/.packages; fi
 
 clean: ## Remove caches and build outputs; .venv, prepared/ and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -69,6 +69,7 @@ def train(
     return run.read_history(), [weight.numpy() for weight in built.trainable_weights]
 
 
+@pytest.mark.slow
 def test_xla_on_padded_blocks_takes_the_same_steps(tmp_path: Path) -> None:
     rate = {"name": "adam", "learning_rate": 0.01, "clip_norm": 1.0}
     (flat, weights), (padded, other) = (
