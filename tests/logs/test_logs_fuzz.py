@@ -263,7 +263,14 @@ def test_taobao(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     read_all(read, damaged_logs(TAOBAO, TAOBAO[0] + b"\n"), parse)  # the first line tells how many fields there are
 
 
-@pytest.mark.parametrize("delimiter", ["::", "\t", ","], ids=["dat", "u.data", "csv"])
+@pytest.mark.parametrize(
+    "delimiter",
+    [
+        pytest.param("::", id="dat"),
+        pytest.param("\t", id="u.data", marks=pytest.mark.slow),
+        pytest.param(",", id="csv"),
+    ],
+)
 def test_movielens_ratings(runner: Runner, monkeypatch: pytest.MonkeyPatch, delimiter: str) -> None:
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", 200)
     good = [row.replace(",", delimiter).encode() for row in ("1,10,4,900000000", "2,11,3.5,900000001", "007,é,5,0")]

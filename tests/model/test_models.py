@@ -405,6 +405,7 @@ def test_same_seed_same_weights(config: Config, data: PreparedData) -> None:
     assert not np.array_equal(one.item_embedding.items.numpy(), other.item_embedding.items.numpy())
 
 
+@pytest.mark.slow  # `eval` in a new process has a test of its own
 def test_saved_weights_score_the_same_bits_in_a_new_process(
     folder: Path, data: PreparedData, used_models: dict[str, RankingModel], tmp_path: Path
 ) -> None:
