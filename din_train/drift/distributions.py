@@ -20,7 +20,7 @@ from din_train.dataset.store import PreparedData, Samples
 from din_train.dataset.time_fields import SECONDS_A_DAY
 from din_train.drift.new_log import NewLog
 from din_train.drift.stability import Stability, compare_numbers, compare_values
-from din_train.drift.unknown_values import read_field_values
+from din_train.drift.unknown_values import read_field_values, take_known
 from din_train.evaluation.evaluate import POPULARITY_EDGES
 from din_train.evaluation.scores import ScoredRows
 
@@ -61,7 +61,7 @@ def compare_distributions(
             "item popularity",
             TESTED,
             popularity[tested.target_item_ids],
-            np.append(popularity, 0)[np.minimum(targets.target_item_ids, len(popularity))],
+            take_known(popularity, targets.target_item_ids),
             edges=POPULARITY_EDGES,
         ),
     ]

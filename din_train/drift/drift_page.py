@@ -20,7 +20,7 @@ from din_train.evaluation import display
 from din_train.report.page import COLORS, QUIET, Picture, clip_text, figure_style, name_rows, new_figure, render_page
 
 _SECTIONS = {
-    "limits": "DriftLimits",
+    "limits": "Limits",
     "unknown": "What the training did not know",
     "metrics": "Metrics by day",
     "distributions": "Distributions",

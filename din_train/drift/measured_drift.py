@@ -15,7 +15,7 @@ from din_train.dataset.time_range import Moments
 from din_train.drift.distributions import compare_distributions, compare_scores
 from din_train.drift.new_log import NewLog, choose_scored, drop_negatives
 from din_train.drift.stability import Stability
-from din_train.drift.unknown_values import UnknownShare, is_known, measure_unknown
+from din_train.drift.unknown_values import UnknownShare, measure_unknown, take_known
 from din_train.earlier_scores import score_on
 from din_train.errors import DamagedError, RunError
 from din_train.evaluation.display import describe_negatives, describe_probability_metrics
@@ -68,7 +68,8 @@ class Period:
 class Drift:
     """All that was measured.
 
-    notes: how the new rows were made, and what their metrics mean. scored: [S] rows; None if none can be scored.
+    notes: how the new rows were made, and what their metrics mean. now: None if no new row can be scored. first, last:
+    moments of the new rows. targets: how many of them are no sampled negatives.
     """
 
     run: str
@@ -138,7 +139,7 @@ def measure_drift(
             f"No new row has the {config.data.min_history} behaviours in its history that a sample needs "
             "(data.min_history), so nothing is scored."
         )
-    known = is_known(run_data.most_training_events > 0, all_targets.target_item_ids)
+    known = take_known(run_data.most_training_events > 0, all_targets.target_item_ids)
     moments = log.moments[log.data.sample_columns(Split.TEST)["label"] == 1] if sampled else log.moments
     return Drift(
         run=run.path.resolve().name,
@@ -180,15 +181,15 @@ def list_periods(
     for number in np.unique(of_targets).tolist():
         begin = first + number * width
         ends = dict.fromkeys(times.show(day * SECONDS_A_DAY) for day in (begin, begin + width - 1))
-        taken = None if rows is None else rows.take(of_rows == number)
-        has_rows = taken is not None and len(taken) > 0
+        of_period = of_rows == number
+        taken = rows.take(of_period) if rows is not None and of_period.any() else None
         periods.append(
             Period(
                 name=" to ".join(ends) if times.is_unix else "all",
                 targets=int(np.sum(of_targets == number)),
                 unknown_items=float(is_unknown[of_targets == number].mean()),
-                mean_score=float(taken.logit.astype(np.float64).mean()) if taken is not None and has_rows else None,
-                metrics=compute_metrics(taken, config) if taken is not None and has_rows else None,
+                mean_score=float(taken.logit.astype(np.float64).mean()) if taken is not None else None,
+                metrics=compute_metrics(taken, config) if taken is not None else None,
             )
         )
     return periods

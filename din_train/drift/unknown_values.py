@@ -105,8 +105,8 @@ def read_field_values(data: PreparedData, samples: Samples) -> Iterator[tuple[st
 
 def _count_items(run_data: PreparedData, tested: Samples, targets: Samples) -> UnknownShare:
     known, ids = run_data.most_training_events > 0, np.unique(targets.target_item_ids)
-    counts = [int((~is_known(known, each)).sum()) for each in (targets.target_item_ids, ids)]
-    before = ~is_known(known, tested.target_item_ids)
+    counts = [int((~take_known(known, each)).sum()) for each in (targets.target_item_ids, ids)]
+    before = ~take_known(known, tested.target_item_ids)
     return UnknownShare(
         "item",
         rows=len(targets),
@@ -118,9 +118,9 @@ def _count_items(run_data: PreparedData, tested: Samples, targets: Samples) -> U
     )
 
 
-def is_known(known: NDArray[np.bool_], ids: Ids) -> NDArray[np.bool_]:
-    """`known[ids]`; ids beyond are not known."""
-    return np.append(known, False)[np.minimum(ids, len(known))]
+def take_known(values: NDArray[Any], ids: Ids) -> NDArray[Any]:
+    """`values[ids]` of the ids that the run's data set has; 0, or False, of those that came after."""
+    return np.append(values, np.zeros(1, values.dtype))[np.minimum(ids, len(values))]
 
 
 def _count_users(run_data: PreparedData, new_data: PreparedData, targets: Samples) -> UnknownShare:

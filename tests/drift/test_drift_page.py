@@ -1,5 +1,6 @@
 """The page and the tables of a drift made by hand, and its limits."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,8 @@ def test_the_page() -> None:
     assert "<b></td>" not in page
     assert page.count("<figure") == 3  # GAUC, PCOC, hours; weekdays are not compared
     assert "too short" in page
+    headings = ["Limits", "What the training did not know", "Metrics by day", "Distributions"]
+    assert re.findall("<h2.*>(.*)</h2>", page) == headings
 
 
 def test_metrics_by_day() -> None:
