@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -191,7 +192,8 @@ def run_cells(
             else:
                 cell.record_failure(None)
                 clock.begin(cell)
-                line = _run_cell(cell, lock, clock, f"{called} stopped in cell {cell.name}; {go_on}")
+                stopped = f"{called} stopped in cell {cell.name}; {go_on}"
+                line = run_cell(cell, lock, stopped, waiting=partial(clock.show, cell))
                 cell.record_failure(line)
                 clock.end(cell)
             if line is not None:
@@ -214,12 +216,21 @@ def find_disagreement(cell: Cell) -> str | None:
     return f"{cell.run.path}: finished with another config ({key}: {there} there, {here} here); remove it to run anew"
 
 
-def _run_cell(cell: Cell, lock: int, clock: "_Clock", if_stopped: str) -> str | None:
-    """The last line that the cell's process printed if it failed."""
-    process = CellProcess(cell, lock)
+def run_cell(
+    cell: Cell, lock: int, if_stopped: str, *options: str, waiting: Callable[[], None] = lambda: None
+) -> str | None:
+    """The last line that the cell's process printed if it failed.
+
+    Args:
+        lock, options: see `CellProcess`. if_stopped: what is said on Ctrl-C. waiting: called now and then.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM; the cell has saved its state.
+    """
+    process = CellProcess(cell, lock, *options)
     try:
         while not process.has_ended():
-            clock.show(cell)
+            waiting()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         stop_cells([process])

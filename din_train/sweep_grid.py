@@ -9,7 +9,6 @@ standard deviation are over the seeds.
 
 import itertools
 import re
-import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ from din_train.dataset.prepare import describe_recipe, prepare
 from din_train.errors import ConfigError, RunError
 from din_train.evaluation.display import format_metric
 from din_train.evaluation.scores import read_scores
-from din_train.files import check_can_be_folder, write_text
+from din_train.files import write_text
 from din_train.printable import dump_printable_json
-from din_train.run_directory import RUNS
 from din_train.scoring import place_data
 from din_train.sweep import Cell, build_cell, only_one_at_a_time, run_cells
+from din_train.sweep_command import choose_folder, describe_command, join_experiment, list_seeds
 from din_train.sweep_plan import SweepPlan, build_sweep_plan, build_sweep_table, by_cost
 from din_train.terminal import say, show_json, show_table
 
@@ -75,28 +74,20 @@ def sweep(
         RunError: if a run failed, after all others have ended.
     """
     config = load_config(config_file, overrides)
-    out = out or RUNS / config.name
-    check_can_be_folder(out)
-    if (out / "config.yaml").exists():
-        raise ConfigError(f"{out}: a run's directory; give the sweep another name (--set name=..., --out)")
-    if config.tracking is not None and config.tracking.experiment is None:
-        overrides = [*overrides, f"tracking.experiment={config.name}"]
+    out = choose_folder(out, config, "sweep")
+    overrides = join_experiment(config, overrides)
     points = build_points(config_file, overrides, parse_grid(grid), seeds or (config.seed,), out)
     if plan_only:
         _plan(points)
         return
-    command = ["din-train", "sweep", "--config", str(config_file)]
-    command += [
-        word for option, each in (("--set", overrides), ("--grid", grid)) for text in each for word in (option, text)
-    ]
-    command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
+    options = (("--set", overrides), ("--grid", grid), ("--seeds", list_seeds(seeds)), ("--out", [out]))
     with only_one_at_a_time(out) as lock:
         plan = _plan(points)
         failures = run_cells(
             plan.cells,
             plan.seconds,
             lock,
-            how_to_go_on=shlex.join([*command, "--out", str(out)]),
+            how_to_go_on=describe_command("sweep", config_file, *options),
             changed=lambda: None,
         )
         results = describe_points(config.name, points)

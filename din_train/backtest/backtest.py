@@ -11,7 +11,6 @@ metrics the run is finished. The same command, started again, skips what is fini
 """
 
 import gc
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,22 +27,14 @@ from din_train.dataset.protocols import Split
 from din_train.dataset.store import open_store
 from din_train.dataset.time_range import show_date
 from din_train.earlier_scores import score_on
-from din_train.errors import ConfigError, DinTrainError, Interrupted, RunError
+from din_train.errors import ConfigError, DinTrainError, RunError
 from din_train.evaluation.display import format_metric
 from din_train.evaluation.scores import write_scores
-from din_train.files import check_can_be_folder, make_folder, write_text
+from din_train.files import make_folder, write_text
 from din_train.printable import dump_printable_json
 from din_train.run_directory import RunDirectory
-from din_train.signals import interrupted_exit_code
-from din_train.sweep import (
-    POLL_SECONDS,
-    Cell,
-    CellProcess,
-    build_cell,
-    find_disagreement,
-    only_one_at_a_time,
-    stop_cells,
-)
+from din_train.sweep import Cell, build_cell, find_disagreement, only_one_at_a_time, run_cell
+from din_train.sweep_command import describe_command, list_seeds
 from din_train.terminal import format_seconds, say, show_json, show_line, show_table
 
 # Keys that may differ when a backtest goes on.
@@ -90,15 +81,12 @@ def backtest(
     steps = [Step(number, first + number * period, first + (number + 1) * period) for number in range(num_steps)]
     configs = StepConfigs.of(config_file, overrides, of_warm, first, period, out)
     config, out = configs.build_training(steps[0], None), configs.out
-    check_can_be_folder(out)
-    if (out / "config.yaml").exists():
-        raise ConfigError(f"{out}: a run's directory; give the backtest another folder (--out)")
-    command = ["din-train", "backtest", "--config", str(config_file), "--from", begin, "--every", every]
-    command += ["--steps", str(num_steps), "--modes", ",".join(modes)]
-    command += ["--seeds", ",".join(map(str, seeds))] if seeds else []
-    given = [("--set", each) for each in overrides] + [("--warm-set", each) for each in of_warm]
-    command += [word for pair in given for word in pair]
-    go_on = shlex.join([*command, "--out", str(out)])
+    go_on = describe_command(
+        "backtest",
+        config_file,
+        *(("--from", [begin]), ("--every", [every]), ("--steps", [num_steps]), ("--modes", [",".join(modes)])),
+        *(("--seeds", list_seeds(seeds)), ("--set", overrides), ("--warm-set", of_warm), ("--out", [out])),
+    )
     seeds = tuple(seeds) if seeds else (config.seed,)
     with only_one_at_a_time(out, "backtest") as lock:
         settings = {"--from": first, "--every": period, "warm": configs.of_warm, **_list_fixed(config)}
@@ -220,14 +208,7 @@ def _train(training: Training, lock: int, stopped: str) -> str | None:
     if start is not None and (not start.run.is_finished or start.read_failure() is not None):
         return f"begins with the weights of {start.name}, which has failed"
     cell.write_config()
-    process = CellProcess(cell, lock, "--no-test")
-    try:
-        while not process.has_ended():
-            time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        stop_cells([process])
-        raise Interrupted(stopped, interrupted_exit_code()) from None
-    line = process.describe_failure()
+    line = run_cell(cell, lock, stopped, "--no-test")
     return None if line is None else f"{line} (see {cell.file('log')})"
 
 

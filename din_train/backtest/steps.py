@@ -23,6 +23,7 @@ from din_train.dataset.prepare import prepare_data
 from din_train.dataset.time_range import show_date
 from din_train.errors import ConfigError, DataError, EmptySplitError
 from din_train.run_directory import RUNS
+from din_train.sweep_command import choose_folder, join_experiment
 from din_train.terminal import say
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -134,11 +135,9 @@ class StepConfigs:
         cut = f"data.time_split={{validation_from: {begin}, test_from: {begin}}}"
         place = ["data.protocol=time", "data.user_split=null", cut, _base_key(RUNS)]  # whatever base since_base needs
         config = load_config(file, [*others, *place])
-        load_config(
-            file, [*others, *place, f"training.warm_start.run={_quote(RUNS)}", *of_warm]
-        )  # refuses wrong values
-        if config.tracking is not None and config.tracking.experiment is None:
-            others = (*others, f"tracking.experiment={config.name}")
+        # Wrong values of warm models are refused before any work.
+        load_config(file, [*others, *place, f"training.warm_start.run={_quote(RUNS)}", *of_warm])
+        others = tuple(join_experiment(config, others))
         for key, value in (
             ("filters.until", config.filters.until),
             ("training.warm_start", config.training.warm_start),
@@ -152,7 +151,8 @@ class StepConfigs:
                 "data.since_base: the period before each day is kept for validation, so nothing new is left to train "
                 "on; set training.select_on=none (and training.calibration=none) to train on it for fixed epochs"
             )
-        return cls(file, others, of_warm, period, out or RUNS / config.name, keeps_validation, config.data.since_base)
+        out = choose_folder(out, config, "backtest")
+        return cls(file, others, of_warm, period, out, keeps_validation, config.data.since_base)
 
     def folder(self, name: str) -> Path:
         return self.out / "prepared" / name

@@ -5,7 +5,6 @@ OUT/study.json      trials, winner, and the winner's test metrics; study.html sh
 OUT/winner.yaml     the winner's config, to copy
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from din_train.config import Config, dump_config, list_values, load_config
 from din_train.dataset.prepare import prepare
 from din_train.errors import ConfigError, RunError
-from din_train.files import check_can_be_folder, hold, make_folder, write_text
+from din_train.files import hold, make_folder, write_text
 from din_train.printable import dump_printable_json
-from din_train.run_directory import RUNS
 from din_train.sweep import Cell, run_cells
+from din_train.sweep_command import choose_folder, describe_command, join_experiment
 from din_train.terminal import say, show_table
 from din_train.tune.space import check_space, read_space
 
@@ -57,13 +56,9 @@ def tune(
             f"training.select_on: received '{config.training.select_on}', but trials are compared on validation rows; "
             "use validation, with a protocol that has such rows"
         )
-    if config.tracking is not None and config.tracking.experiment is None:
-        overrides = [*overrides, f"tracking.experiment={config.name}"]
+    overrides = join_experiment(config, overrides)
     check_space(space, config_file, overrides, config)
-    out = out or RUNS / config.name
-    check_can_be_folder(out)
-    if (out / "config.yaml").exists():
-        raise ConfigError(f"{out}: a run's directory; give the study another name (--set name=..., --out)")
+    out = choose_folder(out, config, "study")
     try:
         from din_train.tune.study import Objective, Search
     except ModuleNotFoundError as error:
@@ -86,7 +81,8 @@ def tune(
     make_folder(out)
     search = Search(out, space, objective, configure, base=config, facts=facts)
     write_text(base, config_file.read_text(encoding="utf-8"))  # so that later trials do not depend on the file
-    command = _describe_command(config_file, overrides, space_file, trials, workers, out)
+    options = (("--space", [space_file]), ("--set", overrides), ("--trials", [trials]), ("--workers", [workers]))
+    command = describe_command("tune", config_file, *options, ("--out", [out]))
     changed = partial(write_study, search, config)
     try:
         search.run(trials, workers, command, changed=changed)
@@ -99,14 +95,6 @@ def tune(
 
     show_table(build_trials_table(describe_study(search, config)))
     say(f"the study: {out / 'study.html'}")
-
-
-def _describe_command(
-    config_file: Path, overrides: Sequence[str], space_file: Path, trials: int, workers: int, out: Path
-) -> str:
-    command = ["din-train", "tune", "--config", str(config_file), "--space", str(space_file)]
-    command += [word for each in overrides for word in ("--set", each)]
-    return shlex.join([*command, "--trials", str(trials), "--workers", str(workers), "--out", str(out)])
 
 
 def _score_winner(search: "Search", command: str) -> None:

@@ -12,6 +12,7 @@ from backtest.conftest import DAY, START, list_events, make_steps
 from click.testing import CliRunner
 from record_factory import MANIFEST, METRICS
 
+from din_train import sweep
 from din_train.backtest import backtest as command
 from din_train.backtest.steps import PreparedStep, StepConfigs
 from din_train.cli import cli
@@ -74,8 +75,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
                           rows_sha256=hash_rows(data, samples), best_epoch=1)  # fmt: skip
         return metrics, rows
 
-    monkeypatch.setattr(command, "CellProcess", Process)
-    monkeypatch.setattr(command, "stop_cells", lambda _: None)
+    monkeypatch.setattr(sweep, "CellProcess", Process)
+    monkeypatch.setattr(sweep, "stop_cells", lambda _: None)
     monkeypatch.setattr(command, "score_on", score)
     return stage
 
