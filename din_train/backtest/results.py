@@ -133,9 +133,8 @@ def _describe_differences(
 
 
 def summarize_days(days: Sequence[Result], modes: Sequence[str]) -> dict[str, Any]:
-    """Means over the days and seeds that every mode has."""
-    later = days[1:] if len(modes) > 1 else days
-    runs = {(day["step"], each["seed"], each["mode"]): each for day in later for each in day["runs"]}
+    """Means over the days and seeds that every mode has: of several modes not the first day, which is cold's alone."""
+    runs = {(day["step"], each["seed"], each["mode"]): each for day in days for each in day["runs"]}
     pairs = sorted({(step, seed) for step, seed, _ in runs})
     whole = [pair for pair in pairs if all(_has_gauc(runs.get((*pair, mode))) for mode in modes)]
     means = {
@@ -144,7 +143,7 @@ def summarize_days(days: Sequence[Result], modes: Sequence[str]) -> dict[str, An
     }
     differences = [
         {**each, "step": day["step"]}
-        for day in later
+        for day in days
         for each in day["differences"]
         if (day["step"], each["seed"]) in whole
     ]

@@ -66,6 +66,9 @@ def test_the_cuts_and_the_bases_of_every_step(write_config: Write) -> None:
     assert (cold.training.epochs, cold.training.warm_start, warm.training.epochs) == (2, None, 1)
     assert warm.training.warm_start is not None
     assert (warm.training.warm_start.run, warm.training.warm_start.new_rows) == (Path("runs/a"), "mean")
+    tracked = build(file, "tracking.mlflow=http://localhost:5000").build_training(first.step, None).tracking
+    assert tracked is not None
+    assert tracked.experiment == "past"
     for wrong in (
         "model.name=lr",
         "training.select_on=none",
